@@ -1,0 +1,54 @@
+# Every target makes its own virtual environment and installs what it needs.
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+TEST    := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run chat test test-live bundle check format bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	fi
+	@touch $@
+
+run: $(STAMP) ## a real Open WebUI with the pipe in it, in your browser (FULL=1 installs everything Open WebUI asks for)
+	$(BIN)/python -m pipe_lab.run
+
+chat: $(STAMP) ## one answer in the terminal: make chat PROMPT="hello" MODEL=openai/gpt-4o
+	@$(BIN)/python -m pipe_lab.chat $(if $(MODEL),--model '$(MODEL)') $(if $(PROMPT),'$(PROMPT)')
+
+test: $(STAMP) ## the tests, on the modules and then on the bundle
+	$(TEST) --target=modules
+	$(TEST) --target=bundle
+
+test-live: $(STAMP) ## the tests against a real Open WebUI server and Chromium
+	$(TEST) --target=bundle -m "live or browser or host"
+
+bundle: $(STAMP) ## write dist/pipe.py
+	$(BIN)/python bundle.py
+
+check: $(STAMP) ## ruff, pyright, import-linter, and whether dist/pipe.py is what the source builds
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --cache-dir .import_linter_cache
+	$(BIN)/python bundle.py --check
+
+format: $(STAMP) ## let ruff put the source in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## the pipe beside Open WebUI's own connection, same run, same simulator
+	$(BIN)/python -m pipe_lab.bench
+
+clean: ## remove environments, caches and the lab's data
+	rm -rf $(VENV) .lab .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""OpenRouter on the wire."""

@@ -1,0 +1,1 @@
+"""Open WebUI: the only folder that imports it."""

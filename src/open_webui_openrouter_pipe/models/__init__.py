@@ -1,0 +1,1 @@
+"""The catalog: which models there are and what they can do."""

@@ -1,0 +1,1 @@
+"""From what Open WebUI sends to what OpenRouter takes."""

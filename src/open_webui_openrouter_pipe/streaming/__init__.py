@@ -1,0 +1,1 @@
+"""From Events to what Open WebUI shows."""
