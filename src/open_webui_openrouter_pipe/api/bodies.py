@@ -1,0 +1,36 @@
+"""The two request bodies: what Open WebUI sends, and what OpenRouter takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+CompletionsBody = Mapping[str, Any]
+"""A chat-completions body from Open WebUI: known keys are read, unknown ones ignored."""
+
+
+class ResponsesBody(TypedDict, total=False):
+    """The body of `POST /responses`: every field the API takes (schema `ResponsesRequest`)."""
+
+    model: str
+    models: list[str]
+    input: list[dict[str, Any]]
+    stream: bool
+    max_output_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    top_logprobs: int
+    frequency_penalty: float
+    presence_penalty: float
+    reasoning: dict[str, Any]
+    text: dict[str, Any]
+    include: list[str]
+    modalities: list[str]
+    image_config: dict[str, Any]
+    plugins: list[dict[str, Any]]
+    provider: dict[str, Any]
+    truncation: str
+    service_tier: str
+    prompt_cache_key: str
+    cache_control: dict[str, Any]

@@ -1,0 +1,164 @@
+"""Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import httpx
+
+from ..core.errors import ApiFailure, OpenRouterAPIError
+from ..core.json_codec import decode_json
+
+JsonObject = dict[str, Any]
+
+# `error_type` and response-level codes that stand for an HTTP status (schema `ApiErrorType`).
+_STATUS_BY_TYPE = {
+    "authentication": 401,
+    "payment_required": 402,
+    "permission_denied": 403,
+    "not_found": 404,
+    "precondition_failed": 412,
+    "payload_too_large": 413,
+    "unprocessable": 422,
+    "rate_limit_exceeded": 429,
+    "server": 500,
+    "server_error": 500,
+    "unmapped": 500,
+    "provider_unavailable": 502,
+    "provider_overloaded": 503,
+    "timeout": 504,
+    "invalid_request": 400,
+    "invalid_prompt": 400,
+    "context_length_exceeded": 400,
+    "content_policy_violation": 400,
+    "refusal": 400,
+}
+_LONGEST_MESSAGE = 2_000
+
+
+def read_http_error(response: httpx.Response, content: bytes) -> OpenRouterAPIError:
+    """Read an answer with an error status, or one that hides an error under HTTP 200."""
+    try:
+        body = as_object(decode_json(content))
+    except ValueError:
+        body = {"error": {"message": _plain_text(response, content)}}
+    return read_error_body(body, status=response.status_code, headers=response.headers)
+
+
+def read_error_body(
+    body: JsonObject, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> OpenRouterAPIError:
+    """Read an error object: a whole body, a failed response object or an event of a stream."""
+    headers = headers or {}
+    error = _find_error(body)
+    metadata = as_object(error.get("metadata")) | as_object(body.get("metadata"))
+    availability = as_object(error.get("availability"))
+    code = text_of(error.get("code")) or text_of(availability.get("code"))
+    error_type = _first_text(
+        error.get("error_type"), metadata.get("error_type"), body.get("error_type")
+    )
+    return OpenRouterAPIError(
+        ApiFailure(
+            message=_shorten(_first_text(error.get("message"), body.get("message"))),
+            status=_find_status(status, error, code, error_type),
+            code=code,
+            error_type=error_type,
+            provider=text_of(metadata.get("provider_name")),
+            upstream_message=_shorten(_upstream_message(metadata.get("raw"))),
+            retry_after=_find_retry_after(headers, availability),
+            generation_id=headers.get("x-generation-id", "") or text_of(body.get("id")),
+        )
+    )
+
+
+def holds_error(body: JsonObject) -> bool:
+    """Whether a JSON object reports a failure, whatever the HTTP status was."""
+    return bool(body.get("error")) or body.get("status") == "failed"
+
+
+def as_object(value: Any) -> JsonObject:
+    """The value if it is a JSON object, else an empty one."""
+    return cast("JsonObject", value) if isinstance(value, dict) else {}
+
+
+def text_of(value: Any) -> str:
+    """Text of a string or a number; empty for everything else."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _find_error(body: JsonObject) -> JsonObject:
+    nested = body.get("error")
+    if isinstance(nested, str):
+        return {"message": nested}
+    if error := as_object(nested):
+        return error
+    if error := as_object(as_object(body.get("response")).get("error")):
+        return error
+    return body if body.get("message") else {}
+
+
+def _find_status(status: int, error: JsonObject, code: str, error_type: str) -> int | None:
+    if status >= 400:
+        return status
+    for candidate in (error.get("http_status"), code):
+        number = text_of(candidate)
+        if number.isdecimal() and 400 <= int(number) < 600:
+            return int(number)
+    return _STATUS_BY_TYPE.get(error_type) or _STATUS_BY_TYPE.get(code)
+
+
+def _find_retry_after(headers: Mapping[str, str], availability: JsonObject) -> float | None:
+    for candidate in (headers.get("retry-after"), availability.get("retry_after")):
+        try:
+            seconds = float(text_of(candidate))
+        except ValueError:
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    return None
+
+
+def _upstream_message(raw: Any) -> str:
+    """What the provider said: often JSON inside a string, sometimes a list of validation issues."""
+    if isinstance(raw, str):
+        try:
+            decoded = decode_json(raw)
+        except ValueError:
+            return raw.strip()
+        return _upstream_message(decoded) if isinstance(decoded, dict | list) else raw.strip()
+    if isinstance(raw, list):
+        return "; ".join(
+            filter(None, (_issue(as_object(entry)) for entry in cast("list[Any]", raw)))
+        )
+    body = as_object(raw)
+    nested = body.get("error")
+    if isinstance(nested, str):
+        return nested
+    return _first_text(as_object(nested).get("message"), body.get("message"), body.get("detail"))
+
+
+def _issue(entry: JsonObject) -> str:
+    path = entry.get("path")
+    steps = cast("list[Any]", path) if isinstance(path, list) else []
+    place = ".".join(text_of(step) for step in steps)
+    message = text_of(entry.get("message"))
+    return f"{place}: {message}" if place and message else message
+
+
+def _first_text(*candidates: Any) -> str:
+    return next((text for text in map(text_of, candidates) if text), "")
+
+
+def _plain_text(response: httpx.Response, content: bytes) -> str:
+    """A gateway's HTML page says less than its status line."""
+    kind = response.headers.get("content-type", "")
+    if "html" in kind or not content:
+        return response.reason_phrase or "no reason was given"
+    return content.decode("utf-8", "replace").strip()
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " …"

@@ -1,0 +1,133 @@
+"""The Event language: what an answer is made of, whichever endpoint it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..core.errors import PipeError
+
+
+@dataclass(slots=True, frozen=True)
+class Usage:
+    """What an answer took and cost. `None` means that OpenRouter did not say, which is not zero."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Part of `input_tokens`."""
+    cache_write_tokens: int | None = None
+    """Part of `input_tokens`."""
+    reasoning_tokens: int | None = None
+    """Part of `output_tokens`."""
+    cost: float | None = None
+    """USD charged to the OpenRouter account."""
+    is_byok: bool | None = None
+    cost_details: dict[str, float] = field(default_factory=dict[str, float])
+    """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
+
+
+@dataclass(slots=True)
+class MessageItem:
+    """Text of the answer."""
+
+    id: str
+    text: str = ""
+    phase: str = ""
+    """`commentary` or `final_answer` where the vendor tells them apart."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
+class ReasoningItem:
+    """The model's thinking: a summary, the raw text, or neither when it is encrypted."""
+
+    id: str
+    summary: list[str] = field(default_factory=list[str])
+    content: list[str] = field(default_factory=list[str])
+    encrypted_content: str = ""
+    signature: str = ""
+    format: str = ""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
+class OtherItem:
+    """An item this version does not show."""
+
+    id: str
+    type: str
+
+
+OutputItem = MessageItem | ReasoningItem | OtherItem
+
+
+@dataclass(slots=True)
+class ResponseStarted:
+    """OpenRouter has taken the request."""
+
+    response_id: str
+    model: str
+
+
+@dataclass(slots=True)
+class ItemStarted:
+    """An item opens at this place of the answer; its text follows."""
+
+    output_index: int
+    item: OutputItem
+
+
+@dataclass(slots=True)
+class TextDelta:
+    """The next piece of a message."""
+
+    output_index: int
+    text: str
+
+
+@dataclass(slots=True)
+class ReasoningDelta:
+    """The next piece of reasoning: of part `part_index` of the summary or of the raw text."""
+
+    output_index: int
+    part_index: int
+    text: str
+    is_summary: bool
+
+
+@dataclass(slots=True)
+class ItemFinished:
+    """The whole item, as the API closed it: the truth where deltas were missing."""
+
+    output_index: int
+    item: OutputItem
+
+
+@dataclass(slots=True)
+class ResponseFinished:
+    """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
+
+    response_id: str
+    model: str
+    usage: Usage | None
+    incomplete_reason: str = ""
+
+
+@dataclass(slots=True)
+class ResponseFailed:
+    """The answer broke off, with what was counted until then."""
+
+    error: PipeError
+    usage: Usage | None = None
+
+
+Event = (
+    ResponseStarted
+    | ItemStarted
+    | TextDelta
+    | ReasoningDelta
+    | ItemFinished
+    | ResponseFinished
+    | ResponseFailed
+)

@@ -1,0 +1,1 @@
+"""The two endpoints, each as one stream of Events."""

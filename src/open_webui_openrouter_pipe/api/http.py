@@ -1,0 +1,111 @@
+"""The HTTP client: one pool, the headers of every request, one place that reads httpx's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import httpx
+
+from ..core.config import Settings
+from ..core.errors import (
+    ConnectionFailedError,
+    PipeError,
+    SettingsError,
+    StreamInterruptedError,
+    UpstreamTimeoutError,
+)
+from .transport import AiohttpTransport
+
+# The app OpenRouter's statistics count this for; both headers are needed for that.
+_ATTRIBUTION_HEADERS = {
+    "HTTP-Referer": "https://openwebui.com/",
+    "X-OpenRouter-Title": "Open WebUI",
+}
+
+
+def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """Make the client of one generation of the pipe; whoever makes it closes it."""
+    return httpx.AsyncClient(
+        transport=transport or AiohttpTransport(),
+        headers=_ATTRIBUTION_HEADERS,
+        trust_env=False,  # the transport reads the proxy settings itself
+    )
+
+
+def authorize(settings: Settings) -> dict[str, str]:
+    """The header that names the account; raises `SettingsError` when there is no usable key."""
+    key = settings.api_key.reveal()
+    if not key:
+        raise SettingsError(
+            "No OpenRouter API key is set.",
+            "The admin should enter `API_KEY` in the settings of the OpenRouter function "
+            "(Admin Panel → Functions → OpenRouter → gear).",
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SettingsError(
+            "The OpenRouter API key holds characters that no key has.",
+            "The admin should enter `API_KEY` again in the settings of the OpenRouter function.",
+        )
+    return {"Authorization": f"Bearer {key}"}
+
+
+def timeouts(settings: Settings) -> dict[str, dict[str, float | None]]:
+    """The request extension that bounds connecting, silence and the whole exchange (seconds)."""
+    return {
+        "timeout": {
+            "connect": settings.connect_timeout,
+            "read": settings.silence_timeout,
+            "write": settings.silence_timeout,
+            "total": settings.total_timeout,
+        }
+    }
+
+
+@contextmanager
+def as_pipe_errors(settings: Settings, *, answering: bool) -> Generator[None]:
+    """Turn httpx's exceptions into causes; `answering` says that the answer had begun."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise _name_cause(error, settings, answering) from error
+    except httpx.InvalidURL as error:
+        raise _bad_address(settings) from error
+
+
+def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> PipeError:
+    match error:
+        case httpx.ConnectTimeout():
+            return UpstreamTimeoutError(
+                f"OpenRouter could not be reached within {settings.connect_timeout:.0f} seconds.",
+                "Try again; if it stays so, the admin should check the server's network.",
+            )
+        case httpx.TimeoutException():
+            return UpstreamTimeoutError(
+                "The answer took longer than the settings allow, or OpenRouter fell silent.",
+                "Try again. The admin can raise `HTTP_SOCK_READ_SECONDS` "
+                "or `HTTP_TOTAL_TIMEOUT_SECONDS`.",
+            )
+        case httpx.UnsupportedProtocol():
+            return _bad_address(settings)
+        case httpx.ConnectError():
+            return ConnectionFailedError(
+                f"No connection to {settings.base_url}.",
+                "Try again; if it stays so, the admin should check `BASE_URL` and the network.",
+            )
+        case _ if answering:
+            return StreamInterruptedError(
+                "The connection to OpenRouter broke off before the answer was complete.",
+                "What had arrived is kept. Try again for a whole answer.",
+            )
+        case _:
+            return ConnectionFailedError(
+                "OpenRouter hung up before it answered.", "Try again in a moment."
+            )
+
+
+def _bad_address(settings: Settings) -> SettingsError:
+    return SettingsError(
+        f"`BASE_URL` is not an address that can be used: {settings.base_url}",
+        "The admin should correct it in the settings of the OpenRouter function.",
+    )

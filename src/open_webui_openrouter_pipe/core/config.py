@@ -1,0 +1,184 @@
+"""The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .secrets import EncryptedStr
+
+DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
+    """Read a number out of what the form sends: clamp it, and fall back rather than refuse.
+
+    A valve that raises takes every model of the pipe off Open WebUI's list.
+    """
+
+    def read(value: Any) -> int:
+        try:
+            number = int(float(value))
+        except (TypeError, ValueError, OverflowError):
+            return fallback
+        return max(minimum, min(maximum, number))
+
+    return BeforeValidator(read)
+
+
+def _read_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    return "" if value is None else str(value)
+
+
+def _read_secret(value: Any) -> str:
+    return value if isinstance(value, str) else _read_text(value)
+
+
+def _read_log_level(value: Any) -> str:
+    level = _read_text(value).upper()
+    return level if level in _LOG_LEVELS else "INFO"
+
+
+Text = Annotated[str, BeforeValidator(_read_text)]
+Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_read_log_level)
+]
+
+
+class ConnectionValves(BaseModel):
+    """Where OpenRouter is and how long to wait for it."""
+
+    API_KEY: Secret = Field(
+        default_factory=lambda: EncryptedStr(os.environ.get("OPENROUTER_API_KEY", "")),
+        title="OpenRouter API key",
+        description=(
+            "Your key from https://openrouter.ai/settings/keys; "
+            "empty means the environment variable OPENROUTER_API_KEY."
+        ),
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    BASE_URL: Text = Field(
+        default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", ""),
+        title="Base URL",
+        description=(
+            "Root of the API, when it is a gateway in front of OpenRouter; empty means "
+            f"the environment variable OPENROUTER_API_BASE_URL, else {DEFAULT_BASE_URL}."
+        ),
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    HTTP_CONNECT_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 300, 10)] = Field(
+        default=10,
+        title="Connect timeout (seconds)",
+        description="How long connecting to OpenRouter may take.",
+    )
+    HTTP_TOTAL_TIMEOUT_SECONDS: Annotated[int, whole_number(0, 86_400, 0)] = Field(
+        default=0,
+        title="Total timeout (seconds)",
+        description="How long one whole answer may take; 0 means as long as it streams.",
+    )
+    HTTP_SOCK_READ_SECONDS: Annotated[int, whole_number(1, 3_600, 300)] = Field(
+        default=300,
+        title="Silence timeout (seconds)",
+        description="How long OpenRouter may stay silent before an answer counts as broken off.",
+    )
+
+
+class CatalogValves(BaseModel):
+    """Which models are offered."""
+
+    MODEL_ID: Text = Field(
+        default="auto",
+        title="Models",
+        description=(
+            "`auto` offers every model; else a comma-separated list of model ids, "
+            "such as `openai/gpt-4o, anthropic/claude-sonnet-4.5`."
+        ),
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    MODEL_CATALOG_REFRESH_SECONDS: Annotated[int, whole_number(60, 604_800, 3_600)] = Field(
+        default=3_600,
+        title="Catalog refresh (seconds)",
+        description="How old the list of models may grow before it is fetched again.",
+    )
+
+
+class ConcurrencyValves(BaseModel):
+    """How much this server does at once."""
+
+    MAX_CONCURRENT_REQUESTS: Annotated[int, whole_number(1, 2_000, 200)] = Field(
+        default=200,
+        title="Answers at once",
+        description="How many answers one server process streams at the same time.",
+    )
+    MAX_QUEUED_REQUESTS: Annotated[int, whole_number(0, 10_000, 500)] = Field(
+        default=500,
+        title="Waiting places",
+        description="How many requests may wait for a slot; one more is told to come back later.",
+    )
+
+
+class LoggingValves(BaseModel):
+    """What the pipe writes into the server's log."""
+
+    LOG_LEVEL: LogLevel = Field(
+        default="INFO",
+        title="Log level",
+        description="The least important kind of message that reaches the server's log.",
+    )
+
+
+# Pydantic collects fields from the last base to the first: the form shows the connection first.
+class SystemValves(LoggingValves, ConcurrencyValves, CatalogValves, ConnectionValves):
+    """Everything an admin can set."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The valves as they were when a request began; they never change under it."""
+
+    api_key: EncryptedStr
+    base_url: str
+    connect_timeout: float
+    """Seconds, as the two below."""
+    total_timeout: float | None
+    silence_timeout: float
+    model_ids: tuple[str, ...]
+    """The allowed model ids; empty means all."""
+    catalog_refresh: float
+    """Seconds."""
+    max_concurrent_requests: int
+    max_queued_requests: int
+    log_level: str
+
+
+def take_snapshot(valves: SystemValves) -> Settings:
+    """Read every valve once."""
+    api_key = valves.API_KEY or EncryptedStr(os.environ.get("OPENROUTER_API_KEY", ""))
+    base_url = valves.BASE_URL or os.environ.get("OPENROUTER_API_BASE_URL", "") or DEFAULT_BASE_URL
+    return Settings(
+        api_key=api_key,
+        base_url=base_url.rstrip("/"),
+        connect_timeout=float(valves.HTTP_CONNECT_TIMEOUT_SECONDS),
+        total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
+        silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
+        model_ids=_read_model_ids(valves.MODEL_ID),
+        catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
+        max_queued_requests=valves.MAX_QUEUED_REQUESTS,
+        log_level=valves.LOG_LEVEL,
+    )
+
+
+def _read_model_ids(text: str) -> tuple[str, ...]:
+    ids = tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
+    return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids

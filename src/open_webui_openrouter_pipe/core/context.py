@@ -1,0 +1,29 @@
+"""Who asks, for which message, under which settings: carried through the whole turn."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from .config import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestContext:
+    """One call of the pipe. Ids that Open WebUI did not give are empty."""
+
+    request_id: str
+    settings: Settings
+    model: str
+    """OpenRouter's id of the chosen model."""
+    user_id: str = ""
+    session_id: str = ""
+    chat_id: str = ""
+    message_id: str = ""
+    task: str = ""
+    """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+
+
+CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar(
+    "open_webui_openrouter_pipe_request", default=None
+)

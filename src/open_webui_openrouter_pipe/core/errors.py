@@ -1,0 +1,124 @@
+"""Every cause of failure a person can act on, each with its words.
+
+PipeError
+├── SettingsError            a valve needs the admin's hand
+├── HostTooOldError          this Open WebUI cannot show what the pipe sends
+├── ModelUnavailableError    the chosen entry is not a model that may be used
+├── UnsupportedInputError    a message holds something that cannot be sent
+├── BusyError                every slot and every waiting place is taken
+├── ConnectionFailedError    OpenRouter could not be reached
+├── UpstreamTimeoutError     OpenRouter fell silent
+├── StreamInterruptedError   the answer stopped before its end
+├── OpenRouterAPIError       OpenRouter or a provider refused or failed
+└── InternalError            a fault of the pipe itself
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class PipeError(Exception):
+    """What happened and what to do about it, in words for the person who sees it."""
+
+    def __init__(self, cause: str, next_step: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.next_step = next_step
+
+    def for_person(self) -> str:
+        """The text of the message's error."""
+        return f"{self.cause}\n\n{self.next_step}" if self.next_step else self.cause
+
+
+class SettingsError(PipeError):
+    """A valve is missing or cannot be used."""
+
+
+class HostTooOldError(PipeError):
+    """Open WebUI is older than the oldest version the pipe works on."""
+
+
+class ModelUnavailableError(PipeError):
+    """The chosen entry is not a model, or one that the settings keep back."""
+
+
+class UnsupportedInputError(PipeError):
+    """A message holds something that no request can carry."""
+
+
+class BusyError(PipeError):
+    """Every slot and every waiting place of this process is taken."""
+
+
+class ConnectionFailedError(PipeError):
+    """OpenRouter could not be reached, or hung up before it answered."""
+
+
+class UpstreamTimeoutError(PipeError):
+    """OpenRouter did not answer, or fell silent, within the time the settings allow."""
+
+
+class StreamInterruptedError(PipeError):
+    """The answer stopped without the event that ends one."""
+
+
+class InternalError(PipeError):
+    """A fault of the pipe itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiFailure:
+    """What an error answer of OpenRouter says, whatever its shape."""
+
+    message: str
+    status: int | None = None
+    """HTTP status, or the number in `error.code` when the failure came inside a stream."""
+    code: str = ""
+    error_type: str = ""
+    """OpenRouter's canonical name of the cause (`ApiErrorType` of the API description)."""
+    provider: str = ""
+    upstream_message: str = ""
+    """What the provider itself said, when OpenRouter's own message is only a wrapper."""
+    retry_after: float | None = None
+    """Seconds."""
+    generation_id: str = ""
+
+
+class OpenRouterAPIError(PipeError):
+    """OpenRouter, or the provider behind it, refused the request or failed on it."""
+
+    def __init__(self, failure: ApiFailure) -> None:
+        super().__init__(describe_failure(failure), advise_on_failure(failure))
+        self.failure = failure
+
+
+def describe_failure(failure: ApiFailure) -> str:
+    """Say who failed and how: the provider's own words where there are any."""
+    message = failure.upstream_message or failure.message or "No reason was given."
+    speaker = failure.provider if failure.upstream_message and failure.provider else "OpenRouter"
+    status = f" ({failure.status})" if failure.status else ""
+    return f"{speaker}{status}: {message}"
+
+
+_ADVICE_BY_STATUS = {
+    400: "Check the model's parameters and the attachments of this chat.",
+    401: "The admin should check `API_KEY` in the settings of the OpenRouter function.",
+    402: "Add credits at https://openrouter.ai/settings/credits or choose a cheaper model.",
+    403: "The request was blocked by a policy; rephrase it or choose another model.",
+    404: "Choose another model, or loosen the provider and privacy settings.",
+    408: "Try again; a shorter chat answers faster.",
+    413: "Remove attachments or start a new chat: the request is too large.",
+    429: "Wait a moment and try again, or choose another model.",
+}
+
+
+def advise_on_failure(failure: ApiFailure) -> str:
+    """Say what to do next, by status."""
+    if failure.status == 429 and failure.retry_after is not None:
+        return f"Try again in {failure.retry_after:.0f} seconds, or choose another model."
+    if failure.status is not None and failure.status in _ADVICE_BY_STATUS:
+        return _ADVICE_BY_STATUS[failure.status]
+    if failure.status is not None and failure.status < 500:
+        return "Change the request or choose another model."
+    return "Try again in a moment, or choose another model."

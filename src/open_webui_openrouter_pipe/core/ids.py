@@ -1,0 +1,15 @@
+"""Identifiers of our own making."""
+
+from __future__ import annotations
+
+import secrets
+
+
+def new_request_id() -> str:
+    """Sixteen hex digits that name one call of the pipe in the log and in an error."""
+    return secrets.token_hex(8)
+
+
+def new_item_id(prefix: str) -> str:
+    """An id for an output item that came without one: `msg_…`, `rs_…`."""
+    return f"{prefix}_{secrets.token_hex(12)}"

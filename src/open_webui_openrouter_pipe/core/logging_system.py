@@ -1,0 +1,91 @@
+"""The log: every record names its request, and one worker writes them off the event loop."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+
+from .context import CURRENT_REQUEST
+
+LOG = logging.getLogger("open_webui_openrouter_pipe")
+
+_QUEUE_LENGTH = 10_000
+_IDLE_SECONDS = 5.0
+
+
+class SessionLogger(logging.Handler):
+    """Stamps each record with request, session, user and chat, and hands it to one worker thread.
+
+    The thread starts with the first record and ends by itself when none has come for a while,
+    so a replaced copy of the pipe leaves nothing behind.
+    """
+
+    def __init__(self, target: logging.Logger) -> None:
+        super().__init__()
+        self._target = target
+        self._records: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUE_LENGTH)
+        self._worker: threading.Thread | None = None
+        self._worker_lock = threading.Lock()
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record; when the worker cannot keep up the record is dropped and counted."""
+        _stamp(record)
+        # The arguments may change before the worker reads them.
+        record.msg, record.args = record.getMessage(), None
+        try:
+            self._records.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+            return
+        self._ensure_worker()
+
+    def flush(self) -> None:
+        """Wait until everything queued so far is written."""
+        self._records.join()
+
+    def _ensure_worker(self) -> None:
+        with self._worker_lock:
+            if self._worker is None:
+                self._worker = threading.Thread(
+                    target=self._write_records, name="openrouter-pipe-log", daemon=True
+                )
+                self._worker.start()
+
+    def _write_records(self) -> None:
+        while True:
+            try:
+                record = self._records.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                with self._worker_lock:
+                    if self._records.empty():
+                        self._worker = None
+                        return
+                continue
+            try:
+                self._target.handle(record)
+                self._report_dropped()
+            finally:
+                self._records.task_done()
+
+    def _report_dropped(self) -> None:
+        if dropped := self._dropped:
+            self._dropped -= dropped
+            self._target.warning("openrouter pipe: %d log records were dropped", dropped)
+
+
+def _stamp(record: logging.LogRecord) -> None:
+    context = CURRENT_REQUEST.get()
+    record.request_id = context.request_id if context else ""
+    record.session_id = context.session_id if context else ""
+    record.user_id = context.user_id if context else ""
+    record.chat_id = context.chat_id if context else ""
+
+
+def install_session_logger() -> SessionLogger:
+    """Put our handler on our logger, in place of the one an earlier copy of the pipe put there."""
+    handler = SessionLogger(logging.getLogger())
+    LOG.handlers[:] = [handler]
+    LOG.propagate = False
+    return handler
