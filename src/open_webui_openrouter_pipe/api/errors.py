@@ -9,8 +9,7 @@ import httpx
 
 from ..core.errors import ApiFailure, OpenRouterAPIError
 from ..core.json_codec import decode_json
-
-JsonObject = dict[str, Any]
+from ..core.json_values import JsonObject, as_object, text_of
 
 # `error_type` and response-level codes that stand for an HTTP status (schema `ApiErrorType`).
 _STATUS_BY_TYPE = {
@@ -75,18 +74,6 @@ def read_error_body(
 def holds_error(body: JsonObject) -> bool:
     """Whether a JSON object reports a failure, whatever the HTTP status was."""
     return bool(body.get("error")) or body.get("status") == "failed"
-
-
-def as_object(value: Any) -> JsonObject:
-    """The value if it is a JSON object, else an empty one."""
-    return cast("JsonObject", value) if isinstance(value, dict) else {}
-
-
-def text_of(value: Any) -> str:
-    """Text of a string or a number; empty for everything else."""
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 def _find_error(body: JsonObject) -> JsonObject:

@@ -13,6 +13,8 @@ class RequestContext:
     """One call of the pipe. Ids that Open WebUI did not give are empty."""
 
     request_id: str
+    function_id: str
+    """The id under which the admin installed the pipe."""
     settings: Settings
     model: str
     """OpenRouter's id of the chosen model."""

@@ -11,9 +11,10 @@ import httpx
 from ...core.config import Settings
 from ...core.errors import PipeError
 from ...core.json_codec import decode_json, encode_json
+from ...core.json_values import as_object
 from ...core.logging_system import LOG
 from ..bodies import ResponsesBody
-from ..errors import as_object, holds_error, read_http_error
+from ..errors import holds_error, read_http_error
 from ..events import Event, ResponseFailed
 from ..http import as_pipe_errors, authorize, timeouts
 from .responses_reader import ResponsesReader, read_finished_answer

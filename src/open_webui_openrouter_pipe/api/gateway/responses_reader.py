@@ -7,8 +7,16 @@ from typing import Any, cast
 
 from ...core.errors import StreamInterruptedError
 from ...core.json_codec import decode_json
+from ...core.json_values import (
+    JsonObject,
+    as_object,
+    number_of,
+    objects_in,
+    text_of,
+    whole_of,
+)
 from ...core.logging_system import LOG
-from ..errors import JsonObject, as_object, read_error_body, text_of
+from ..errors import read_error_body
 from ..events import (
     Event,
     ItemFinished,
@@ -30,8 +38,8 @@ from ..sse import DONE_PAYLOAD, SseDecoder
 def read_finished_answer(body: JsonObject) -> list[Event]:
     """Read a response object that came whole, where a stream was asked for."""
     events: list[Event] = [ResponseStarted(text_of(body.get("id")), text_of(body.get("model")))]
-    for index, item in enumerate(cast("list[Any]", body["output"])):
-        events.append(ItemFinished(index, read_item(as_object(item))))
+    for index, item in enumerate(objects_in(body.get("output"))):
+        events.append(ItemFinished(index, read_item(item)))
     events.append(_read_end(body))
     return events
 
@@ -193,10 +201,7 @@ def read_item(item: JsonObject) -> OutputItem:
 
 
 def _texts(parts: Any) -> list[str]:
-    if not isinstance(parts, list):
-        return []
-    objects = [as_object(part) for part in cast("list[Any]", parts)]
-    return [text_of(part.get("text")) or text_of(part.get("refusal")) for part in objects]
+    return [text_of(part.get("text")) or text_of(part.get("refusal")) for part in objects_in(parts)]
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -208,26 +213,18 @@ def read_usage(value: Any) -> Usage | None:
     outputs = as_object(usage.get("output_tokens_details"))
     is_byok = usage.get("is_byok")
     return Usage(
-        input_tokens=_whole(usage.get("input_tokens")),
-        output_tokens=_whole(usage.get("output_tokens")),
-        total_tokens=_whole(usage.get("total_tokens")),
-        cached_tokens=_whole(inputs.get("cached_tokens")),
-        cache_write_tokens=_whole(inputs.get("cache_write_tokens")),
-        reasoning_tokens=_whole(outputs.get("reasoning_tokens")),
-        cost=_number(usage.get("cost")),
+        input_tokens=whole_of(usage.get("input_tokens")),
+        output_tokens=whole_of(usage.get("output_tokens")),
+        total_tokens=whole_of(usage.get("total_tokens")),
+        cached_tokens=whole_of(inputs.get("cached_tokens")),
+        cache_write_tokens=whole_of(inputs.get("cache_write_tokens")),
+        reasoning_tokens=whole_of(outputs.get("reasoning_tokens")),
+        cost=number_of(usage.get("cost")),
         is_byok=is_byok if isinstance(is_byok, bool) else None,
         cost_details=_numbers(usage.get("cost_details")),
     )
 
 
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _numbers(value: Any) -> dict[str, float]:
     pairs = as_object(value).items()
-    return {key: number for key, part in pairs if (number := _number(part)) is not None}
+    return {key: number for key, part in pairs if (number := number_of(part)) is not None}

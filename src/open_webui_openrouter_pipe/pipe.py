@@ -1,0 +1,87 @@
+"""The entrance: what Open WebUI calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from starlette.responses import StreamingResponse
+
+from .core.config import SystemValves, take_snapshot
+from .core.context import RequestContext
+from .core.errors import PipeError
+from .core.ids import new_request_id
+from .host.call import AnswerForm, HostCall, read_call
+from .host.versions import require_supported_host
+from .models.entries import Entry, list_entries, notice_entry
+from .models.family import from_host_id
+from .orchestrator import run_turn
+from .runtime import Runtime
+from .streaming.completion_chunks import CompletionChunks
+from .streaming.completion_dict import CompletionDict
+from .streaming.response_events import ResponseEvents
+
+Answer = AsyncGenerator[dict[str, Any]] | StreamingResponse | dict[str, Any]
+
+
+class Pipe:
+    """Every OpenRouter model in Open WebUI's model list."""
+
+    class Valves(SystemValves):
+        """What the admin sets for everyone."""
+
+    def __init__(self) -> None:
+        self.valves = self.Valves()
+        self._runtime = Runtime()
+
+    async def pipes(self) -> list[Entry]:
+        """The entries for the model list, from memory; the very first call waits a few seconds."""
+        settings = take_snapshot(self.valves)
+        with self._runtime.lease(_function_id(), settings):
+            try:
+                require_supported_host()
+            except PipeError as error:
+                return [notice_entry(error)]
+            return await list_entries(self._runtime.registry(settings), settings)
+
+    async def pipe(
+        self,
+        body: dict[str, Any],
+        __user__: dict[str, Any] | None = None,
+        __metadata__: dict[str, Any] | None = None,
+        __task__: str | None = None,
+    ) -> Answer:
+        """Answer one chat, API call or chore, in the form its caller can read."""
+        call = read_call(body, __user__, __metadata__, __task__)
+        context = self._context(call)
+        model = str(body.get("model", ""))
+        match call.form:
+            case AnswerForm.CHAT_EVENTS:
+                return run_turn(context, body, self._runtime, ResponseEvents())
+            case AnswerForm.COMPLETION_CHUNKS:
+                chunks = run_turn(context, body, self._runtime, CompletionChunks(model))
+                return StreamingResponse(chunks, media_type="text/event-stream")
+            case AnswerForm.COMPLETION_DICT:
+                renderer = CompletionDict(model, with_output=call.is_live and not call.task)
+                pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
+                return pieces[-1]
+
+    def _context(self, call: HostCall) -> RequestContext:
+        return RequestContext(
+            request_id=new_request_id(),
+            function_id=call.function_id,
+            settings=take_snapshot(self.valves),
+            model=from_host_id(call.host_model_id),
+            user_id=call.user_id,
+            session_id=call.session_id,
+            chat_id=call.chat_id,
+            message_id=call.message_id,
+            task=call.task,
+        )
+
+
+def _function_id() -> str:
+    """The id the admin chose: Open WebUI loads the file as `function_<id>_<32 hex digits>`."""
+    match = re.fullmatch(r"function_(.+?)(?:_[0-9a-f]{32})?", __name__)
+    return match.group(1) if match else "openrouter"

@@ -1,0 +1,94 @@
+"""Chat messages become input items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..core.json_values import as_object, objects_in, text_of
+
+InputItem = dict[str, Any]
+
+_ROLES = frozenset({"system", "developer", "user"})
+
+
+def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
+    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
+
+    Messages that say nothing, such as the place of an answer that failed, are left out;
+    so are tool calls without their result and results without their call.
+    """
+    answered = {
+        text_of(message.get("tool_call_id"))
+        for message in messages
+        if message.get("role") == "tool"
+    }
+    asked: set[str] = set()
+    items: list[InputItem] = []
+    for message in messages:
+        role = message.get("role")
+        if role in _ROLES:
+            items.extend(_spoken_item(str(role), message))
+        elif role == "assistant":
+            items.extend(_assistant_items(message, answered, asked))
+        elif role == "tool" and text_of(message.get("tool_call_id")) in asked:
+            items.append(_tool_output(message))
+    return items
+
+
+def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
+    parts = _input_parts(message.get("content"))
+    return [{"type": "message", "role": role, "content": parts}] if parts else []
+
+
+def _input_parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "input_text", "text": content}] if content else []
+    parts: list[dict[str, Any]] = []
+    for part in objects_in(content):
+        if part.get("type") == "text" and text_of(part.get("text")):
+            parts.append({"type": "input_text", "text": part["text"]})
+        elif part.get("type") == "image_url" and (url := _image_url(part)):
+            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
+    return parts
+
+
+def _image_url(part: Mapping[str, Any]) -> str:
+    image = part.get("image_url")
+    return text_of(image) or text_of(as_object(image).get("url"))
+
+
+def _assistant_items(
+    message: Mapping[str, Any], answered: set[str], asked: set[str]
+) -> list[InputItem]:
+    items: list[InputItem] = []
+    if text := _plain_text(message.get("content")):
+        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
+        items.append({"role": "assistant", "content": text})
+    for call in objects_in(message.get("tool_calls")):
+        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
+        if call_id in answered and function:
+            asked.add(call_id)
+            items.append(
+                {
+                    "type": "function_call",
+                    "call_id": call_id,
+                    "name": text_of(function.get("name")),
+                    "arguments": text_of(function.get("arguments")) or "{}",
+                }
+            )
+    return items
+
+
+def _tool_output(message: Mapping[str, Any]) -> InputItem:
+    return {
+        "type": "function_call_output",
+        "call_id": message["tool_call_id"],
+        "output": _plain_text(message.get("content")),
+    }
+
+
+def _plain_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))

@@ -1,0 +1,136 @@
+"""The services of the process: made when first needed, replaced on reload, gone when idle."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, cast
+
+import httpx
+
+from .api.catalog import fetch_models
+from .api.http import open_client
+from .core.admission import Gate
+from .core.config import Settings
+from .core.logging_system import LOG, install_session_logger
+from .models.registry import OpenRouterModelRegistry
+
+# Every copy of this file that the process has loaded finds the same state here.
+_PROCESS_KEY = "open_webui_openrouter_pipe_process"
+
+
+@dataclass(slots=True)
+class ProcessState:
+    """What all copies share. Copies of other ages read it: its names stay as they are."""
+
+    gate: Gate = field(default_factory=Gate)
+    generations: int = 0
+    current: dict[str, Runtime] = field(default_factory=dict[str, "Runtime"])
+    """The newest runtime of each function."""
+    closing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+
+def process_state() -> ProcessState:
+    """The one state of this process."""
+    holder = sys.modules.setdefault(_PROCESS_KEY, ModuleType(_PROCESS_KEY))
+    return cast("ProcessState", holder.__dict__.setdefault("state", ProcessState()))
+
+
+class Runtime:
+    """The services of one loaded copy of the pipe.
+
+    Open WebUI replaces a function while its answers still stream. The older copy is then
+    retired: it serves what it holds, and with the last answer its connections close.
+    """
+
+    def __init__(self) -> None:
+        self._process = process_state()
+        self._process.generations += 1
+        self.generation = self._process.generations
+        self._client: httpx.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._registry: OpenRouterModelRegistry | None = None
+        self._account: tuple[str, str] | None = None
+        self._leases = 0
+        self._retired = False
+
+    @property
+    def gate(self) -> Gate:
+        """The slots shared by every copy in the process."""
+        return self._process.gate
+
+    @contextmanager
+    def lease(self, function_id: str, settings: Settings) -> Generator[None]:
+        """Keep the services for one call."""
+        self._claim(function_id)
+        if settings.log_level != LOG.level:
+            LOG.setLevel(settings.log_level)
+        self._leases += 1
+        try:
+            yield
+        finally:
+            self._leases -= 1
+            self._close_when_done()
+
+    def client(self) -> httpx.AsyncClient:
+        """The HTTP client of this copy."""
+        if self._client is None:
+            install_session_logger()
+            self._loop = asyncio.get_running_loop()
+            self._client = open_client()
+        return self._client
+
+    def registry(self, settings: Settings) -> OpenRouterModelRegistry:
+        """The catalog of the account and address that the settings name."""
+        account = (settings.base_url, str.__str__(settings.api_key))
+        if self._registry is None or self._account != account:
+            client = self.client()
+            self._close_later(registry=self._registry)
+            self._account = account
+            self._registry = OpenRouterModelRegistry(
+                lambda settings: fetch_models(client, settings)
+            )
+        return self._registry
+
+    def retire(self) -> None:
+        """Make way for a newer copy: close as soon as no call is left."""
+        self._retired = True
+        self._close_when_done()
+
+    def _claim(self, function_id: str) -> None:
+        current = self._process.current.get(function_id)
+        if current is self:
+            return
+        if current is not None and current.generation > self.generation:
+            self._retired = True
+            return
+        self._process.current[function_id] = self
+        if current is not None:
+            current.retire()
+
+    def _close_when_done(self) -> None:
+        if self._retired and not self._leases:
+            self._close_later(client=self._client, registry=self._registry)
+            self._client, self._registry = None, None
+
+    def _close_later(self, **services: Any) -> None:
+        """Close in a task of its own: the caller may be cancelled, or not be async at all."""
+        open_services = [service for service in services.values() if service is not None]
+        if not open_services or self._loop is None or self._loop.is_closed():
+            return
+        task = self._loop.create_task(_close_all(open_services))
+        self._process.closing.add(task)
+        task.add_done_callback(self._process.closing.discard)
+
+
+async def _close_all(services: list[Any]) -> None:
+    for service in services:
+        match service:
+            case httpx.AsyncClient():
+                await service.aclose()
+            case OpenRouterModelRegistry():
+                await service.close()

@@ -1,0 +1,92 @@
+"""A caller that wants the whole answer at once: one `chat.completion` object."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..api.events import (
+    Event,
+    ItemFinished,
+    MessageItem,
+    ReasoningItem,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+)
+from ..core.errors import PipeError
+from ..core.ids import new_item_id
+from .output_items import message_output, output_text_part, reasoning_output
+from .usage import finish_reason, usage_of_completion
+
+
+class CompletionDict:
+    """Gathers one answer; its only piece is the finished object.
+
+    `model` is the id the caller asked for. In a chat the object also carries the `output` items,
+    from which Open WebUI draws the reasoning.
+    """
+
+    def __init__(self, model: str, *, with_output: bool) -> None:
+        self._model = model
+        self._with_output = with_output
+        self._response_id = new_item_id("chatcmpl")
+        self._items: list[MessageItem | ReasoningItem] = []
+
+    def render(self, batch: list[Event]) -> list[dict[str, Any]]:
+        """The finished object, once its end is in the batch."""
+        for event in batch:
+            match event:
+                case ResponseStarted(response_id):
+                    self._response_id = response_id or self._response_id
+                case ItemFinished(_, MessageItem() as item):
+                    self._items.append(item)
+                case ItemFinished(_, ReasoningItem() as item) if item.summary or item.content:
+                    self._items.append(item)
+                case ResponseFinished():
+                    return [self._answer(event)]
+                case ResponseFailed(error):
+                    return [self._failure(error)]
+                case _:
+                    pass
+        return []
+
+    def _failure(self, error: PipeError) -> dict[str, Any]:
+        failure = {"error": {"message": error.for_person(), "type": type(error).__name__}}
+        # The text that had arrived stays.
+        return self._completion("error") | failure if self._items else failure
+
+    def _answer(self, event: ResponseFinished) -> dict[str, Any]:
+        answer = self._completion(finish_reason(event.incomplete_reason))
+        if event.usage is not None:
+            answer["usage"] = usage_of_completion(event.usage)
+        return answer
+
+    def _completion(self, reason: str) -> dict[str, Any]:
+        completion: dict[str, Any] = {
+            "id": self._response_id,
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": self._model,
+            "choices": [{"index": 0, "message": self._message(), "finish_reason": reason}],
+        }
+        if self._with_output:
+            completion["output"] = [_output_of(item) for item in self._items]
+        return completion
+
+    def _message(self) -> dict[str, Any]:
+        texts = [item.text for item in self._items if isinstance(item, MessageItem)]
+        thoughts = [
+            "\n\n".join(filter(None, item.summary or item.content))
+            for item in self._items
+            if isinstance(item, ReasoningItem)
+        ]
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+        reasoning = "\n\n".join(filter(None, thoughts))
+        return message | {"reasoning": reasoning} if reasoning else message
+
+
+def _output_of(item: MessageItem | ReasoningItem) -> dict[str, Any]:
+    if isinstance(item, MessageItem):
+        return message_output(item, item.status, [output_text_part(item.text)])
+    return reasoning_output(item)

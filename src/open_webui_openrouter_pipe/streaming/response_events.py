@@ -1,0 +1,160 @@
+"""A chat in Open WebUI: Responses events, which its reducer stores and its page draws."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..api.events import (
+    Event,
+    ItemFinished,
+    ItemStarted,
+    MessageItem,
+    OutputItem,
+    ReasoningDelta,
+    ReasoningItem,
+    ResponseFailed,
+    ResponseFinished,
+    TextDelta,
+    Usage,
+)
+from ..core.errors import PipeError
+from .output_items import message_output, output_text_part, reasoning_output
+from .renderer import HostEvent
+from .usage import usage_of_response
+
+_CUT_NOTICES = {
+    "max_output_tokens": "The answer was cut off at its length limit.",
+    "content_filter": "The answer was cut off by a content filter.",
+}
+
+
+class ResponseEvents:
+    """Renders one answer as items of the message's `output` list.
+
+    Items are counted anew, for Open WebUI keeps only those it is shown.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._places: dict[int, int] = {}
+        self._ids: dict[int, str] = {}
+        self._started_at: dict[int, float] = {}
+        self._summary_parts: set[tuple[int, int]] = set()
+
+    def render(self, batch: list[Event]) -> list[HostEvent]:
+        """The events that this batch adds to the message."""
+        shown: list[HostEvent] = []
+        for event in batch:
+            match event:
+                case TextDelta(index, text):
+                    shown.append(self._text_delta(index, text))
+                case ReasoningDelta():
+                    shown.extend(self._reasoning_delta(event))
+                case ItemStarted(index, item):
+                    shown.extend(self._start(index, item))
+                case ItemFinished(index, item):
+                    shown.extend(self._finish(index, item))
+                case ResponseFinished():
+                    shown.extend(_end_events(event))
+                case ResponseFailed(error, usage):
+                    shown.append(_failure_event(error, usage))
+                case _:
+                    pass
+        return shown
+
+    def _start(self, index: int, item: OutputItem) -> list[HostEvent]:
+        self._started_at[index] = self._clock()
+        self._ids[index] = item.id
+        # A reasoning item opens with its first word: without one its card would be empty.
+        return self._open_message(index, item) if isinstance(item, MessageItem) else []
+
+    def _open_message(self, index: int, item: MessageItem) -> list[HostEvent]:
+        place = self._take_place(index)
+        return [
+            _item_added(place, message_output(item, "in_progress", [])),
+            {
+                "type": "response.content_part.added",
+                "output_index": place,
+                "content_index": 0,
+                "part": output_text_part(""),
+            },
+        ]
+
+    def _text_delta(self, index: int, text: str) -> HostEvent:
+        return {
+            "type": "response.output_text.delta",
+            "output_index": self._places[index],
+            "content_index": 0,
+            "delta": text,
+        }
+
+    def _reasoning_delta(self, event: ReasoningDelta) -> list[HostEvent]:
+        index, part = event.output_index, event.part_index
+        shown: list[HostEvent] = []
+        if index not in self._places:
+            opened = ReasoningItem(self._ids[index], status="in_progress")
+            shown.append(_item_added(self._take_place(index), reasoning_output(opened)))
+        place = self._places[index]
+        if not event.is_summary:
+            kind, position = "response.reasoning_text.delta", {"content_index": part}
+        else:
+            kind, position = "response.reasoning_summary_text.delta", {"summary_index": part}
+            if (index, part) not in self._summary_parts:
+                self._summary_parts.add((index, part))
+                shown.append(_summary_part_added(place, part))
+        shown.append({"type": kind, "output_index": place, **position, "delta": event.text})
+        return shown
+
+    def _finish(self, index: int, item: OutputItem) -> list[HostEvent]:
+        if index not in self._places:
+            return []
+        place = self._places[index]
+        match item:
+            case MessageItem():
+                content = [output_text_part(item.text)]
+                return [_item_done(place, message_output(item, item.status, content))]
+            case ReasoningItem():
+                seconds = self._clock() - self._started_at[index]
+                return [_item_done(place, reasoning_output(item) | {"duration": round(seconds)})]
+            case _:
+                return []
+
+    def _take_place(self, index: int) -> int:
+        return self._places.setdefault(index, len(self._places))
+
+
+def _item_added(place: int, item: HostEvent) -> HostEvent:
+    return {"type": "response.output_item.added", "output_index": place, "item": item}
+
+
+def _item_done(place: int, item: HostEvent) -> HostEvent:
+    return {"type": "response.output_item.done", "output_index": place, "item": item}
+
+
+def _summary_part_added(place: int, part: int) -> HostEvent:
+    return {
+        "type": "response.reasoning_summary_part.added",
+        "output_index": place,
+        "summary_index": part,
+        "part": {"type": "summary_text", "text": ""},
+    }
+
+
+def _end_events(event: ResponseFinished) -> list[HostEvent]:
+    # An `output` of the API's own would replace all that was shown.
+    response: HostEvent = {"id": event.response_id, "output": []}
+    if event.usage is not None:
+        response["usage"] = usage_of_response(event.usage)
+    completed: HostEvent = {"type": "response.completed", "response": response}
+    if not event.incomplete_reason:
+        return [completed]
+    notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
+    status = {"type": "status", "data": {"description": notice, "done": True}}
+    return [{"event": status}, completed]
+
+
+def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
+    # Not `response.failed`: Open WebUI would overlook the usage in that.
+    failure: HostEvent = {"error": {"message": error.for_person()}}
+    return failure | {"usage": usage_of_response(usage)} if usage is not None else failure
