@@ -41,7 +41,7 @@ def read_http_error(response: httpx.Response, content: bytes) -> OpenRouterAPIEr
     try:
         body = as_object(decode_json(content))
     except ValueError:
-        body = {"error": {"message": _plain_text(response, content)}}
+        body = {"error": {"message": _gateway_text(response, content)}}
     return read_error_body(body, status=response.status_code, headers=response.headers)
 
 
@@ -139,7 +139,7 @@ def _first_text(*candidates: Any) -> str:
     return next((text for text in map(text_of, candidates) if text), "")
 
 
-def _plain_text(response: httpx.Response, content: bytes) -> str:
+def _gateway_text(response: httpx.Response, content: bytes) -> str:
     """A gateway's HTML page says less than its status line."""
     kind = response.headers.get("content-type", "")
     if "html" in kind or not content:
