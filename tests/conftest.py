@@ -1,0 +1,50 @@
+"""Which form of the pipe the tests run on, and which of them need more than this machine offers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]  # the bundler is a folder of this project, not an installed package
+
+from tests.bundle_target import answer_from_bundle  # noqa: E402
+
+NEEDS_MORE = frozenset({"live", "browser", "host"})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--target",
+        choices=("modules", "bundle"),
+        default="modules",
+        help="run the tests on the modules or on dist/pipe.py",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("target") == "bundle":
+        answer_from_bundle(ROOT)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"target: {config.getoption('target')}"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The bundler's tests do not depend on the bundle; pytest would never look into a `build`."""
+    if collection_path == ROOT / "tests" / "build":
+        return config.getoption("target") == "bundle"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `-m`, leave out what needs a server, a browser or an installed Open WebUI."""
+    if config.option.markexpr:
+        return
+    left_out = [item for item in items if NEEDS_MORE & {mark.name for mark in item.iter_markers()}]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
