@@ -86,7 +86,7 @@ class Runtime:
 
     def registry(self, settings: Settings) -> OpenRouterModelRegistry:
         """The catalog of the account and address that the settings name."""
-        account = (settings.base_url, str.__str__(settings.api_key))
+        account = (settings.base_url, settings.api_key.fingerprint())
         if self._registry is None or self._account != account:
             client = self.client()
             self._close_later(registry=self._registry)

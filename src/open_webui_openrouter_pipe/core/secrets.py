@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from hashlib import sha256
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -56,6 +57,14 @@ class EncryptedStr(str):
         except InvalidToken as error:
             raise _unreadable() from error
         raise _unreadable()
+
+    def fingerprint(self) -> str:
+        """A name for this secret that gives nothing of it away; equal secrets have equal names."""
+        try:
+            secret = self.reveal()
+        except SettingsError:
+            secret = str.__str__(self)
+        return sha256(secret.encode()).hexdigest()
 
     def __repr__(self) -> str:
         return f"EncryptedStr({_MASK!r})" if len(self) else "EncryptedStr('')"

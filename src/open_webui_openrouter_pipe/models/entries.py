@@ -24,7 +24,7 @@ async def list_entries(registry: OpenRouterModelRegistry, settings: Settings) ->
 
 def notice_entry(error: PipeError) -> Entry:
     """One entry whose name is the reason."""
-    return {"id": NOTICE_ID, "name": f"OpenRouter: {error.cause}"}
+    return {"id": NOTICE_ID, "name": f"⚠ OpenRouter: {error.cause}"}
 
 
 async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings) -> PipeError:
