@@ -1,5 +1,6 @@
 # Every target makes its own virtual environment and installs what it needs.
-PYTHON  ?= python3
+PYTHON  ?= $(firstword $(foreach name,python3 python3.12 python3.11,$(shell \
+             $(name) -c 'import sys; print(sys.executable if (3, 11) <= sys.version_info < (3, 13) else "")' 2>/dev/null)))
 VENV    ?= .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
@@ -12,6 +13,8 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, for example: make run PYTHON=/usr/bin/python3.12"; exit 1; }
+	@echo "setting up $(VENV) ..."
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
 	else \
