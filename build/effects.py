@@ -67,6 +67,7 @@ EFFECTIVE_BUILTINS = frozenset(
 )
 
 REMEDY = "make it when it is first needed, or add it to build/effects.py if it only makes a value"
+ENVIRONMENT = "os.environ"
 CONSTRUCTORS = frozenset({"__init__", "__post_init__", "__new__"})
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -103,7 +104,7 @@ class Reader:
         for node in _running(expression):
             if isinstance(node, ast.Call):
                 yield from self.called(module, node.func, node.args)
-            elif isinstance(node, ast.expr) and self.dotted(module, node) == "os.environ":
+            elif isinstance(node, ast.expr) and self.dotted(module, node) == ENVIRONMENT:
                 yield Finding(module.path, node.lineno, "reads the environment at import", REMEDY)
 
     def called(
@@ -113,6 +114,8 @@ class Reader:
         name = self.dotted(module, callee)
         if name in self.owned:
             yield from self.follow(name)
+        elif name.startswith(f"{ENVIRONMENT}."):
+            return  # the read itself is the finding
         elif name == "logging.getLogger":
             if any(isinstance(a, ast.Name) and a.id == "__name__" for a in arguments):
                 problem = "a logger named __name__ is another one at every load"

@@ -16,7 +16,7 @@ class Place(Enum):
     """Where an import stands; the flat file treats each differently."""
 
     TOP = "top level"
-    OPTIONAL = "try ... except ImportError at top level"
+    OPTIONAL = "inside a try"
     TYPES = "under TYPE_CHECKING"
     LATE = "inside a function or class"
 

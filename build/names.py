@@ -13,7 +13,7 @@ from .imports import Import, Place, is_type_checking
 from .package import Module
 
 BUILTINS = frozenset(dir(builtins))
-MODULE_ATTRIBUTES = frozenset({"__name__", "__doc__"})
+MODULE_ATTRIBUTES = frozenset({"__name__", "__doc__", "__file__", "__path__"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def definitions(module: Module) -> dict[str, list[Binding]]:
     for statement in module.tree.body:
         if isinstance(statement, ast.Import | ast.ImportFrom) or is_type_checking(statement):
             continue
-        for name, line in dict(_stored(statement)).items():
+        for name, line in dict(reversed([*_stored(statement)])).items():
             if not (found[name] and _is_overload(module, found[name][-1].line)):
                 found[name].append(Binding(name, module.path, line))
     found.pop("__all__", None)

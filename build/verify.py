@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from .config import Config
@@ -104,6 +105,7 @@ def _raised_at(error: BaseException) -> int:
     return line
 
 
+@cache
 def pythons() -> dict[str, str]:
     """The interpreters present, one per version that Open WebUI runs on."""
     found: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""The package as the bundle holds it: an import hook that answers with the names of the flat file.
+"""The package as the bundle holds it: an import hook that answers with the flat file's names.
 
 A test imports `open_webui_openrouter_pipe.core.errors` and gets a view of the one flat module, with
-exactly the names that `core/errors.py` defines. What a test sets on the view is set in the flat file.
+exactly the names that `core/errors.py` defines. What a test sets on the view is set there.
 """
 
 from __future__ import annotations
