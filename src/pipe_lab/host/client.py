@@ -215,7 +215,7 @@ class OpenWebUIClient:
         async with asyncio.timeout(_UPLOAD_SECONDS):
             while True:
                 stored = await self.get(f"/api/v1/files/{file_id}")
-                if stored["data"].get("status") != "pending":
+                if stored["data"].get("status") in ("completed", "failed"):
                     return stored
                 await asyncio.sleep(0.1)
 

@@ -157,7 +157,9 @@ class OpenWebUIServer:
                 await asyncio.sleep(0.2)
 
     def _with_log(self, what: str) -> str:
-        return f"Open WebUI on port {self.port} {what}. The end of {self.log_path}:\n{self.log_tail()}"
+        return (
+            f"Open WebUI on port {self.port} {what}. The end of {self.log_path}:\n{self.log_tail()}"
+        )
 
 
 def free_port() -> int:
