@@ -197,8 +197,9 @@ class ChatPage:
         await self.client.stop_chat(turn.chat_id)
 
     async def _on_event(self, event: Mapping[str, Any]) -> None:
-        data = event.get("data") or {}
-        kind, payload = data.get("type", ""), data.get("data")
+        data: Mapping[str, Any] = event.get("data") or {}
+        kind: str = data.get("type", "")
+        payload: Any = data.get("data")
         message_id = event.get("message_id") or ""
         if kind == "chat:active":
             if message_id in self._turns and not payload["active"]:

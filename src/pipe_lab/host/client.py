@@ -227,7 +227,7 @@ async def sign_up(url: str, name: str, email: str, password: str) -> Account:
 
 
 async def sign_in(url: str, email: str, password: str) -> Account:
-    """Enter with an account; a server without authentication lets anyone in as its administrator."""
+    """Enter with an account; without authentication anyone enters as the administrator."""
     return await _enter(url, "/api/v1/auths/signin", {"email": email, "password": password})
 
 

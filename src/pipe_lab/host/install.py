@@ -34,7 +34,7 @@ def cache_folder() -> Path:
 
 
 def ensure_open_webui(*, full: bool | None = None, report: Report = print) -> Path:
-    """The Python of an environment with Open WebUI in it, installing it when it is not there yet."""
+    """The Python of an environment with Open WebUI in it, which is made when it is not there."""
     if full is None:
         full = os.environ.get("FULL", "") not in ("", "0")
     requirements = f"open-webui=={OPEN_WEBUI_VERSION}\n" if full else slim_pins()
@@ -53,7 +53,7 @@ def ensure_open_webui(*, full: bool | None = None, report: Report = print) -> Pa
 
 def slim_pins() -> str:
     """The lab's list of exact versions, as pip reads it."""
-    return resources.files(__package__).joinpath(SLIM_PINS).read_text(encoding="utf-8")
+    return resources.files("pipe_lab.host").joinpath(SLIM_PINS).read_text(encoding="utf-8")
 
 
 def _key(requirements: str) -> str:

@@ -53,7 +53,8 @@ def footprint(pid: int) -> Footprint:
 
 async def install_probe(client: OpenWebUIClient) -> None:
     """Put the probe's model into the server."""
-    source = resources.files(__package__).joinpath("probe_function.py").read_text(encoding="utf-8")
+    folder = resources.files("pipe_lab.host")
+    source = folder.joinpath("probe_function.py").read_text(encoding="utf-8")
     await client.install_function(PROBE_ID, "Lab probe", source)
     await client.models()
 

@@ -1,4 +1,4 @@
-"""What the installed Open WebUI itself makes of a pipe's events: its reducer, its next-turn messages.
+"""What the installed Open WebUI itself makes of a pipe's events: saved output, next-turn messages.
 
 Imported by tests, and run as a script by the Python of the server's environment.
 """

@@ -19,11 +19,12 @@ START_SECONDS = 180
 STOP_SECONDS = 15
 LOG_LINES = 40
 
-# What a server may see of our own environment: how to find programs, temporary files and the network.
+# What a server may see of our own environment: programs, temporary files, the way to the network.
 _INHERITED = (
-    "HOME LANG LC_ALL PATH TMPDIR TZ SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE "
-    "HTTP_PROXY HTTPS_PROXY ALL_PROXY http_proxy https_proxy all_proxy"
-).split()
+    *("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+)
 
 # Nothing here asks the network for anything, and a file attached to a chat is read without an
 # embedding model: its text goes into the prompt whole.
@@ -106,7 +107,7 @@ class OpenWebUIServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
-                # Its own process group: Ctrl-C in the terminal reaches the lab, which stops it in order.
+                # Its own process group: Ctrl-C reaches the lab alone, which stops it in order.
                 start_new_session=True,
             )
         try:

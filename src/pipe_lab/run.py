@@ -1,0 +1,108 @@
+"""`make run`: a real Open WebUI with the pipe in it, on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from pipe_lab.host.client import OpenWebUIClient, sign_in
+from pipe_lab.host.install import InstallError, ensure_open_webui
+from pipe_lab.host.pipe_setup import (
+    BUNDLE,
+    ROOT,
+    Upstream,
+    choose_upstream,
+    install_pipe,
+    prepare_page,
+)
+from pipe_lab.host.server import OpenWebUIServer, ServerError, ServerSettings
+
+PORT = 8765
+DATA_FOLDER = ROOT / ".lab" / "run"
+# Seconds between two words of the simulator: about as fast as one can read.
+WORD_PAUSE = 0.03
+
+
+def main() -> int:
+    """Install, start, print the address, and run until Ctrl-C."""
+    port = int(os.environ.get("PORT", PORT))
+    if not BUNDLE.exists():
+        return _complain(f"{BUNDLE} is missing; `make bundle` writes it.")
+    if not _is_free(port):
+        return _complain(f"Port {port} is taken; choose another one with PORT=… make run.")
+    try:
+        python = ensure_open_webui()
+        return asyncio.run(_run(python, port))
+    except (InstallError, ServerError) as exc:
+        return _complain(str(exc))
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 130
+
+
+async def _run(python: Path, port: int) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    print("Starting Open WebUI …", flush=True)
+    settings = ServerSettings(DATA_FOLDER, port=port, auth=False)
+    async with choose_upstream(WORD_PAUSE) as upstream, OpenWebUIServer(python, settings) as server:
+        await _set_up(server.url, upstream)
+        print(f"\n  {server.url}\n\nData: {DATA_FOLDER}. Ctrl-C stops it.", flush=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        ended = await _until_stopped(server, stop)
+        print("\nStopping …", flush=True)
+    if ended:
+        return _complain(f"Open WebUI ended by itself:\n{server.log_tail()}")
+    print("Stopped.")
+    return 0
+
+
+async def _set_up(url: str, upstream: Upstream) -> None:
+    # Without authentication there is one account, and any name enters with it.
+    account = await sign_in(url, "", "")
+    async with OpenWebUIClient(url, account) as client:
+        outcome = await install_pipe(client, upstream)
+        model = await prepare_page(client)
+    print(f"The pipe is {outcome} and talks to {upstream.name}.")
+    if model:
+        print(f"A new chat starts with {model}.")
+    else:
+        print("The model list is empty; the pipe's own log lines say why.", file=sys.stderr)
+
+
+async def _until_stopped(server: OpenWebUIServer, stop: asyncio.Event) -> bool:
+    """Wait for the person or for the server; says whether it was the server."""
+    person = asyncio.create_task(stop.wait())
+    process = asyncio.create_task(server.wait())
+    await asyncio.wait({person, process}, return_when=asyncio.FIRST_COMPLETED)
+    ended = process.done()
+    for task in (person, process):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    return ended
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _complain(text: str) -> int:
+    print(text, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
