@@ -36,7 +36,7 @@ async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings)
         )
     if registry.error is not None:
         return registry.error
-    if settings.model_ids and await registry.families(settings):
+    if settings.model_ids and await registry.families(settings, patience=0):
         return ModelUnavailableError(
             f"no model matches MODEL_ID ({', '.join(settings.model_ids)}).",
             "The admin should correct `MODEL_ID`, or set it to `auto`.",

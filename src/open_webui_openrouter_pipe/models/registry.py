@@ -47,7 +47,8 @@ class OpenRouterModelRegistry:
         return self._families
 
     async def close(self) -> None:
-        """Stop a refresh that is under way."""
+        """Stop a refresh that is under way, and begin no other."""
+        self._due_at = float("inf")
         if self._refresh is not None:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
