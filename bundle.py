@@ -19,8 +19,10 @@ SHOWN_DIFFERENCES = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0 when it is done, 1 when there is something to mend."""
     options = _options(arguments)
+    source = "pyproject.toml"
     try:
         config = read_config(options.root)
+        source = config.package
         if options.where is not None:
             print(where(config, options.where))
             return 0
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as refused:
         for finding in refused.findings:
             print(finding, file=sys.stderr)
-        print(f"refused: {len(refused.findings)} to mend", file=sys.stderr)
+        print(f"refused: {len(refused.findings)} to mend in {source}", file=sys.stderr)
         return 1
     except FileNotFoundError as missing:
         print(f"{missing.filename} does not exist; run: python bundle.py", file=sys.stderr)

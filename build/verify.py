@@ -88,12 +88,13 @@ def _pipe_problems(config: Config, text: str) -> Iterator[Finding]:
     if "Pipe" not in classes:
         yield _at(config, 1, "no class Pipe", "define it in pipe.py")
         return
-    inside = {n.name for n in classes["Pipe"].body if isinstance(n, ast.ClassDef)}
-    if "Valves" not in inside:
-        line = classes["Pipe"].lineno
-        yield _at(
-            config, line, "no class Valves inside Pipe", "write it as a class statement there"
-        )
+    body = classes["Pipe"].body
+    statements = {n.name for n in body if isinstance(n, ast.ClassDef)}
+    assigned = {ast.unparse(t) for n in body if isinstance(n, ast.Assign) for t in n.targets}
+    for name in ("Valves", *sorted(assigned & {"UserValves"})):
+        if name not in statements:
+            line, remedy = classes["Pipe"].lineno, "write it as a class statement there"
+            yield _at(config, line, f"no class {name} inside Pipe", remedy)
 
 
 def _raised_at(error: BaseException) -> int:

@@ -12,7 +12,6 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -26,31 +25,26 @@ from build.package import Package, read_package
 
 
 class View(ModuleType):
-    """One source module: its own names, read from and written to the flat module."""
+    """One source module; `view` gives it a property for each of its names."""
 
-    def __init__(self, name: str, flat: ModuleType, names: frozenset[str]) -> None:
-        super().__init__(name)
-        self.__dict__.update(_flat=flat, _names=names)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self.__dict__["_names"]:
-            return getattr(self.__dict__["_flat"], name)
-        raise AttributeError(f"{self.__name__} does not define {name}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in self.__dict__["_names"]:
-            setattr(self.__dict__["_flat"], name, value)
-        else:
-            super().__setattr__(name, value)
-
-    def __delattr__(self, name: str) -> None:
-        if name in self.__dict__["_names"]:
-            delattr(self.__dict__["_flat"], name)
-        else:
-            super().__delattr__(name)
+    names: frozenset[str] = frozenset()
 
     def __dir__(self) -> list[str]:
-        return sorted(self.__dict__["_names"])
+        return sorted(self.names)
+
+
+def view(fullname: str, flat: ModuleType, names: frozenset[str]) -> View:
+    """A module that reads and writes these names of the flat module, and has no others."""
+    forwarded = {name: _forwarded(flat, name) for name in names}
+    return type("View", (View,), {"names": names, **forwarded})(fullname)
+
+
+def _forwarded(flat: ModuleType, name: str) -> property:
+    return property(
+        lambda _: getattr(flat, name),
+        lambda _, value: setattr(flat, name, value),
+        lambda _: delattr(flat, name),
+    )
 
 
 class BundleFinder(MetaPathFinder, Loader):
@@ -77,7 +71,7 @@ class BundleFinder(MetaPathFinder, Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         if spec.name in self.filters:
             return ModuleType(spec.name)
-        return View(spec.name, self.flat, self.modules.get(spec.name, frozenset()))
+        return view(spec.name, self.flat, self.modules.get(spec.name, frozenset()))
 
     def exec_module(self, module: ModuleType) -> None:
         """A filter is run from its embedded text; everything else has been loaded with the file."""

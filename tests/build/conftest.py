@@ -50,6 +50,7 @@ def write_project(root: Path, files: Mapping[str, str]) -> Config:
 
     A text that begins with a docstring or a comment is taken as it is.
     """
+    root.mkdir(exist_ok=True)
     (root / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     for path, text in {"pipe.py": PIPE, **files}.items():
         file = root / "src" / "small" / path

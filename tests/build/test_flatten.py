@@ -82,9 +82,10 @@ def test_the_banner_says_the_path_and_the_whole_docstring(bundled):
 
 
 def test_comments_above_dropped_lines_stay(bundled):
-    source = "# Licence of this file.\nfrom __future__ import annotations\n\n# why time\nimport time\n\nA = time\n"
+    future = "from __future__ import annotations"
+    source = f"# Licence.\n{future}\n\n# why time\nimport time\n\nA = time\n"
     text = bundled({"a.py": source}).bundle.text
-    assert section(text, "a.py") == "# Licence of this file.\n# why time\n\nA = time"
+    assert section(text, "a.py") == "# Licence.\n# why time\n\nA = time"
 
 
 def test_optional_imports_stay_where_they_stand(bundled):

@@ -170,7 +170,7 @@ HARMLESS = {
     "overloads": "from typing import overload\n"
     "@overload\ndef f(x: int) -> int: ...\n@overload\ndef f(x: str) -> str: ...\n"
     "def f(x):\n    return x\n",
-    "late import from outside": "def f():\n    import json as chosen\n    return chosen.dumps({})\n",
+    "late import from outside": "def f():\n    import json as j\n    return j.dumps({})\n",
     "own name in the pipe": "def f():\n    return __name__\n",
     "TYPE_CHECKING by its full name": "import typing\nif typing.TYPE_CHECKING:\n    import json\n",
     "comprehension variables": "X = [X for X in (1, 2)]\nY = {X: X for X in (1, 2)}\n",

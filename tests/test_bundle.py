@@ -1,0 +1,94 @@
+"""The committed bundle: up to date, safe to load twice, nothing in it for Open WebUI to rewrite."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import pytest
+
+from build.builder import build, written_map
+from build.config import read_config
+from build.host import load_as_open_webui, read_frontmatter, replace_imports
+
+CONFIG = read_config(Path(__file__).resolve().parent.parent)
+MUTABLE = (dict, list, set, bytearray, ContextVar)
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return CONFIG.output_path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def two_copies(text: str) -> Iterator[tuple[ModuleType, ModuleType]]:
+    copies = load_as_open_webui(text, "openrouter"), load_as_open_webui(text, "second")
+    yield copies
+    for copy in copies:
+        del sys.modules[copy.__name__]
+
+
+def test_the_committed_bundle_is_what_the_source_builds(text: str) -> None:
+    assert build(CONFIG).bundle.text == text, "run: make bundle"
+
+
+def test_open_webui_finds_the_frontmatter_and_nothing_to_install(text: str) -> None:
+    assert text.split("\n", maxsplit=1)[0] == '"""'
+    assert read_frontmatter(text) == dict(CONFIG.frontmatter)
+    assert "requirements" not in read_frontmatter(text)
+
+
+def test_open_webui_has_nothing_to_rewrite(text: str) -> None:
+    assert replace_imports(text) == text
+
+
+def test_the_settings_form_finds_its_class(text: str) -> None:
+    classes = [n for n in ast.parse(text).body if isinstance(n, ast.ClassDef)]
+    (pipe,) = [n for n in classes if n.name == "Pipe"]
+    assert "Valves" in {getattr(statement, "name", "") for statement in pipe.body}
+
+
+def test_the_line_map_covers_every_module(text: str) -> None:
+    sources = {path.relative_to(CONFIG.package_path).as_posix() for path in _modules_with_code()}
+    assert sources <= set(written_map(text))
+
+
+def test_the_file_is_small_enough_to_be_read_on_every_call(text: str) -> None:
+    assert len(text.encode()) <= CONFIG.max_kilobytes * 1024
+
+
+def test_two_copies_share_nothing_they_define(two_copies) -> None:
+    first, second = two_copies
+    shared = [
+        name
+        for name, value in vars(first).items()
+        if name != "__builtins__"
+        and vars(second).get(name) is value
+        and _belongs_to(value, first, second)
+    ]
+    assert shared == []
+
+
+def test_two_copies_construct_their_pipes_side_by_side(two_copies) -> None:
+    first, second = (copy.Pipe() for copy in two_copies)
+    assert not isinstance(first, type(second))
+    first.valves = first.Valves()
+    second.valves = second.Valves()
+    assert type(first.valves) is not type(second.valves)
+
+
+def _belongs_to(value: object, *copies: ModuleType) -> bool:
+    """Whether a value is one of the copy's own: a class, a function, an instance, a container."""
+    own = {copy.__name__ for copy in copies}
+    if isinstance(value, type | FunctionType):
+        return value.__module__ in own
+    return isinstance(value, MUTABLE) or type(value).__module__ in own
+
+
+def _modules_with_code() -> list[Path]:
+    files = CONFIG.package_path.rglob("*.py")
+    return [path for path in files if path.name not in ("__init__.py", "sources.py")]
