@@ -18,22 +18,42 @@ def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
     Messages that say nothing, such as the place of an answer that failed, are left out;
     so are tool calls without their result and results without their call.
     """
-    answered = {
-        text_of(message.get("tool_call_id"))
-        for message in messages
-        if message.get("role") == "tool"
-    }
-    asked: set[str] = set()
+    pairs = _find_pairs(messages)
     items: list[InputItem] = []
-    for message in messages:
+    for place, message in enumerate(messages):
         role = message.get("role")
         if role in _ROLES:
             items.extend(_spoken_item(str(role), message))
         elif role == "assistant":
-            items.extend(_assistant_items(message, answered, asked))
-        elif role == "tool" and text_of(message.get("tool_call_id")) in asked:
+            items.extend(_assistant_items(message, pairs.get(place, set())))
+        elif place in pairs:
             items.append(_tool_output(message))
     return items
+
+
+def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
+    """The ids of the calls that have their result after them, at the places of both."""
+    waiting: dict[str, int] = {}
+    pairs: dict[int, set[str]] = {}
+    for place, message in enumerate(messages):
+        if message.get("role") == "assistant":
+            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
+        elif message.get("role") == "tool":
+            call_id = text_of(message.get("tool_call_id"))
+            if call_id in waiting:
+                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
+                pairs[place] = {call_id}
+    return pairs
+
+
+def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The calls of an answer that can be told apart, each with its function."""
+    calls: dict[str, dict[str, Any]] = {}
+    for call in objects_in(message.get("tool_calls")):
+        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
+        if call_id and text_of(function.get("name")):
+            calls.setdefault(call_id, function)
+    return list(calls.items())
 
 
 def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
@@ -46,8 +66,8 @@ def _input_parts(content: Any) -> list[dict[str, Any]]:
         return [{"type": "input_text", "text": content}] if content else []
     parts: list[dict[str, Any]] = []
     for part in objects_in(content):
-        if part.get("type") == "text" and text_of(part.get("text")):
-            parts.append({"type": "input_text", "text": part["text"]})
+        if part.get("type") == "text" and (text := text_of(part.get("text"))):
+            parts.append({"type": "input_text", "text": text})
         elif part.get("type") == "image_url" and (url := _image_url(part)):
             parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
     return parts
@@ -58,32 +78,28 @@ def _image_url(part: Mapping[str, Any]) -> str:
     return text_of(image) or text_of(as_object(image).get("url"))
 
 
-def _assistant_items(
-    message: Mapping[str, Any], answered: set[str], asked: set[str]
-) -> list[InputItem]:
+def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
     items: list[InputItem] = []
     if text := _plain_text(message.get("content")):
         # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
         items.append({"role": "assistant", "content": text})
-    for call in objects_in(message.get("tool_calls")):
-        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
-        if call_id in answered and function:
-            asked.add(call_id)
-            items.append(
-                {
-                    "type": "function_call",
-                    "call_id": call_id,
-                    "name": text_of(function.get("name")),
-                    "arguments": text_of(function.get("arguments")) or "{}",
-                }
-            )
+    items.extend(
+        {
+            "type": "function_call",
+            "call_id": call_id,
+            "name": text_of(function.get("name")),
+            "arguments": text_of(function.get("arguments")) or "{}",
+        }
+        for call_id, function in _calls_in(message)
+        if call_id in answered
+    )
     return items
 
 
 def _tool_output(message: Mapping[str, Any]) -> InputItem:
     return {
         "type": "function_call_output",
-        "call_id": message["tool_call_id"],
+        "call_id": text_of(message.get("tool_call_id")),
         "output": _plain_text(message.get("content")),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from ..core.json_values import as_object, number_of, text_of
@@ -73,10 +74,9 @@ def _answer_format(response_format: Any) -> dict[str, Any]:
 
 
 def _number_in(value: Any) -> float | int | None:
-    """A number, also where a settings form made text of it."""
-    if not isinstance(value, str):
-        return number_of(value)
+    """A finite number, also where a settings form made text of it."""
     try:
-        return float(value)
-    except ValueError:
+        number = float(value) if isinstance(value, str) else number_of(value)
+        return number if number is not None and isfinite(number) else None
+    except (ValueError, OverflowError):
         return None
