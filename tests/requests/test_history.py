@@ -1,0 +1,159 @@
+"""Chat messages become input items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from open_webui_openrouter_pipe.requests.history import build_input
+
+Message = dict[str, Any]
+
+IMAGE = "data:image/png;base64,AAAA"
+
+
+def call(call_id: str, name: str = "weather", arguments: str = '{"city":"Oslo"}') -> Message:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def asks(*call_ids: str, text: str = "") -> Message:
+    return {"role": "assistant", "content": text, "tool_calls": [call(one) for one in call_ids]}
+
+
+def result(call_id: str, content: Any = "rain") -> Message:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+def kinds(items: list[dict[str, Any]]) -> list[str]:
+    return [f"{item.get('type', 'short')}:{item.get('call_id', '')}" for item in items]
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user"])
+def test_what_was_said_keeps_its_role(role: str) -> None:
+    assert build_input([{"role": role, "content": "Hello"}]) == [
+        {"type": "message", "role": role, "content": [{"type": "input_text", "text": "Hello"}]}
+    ]
+
+
+def test_text_and_images_of_a_message_keep_their_order() -> None:
+    content = [
+        {"type": "text", "text": "Before"},
+        {"type": "image_url", "image_url": {"url": IMAGE, "detail": "low"}},
+        {"type": "image_url", "image_url": IMAGE},
+        {"type": "text", "text": "After"},
+    ]
+    [message] = build_input([{"role": "user", "content": content}])
+    image = {"type": "input_image", "image_url": IMAGE}
+    assert [{k: v for k, v in part.items() if k != "detail"} for part in message["content"]] == [
+        {"type": "input_text", "text": "Before"},
+        image,
+        image,
+        {"type": "input_text", "text": "After"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["Hi", [{"type": "text", "text": "Hi"}], [{"type": "output_text", "text": "Hi"}]],
+)
+def test_an_earlier_answer_goes_back_as_its_text(content: Any) -> None:
+    assert build_input([{"role": "assistant", "content": content}]) == [
+        {"role": "assistant", "content": "Hi"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": ""},
+        {"role": "assistant", "content": None},
+        {"role": "assistant"},
+        {"role": "assistant", "content": [{"type": "text", "text": ""}]},
+        {"role": "user", "content": ""},
+        {"role": "user", "content": []},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
+        {"role": "user", "content": [{"type": "hologram", "data": 1}]},
+        {"role": "moderator", "content": "Silence!"},
+        {"content": "from nobody"},
+    ],
+)
+def test_a_message_that_says_nothing_is_left_out(message: Message) -> None:
+    assert build_input([message, {"role": "user", "content": "x"}]) == build_input(
+        [{"role": "user", "content": "x"}]
+    )
+
+
+def test_a_tool_call_and_its_result_go_as_a_pair() -> None:
+    assert build_input([asks("c1", text="Let me see."), result("c1")]) == [
+        {"role": "assistant", "content": "Let me see."},
+        {
+            "type": "function_call",
+            "call_id": "c1",
+            "name": "weather",
+            "arguments": '{"city":"Oslo"}',
+        },
+        {"type": "function_call_output", "call_id": "c1", "output": "rain"},
+    ]
+
+
+def test_a_call_without_arguments_sends_an_empty_object() -> None:
+    message = {"role": "assistant", "tool_calls": [call("c1", arguments="")]}
+    assert build_input([message, result("c1")])[0]["arguments"] == "{}"
+
+
+def test_a_result_in_parts_becomes_text() -> None:
+    parts = [{"type": "text", "text": "rain"}, {"type": "text", "text": "later sun"}]
+    assert build_input([asks("c1"), result("c1", parts)])[1]["output"] == "rain\nlater sun"
+
+
+@pytest.mark.parametrize(
+    ("messages", "kept"),
+    [
+        pytest.param([asks("c1")], [], id="a call nobody answered"),
+        pytest.param([result("c1")], [], id="a result nobody asked for"),
+        pytest.param([result("c1"), asks("c1")], [], id="a result before its call"),
+        pytest.param([asks(""), result("")], [], id="a pair without an id"),
+        pytest.param(
+            [asks("c1", "c2"), result("c2")],
+            ["function_call:c2", "function_call_output:c2"],
+            id="one of two calls answered",
+        ),
+        pytest.param(
+            [asks("c1"), result("c1"), result("c1")],
+            ["function_call:c1", "function_call_output:c1"],
+            id="a result twice",
+        ),
+        pytest.param(
+            [asks("c1"), result("c1"), asks("c1"), result("c1")],
+            ["function_call:c1", "function_call_output:c1"] * 2,
+            id="an id used again in a later round",
+        ),
+    ],
+)
+def test_only_whole_pairs_go_out(messages: list[Message], kept: list[str]) -> None:
+    assert kinds(build_input(messages)) == kept
+
+
+MESSAGES = st.lists(
+    st.one_of(
+        st.builds(lambda ids: asks(*ids), st.lists(st.sampled_from("abc"), max_size=3)),
+        st.builds(result, st.sampled_from("abcd")),
+        st.just({"role": "user", "content": "and?"}),
+    ),
+    max_size=12,
+)
+
+
+@given(MESSAGES)
+def test_in_any_history_each_call_has_one_result_after_it(messages: list[Message]) -> None:
+    waiting: list[str] = []
+    for item in build_input(messages):
+        if item.get("type") == "function_call":
+            waiting.append(item["call_id"])
+        elif item.get("type") == "function_call_output":
+            waiting.remove(item["call_id"])  # raises where no call waits for it
+    assert waiting == []
