@@ -34,3 +34,41 @@ class ResponsesBody(TypedDict, total=False):
     service_tier: str
     prompt_cache_key: str
     cache_control: dict[str, Any]
+
+
+class ChatBody(TypedDict, total=False):
+    """The body of `POST /chat/completions`: every field we send (schema `ChatRequest`)."""
+
+    model: str
+    models: list[str]
+    messages: list[dict[str, Any]]
+    stream: bool
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    top_a: float
+    min_p: float
+    top_logprobs: int
+    logprobs: bool
+    logit_bias: dict[str, float]
+    frequency_penalty: float
+    presence_penalty: float
+    repetition_penalty: float
+    seed: int
+    stop: str | list[str]
+    reasoning: dict[str, Any]
+    response_format: dict[str, Any]
+    verbosity: str
+    prediction: dict[str, Any]
+    modalities: list[str]
+    audio: dict[str, Any]
+    image_config: dict[str, Any]
+    plugins: list[dict[str, Any]]
+    provider: dict[str, Any]
+    service_tier: str
+    prompt_cache_key: str
+    cache_control: dict[str, Any]
+    session_id: str
+    user: str
+    metadata: dict[str, str]

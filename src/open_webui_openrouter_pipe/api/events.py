@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..core.errors import PipeError
+from ..core.json_values import JsonObject
 
 
 @dataclass(slots=True, frozen=True)
@@ -27,12 +28,25 @@ class Usage:
     """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
 
 
+@dataclass(slots=True, frozen=True)
+class Citation:
+    """A page that the answer leans on."""
+
+    url: str
+    title: str = ""
+    excerpt: str = ""
+    """What the search engine quoted of the page, where it did."""
+
+
 @dataclass(slots=True)
 class MessageItem:
     """Text of the answer."""
 
     id: str
     text: str = ""
+    is_refusal: bool = False
+    """Whether the text is the model's refusal to answer."""
+    citations: list[Citation] = field(default_factory=list[Citation])
     phase: str = ""
     """`commentary` or `final_answer` where the vendor tells them apart."""
     status: str = "completed"
@@ -45,21 +59,58 @@ class ReasoningItem:
     id: str
     summary: list[str] = field(default_factory=list[str])
     content: list[str] = field(default_factory=list[str])
-    encrypted_content: str = ""
-    signature: str = ""
-    format: str = ""
+    details: list[JsonObject] = field(default_factory=list[JsonObject])
+    """What must go back with the next request, as chat completions' `reasoning_details`."""
+    status: str = "completed"
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether there is anything of it to read."""
+        return any(self.summary) or any(self.content)
+
+
+@dataclass(slots=True)
+class FunctionCallItem:
+    """A call of one of our tools."""
+
+    id: str
+    call_id: str
+    name: str
+    arguments: str = ""
+    """JSON text, perhaps cut short."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
+class ImageItem:
+    """A picture the model drew."""
+
+    id: str
+    data_url: str = ""
+    """`data:image/…;base64,…`, or an https address; empty while it is being drawn."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
+class ServerToolItem:
+    """Something OpenRouter or the provider did for the answer: a search, a fetch, a calculation."""
+
+    id: str
+    type: str
+    details: JsonObject = field(default_factory=JsonObject)
+    """The item's own fields (`action`, `url`, `title`, …)."""
     status: str = "completed"
 
 
 @dataclass(slots=True)
 class OtherItem:
-    """An item this version does not show."""
+    """An item this version does not know."""
 
     id: str
     type: str
 
 
-OutputItem = MessageItem | ReasoningItem | OtherItem
+OutputItem = MessageItem | ReasoningItem | FunctionCallItem | ImageItem | ServerToolItem | OtherItem
 
 
 @dataclass(slots=True)
@@ -97,6 +148,22 @@ class ReasoningDelta:
 
 
 @dataclass(slots=True)
+class ArgumentsDelta:
+    """The next piece of a function call's arguments."""
+
+    output_index: int
+    text: str
+
+
+@dataclass(slots=True)
+class CitationFound:
+    """A page that a message leans on."""
+
+    output_index: int
+    citation: Citation
+
+
+@dataclass(slots=True)
 class ItemFinished:
     """The whole item, as the API closed it: the truth where deltas were missing."""
 
@@ -127,6 +194,8 @@ Event = (
     | ItemStarted
     | TextDelta
     | ReasoningDelta
+    | ArgumentsDelta
+    | CitationFound
     | ItemFinished
     | ResponseFinished
     | ResponseFailed

@@ -2,110 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 
 import httpx
 
 from ...core.config import Settings
-from ...core.errors import PipeError
-from ...core.json_codec import decode_json, encode_json
-from ...core.json_values import as_object
-from ...core.logging_system import LOG
 from ..bodies import ResponsesBody
-from ..errors import holds_error, read_http_error
-from ..events import Event, ResponseFailed
-from ..http import as_pipe_errors, authorize, timeouts
-from .responses_reader import ResponsesReader, read_finished_answer
+from ..events import Event
+from .responses_reader import ResponsesReader, read_finished_response
+from .stream import Endpoint, stream_endpoint
 
-# How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
-_DRAIN_SECONDS = 1.0
+_RESPONSES = Endpoint("/responses", ResponsesReader, "output", read_finished_response)
 
 
-async def stream_responses(
+def stream_responses(
     client: httpx.AsyncClient, settings: Settings, body: ResponsesBody
 ) -> AsyncGenerator[list[Event]]:
-    """Send the request and yield the Events of each network read.
+    """Ask `/responses` and yield the Events of each network read.
 
     The last batch ends with `ResponseFinished` or `ResponseFailed`. Raises a `PipeError` only
     before the first batch.
     """
-    response = await _open(client, settings, body)
-    try:
-        if "json" in response.headers.get("content-type", ""):
-            yield await _read_whole_answer(response, settings)
-            return
-        async with aclosing(_read_stream(response, settings)) as batches:
-            async for batch in batches:
-                yield batch
-    finally:
-        await response.aclose()
-
-
-async def _open(
-    client: httpx.AsyncClient, settings: Settings, body: ResponsesBody
-) -> httpx.Response:
-    request = client.build_request(
-        "POST",
-        f"{settings.base_url}/responses",
-        content=encode_json({**body, "stream": True}),
-        headers={
-            **authorize(settings),
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "Accept-Encoding": "identity",
-        },
-        extensions=timeouts(settings),
-    )
-    with as_pipe_errors(settings, answering=False):
-        response = await client.send(request, stream=True)
-        if response.status_code < 400:
-            return response
-        try:
-            content = await response.aread()
-        finally:
-            await response.aclose()
-    raise read_http_error(response, content)
-
-
-async def _read_whole_answer(response: httpx.Response, settings: Settings) -> list[Event]:
-    """A JSON body where a stream was asked for: an error under HTTP 200, or the finished answer."""
-    with as_pipe_errors(settings, answering=False):
-        content = await response.aread()
-    try:
-        body = as_object(decode_json(content))
-    except ValueError:
-        body = {}
-    if holds_error(body) or not isinstance(body.get("output"), list):
-        raise read_http_error(response, content)
-    return read_finished_answer(body)
-
-
-async def _read_stream(response: httpx.Response, settings: Settings) -> AsyncGenerator[list[Event]]:
-    reader = ResponsesReader()
-    encoded = "content-encoding" in response.headers
-    chunks = response.aiter_bytes() if encoded else response.aiter_raw()
-    try:
-        with as_pipe_errors(settings, answering=True):
-            async for chunk in chunks:
-                if batch := reader.feed(chunk):
-                    yield batch
-                if reader.finished:
-                    await _drain(chunks)
-                    return
-        if batch := reader.end():
-            yield batch
-    except PipeError as error:
-        if not reader.finished:
-            yield [ResponseFailed(error)]
-
-
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read to the end of the body, so that the connection can serve the next request."""
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            async for _ in chunks:
-                pass
-    except TimeoutError:
-        LOG.debug("the body went on after its last event; its connection is closed")
+    return stream_endpoint(client, settings, _RESPONSES, body)

@@ -1,0 +1,201 @@
+"""The stream of `POST /chat/completions`, read into the same Events."""
+
+from __future__ import annotations
+
+from ...core.json_values import JsonObject, as_object, objects_in, text_of, whole_of
+from ..errors import read_error_body
+from ..events import (
+    ArgumentsDelta,
+    CitationFound,
+    Event,
+    FunctionCallItem,
+    ImageItem,
+    ItemFinished,
+    ItemStarted,
+    MessageItem,
+    OutputItem,
+    ReasoningDelta,
+    ReasoningItem,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    TextDelta,
+    Usage,
+)
+from .items import read_citation, read_usage
+from .payloads import PayloadDecoder, answer_cut_short
+
+_CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def read_finished_completion(body: JsonObject) -> list[Event]:
+    """Read a completion object that came whole, where a stream was asked for."""
+    reader = ChatReader()
+    return [*reader.read_chunk(body), *reader.finish(done=True)]
+
+
+class ChatReader:
+    """Reads one stream of chat completions.
+
+    Chunks have no items: the first piece of each kind opens one, reasoning that follows other
+    output opens another. Usage comes after `finish_reason`, so only the body's end is the end.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = PayloadDecoder()
+        self._started = False
+        self._items: list[OutputItem] = []
+        self._message: int | None = None
+        self._reasoning: int | None = None
+        self._calls: dict[int, int] = {}
+        self._finish_reason = ""
+        self._usage: Usage | None = None
+        self._response_id = ""
+        self._model = ""
+        self.finished = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        return self._read(self._decoder.feed(chunk))
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        events = self._read(self._decoder.flush())
+        if not self.finished:
+            events.extend(self.finish())
+        return events
+
+    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
+        events: list[Event] = []
+        for data in payloads:
+            if self.finished:
+                break
+            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
+        return events
+
+    def read_chunk(self, data: JsonObject) -> list[Event]:
+        """The Events of one object of the stream."""
+        events: list[Event] = []
+        if not self._started and data.get("id"):
+            self._started = True
+            self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
+            events.append(ResponseStarted(self._response_id, self._model))
+        self._usage = read_usage(data.get("usage")) or self._usage
+        choice = next(iter(objects_in(data.get("choices"))), JsonObject())
+        self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
+        self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
+        failure = data if data.get("error") else choice if choice.get("error") else None
+        if failure is not None:
+            self.finished = True
+            events.append(ResponseFailed(read_error_body(failure), self._usage))
+        return events
+
+    def _read_delta(self, delta: JsonObject, events: list[Event]) -> None:
+        self._read_reasoning(delta, events)
+        transcript = text_of(as_object(delta.get("audio")).get("transcript"))
+        self._read_text(text_of(delta.get("content")) + transcript, events)
+        if refusal := text_of(delta.get("refusal")):
+            self._read_text(refusal, events, is_refusal=True)
+        for annotation in objects_in(delta.get("annotations")):
+            if (citation := read_citation(annotation)) is not None:
+                events.append(CitationFound(self._message_index(events), citation))
+        for call in objects_in(delta.get("tool_calls")):
+            self._read_call(call, events)
+        for image in objects_in(delta.get("images")):
+            self._read_image(image, events)
+
+    def _read_reasoning(self, delta: JsonObject, events: list[Event]) -> None:
+        details = objects_in(delta.get("reasoning_details"))
+        # `reasoning` repeats the text of the details; some vendors send only one of the two.
+        text = text_of(delta.get("reasoning")) or text_of(delta.get("reasoning_content"))
+        text = text or "".join(_text_of_detail(detail) for detail in details)
+        if not text and not any(map(_says_something, details)):
+            return
+        if self._reasoning is None:
+            self._reasoning = self._open(ReasoningItem(""), events)
+        item = self._items[self._reasoning]
+        if isinstance(item, ReasoningItem):
+            for detail in details:
+                merge_detail(item.details, detail)
+        if text:
+            is_summary = any(detail.get("type") == "reasoning.summary" for detail in details)
+            events.append(ReasoningDelta(self._reasoning, 0, text, is_summary))
+
+    def _read_text(self, text: str, events: list[Event], *, is_refusal: bool = False) -> None:
+        if not text:
+            return
+        index = self._message_index(events)
+        item = self._items[index]
+        if isinstance(item, MessageItem):
+            item.is_refusal = item.is_refusal or is_refusal
+        events.append(TextDelta(index, text))
+
+    def _message_index(self, events: list[Event]) -> int:
+        if self._message is None:
+            self._close_reasoning(events)
+            self._message = self._open(MessageItem(""), events)
+        return self._message
+
+    def _read_call(self, call: JsonObject, events: list[Event]) -> None:
+        function = as_object(call.get("function"))
+        position = whole_of(call.get("index")) or 0
+        if position not in self._calls:
+            self._close_reasoning(events)
+            call_id, name = text_of(call.get("id")), text_of(function.get("name"))
+            self._calls[position] = self._open(FunctionCallItem("", call_id, name), events)
+        index = self._calls[position]
+        if arguments := text_of(function.get("arguments")):
+            events.append(ArgumentsDelta(index, arguments))
+
+    def _read_image(self, image: JsonObject, events: list[Event]) -> None:
+        url = text_of(as_object(image.get("image_url")).get("url"))
+        if url:
+            self._close_reasoning(events)
+            item = ImageItem("", url)
+            events.append(ItemFinished(self._open(item, events), item))
+
+    def _open(self, item: OutputItem, events: list[Event]) -> int:
+        self._items.append(item)
+        events.append(ItemStarted(len(self._items) - 1, item))
+        return len(self._items) - 1
+
+    def _close_reasoning(self, events: list[Event]) -> None:
+        if self._reasoning is not None:
+            events.append(ItemFinished(self._reasoning, self._items[self._reasoning]))
+            self._reasoning = None
+
+    def finish(self, *, done: bool = False) -> list[Event]:
+        """The Events of the end: `[DONE]` says that it is one, or a finish reason has to."""
+        self.finished = True
+        if not self._finish_reason and not (done and self._items):
+            return [ResponseFailed(answer_cut_short(), self._usage)]
+        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
+        reason = _CUT_REASONS.get(self._finish_reason, "")
+        end = ResponseFinished(self._response_id, self._model, self._usage, reason)
+        return [*closing, end]
+
+
+def merge_detail(details: list[JsonObject], piece: JsonObject) -> None:
+    """Add a piece of reasoning detail to those of the same type, index and id."""
+    known = next((detail for detail in details if _is_same(detail, piece)), None)
+    if known is None:
+        details.append({key: value for key, value in piece.items() if value is not None})
+        return
+    for key, value in piece.items():
+        if key in ("text", "summary", "data"):
+            known[key] = text_of(known.get(key)) + text_of(value)
+        elif value:
+            known[key] = value
+
+
+def _is_same(detail: JsonObject, piece: JsonObject) -> bool:
+    same_place = all(detail.get(key) == piece.get(key) for key in ("type", "index"))
+    return same_place and (not piece.get("id") or detail.get("id") == piece.get("id"))
+
+
+def _says_something(detail: JsonObject) -> bool:
+    return any(detail.get(key) for key in ("text", "summary", "data", "signature"))
+
+
+def _text_of_detail(detail: JsonObject) -> str:
+    return text_of(detail.get("text")) or text_of(detail.get("summary"))

@@ -1,0 +1,126 @@
+"""One request, one stream of Events: what both endpoints have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from ...core.config import Settings
+from ...core.errors import PipeError
+from ...core.json_codec import decode_json, encode_json
+from ...core.json_values import JsonObject, as_object
+from ...core.logging_system import LOG
+from ..errors import holds_error, read_http_error
+from ..events import Event, ResponseFailed
+from ..http import as_pipe_errors, authorize, timeouts
+from .payloads import StreamReader
+
+# How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
+_DRAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How one endpoint is asked and read."""
+
+    path: str
+    new_reader: Callable[[], StreamReader]
+    answer_field: str
+    """The field that a whole answer has and an error has not."""
+    read_whole: Callable[[JsonObject], list[Event]]
+
+
+async def stream_endpoint(
+    client: httpx.AsyncClient, settings: Settings, endpoint: Endpoint, body: Mapping[str, Any]
+) -> AsyncGenerator[list[Event]]:
+    """Send the request and yield the Events of each network read.
+
+    The last batch ends with `ResponseFinished` or `ResponseFailed`. Raises a `PipeError` only
+    before the first batch.
+    """
+    response = await _open(client, settings, endpoint.path, body)
+    try:
+        if "json" in response.headers.get("content-type", ""):
+            yield await _read_whole_answer(response, settings, endpoint)
+            return
+        async with aclosing(_read_stream(response, settings, endpoint.new_reader())) as batches:
+            async for batch in batches:
+                yield batch
+    finally:
+        await response.aclose()
+
+
+async def _open(
+    client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any]
+) -> httpx.Response:
+    request = client.build_request(
+        "POST",
+        f"{settings.base_url}{path}",
+        content=encode_json({**body, "stream": True}),
+        headers={
+            **authorize(settings),
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",
+        },
+        extensions=timeouts(settings),
+    )
+    with as_pipe_errors(settings, answering=False):
+        response = await client.send(request, stream=True)
+        if response.status_code < 400:
+            return response
+        try:
+            content = await response.aread()
+        finally:
+            await response.aclose()
+    raise read_http_error(response, content)
+
+
+async def _read_whole_answer(
+    response: httpx.Response, settings: Settings, endpoint: Endpoint
+) -> list[Event]:
+    """A JSON body where a stream was asked for: an error under HTTP 200, or the finished answer."""
+    with as_pipe_errors(settings, answering=False):
+        content = await response.aread()
+    try:
+        body = as_object(decode_json(content))
+    except ValueError:
+        body = {}
+    if holds_error(body) or not isinstance(body.get(endpoint.answer_field), list):
+        raise read_http_error(response, content)
+    return endpoint.read_whole(body)
+
+
+async def _read_stream(
+    response: httpx.Response, settings: Settings, reader: StreamReader
+) -> AsyncGenerator[list[Event]]:
+    encoded = "content-encoding" in response.headers
+    chunks = response.aiter_bytes() if encoded else response.aiter_raw()
+    try:
+        with as_pipe_errors(settings, answering=True):
+            async for chunk in chunks:
+                if batch := reader.feed(chunk):
+                    yield batch
+                if reader.finished:
+                    await _drain(chunks)
+                    return
+        if batch := reader.end():
+            yield batch
+    except PipeError as error:
+        if not reader.finished:
+            yield [ResponseFailed(error)]
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read to the end of the body, so that the connection can serve the next request."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in chunks:
+                pass
+    except TimeoutError:
+        LOG.debug("the body went on after its last event; its connection is closed")
