@@ -22,6 +22,7 @@ from pipe_lab.simulator import (
 
 KEY = {"Authorization": "Bearer sk-test"}
 BODY = {"model": "openai/gpt-4o", "input": "hi", "stream": True}
+CHAT = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ async def test_a_chat_reply_repeats_the_finish_reason_with_the_usage(
     simulator: Simulator, client: httpx.AsyncClient
 ) -> None:
     simulator.script(chat_text_reply("Hello world"), path="/chat/completions")
-    response = await client.post("/chat/completions", json=BODY)
+    response = await client.post("/chat/completions", json=CHAT)
     chunks = events_of(response.text)
     assert response.text.startswith(": OPENROUTER PROCESSING\n\n")
     assert [chunk["choices"][0]["delta"]["content"] for chunk in chunks] == [
@@ -127,7 +128,7 @@ async def test_scripts_are_served_in_order_and_by_their_filters(
     simulator.script(Reply(body={"for": "first"}))
     simulator.script(Reply(body={"for": "second"}))
     assert (await client.post("/responses", json=BODY)).json() == {"for": "first"}
-    assert (await client.post("/chat/completions", json=BODY)).json() == {"for": "second"}
+    assert (await client.post("/chat/completions", json=CHAT)).json() == {"for": "second"}
     assert (await client.get("/models")).json() == {"for": "models"}
     claude = {**BODY, "model": "anthropic/claude-sonnet-4.5"}
     assert (await client.post("/responses", json=claude)).json() == {"for": "claude"}
