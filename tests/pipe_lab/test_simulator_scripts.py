@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -20,21 +19,8 @@ from pipe_lab.simulator import (
     text_reply,
 )
 
-KEY = {"Authorization": "Bearer sk-test"}
 BODY = {"model": "openai/gpt-4o", "input": "hi", "stream": True}
 CHAT = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=simulator.base_url, headers=KEY) as http:
-        yield http
 
 
 def events_of(text: str) -> list[Any]:

@@ -89,7 +89,11 @@ def _from_responses(body: Json) -> Conversation:
         entries = [{"role": "user", "content": entries}]
     turns = [Turn("system", body["instructions"])] if body.get("instructions") else []
     turns += [_turn_of_item(item) for item in entries if isinstance(item, dict)]
-    names = {item.get("call_id"): item.get("name", "") for item in entries}
+    names = {
+        item.get("call_id"): item.get("name", "")
+        for item in entries
+        if item.get("type") == "function_call"
+    }
     outputs = [
         ToolOutput(names.get(item.get("call_id")) or "tool", _text_of(item.get("output")))
         for item in _after_last_user(entries)
