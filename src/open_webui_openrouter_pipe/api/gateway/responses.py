@@ -46,21 +46,21 @@ async def stream_responses(
 async def _open(
     client: httpx.AsyncClient, settings: Settings, body: ResponsesBody
 ) -> httpx.Response:
-    request = client.build_request(
-        "POST",
-        f"{settings.base_url}/responses",
-        content=encode_json({**body, "stream": True}),
-        headers={
-            **authorize(settings),
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "Accept-Encoding": "identity",
-        },
-        extensions=timeouts(settings),
-    )
     with as_pipe_errors(settings, answering=False):
+        request = client.build_request(
+            "POST",
+            f"{settings.base_url}/responses",
+            content=encode_json({**body, "stream": True}),
+            headers={
+                **authorize(settings),
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream",
+                "Accept-Encoding": "identity",
+            },
+            extensions=timeouts(settings),
+        )
         response = await client.send(request, stream=True)
-        if response.status_code < 400:
+        if response.is_success:
             return response
         try:
             content = await response.aread()
