@@ -96,10 +96,11 @@ def _read_payload(payload: bytes) -> Event | None:
     if not isinstance(data, dict):
         return None
     data = cast("JsonObject", data)
-    read = _EVENT_READERS.get(text_of(data.get("type")))
-    if read is not None:
+    kind = text_of(data.get("type"))
+    if read := _EVENT_READERS.get(kind):
         return read(data)
-    return ResponseFailed(read_error_body(data)) if data.get("error") else None
+    # An unknown event may report an error of one of its parts; the bare envelope ends the answer.
+    return ResponseFailed(read_error_body(data)) if data.get("error") and not kind else None
 
 
 def _index_of(data: JsonObject, key: str = "output_index") -> int:
