@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = read_config(options.root)
         source = config.package
+        if (options.check or options.where is not None) and not config.output_path.exists():
+            print(f"{config.output} does not exist; run: python bundle.py", file=sys.stderr)
+            return 1
         if options.where is not None:
             print(where(config, options.where))
             return 0
@@ -37,9 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for finding in refused.findings:
             print(finding, file=sys.stderr)
         print(f"refused: {len(refused.findings)} to mend in {source}", file=sys.stderr)
-        return 1
-    except FileNotFoundError as missing:
-        print(f"{missing.filename} does not exist; run: python bundle.py", file=sys.stderr)
         return 1
 
 
@@ -64,9 +64,6 @@ def _write(config: Config) -> int:
 
 def _check(config: Config) -> int:
     text = build(config).bundle.text
-    if not config.output_path.exists():
-        print(f"{config.output} does not exist; run: python bundle.py", file=sys.stderr)
-        return 1
     written = config.output_path.read_text(encoding="utf-8")
     if written == text:
         print(f"{config.output} is what the source builds")

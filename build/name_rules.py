@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from .findings import Finding
-from .imports import Imports, Place
+from .imports import Imports
 from .names import BUILTINS, Binding, definitions, free_names, outside_imports
 from .package import Package
 
@@ -67,11 +67,8 @@ def unbound_names(package: Package, imports: Imports) -> Iterator[Finding]:
 
     As a module it is a NameError; in the flat file it may silently be another module's name.
     """
-    for name, module in package.modules.items():
-        bound = {i.bound for i in imports[name] if i.place is not Place.LATE} | definitions(
-            module
-        ).keys()
-        for missing in sorted(free_names(module.text, module.path) - bound):
+    for module in package.modules.values():
+        for missing in sorted(free_names(module.text, module.path)):
             problem = f"{missing} is used and nowhere bound in this module"
             yield Finding(
                 module.path, _line_of(module.tree, missing), problem, "import or define it"

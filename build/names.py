@@ -83,20 +83,16 @@ def _is_overload(module: Module, line: int) -> bool:
 
 
 def free_names(text: str, path: str) -> set[str]:
-    """The names that the text reads from its module's namespace, without the built-ins.
+    """The names that the text reads from its module's namespace without binding them there.
 
     Annotations do not count: they are never evaluated where they stand.
     """
-    tables = [symtable.symtable(text, path, "exec")]
-    free: set[str] = set()
+    module = symtable.symtable(text, path, "exec")
+    symbols = module.get_symbols()
+    bound = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
+    tables, read = [module], set[str]()
     while tables:
         table = tables.pop()
         tables += table.get_children()
-        free |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and s.is_global()}
-    return free - BUILTINS - MODULE_ATTRIBUTES
-
-
-def bound_names(text: str, path: str) -> set[str]:
-    """The names that the text binds at top level."""
-    symbols = symtable.symtable(text, path, "exec").get_symbols()
-    return {s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace()}
+        read |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and s.is_global()}
+    return read - bound - BUILTINS - MODULE_ATTRIBUTES

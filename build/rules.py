@@ -142,17 +142,11 @@ def statement_kinds(package: Package, imports: Imports) -> Iterator[Finding]:
 def _statement_problem(statement: ast.stmt) -> tuple[str, str] | None:
     if is_docstring(statement) or isinstance(statement, DEFINING):
         return None
-    if is_type_checking(statement):
-        imports_only = all(
-            isinstance(s, ast.Import | ast.ImportFrom)
-            for s in ast.iter_child_nodes(statement)
-            if isinstance(s, ast.stmt)
-        )
-        return (
-            None
-            if imports_only
-            else ("TYPE_CHECKING with more than imports", "keep only the imports in it")
-        )
+    if isinstance(statement, ast.If) and is_type_checking(statement):
+        inside = [*statement.body, *(statement.orelse and [statement])]
+        if all(isinstance(s, ast.Import | ast.ImportFrom) for s in inside):
+            return None
+        return "TYPE_CHECKING with more than imports", "keep only the imports in it"
     if is_optional_import(statement):
         return None
     if isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 from .config import Config
 from .findings import Finding
 from .host import load_as_open_webui, read_frontmatter, replace_imports
-from .names import bound_names, free_names
+from .names import free_names
 from .write import Bundle
 
 VERSIONS = ("3.11", "3.12")
@@ -25,6 +27,7 @@ def problems(config: Config, bundle: Bundle) -> list[Finding]:
     """Everything that is wrong with the finished text."""
     found = [*_text_problems(config, bundle), *_line_problems(config, bundle)]
     found += _compile_problems(config, bundle.text)
+    found = found or list(_pipe_problems(config, bundle.text))
     return found or list(_load_problems(config, bundle.text))
 
 
@@ -63,16 +66,14 @@ def _compile_problems(config: Config, text: str) -> Iterator[Finding]:
 
 
 def _load_problems(config: Config, text: str) -> Iterator[Finding]:
-    yield from _pipe_problems(config, text)
-    for name in sorted(free_names(text, config.output) - bound_names(text, config.output)):
+    for name in sorted(free_names(text, config.output)):
         yield _at(config, 1, f"{name} is used and nowhere bound", "import or define it")
     try:
         module = load_as_open_webui(text)
+        asyncio.run(_construct(module))
     except Exception as error:  # noqa: BLE001 - whatever the load raises is the finding
-        line = _raised_at(error)
-        yield _at(
-            config, line, f"loading raises {type(error).__name__}: {error}", "mend the source"
-        )
+        problem = f"loading raises {type(error).__name__}: {error}"
+        yield _at(config, _raised_at(error), problem, "mend the source")
         return
     for name, value in vars(module).items():
         ours = getattr(value, "__module__", "") == module.__name__
@@ -80,6 +81,11 @@ def _load_problems(config: Config, text: str) -> Iterator[Finding]:
             remedy = "let its fields' types be imported when the file is loaded"
             yield _at(config, 1, f"the pydantic model {name} is not complete", remedy)
     del sys.modules[module.__name__]
+
+
+async def _construct(module: ModuleType) -> None:
+    """Open WebUI constructs `Pipe` without arguments on its running event loop."""
+    module.Pipe()
 
 
 def _pipe_problems(config: Config, text: str) -> Iterator[Finding]:

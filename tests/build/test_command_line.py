@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import bundle
 from build.builder import build
 from tests.build.conftest import write_project
@@ -55,8 +57,9 @@ def test_check_keeps_a_long_difference_short(project, capsys):
     assert len(capsys.readouterr().err.splitlines()) < 30
 
 
-def test_check_says_when_there_is_no_file(project, capsys):
-    assert run(project({}), "--check") == 1
+@pytest.mark.parametrize("command", [["--check"], ["--where", "5"]])
+def test_says_when_there_is_no_file(project, capsys, command):
+    assert run(project({}), *command) == 1
     assert "dist/pipe.py does not exist; run: python bundle.py" in capsys.readouterr().err
 
 

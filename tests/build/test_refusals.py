@@ -120,6 +120,13 @@ REFUSALS = {
         {"a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    X = 1\n"},
         "a.py:4: TYPE_CHECKING with more than imports",
     ),
+    "TYPE_CHECKING with another branch": (
+        {
+            "a.py": "from typing import TYPE_CHECKING\n"
+            "if TYPE_CHECKING:\n    import json\nelse:\n    import json\n"
+        },
+        "a.py:4: TYPE_CHECKING with more than imports",
+    ),
     "TYPE_CHECKING inside a function": (
         {
             "a.py": "from typing import TYPE_CHECKING\n"

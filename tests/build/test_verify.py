@@ -31,6 +31,13 @@ FAULTS = {
         {"a.py": "X = [][1]\n"},
         "loading raises IndexError: list index out of range",
     ),
+    "an error in the constructor": (
+        {
+            "pipe.py": "class Pipe:\n    class Valves: ...\n"
+            "    def __init__(self):\n        raise LookupError('nothing')\n"
+        },
+        "loading raises LookupError: nothing",
+    ),
     "an unfinished pydantic model": (
         {
             "a.py": "from typing import TYPE_CHECKING\nfrom pydantic import BaseModel\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -20,20 +19,8 @@ from pipe_lab.simulator import (
     text_reply,
 )
 
-KEY = {"Authorization": "Bearer sk-test"}
 BODY = {"model": "openai/gpt-4o", "input": "hi", "stream": True}
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=simulator.base_url, headers=KEY) as http:
-        yield http
+CHAT = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 
 
 def events_of(text: str) -> list[Any]:
@@ -94,7 +81,7 @@ async def test_a_chat_reply_repeats_the_finish_reason_with_the_usage(
     simulator: Simulator, client: httpx.AsyncClient
 ) -> None:
     simulator.script(chat_text_reply("Hello world"), path="/chat/completions")
-    response = await client.post("/chat/completions", json=BODY)
+    response = await client.post("/chat/completions", json=CHAT)
     chunks = events_of(response.text)
     assert response.text.startswith(": OPENROUTER PROCESSING\n\n")
     assert [chunk["choices"][0]["delta"]["content"] for chunk in chunks] == [
@@ -127,7 +114,7 @@ async def test_scripts_are_served_in_order_and_by_their_filters(
     simulator.script(Reply(body={"for": "first"}))
     simulator.script(Reply(body={"for": "second"}))
     assert (await client.post("/responses", json=BODY)).json() == {"for": "first"}
-    assert (await client.post("/chat/completions", json=BODY)).json() == {"for": "second"}
+    assert (await client.post("/chat/completions", json=CHAT)).json() == {"for": "second"}
     assert (await client.get("/models")).json() == {"for": "models"}
     claude = {**BODY, "model": "anthropic/claude-sonnet-4.5"}
     assert (await client.post("/responses", json=claude)).json() == {"for": "claude"}

@@ -27,6 +27,6 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
         rows = as_object(decode_json(response.content)).get("data")
     except ValueError:
         rows = None
-    if response.status_code >= 400 or not isinstance(rows, list):
+    if not response.is_success or not isinstance(rows, list):
         raise read_http_error(response, response.content)
     return objects_in(rows)

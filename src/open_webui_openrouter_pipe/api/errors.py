@@ -30,6 +30,15 @@ _STATUS_BY_TYPE = {
     "invalid_request": 400,
     "invalid_prompt": 400,
     "context_length_exceeded": 400,
+    "max_tokens_exceeded": 400,
+    "token_limit_exceeded": 400,
+    "string_too_long": 400,
+    "invalid_image": 400,
+    "image_too_large": 400,
+    "image_too_small": 400,
+    "unsupported_image_format": 400,
+    "image_download_failed": 400,
+    "image_not_found": 404,
     "content_policy_violation": 400,
     "refusal": 400,
 }
@@ -88,11 +97,11 @@ def _find_error(body: JsonObject) -> JsonObject:
 
 
 def _find_status(status: int, error: JsonObject, code: str, error_type: str) -> int | None:
-    if status >= 400:
+    if status >= 300:
         return status
     for candidate in (error.get("http_status"), code):
         number = text_of(candidate)
-        if number.isdecimal() and 400 <= int(number) < 600:
+        if len(number) == 3 and number.isdecimal() and 400 <= int(number) < 600:
             return int(number)
     return _STATUS_BY_TYPE.get(error_type) or _STATUS_BY_TYPE.get(code)
 

@@ -87,9 +87,8 @@ class _AiohttpStream(httpx.AsyncByteStream):
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
     seconds = cast("dict[str, float | None]", request.extensions.get("timeout", {}))
-    connect = seconds.get("connect")
     return aiohttp.ClientTimeout(
-        total=seconds.get("total"), sock_connect=connect, sock_read=seconds.get("read")
+        total=seconds.get("total"), connect=seconds.get("connect"), sock_read=seconds.get("read")
     )
 
 
@@ -112,7 +111,7 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
         raise httpx.ReadTimeout("no data came in time", request=request) from error
     except aiohttp.ClientConnectorError as error:
         raise httpx.ConnectError(str(error), request=request) from error
-    except aiohttp.InvalidURL as error:
+    except (ValueError, aiohttp.NonHttpUrlClientError) as error:
         raise httpx.UnsupportedProtocol("the address cannot be used", request=request) from error
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
         raise httpx.RemoteProtocolError("the connection ended early", request=request) from error

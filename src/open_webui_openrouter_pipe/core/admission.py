@@ -42,7 +42,7 @@ async def enter_gate(gate: Gate, limit: int, queue_limit: int) -> None:
     except asyncio.CancelledError:
         if place.done() and not place.cancelled():
             leave_gate(gate)  # the slot was granted in the same moment
-        else:
+        elif place in gate.waiting:  # else a slot came by in the same moment and passed it over
             gate.waiting.remove(place)
         raise
 

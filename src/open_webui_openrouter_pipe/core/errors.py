@@ -119,6 +119,8 @@ def advise_on_failure(failure: ApiFailure) -> str:
         return f"Try again in {failure.retry_after:.0f} seconds, or choose another model."
     if failure.status is not None and failure.status in _ADVICE_BY_STATUS:
         return _ADVICE_BY_STATUS[failure.status]
+    if failure.status is not None and 300 <= failure.status < 400:
+        return "The address has moved; the admin should check `BASE_URL`."
     if failure.status is not None and failure.status < 500:
         return "Change the request or choose another model."
     return "Try again in a moment, or choose another model."

@@ -21,25 +21,34 @@ class SessionLogger(logging.Handler):
     so a replaced copy of the pipe leaves nothing behind.
     """
 
-    def __init__(self, target: logging.Logger) -> None:
+    def __init__(
+        self,
+        target: logging.Logger,
+        *,
+        queue_length: int = _QUEUE_LENGTH,
+        idle_seconds: float = _IDLE_SECONDS,
+    ) -> None:
         super().__init__()
         self._target = target
-        self._records: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUE_LENGTH)
+        self._idle_seconds = idle_seconds
+        self._records: queue.Queue[logging.LogRecord] = queue.Queue(queue_length)
         self._worker: threading.Thread | None = None
         self._worker_lock = threading.Lock()
         self._dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record; when the worker cannot keep up the record is dropped and counted."""
-        _stamp(record)
-        # The arguments may change before the worker reads them.
-        record.msg, record.args = record.getMessage(), None
         try:
+            _stamp(record)
+            # The arguments may change before the worker reads them.
+            record.msg, record.args = record.getMessage(), None
             self._records.put_nowait(record)
         except queue.Full:
             self._dropped += 1
-            return
-        self._ensure_worker()
+        except Exception:  # noqa: BLE001 - a message that cannot be written never costs an answer
+            self.handleError(record)
+        else:
+            self._ensure_worker()
 
     def flush(self) -> None:
         """Wait until everything queued so far is written."""
@@ -56,7 +65,7 @@ class SessionLogger(logging.Handler):
     def _write_records(self) -> None:
         while True:
             try:
-                record = self._records.get(timeout=_IDLE_SECONDS)
+                record = self._records.get(timeout=self._idle_seconds)
             except queue.Empty:
                 with self._worker_lock:
                     if self._records.empty():
@@ -66,6 +75,8 @@ class SessionLogger(logging.Handler):
             try:
                 self._target.handle(record)
                 self._report_dropped()
+            except Exception:  # noqa: BLE001 - the worker outlives a broken handler of the host
+                self.handleError(record)
             finally:
                 self._records.task_done()
 

@@ -43,7 +43,7 @@ class EncryptedStr(str):
         cipher = _cipher()
         if cipher is None:
             return cls(text)
-        return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode()).decode())
+        return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
 
     def reveal(self) -> str:
         """The plain text; raises `SettingsError` when the key it was sealed with is gone."""
@@ -64,7 +64,7 @@ class EncryptedStr(str):
             secret = self.reveal()
         except SettingsError:
             secret = str.__str__(self)
-        return sha256(secret.encode()).hexdigest()
+        return sha256(secret.encode("utf-8", "replace")).hexdigest()
 
     def __repr__(self) -> str:
         return f"EncryptedStr({_MASK!r})" if len(self) else "EncryptedStr('')"
@@ -89,4 +89,5 @@ def _cipher() -> Fernet | None:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.
     derivation = HKDF(SHA256(), length=32, salt=None, info=b"open-webui-openrouter-pipe/valves")
-    return Fernet(base64.urlsafe_b64encode(derivation.derive(secret.encode())))
+    key = derivation.derive(secret.encode("utf-8", "surrogateescape"))
+    return Fernet(base64.urlsafe_b64encode(key))

@@ -24,7 +24,9 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    return tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    # It calls itself 0.0.0 when it cannot find out, as in a checkout.
+    return version if any(version) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:

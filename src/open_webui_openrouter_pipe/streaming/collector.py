@@ -61,15 +61,8 @@ class Collector:
         if index in self._seen:
             return
         self._seen.add(index)
-        match item:
-            case MessageItem():
-                opened: OutputItem = MessageItem(item.id or new_item_id("msg"), phase=item.phase)
-            case ReasoningItem():
-                opened = ReasoningItem(item.id or new_item_id("rs"))
-            case _:
-                opened = item
-        self._open[index] = opened
-        ordered.append(ItemStarted(index, opened))
+        opened = self._open[index] = _without_text(item)
+        ordered.append(ItemStarted(index, _without_text(opened)))
 
     def _take_text(self, event: TextDelta, ordered: list[Event]) -> None:
         self._start(event.output_index, MessageItem(""), ordered)
@@ -91,6 +84,8 @@ class Collector:
         opened = self._open.pop(index, None)
         if opened is None:
             return
+        if type(finished) is not type(opened):
+            finished = opened  # what was shown as one kind cannot end as another
         if isinstance(finished, MessageItem) and isinstance(opened, MessageItem):
             ordered.extend(_missing_text(index, opened.text, finished.text))
             finished.text = finished.text or opened.text
@@ -110,6 +105,16 @@ class Collector:
         self._open.clear()
         self.ended = True
         ordered.append(event)
+
+
+def _without_text(item: OutputItem) -> OutputItem:
+    match item:
+        case MessageItem():
+            return MessageItem(item.id or new_item_id("msg"), phase=item.phase)
+        case ReasoningItem():
+            return ReasoningItem(item.id or new_item_id("rs"))
+        case _:
+            return item
 
 
 def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:

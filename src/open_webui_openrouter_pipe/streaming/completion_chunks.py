@@ -33,6 +33,7 @@ class CompletionChunks:
         self._response_id = new_item_id("chatcmpl")
         self._created = int(time.time())
         self._begun = False
+        self._part: tuple[int, int] | None = None
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -43,8 +44,8 @@ class CompletionChunks:
                     self._response_id = response_id or self._response_id
                 case TextDelta(_, text):
                     chunks.append(self._delta({"content": text}))
-                case ReasoningDelta(_, _, text):
-                    chunks.append(self._delta({"reasoning": text}))
+                case ReasoningDelta():
+                    chunks.append(self._delta({"reasoning": self._thought(event)}))
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -58,6 +59,13 @@ class CompletionChunks:
             self._begun = True
             delta = {"role": "assistant", **delta}
         return self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
+
+    def _thought(self, event: ReasoningDelta) -> str:
+        """The text, a paragraph apart from an earlier part's: clients see one string."""
+        part = event.output_index, event.part_index
+        gap = "\n\n" if self._part not in (None, part) else ""
+        self._part = part
+        return gap + event.text
 
     def _end(self, event: ResponseFinished) -> list[bytes]:
         reason = finish_reason(event.incomplete_reason)

@@ -13,6 +13,7 @@ from ..api.events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    Usage,
 )
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
@@ -45,22 +46,20 @@ class CompletionDict:
                     self._items.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
-                case ResponseFailed(error):
-                    return [self._failure(error)]
+                case ResponseFailed(error, usage):
+                    return [self._failure(error, usage)]
                 case _:
                     pass
         return []
 
-    def _failure(self, error: PipeError) -> dict[str, Any]:
+    def _failure(self, error: PipeError, usage: Usage | None) -> dict[str, Any]:
         failure = {"error": {"message": error.for_person(), "type": type(error).__name__}}
         # The text that had arrived stays.
-        return self._completion("error") | failure if self._items else failure
+        partial = self._completion("error") if self._items else {}
+        return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
-        answer = self._completion(finish_reason(event.incomplete_reason))
-        if event.usage is not None:
-            answer["usage"] = usage_of_completion(event.usage)
-        return answer
+        return self._completion(finish_reason(event.incomplete_reason)) | _usage(event.usage)
 
     def _completion(self, reason: str) -> dict[str, Any]:
         completion: dict[str, Any] = {
@@ -84,6 +83,10 @@ class CompletionDict:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
         reasoning = "\n\n".join(filter(None, thoughts))
         return message | {"reasoning": reasoning} if reasoning else message
+
+
+def _usage(usage: Usage | None) -> dict[str, Any]:
+    return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
 def _output_of(item: MessageItem | ReasoningItem) -> dict[str, Any]:

@@ -10,10 +10,15 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
+from .body_checks import check_body
+from .catalog import build_catalog
+from .catalog_routes import catalog_reply
+from .completions import completion_reply
 from .delivery import deliver
 from .error_bodies import error_plain
+from .prompt_cache import PromptCache
 from .recording import RecordedRequest
-from .replies import Reply, text_reply
+from .replies import Reply
 
 BASE_PATH = "/api/v1"
 COMPLETION_PATHS = ("/responses", "/chat/completions")
@@ -41,11 +46,12 @@ class Simulator:
     def __init__(self, port: int = 0, pace: float = 0.0) -> None:
         """`port` 0 takes any free one; `pace` is the pause between two words for a person."""
         self.requests: list[RecordedRequest] = []
-        self.catalog: list[dict[str, Any]] = []
+        self.catalog: list[dict[str, Any]] = build_catalog()
         self.require_key = True
         self.open_streams = 0
         self.pace = pace
         self.port = port
+        self._cache = PromptCache()
         self._accepted_keys: set[str] = set()
         self._script: list[_Scripted] = []
         self._changed = asyncio.Event()
@@ -138,11 +144,12 @@ class Simulator:
         for scripted in self._script:
             if scripted.serves(request):
                 self._script.remove(scripted)
-                return scripted.reply
+                return self._malformed(request) or scripted.reply
         return self._answer(request)
 
     def _key_refusal(self, request: RecordedRequest) -> Reply | None:
-        if not self.require_key or request.path.startswith("/models"):
+        public = request.path.startswith(("/models", "/model/", "/providers", "/endpoints"))
+        if not self.require_key or (public and request.path != "/models/user"):
             return None
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key:
@@ -152,8 +159,18 @@ class Simulator:
             return Reply(status=401, body=error_plain(401, "User not found."))
         return None
 
+    def _malformed(self, request: RecordedRequest) -> Reply | None:
+        # A script answers whatever is asked, but never a body that the real one would refuse.
+        completes = request.path in COMPLETION_PATHS
+        return check_body(request.path, request.body) if completes else None
+
     def _answer(self, request: RecordedRequest) -> Reply:
-        return text_reply("Hello from the simulator.")
+        reply: Reply | None = None
+        if request.path in COMPLETION_PATHS and request.method == "POST":
+            reply = completion_reply(request, self.catalog, self._cache, self.pace)
+        elif request.method == "GET":
+            reply = catalog_reply(request, self.catalog)
+        return reply or Reply(status=404, body=error_plain(404, "Not Found"))
 
 
 def _plausible(key: str) -> bool:

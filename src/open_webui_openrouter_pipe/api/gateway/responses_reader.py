@@ -67,10 +67,11 @@ class ResponsesReader:
 
 
 def _read_payload(data: JsonObject) -> Event | None:
-    read = _EVENT_READERS.get(text_of(data.get("type")))
-    if read is not None:
+    kind = text_of(data.get("type"))
+    if read := _EVENT_READERS.get(kind):
         return read(data)
-    return ResponseFailed(read_error_body(data)) if data.get("error") else None
+    # An unknown event may report an error of one of its parts; the bare envelope ends the answer.
+    return ResponseFailed(read_error_body(data)) if data.get("error") and not kind else None
 
 
 def _index_of(data: JsonObject, key: str = "output_index") -> int:

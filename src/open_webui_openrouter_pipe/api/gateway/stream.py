@@ -58,21 +58,21 @@ async def stream_endpoint(
 async def _open(
     client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any]
 ) -> httpx.Response:
-    request = client.build_request(
-        "POST",
-        f"{settings.base_url}{path}",
-        content=encode_json({**body, "stream": True}),
-        headers={
-            **authorize(settings),
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "Accept-Encoding": "identity",
-        },
-        extensions=timeouts(settings),
-    )
     with as_pipe_errors(settings, answering=False):
+        request = client.build_request(
+            "POST",
+            f"{settings.base_url}{path}",
+            content=encode_json({**body, "stream": True}),
+            headers={
+                **authorize(settings),
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream",
+                "Accept-Encoding": "identity",
+            },
+            extensions=timeouts(settings),
+        )
         response = await client.send(request, stream=True)
-        if response.status_code < 400:
+        if response.is_success:
             return response
         try:
             content = await response.aread()

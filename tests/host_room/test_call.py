@@ -1,0 +1,78 @@
+"""What one call of Open WebUI says, and the form of the answer it can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from open_webui_openrouter_pipe.host.call import AnswerForm, read_call
+
+CHAT = {"chat_id": "chat-1", "message_id": "msg-1", "session_id": "session-1"}
+
+
+@pytest.mark.parametrize(
+    ("stream", "metadata", "form"),
+    [
+        pytest.param(True, CHAT, AnswerForm.CHAT_EVENTS, id="a chat"),
+        pytest.param(
+            True, CHAT | {"chat_id": "temporary:x"}, AnswerForm.CHAT_EVENTS, id="a temporary chat"
+        ),
+        pytest.param(
+            True, CHAT | {"session_id": ""}, AnswerForm.CHAT_EVENTS, id="a chat without a socket"
+        ),
+        pytest.param(
+            True,
+            {"chat_id": "", "message_id": None, "session_id": ""},
+            AnswerForm.COMPLETION_CHUNKS,
+            id="an API client: the keys are there, the values empty",
+        ),
+        pytest.param(
+            True, {"chat_id": "chat-1"}, AnswerForm.COMPLETION_CHUNKS, id="a task that streams"
+        ),
+        pytest.param(True, None, AnswerForm.COMPLETION_CHUNKS, id="no metadata at all"),
+        pytest.param(False, CHAT, AnswerForm.COMPLETION_DICT, id="a quiet chat"),
+        pytest.param(False, {}, AnswerForm.COMPLETION_DICT, id="an API client that waits"),
+        pytest.param(None, {}, AnswerForm.COMPLETION_DICT, id="a client that did not say"),
+    ],
+)
+def test_the_form_of_the_answer_follows_its_reader(
+    stream: bool | None, metadata: dict[str, Any] | None, form: AnswerForm
+) -> None:
+    body = {"model": "openrouter.a.one", "stream": stream}
+    assert read_call(body, None, metadata, None).form is form
+
+
+@pytest.mark.parametrize(
+    ("model", "function_id", "host_model_id"),
+    [
+        ("openrouter.openai.gpt-4.1", "openrouter", "openai.gpt-4.1"),
+        ("my_pipe.@preset.x", "my_pipe", "@preset.x"),
+        ("openrouter.openai/gpt-4o:free", "openrouter", "openai/gpt-4o:free"),
+        ("openrouter", "openrouter", ""),
+        (None, "", ""),
+    ],
+)
+def test_the_function_stands_before_the_first_dot(
+    model: Any, function_id: str, host_model_id: str
+) -> None:
+    call = read_call({"model": model}, None, None, None)
+    assert (call.function_id, call.host_model_id) == (function_id, host_model_id)
+
+
+def test_who_asks_and_for_what_is_read() -> None:
+    call = read_call({"model": "o.a.b"}, {"id": "user-1"}, CHAT, "title_generation")
+    assert (call.user_id, call.session_id, call.chat_id, call.message_id, call.task) == (
+        "user-1",
+        "session-1",
+        "chat-1",
+        "msg-1",
+        "title_generation",
+    )
+
+
+@pytest.mark.parametrize(("chat_id", "message_id"), [("chat-1", ""), ("", "msg-1"), (None, None)])
+def test_a_call_is_live_only_with_a_chat_and_a_message(chat_id: Any, message_id: Any) -> None:
+    metadata = {"chat_id": chat_id, "message_id": message_id}
+    assert not read_call({"model": "o.a.b"}, None, metadata, None).is_live
+    assert read_call({"model": "o.a.b"}, None, CHAT, None).is_live
