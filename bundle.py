@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ from build.builder import build, verified_build, where
 from build.config import Config, read_config
 from build.findings import Refused
 from build.report import report
+from build.write import MAP_NAME
 
 SHOWN_DIFFERENCES = 20
+CONTENTS_NUMBER = re.compile(r"^# +\d+  ")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,16 +76,20 @@ def _check(config: Config) -> int:
 
 
 def _difference(config: Config, written: str, text: str) -> str:
-    """How many lines differ, and the first of them."""
+    """How many lines differ, and the first of them; moved line numbers alone say nothing."""
+    old, new = _without_line_numbers(written), _without_line_numbers(text)
     names = (config.output, "what the source builds")
-    lines = list(
-        difflib.unified_diff(written.splitlines(), text.splitlines(), *names, "", "", 0, "")
-    )
+    lines = list(difflib.unified_diff(old, new, *names, n=0, lineterm=""))
     added = sum(line.startswith("+") for line in lines[2:])
     removed = sum(line.startswith("-") for line in lines[2:])
     shown = [*lines[:SHOWN_DIFFERENCES], *(["..."] if len(lines) > SHOWN_DIFFERENCES else [])]
     head = f"{config.output} is stale (+{added} -{removed} lines); run: python bundle.py"
     return "\n".join([head, *shown])
+
+
+def _without_line_numbers(text: str) -> list[str]:
+    code = text.split(f"\n{MAP_NAME}:", maxsplit=1)[0]
+    return [CONTENTS_NUMBER.sub("#   ", line) for line in code.split("\n")]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import uuid
-from types import ModuleType
+from types import CodeType, ModuleType
 
 REPLACEMENTS = {
     f"from {name}": f"from open_webui.{name}" for name in ("utils", "apps", "main", "config")
@@ -36,11 +36,16 @@ def read_frontmatter(text: str) -> dict[str, str]:
 
 
 def load_as_open_webui(text: str, function_id: str = "openrouter") -> ModuleType:
-    """Execute the text in a fresh module with a random name, which stays known under that name."""
+    """Run the text in a fresh module with a random name, which stays known under that name."""
+    return execute(compile(replace_imports(text), "<string>", "exec"), function_id)
+
+
+def execute(code: CodeType, function_id: str = "openrouter") -> ModuleType:
+    """Run compiled text in a fresh module, as `load_as_open_webui` does."""
     module = ModuleType(f"function_{function_id}_{uuid.uuid4().hex}")
     sys.modules[module.__name__] = module
     try:
-        exec(compile(replace_imports(text), "<string>", "exec"), module.__dict__)
+        exec(code, module.__dict__)
     except BaseException:
         del sys.modules[module.__name__]
         raise

@@ -41,6 +41,12 @@ class Package:
     rooms: dict[str, str]
     companions: tuple[Companion, ...] = ()
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """The text of every file whose lines go into the bundle, by path."""
+        files = [*self.modules.values(), *self.companions]
+        return {file.path: file.text for file in files}
+
 
 def read_package(folder: Path) -> Package:
     """Read every module below `folder`, in the order of their paths on every machine."""

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
+from .companions import FILTERS
 from .effects import import_time_effects
 from .findings import Finding
 from .imports import Import, Imports, Place, is_optional_import, is_type_checking
@@ -205,10 +206,10 @@ def host_replacements(package: Package, imports: Imports) -> Iterator[Finding]:
 
 
 def _texts(package: Package) -> Iterator[tuple[str, str]]:
-    embedded = {f"{companion.path}": companion.text for companion in package.companions}
-    yield from embedded.items()
+    for companion in package.companions:
+        yield companion.path, companion.text
     for module in package.modules.values():
-        if not (embedded and module.path == "filters/sources.py"):
+        if not (package.companions and module.path == FILTERS):
             yield module.path, module.text
     for folder, sentence in package.rooms.items():
         yield f"{folder}/__init__.py".removeprefix("./"), sentence

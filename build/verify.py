@@ -48,7 +48,7 @@ def _line_problems(config: Config, bundle: Bundle) -> Iterator[Finding]:
     """Every mapped line is the source's line, character for character."""
     lines = bundle.text.split("\n")
     for path, spans in bundle.spans.items():
-        source = (config.package_path / path).read_text(encoding="utf-8").split("\n")
+        source = bundle.sources[path].split("\n")
         for here, there, count in spans:
             if lines[here - 1 : here - 1 + count] != source[there - 1 : there - 1 + count]:
                 problem = f"these {count} lines are not {path} from line {there}"

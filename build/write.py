@@ -61,11 +61,12 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The finished text, its map, and the line where each module's banner begins."""
+    """The finished text, its map, each module's first line in it, and the text of the sources."""
 
     text: str
     spans: Mapping[str, Sequence[Span]]
     banners: Mapping[str, int]
+    sources: Mapping[str, str]
 
 
 def write_bundle(content: Content) -> Bundle:
@@ -88,7 +89,8 @@ def _lay_out(content: Content, banners: Mapping[str, int]) -> Bundle:
         for piece in section.pieces:
             page.place(piece)
     page.write("", "", RULE, MAP_COMMENT, RULE, "", *_map(page.spans))
-    return Bundle("\n".join(page.lines) + "\n", page.spans, placed)
+    text = "\n".join(page.lines) + "\n"
+    return Bundle(text, page.spans, placed, content.package.sources)
 
 
 def frontmatter(config: Config) -> str:

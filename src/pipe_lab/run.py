@@ -67,7 +67,7 @@ async def _set_up(url: str, upstream: Upstream) -> None:
     # Without authentication there is one account, and any name enters with it.
     account = await sign_in(url, "", "")
     async with OpenWebUIClient(url, account) as client:
-        outcome = await install_pipe(client, upstream)
+        outcome = await install_pipe(client, upstream, BUNDLE.read_text(encoding="utf-8"))
         model = await prepare_page(client)
     print(f"The pipe is {outcome} and talks to {upstream.name}.")
     if model:

@@ -46,6 +46,7 @@ def test_check_says_what_is_stale(project, capsys):
     said = capsys.readouterr().err
     assert "dist/pipe.py is stale (+1 -1 lines)" in said
     assert "-A = 1\n+A = 2" in said
+    assert "BUNDLE_MAP" not in said
     assert config.output_path.read_bytes() == before
 
 

@@ -29,6 +29,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
+        self._proxies = getproxies()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""
@@ -48,7 +49,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                     headers=request.headers.multi_items(),
                     timeout=_read_timeout(request),
                     allow_redirects=False,
-                    proxy=_find_proxy(request.url),
+                    proxy=self._find_proxy(request.url),
                 )
         finally:
             session.detach()
@@ -62,6 +63,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every pooled connection."""
         await self._connector.close()
+
+    def _find_proxy(self, url: httpx.URL) -> str | None:
+        """The proxy that the environment names for this address."""
+        if not self._proxies or proxy_bypass(url.host):
+            return None
+        return self._proxies.get(url.scheme)
 
 
 class _AiohttpStream(httpx.AsyncByteStream):
@@ -90,14 +97,6 @@ def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
         total=seconds.get("total"), connect=seconds.get("connect"), sock_read=seconds.get("read")
     )
-
-
-def _find_proxy(url: httpx.URL) -> str | None:
-    """The proxy that the environment names for this address."""
-    proxies = getproxies()
-    if not proxies or proxy_bypass(url.host):
-        return None
-    return proxies.get(url.scheme)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Reply:
         elif kind == "chat:completion":
             self._receive_completion(data)
         elif kind == "chat:message:error":
-            self.error = _error_text(data)
+            self.error = error_text(data["error"])
             self._finish_if(data.get("done"))
         elif kind == "chat:tasks:cancel":
             self.cancelled = True
@@ -72,7 +72,7 @@ class Reply:
         if data.get("usage"):
             self.usage = data["usage"]
         if data.get("error"):
-            self.error = _error_text(data)
+            self.error = error_text(data["error"])
         self._finish_if(data.get("done"))
 
     def _finish_if(self, done: object) -> None:
@@ -89,6 +89,9 @@ class Turn:
     history: list[dict[str, Any]]
     chat_id: str = ""
     task_ids: list[str] = field(default_factory=list)
+    # The title the page shows for the chat, once it has been told one.
+    title: str = ""
+    _titled: asyncio.Event = field(default_factory=asyncio.Event)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -103,6 +106,17 @@ class Turn:
         async with asyncio.timeout(ANSWER_SECONDS):
             await self._settled.wait()
         return self
+
+    async def titled(self) -> str:
+        """Wait until the chat has been given a title."""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await self._titled.wait()
+        return self.title
+
+    def name(self, title: str) -> None:
+        """Take the chat's title in."""
+        self.title = title
+        self._titled.set()
 
     def settle(self) -> None:
         """No task of this turn runs any more."""
@@ -204,6 +218,8 @@ class ChatPage:
         if kind == "chat:active":
             if message_id in self._turns and not payload["active"]:
                 self._turns[message_id].settle()
+        elif kind == "chat:title" and message_id in self._turns:
+            self._turns[message_id].name(payload)
         elif message_id in self._replies:
             self._replies[message_id].receive(kind, payload)
         else:
@@ -229,8 +245,10 @@ def _new_turn(models: Sequence[str], text: str, after: Turn | None, user_id: str
     return Turn(user_message, replies, history)
 
 
-def _error_text(data: Mapping[str, Any]) -> str:
-    error = data.get("error")
-    if isinstance(error, Mapping):
-        return str(error.get("content") or error.get("message") or error.get("detail") or error)
-    return str(error)
+def error_text(error: Any) -> str:
+    """What the page shows of a message's error, in whichever form it came or was saved."""
+    if not isinstance(error, Mapping):
+        return str(error)
+    known = (error.get(key) for key in ("content", "message", "detail", "error"))
+    inner = next((value for value in known if value), None)
+    return str(dict(error)) if inner is None else error_text(inner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -189,7 +189,7 @@ class OpenWebUIClient:
         """One API answer, whole."""
         return await self.post("/api/chat/completions", {**body, "stream": False})
 
-    async def stream(self, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """One API answer, chunk by chunk; close the iterator to leave early."""
         request = self.http.stream("POST", "/api/chat/completions", json={**body, "stream": True})
         async with request as response:

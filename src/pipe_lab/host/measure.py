@@ -47,7 +47,7 @@ def footprint(pid: int) -> Footprint:
         cpu_seconds=(user + system) / _TICKS,
         resident_bytes=resident_pages * os.sysconf("SC_PAGE_SIZE"),
         threads=int(fields[17]),
-        sockets=sum(_is_socket(entry) for entry in (folder / "fd").iterdir()),
+        sockets=sum(bool(_inode(entry)) for entry in (folder / "fd").iterdir()),
     )
 
 
@@ -66,9 +66,19 @@ async def census(client: OpenWebUIClient) -> Census:
     return Census(**json.loads(answer["choices"][0]["message"]["content"]))
 
 
-def _is_socket(entry: Path) -> bool:
+def connections_to(pid: int, port: int) -> int:
+    """How many TCP connections the process holds to one port of this machine."""
+    folder = Path("/proc") / str(pid)
+    held = {_inode(entry) for entry in (folder / "fd").iterdir()}
+    rows = (line.split() for line in (folder / "net" / "tcp").read_text().splitlines()[1:])
+    return sum(row[2].endswith(f":{port:04X}") and row[9] in held for row in rows)
+
+
+def _inode(entry: Path) -> str:
+    """The inode of an open socket, or nothing."""
     try:
-        return os.readlink(entry).startswith("socket:")
+        target = os.readlink(entry)
     except FileNotFoundError:
         # Closed between the listing and the look.
-        return False
+        return ""
+    return target[len("socket:[") : -1] if target.startswith("socket:") else ""

@@ -49,9 +49,9 @@ def simulator_upstream(simulator: Simulator) -> Upstream:
     return Upstream(name, SIMULATOR_KEY, simulator.base_url)
 
 
-async def install_pipe(client: OpenWebUIClient, upstream: Upstream) -> str:
-    """Install or update the bundle and point it at the upstream; says what it did."""
-    outcome = await client.install_function(FUNCTION_ID, "OpenRouter", BUNDLE.read_text("utf-8"))
+async def install_pipe(client: OpenWebUIClient, upstream: Upstream, source: str) -> str:
+    """Install or update the pipe and point it at the upstream; says what it did."""
+    outcome = await client.install_function(FUNCTION_ID, "OpenRouter", source)
     valves = await client.valves(FUNCTION_ID)
     connection = {"API_KEY": upstream.api_key, "BASE_URL": upstream.base_url}
     await client.set_valves(FUNCTION_ID, {**valves, **connection})

@@ -16,6 +16,7 @@ from .error_bodies import (
     error_validation,
 )
 from .recording import RecordedRequest
+from .remote import RemoteSimulator
 from .replies import Reply, answer_reply, chat_answer_reply, chat_text_reply, text_reply
 from .server import Simulator
 
@@ -26,6 +27,7 @@ __all__ = [
     "Message",
     "Reasoning",
     "RecordedRequest",
+    "RemoteSimulator",
     "Reply",
     "Simulator",
     "WebSearch",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .answers import (
@@ -19,18 +19,19 @@ from .body_checks import check_body
 from .catalog import provider_of
 from .chat_chunks import chat_body, chat_chunks
 from .conversation import Conversation, read_conversation
-from .error_bodies import broken_off, error_reply
+from .error_bodies import broken_off, error_chat_choice, error_reply
 from .persona import answer_to
 from .prompt_cache import PromptCache
 from .recording import RecordedRequest
 from .replies import Event, Reply
-from .responses_events import failed_response, numbered, opening_response, responses_events
+from .responses_events import failed_response, opening_response, responses_events
 from .routing_checks import (
     check_capabilities,
     check_model,
     check_replay,
     choose_row,
     serving_row,
+    unknown_model,
 )
 from .usage import Tokens, chat_usage, count_tokens, responses_usage
 
@@ -40,49 +41,56 @@ _IMAGE_TOKENS = 1290
 _STREAM_MODEL = re.compile(r"lab/stream-(\d+)")
 _DIRECTIVE = re.compile(r"#(stream|error|fail|stall|truncate)\b([^\n]*)")
 _SETTING = re.compile(r"(\w+)=(\d+)")
-_COMMENTS = {"/responses": ": \n\n", "/chat/completions": ": OPENROUTER PROCESSING\n\n"}
+_RESPONSES_COMMENT = ": \n\n"
+_CHAT_COMMENT = ": OPENROUTER PROCESSING\n\n"
 
 
-def completion_reply(
-    request: RecordedRequest, rows: list[Row], cache: PromptCache, pace: float
-) -> Reply:
-    """The refusal of a request, or the answer to it."""
-    body = request.body
-    if refusal := check_body(request.path, body):
-        return refusal
-    row = choose_row(body, [*rows, *_stream_rows(body)])
-    if refusal := check_model(body, row):
-        return refusal
-    assert row is not None  # check_model refuses what is not in the catalog
-    row = serving_row(row, rows)
-    asked = read_conversation(request.path, body)
-    if refusal := check_capabilities(asked, row) or check_replay(body, row):
-        return refusal
-    return _answer(request, asked, row, (cache, pace))
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """What answers are made with: the catalog, the prompt cache, the pace of the words."""
 
+    rows: list[Row]
+    cache: PromptCache
+    pace: float = 0.0
+    deltas: int | None = None
 
-def _answer(
-    request: RecordedRequest, asked: Conversation, row: Row, means: tuple[PromptCache, float]
-) -> Reply:
-    cache, pace = means
-    directive = _DIRECTIVE.search(asked.prompt)
-    answer = _streamed_answer(row, directive) or _limited(
-        answer_to(asked, row), asked.max_output_tokens
-    )
-    tokens = _tokens(answer, *cache.read_and_write(asked, row))
-    stream = bool(request.body.get("stream"))
-    if request.path == "/responses":
-        reply = _responses_reply(request.body, answer, row, tokens)
-    else:
-        reply = _chat_reply(answer, row, tokens, stream)
-    identifier = reply.headers["X-Generation-Id"]
-    if directive and directive[1] != "stream":
-        reply = _disturbed(reply, directive, request.path)
-    reply.pause = pace if directive is None else _setting(directive, "pause_ms", 0) / 1000
-    if not stream and reply.events is not None and request.path == "/responses":
-        last = next(event for event in reversed(reply.events) if isinstance(event, dict))
-        return Reply(body=last["response"], headers={"X-Generation-Id": identifier})
-    return reply
+    def reply_to(self, request: RecordedRequest) -> Reply:
+        """The refusal of a request, or the answer to it."""
+        body = request.body
+        if refusal := check_body(request.path, body):
+            return refusal
+        row = choose_row(body, [*self.rows, *_stream_rows(body)])
+        if row is None or (refusal := check_model(row)):
+            return refusal or unknown_model(body)
+        row = serving_row(row, self.rows)
+        asked = read_conversation(request.path, body)
+        if refusal := check_capabilities(asked, row) or check_replay(body, row):
+            return refusal
+        return self._answer(request, asked, row)
+
+    def _answer(self, request: RecordedRequest, asked: Conversation, row: Row) -> Reply:
+        directive = _DIRECTIVE.search(asked.prompt)
+        answer = self._stream_of_words(row, directive) or answer_to(asked, row)
+        answer = _limited(answer, asked.max_output_tokens)
+        tokens = _tokens(answer, *self.cache.read_and_write(asked, row))
+        if request.path == "/responses":
+            reply = _responses_reply(request.body, answer, row, tokens)
+        else:
+            reply = _chat_reply(answer, row, tokens, bool(request.body.get("stream")))
+        if directive is None:
+            return replace(reply, pause=self.pace)
+        if directive[1] != "stream":
+            reply = _disturbed(reply, directive)
+        return replace(reply, pause=_setting(directive, "pause_ms", 0) / 1000)
+
+    def _stream_of_words(self, row: Row, directive: re.Match[str] | None) -> Answer | None:
+        model = _STREAM_MODEL.fullmatch(row["id"])
+        count = int(model[1]) if model else self.deltas
+        if directive and directive[1] == "stream":
+            count = _setting(directive, "deltas", 200)
+        if count is None:
+            return None
+        return Answer((Message(tuple(f"word{number} " for number in range(count))),))
 
 
 def _stream_rows(body: dict[str, Any]) -> list[Row]:
@@ -101,17 +109,6 @@ def _stream_rows(body: dict[str, Any]) -> list[Row]:
             "supported_parameters": ["tools", "tool_choice", "temperature"],
         }
     ]
-
-
-def _streamed_answer(row: Row, directive: re.Match[str] | None) -> Answer | None:
-    model = _STREAM_MODEL.fullmatch(row["id"])
-    if directive and directive[1] == "stream":
-        count = _setting(directive, "deltas", 200)
-    elif model:
-        count = int(model[1])
-    else:
-        return None
-    return Answer((Message(tuple(f"word{number} " for number in range(count))),))
 
 
 def _setting(directive: re.Match[str], name: str, default: int) -> int:
@@ -165,9 +162,11 @@ def _tokens(answer: Answer, total: int, cached: int, written: int) -> Tokens:
 
 def _responses_reply(body: dict[str, Any], answer: Answer, row: Row, tokens: Tokens) -> Reply:
     response = opening_response(row["id"], body)
-    events: list[Event] = [_COMMENTS["/responses"]]
-    events += responses_events(answer, response, responses_usage(row, tokens))
-    return Reply(events=events, headers={"X-Generation-Id": response["id"]})
+    headers = {"X-Generation-Id": response["id"]}
+    events = responses_events(answer, response, responses_usage(row, tokens))
+    if not body.get("stream"):
+        return Reply(body=events[-1]["response"], headers=headers)
+    return Reply(events=[_RESPONSES_COMMENT, *events], headers=headers)
 
 
 def _chat_reply(answer: Answer, row: Row, tokens: Tokens, stream: bool) -> Reply:
@@ -177,34 +176,32 @@ def _chat_reply(answer: Answer, row: Row, tokens: Tokens, stream: bool) -> Reply
         whole = chat_body(answer, model, provider, usage)
         return Reply(body=whole, headers={"X-Generation-Id": whole["id"]})
     chunks = chat_chunks(answer, model, provider, usage)
-    events: list[Event] = [_COMMENTS["/chat/completions"], *chunks]
-    return Reply(events=events, headers={"X-Generation-Id": chunks[0]["id"]})
+    headers = {"X-Generation-Id": chunks[0]["id"]}
+    return Reply(events=[_CHAT_COMMENT, *chunks], headers=headers)
 
 
-def _disturbed(reply: Reply, directive: re.Match[str], path: str) -> Reply:
+def _disturbed(reply: Reply, directive: re.Match[str]) -> Reply:
     """What a person can ask for to see a failure: `#error 429`, `#fail`, `#stall`, `#truncate`."""
     if directive[1] == "error":
-        number = re.search(r"\d{3}", directive[2])
+        number = re.search(r"[45]\d\d", directive[2])
         status = int(number[0]) if number else 500
         retry_after = 1.0 if status in (429, 503) else None
         return error_reply(status, "The error that you asked for", retry_after=retry_after)
-    half = len(reply.events or ()) // 2
+    if reply.events is None:
+        return reply
+    half = len(reply.events) // 2
     if directive[1] == "truncate":
         return replace(reply, end_after=half)
     if directive[1] == "stall":
         return replace(reply, stall_after=half)
-    if path != "/responses" or reply.events is None:
-        return error_reply(502, "The failure that you asked for")
-    failed = failed_response(
-        _first_response(reply),
-        {"code": "server_error", "message": "The failure that you asked for"},
-        "provider_unavailable",
-        None,
-    )
-    event = {**numbered([{"type": "response.failed", "response": failed}])[0]}
-    return broken_off(reply, half, {**event, "sequence_number": half - 1})
+    return broken_off(reply, half, _failure(reply.events, half - 1))
 
 
-def _first_response(reply: Reply) -> dict[str, Any]:
-    events = reply.events or ()
-    return next(event["response"] for event in events if isinstance(event, dict))
+def _failure(events: list[Event], number: int) -> Event:
+    message = "The failure that you asked for"
+    opening = next(event for event in events if isinstance(event, dict))
+    if "response" not in opening:
+        return error_chat_choice(message, 502, "provider_unavailable", stream=True)
+    error = {"code": "server_error", "message": message}
+    failed = failed_response(opening["response"], error, "provider_unavailable", None)
+    return {"type": "response.failed", "response": failed, "sequence_number": number}

@@ -11,7 +11,7 @@ from aiohttp import web
 from .replies import Reply
 
 # How many events are written before other streams get their turn.
-_BURST = 32
+_BURST = 4
 
 
 async def deliver(reply: Reply, request: web.Request, release: asyncio.Event) -> web.StreamResponse:
@@ -68,12 +68,10 @@ async def _abort(transport: asyncio.BaseTransport) -> None:
 
 async def _write_all(events: Iterable[bytes], reply: Reply, response: web.StreamResponse) -> None:
     pieces = _cut(events, reply.chunk_size) if reply.chunk_size else events
-    for number, piece in enumerate(pieces, start=1):
+    for piece in pieces:
         await response.write(piece)
-        if reply.pause:
-            await asyncio.sleep(reply.pause)
-        elif reply.chunk_size or number % _BURST == 0:
-            await asyncio.sleep(0)
+        # Without a pause too, so that each piece leaves on its own and streams take turns.
+        await asyncio.sleep(reply.pause)
 
 
 def _cut(events: Iterable[bytes], size: int) -> Iterator[bytes]:

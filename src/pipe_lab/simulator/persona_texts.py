@@ -16,6 +16,9 @@ _WORDS = re.compile(r"\b(\d+) words\b", re.IGNORECASE)
 _EARLIER = re.compile(r"what did i (?:say|ask|write)|my (?:first|last|previous) message", re.I)
 _ALPHABET = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 
+# How many words of a prompt are echoed.
+_ECHOED = 60
+
 MARKDOWN = """# A short tour of Markdown
 
 A paragraph with **bold**, *italic*, ~~struck~~ and `inline code`, and a [link](https://example.com/).
@@ -134,7 +137,8 @@ def _echo(asked: Conversation, name: str) -> str:
         0: "This is the first message of our chat.",
         1: "I remember one earlier message of yours.",
     }.get(earlier, f"I remember {earlier} earlier messages of yours.")
-    said = " ".join(asked.prompt.split())
+    words = asked.prompt.split()
+    said = " ".join(words[:_ECHOED]) + (" …" if len(words) > _ECHOED else "")
     attached = _attached(asked)
     return f"Hello! I am {name}, played by the simulator. You said: “{said}” {attached}{seen}"
 

@@ -43,10 +43,13 @@ def serving_row(row: Row, rows: list[Row]) -> Row:
     return (find_row(rows, target) if target else None) or row
 
 
-def check_model(body: Json, row: Row | None) -> Reply | None:
-    """The refusal of an unknown model, or of one that does not answer synchronously."""
-    if row is None:
-        return _refuse(400, f"{body.get('model')} is not a valid model ID")
+def unknown_model(body: Json) -> Reply:
+    """The refusal of a model that is not in the catalog."""
+    return _refuse(400, f"{body.get('model')} is not a valid model ID")
+
+
+def check_model(row: Row) -> Reply | None:
+    """The refusal of a model that answers neither synchronously nor with text or images."""
     if row["id"].endswith(":batch"):
         return _refuse(400, f"{row['id']} is only available through the Batch API")
     if not {"text", "image"} & set(row["architecture"]["output_modalities"]):

@@ -13,7 +13,8 @@ from aiohttp import web
 from .body_checks import check_body
 from .catalog import build_catalog
 from .catalog_routes import catalog_reply
-from .completions import completion_reply
+from .completions import Completions
+from .control import control_routes
 from .delivery import deliver
 from .error_bodies import error_plain
 from .prompt_cache import PromptCache
@@ -50,6 +51,8 @@ class Simulator:
         self.require_key = True
         self.open_streams = 0
         self.pace = pace
+        # A number here makes every answer a stream of so many deltas (for benchmarks).
+        self.deltas: int | None = None
         self.port = port
         self._cache = PromptCache()
         self._accepted_keys: set[str] = set()
@@ -67,6 +70,7 @@ class Simulator:
         """Start to listen."""
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_route("*", BASE_PATH + "{path:/.*}", self._serve)
+        app.router.add_routes(control_routes(self))
         runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5
         )
@@ -101,12 +105,7 @@ class Simulator:
         self._script.clear()
         self.requests.clear()
         self.release()
-        self.notify()
-
-    def notify(self) -> None:
-        """Wake whoever waits for the simulator to change."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._notify()
 
     async def wait_for(
         self,
@@ -118,6 +117,10 @@ class Simulator:
             while not condition(self):
                 await self._changed.wait()
 
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         recorded = await _record(request)
         self.requests.append(recorded)
@@ -125,7 +128,7 @@ class Simulator:
         reply = self._reply_to(recorded)
         streams = reply.events is not None
         self.open_streams += streams
-        self.notify()
+        self._notify()
         try:
             response = await deliver(reply, request, release)
             recorded.finished = True
@@ -135,7 +138,7 @@ class Simulator:
             raise
         finally:
             self.open_streams -= streams
-            self.notify()
+            self._notify()
 
     def _reply_to(self, request: RecordedRequest) -> Reply:
         refusal = self._key_refusal(request)
@@ -167,7 +170,8 @@ class Simulator:
     def _answer(self, request: RecordedRequest) -> Reply:
         reply: Reply | None = None
         if request.path in COMPLETION_PATHS and request.method == "POST":
-            reply = completion_reply(request, self.catalog, self._cache, self.pace)
+            desk = Completions(self.catalog, self._cache, self.pace, self.deltas)
+            reply = desk.reply_to(request)
         elif request.method == "GET":
             reply = catalog_reply(request, self.catalog)
         return reply or Reply(status=404, body=error_plain(404, "Not Found"))

@@ -1,0 +1,148 @@
+"""The valves: whatever the form sends becomes a setting; the snapshot never changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from open_webui_openrouter_pipe.core.config import (
+    DEFAULT_BASE_URL,
+    Settings,
+    SystemValves,
+    take_snapshot,
+)
+
+FIELDS = [
+    "API_KEY",
+    "BASE_URL",
+    "HTTP_CONNECT_TIMEOUT_SECONDS",
+    "HTTP_TOTAL_TIMEOUT_SECONDS",
+    "HTTP_SOCK_READ_SECONDS",
+    "MODEL_ID",
+    "MODEL_CATALOG_REFRESH_SECONDS",
+    "MAX_CONCURRENT_REQUESTS",
+    "MAX_QUEUED_REQUESTS",
+    "LOG_LEVEL",
+]
+SENT = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=20)
+    | st.sampled_from(["1e999", "nan", " 7 ", "debug"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBUI_SECRET_KEY", "one")
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+    monkeypatch.delenv("OPENROUTER_API_BASE_URL", raising=False)
+
+
+def snapshot(**valves: Any) -> Settings:
+    return take_snapshot(SystemValves(**valves))
+
+
+@given(st.dictionaries(st.sampled_from([*FIELDS, "UNKNOWN"]), SENT))
+def test_valves_take_whatever_the_form_sends(sent: dict[str, Any]) -> None:
+    valves = SystemValves(**sent)
+    settings = take_snapshot(valves)
+    assert 1 <= settings.connect_timeout <= 300
+    assert 1 <= settings.max_concurrent_requests <= 2_000
+    assert settings.log_level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    stored = valves.model_dump(exclude_unset=True)
+    assert stored.keys() == sent.keys() - {"UNKNOWN"}
+    assert SystemValves(**stored).model_dump(exclude_unset=True) == stored
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (30, 30),
+        ("30", 30),
+        (" 30.9 ", 30),
+        (0, 1),
+        (-5.5, 1),
+        (10**400, 10),
+        (301, 300),
+        ("", 10),
+        (None, 10),
+        ("soon", 10),
+        (float("nan"), 10),
+        (float("inf"), 10),
+        ([3], 10),
+    ],
+)
+def test_a_number_is_clamped_or_falls_back(sent: Any, read: int) -> None:
+    assert snapshot(HTTP_CONNECT_TIMEOUT_SECONDS=sent).connect_timeout == read
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"), [("debug", "DEBUG"), (" Error ", "ERROR"), ("loud", "INFO"), (None, "INFO")]
+)
+def test_a_log_level_is_read_or_falls_back(sent: Any, read: str) -> None:
+    assert snapshot(LOG_LEVEL=sent).log_level == read
+
+
+def test_the_form_shows_the_groups_in_reading_order_and_masks_the_key() -> None:
+    properties = SystemValves.model_json_schema()["properties"]
+    assert list(properties) == FIELDS
+    assert all(field["title"] and field["description"] for field in properties.values())
+    assert properties["API_KEY"]["type"] == "string"
+    assert properties["API_KEY"]["input"] == {"type": "password"}
+    assert {field["type"] for field in properties.values()} == {"string", "integer"}
+
+
+def test_the_schema_gives_nothing_of_the_environment_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-violet")
+    assert "violet" not in str(SystemValves.model_json_schema())
+    assert "violet" not in repr(SystemValves()) + repr(snapshot())
+
+
+def test_the_defaults_make_usable_settings() -> None:
+    settings = snapshot()
+    assert settings.base_url == DEFAULT_BASE_URL
+    assert settings.total_timeout is None
+    assert settings.model_ids == ()
+    assert not settings.api_key
+
+
+def test_what_is_left_empty_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-from-env")
+    monkeypatch.setenv("OPENROUTER_API_BASE_URL", "https://eu.example/v1/")
+    for settings in (snapshot(), snapshot(API_KEY=" ", BASE_URL=" ")):
+        assert settings.api_key.reveal() == "sk-from-env"
+        assert settings.base_url == "https://eu.example/v1"
+    own = snapshot(API_KEY="sk-own", BASE_URL=" https://own.example/v1// ")
+    assert (own.api_key.reveal(), own.base_url) == ("sk-own", "https://own.example/v1")
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("auto", ()),
+        ("", ()),
+        (" , \n", ()),
+        ("openai/a, AUTO", ()),
+        ("openai/a,\n b/c:free ,", ("openai/a", "b/c:free")),
+    ],
+)
+def test_the_list_of_models_is_read(text: str, ids: tuple[str, ...]) -> None:
+    assert snapshot(MODEL_ID=text).model_ids == ids
+
+
+def test_a_snapshot_keeps_its_values() -> None:
+    valves = SystemValves(HTTP_TOTAL_TIMEOUT_SECONDS=60)
+    settings = take_snapshot(valves)
+    valves.HTTP_TOTAL_TIMEOUT_SECONDS = 5
+    assert settings.total_timeout == 60
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.total_timeout = 5.0  # pyright: ignore[reportAttributeAccessIssue]

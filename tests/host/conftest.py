@@ -1,0 +1,14 @@
+"""The Python of the lab's Open WebUI, which has the host's own modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipe_lab.host.install import ensure_open_webui
+
+
+@pytest.fixture(scope="session")
+def host_python() -> Path:
+    return ensure_open_webui()

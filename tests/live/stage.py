@@ -1,0 +1,47 @@
+"""What every live test plays on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pipe_lab.host.client import OpenWebUIClient
+from pipe_lab.host.pipe_setup import FUNCTION_ID, simulator_upstream
+from pipe_lab.host.server import OpenWebUIServer
+from pipe_lab.simulator import RecordedRequest, Simulator
+
+TASK_MODEL = "openai/gpt-4o-mini"
+"""Writes titles and search queries, so that a test can script it apart from the chat's model."""
+
+PATIENCE = 10
+"""Seconds until something that should happen counts as not happening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A server with the pipe in it, its administrator, and the simulator behind the pipe."""
+
+    server: OpenWebUIServer
+    admin: OpenWebUIClient
+    simulator: Simulator
+    # The bundle as it was when the suite began.
+    source: str
+
+    def completions(self) -> list[RecordedRequest]:
+        """What the model was asked since the test began, without catalog and key requests."""
+        paths = ("/responses", "/chat/completions")
+        return [request for request in self.simulator.requests if request.path in paths]
+
+    async def set_valves(self, **changes: object) -> None:
+        """The valves of a test: the connection, and what is named here."""
+        upstream = simulator_upstream(self.simulator)
+        connection = {"API_KEY": upstream.api_key, "BASE_URL": upstream.base_url}
+        await self.admin.set_valves(FUNCTION_ID, {**connection, **changes})
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Return as soon as the condition holds; it is about another process, so it is asked again."""
+    async with asyncio.timeout(PATIENCE):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
