@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from ..api.events import (
+    ArgumentsDelta,
+    Citation,
+    CitationFound,
     Event,
+    FunctionCallItem,
     ItemFinished,
     ItemStarted,
     MessageItem,
+    OtherItem,
     OutputItem,
     ReasoningDelta,
     ReasoningItem,
@@ -46,6 +51,10 @@ class Collector:
                 self._take_text(event, ordered)
             case ReasoningDelta():
                 self._take_reasoning(event, ordered)
+            case ArgumentsDelta():
+                self._take_arguments(event, ordered)
+            case CitationFound():
+                self._take_citation(event, ordered)
             case ItemStarted():
                 self._start(event.output_index, event.item, ordered)
             case ItemFinished():
@@ -78,6 +87,18 @@ class Collector:
             _add_to_part(item.summary if event.is_summary else item.content, event)
             ordered.append(event)
 
+    def _take_arguments(self, event: ArgumentsDelta, ordered: list[Event]) -> None:
+        item = self._open.get(event.output_index)
+        if isinstance(item, FunctionCallItem):
+            item.arguments += event.text
+            ordered.append(event)
+
+    def _take_citation(self, event: CitationFound, ordered: list[Event]) -> None:
+        self._start(event.output_index, MessageItem(""), ordered)
+        item = self._open.get(event.output_index)
+        if isinstance(item, MessageItem):
+            item.citations.append(event.citation)
+
     def _finish(self, event: ItemFinished, ordered: list[Event]) -> None:
         index, finished = event.output_index, event.item
         self._start(index, finished, ordered)
@@ -86,20 +107,26 @@ class Collector:
             return
         if type(finished) is not type(opened):
             finished = opened  # what was shown as one kind cannot end as another
-        if isinstance(finished, MessageItem) and isinstance(opened, MessageItem):
-            ordered.extend(_missing_text(index, opened.text, finished.text))
-            finished.text = finished.text or opened.text
-            finished.phase = finished.phase or opened.phase
-        elif isinstance(finished, ReasoningItem) and isinstance(opened, ReasoningItem):
-            ordered.extend(_missing_reasoning(index, opened, finished))
-            finished.summary = finished.summary or opened.summary
-            finished.content = finished.content or opened.content
+        match finished, opened:
+            case MessageItem(), MessageItem():
+                ordered.extend(_missing_text(index, opened.text, finished.text))
+                _complete_message(finished, opened)
+            case ReasoningItem(), ReasoningItem():
+                ordered.extend(_missing_reasoning(index, opened, finished))
+                finished.summary = finished.summary or opened.summary
+                finished.content = finished.content or opened.content
+            case FunctionCallItem(), FunctionCallItem():
+                finished.arguments = finished.arguments or opened.arguments
+                finished.call_id = finished.call_id or opened.call_id
+                finished.name = finished.name or opened.name
+            case _:
+                pass
         finished.id = opened.id
         ordered.append(ItemFinished(index, finished))
 
     def _end(self, status: str, event: Event, ordered: list[Event]) -> None:
         for index, item in sorted(self._open.items(), key=lambda entry: entry[0]):
-            if isinstance(item, MessageItem | ReasoningItem):
+            if not isinstance(item, OtherItem):
                 item.status = status
             ordered.append(ItemFinished(index, item))
         self._open.clear()
@@ -113,14 +140,37 @@ def _without_text(item: OutputItem) -> OutputItem:
             return MessageItem(item.id or new_item_id("msg"), phase=item.phase)
         case ReasoningItem():
             return ReasoningItem(item.id or new_item_id("rs"))
+        case FunctionCallItem():
+            call_id = item.call_id or new_item_id("call")
+            return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
         case _:
             return item
 
 
+def _complete_message(finished: MessageItem, opened: MessageItem) -> None:
+    if opened.text.startswith(finished.text):
+        finished.text = opened.text
+    finished.is_refusal = finished.is_refusal or opened.is_refusal
+    finished.phase = finished.phase or opened.phase
+    finished.citations = _each_once([*opened.citations, *finished.citations])
+
+
+def _each_once(citations: list[Citation]) -> list[Citation]:
+    """One citation a page; the one that quotes it is worth more than the one that does not."""
+    by_url: dict[str, Citation] = {}
+    for citation in citations:
+        known = by_url.get(citation.url)
+        if known is None or (citation.excerpt and not known.excerpt):
+            by_url[citation.url] = citation
+    return list(by_url.values())
+
+
 def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
-    while len(parts) <= event.part_index:
+    # An index is the API's word, not a reason to make room for a billion parts.
+    position = min(event.part_index, len(parts))
+    if position == len(parts):
         parts.append("")
-    parts[event.part_index] += event.text
+    parts[position] += event.text
 
 
 def _missing_text(index: int, shown: str, whole: str) -> list[Event]:

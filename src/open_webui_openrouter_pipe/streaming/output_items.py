@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..api.events import MessageItem, ReasoningItem
+from ..api.events import FunctionCallItem, MessageItem, ReasoningItem
 from .renderer import HostEvent
 
 
@@ -24,7 +24,7 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:
-    """A reasoning item."""
+    """A reasoning item; its details come back in the next turn's history."""
     reasoning: HostEvent = {
         "type": "reasoning",
         "id": item.id,
@@ -33,4 +33,29 @@ def reasoning_output(item: ReasoningItem) -> HostEvent:
     }
     if item.content:
         reasoning["content"] = [{"type": "reasoning_text", "text": text} for text in item.content]
+    if item.details:
+        reasoning["reasoning_details"] = item.details
     return reasoning
+
+
+def function_call_output_item(call_id: str, text: str) -> HostEvent:
+    """What a call brought back."""
+    return {
+        "type": "function_call_output",
+        "id": f"fco_{call_id}",
+        "call_id": call_id,
+        "output": [{"type": "input_text", "text": text}],
+        "status": "completed",
+    }
+
+
+def function_call_item(item: FunctionCallItem) -> HostEvent:
+    """A call of a tool; without an output Open WebUI runs it when the stream ends."""
+    return {
+        "type": "function_call",
+        "id": item.id,
+        "call_id": item.call_id,
+        "name": item.name,
+        "arguments": item.arguments or ("{}" if item.status == "completed" else ""),
+        "status": item.status,
+    }

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 
 from ..api.events import (
+    ArgumentsDelta,
     Event,
+    FunctionCallItem,
     ItemFinished,
     ItemStarted,
     MessageItem,
@@ -15,12 +17,20 @@ from ..api.events import (
     ReasoningItem,
     ResponseFailed,
     ResponseFinished,
+    ServerToolItem,
     TextDelta,
     Usage,
 )
 from ..core.errors import PipeError
-from .output_items import message_output, output_text_part, reasoning_output
+from .citations import Sources
+from .output_items import (
+    function_call_item,
+    message_output,
+    output_text_part,
+    reasoning_output,
+)
 from .renderer import HostEvent
+from .server_tools import server_tool_cards
 from .usage import usage_of_response
 
 _CUT_NOTICES = {
@@ -41,6 +51,8 @@ class ResponseEvents:
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
         self._summary_parts: set[tuple[int, int]] = set()
+        self._sources = Sources()
+        self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
         """The events that this batch adds to the message."""
@@ -55,10 +67,12 @@ class ResponseEvents:
                     shown.extend(self._start(index, item))
                 case ItemFinished(index, item):
                     shown.extend(self._finish(index, item))
+                case ArgumentsDelta(index, text):
+                    shown.append(self._arguments_delta(index, text))
                 case ResponseFinished():
-                    shown.extend(_end_events(event))
+                    shown.extend([*self._sources.events(), *_end_events(event)])
                 case ResponseFailed(error, usage):
-                    shown.append(_failure_event(error, usage))
+                    shown.extend([*self._sources.events(), _failure_event(error, usage)])
                 case _:
                     pass
         return shown
@@ -66,8 +80,19 @@ class ResponseEvents:
     def _start(self, index: int, item: OutputItem) -> list[HostEvent]:
         self._started_at[index] = self._clock()
         self._ids[index] = item.id
-        # A reasoning item opens with its first word: without one its card would be empty.
-        return self._open_message(index, item) if isinstance(item, MessageItem) else []
+        match item:
+            case MessageItem():
+                return self._open_message(index, item)
+            case FunctionCallItem():
+                opened = function_call_item(item) | {"status": "in_progress", "arguments": ""}
+                return [_item_added(self._take_place(index), opened)]
+            case ServerToolItem():
+                cards = server_tool_cards(item)
+                # One card can be seen under way; a call and its result come together at the end.
+                return [_item_added(self._take_place(index), cards[0])] if len(cards) == 1 else []
+            case _:
+                # Reasoning opens with its first word: without one its card would be empty.
+                return []
 
     def _open_message(self, index: int, item: MessageItem) -> list[HostEvent]:
         place = self._take_place(index)
@@ -106,22 +131,39 @@ class ResponseEvents:
         shown.append({"type": kind, "output_index": place, **position, "delta": event.text})
         return shown
 
+    def _arguments_delta(self, index: int, text: str) -> HostEvent:
+        return {
+            "type": "response.function_call_arguments.delta",
+            "output_index": self._places[index],
+            "delta": text,
+        }
+
     def _finish(self, index: int, item: OutputItem) -> list[HostEvent]:
-        if index not in self._places:
-            return []
-        place = self._places[index]
         match item:
             case MessageItem():
+                self._sources.add(item.citations)
                 content = [output_text_part(item.text)]
-                return [_item_done(place, message_output(item, item.status, content))]
-            case ReasoningItem():
+                stored = [message_output(item, item.status, content)]
+            case ReasoningItem() if index in self._places or item.details:
                 seconds = self._clock() - self._started_at[index]
-                return [_item_done(place, reasoning_output(item) | {"duration": round(seconds)})]
+                stored = [reasoning_output(item) | {"duration": round(seconds)}]
+            case FunctionCallItem():
+                stored = [function_call_item(item)]
+            case ServerToolItem():
+                stored = server_tool_cards(item)
             case _:
                 return []
+        first = _item_done(self._take_place(index), stored[0])
+        return [first, *(_item_done(self._next_place(), more) for more in stored[1:])]
 
     def _take_place(self, index: int) -> int:
-        return self._places.setdefault(index, len(self._places))
+        if index not in self._places:
+            self._places[index] = self._next_place()
+        return self._places[index]
+
+    def _next_place(self) -> int:
+        self._count += 1
+        return self._count - 1
 
 
 def _item_added(place: int, item: HostEvent) -> HostEvent:

@@ -1,0 +1,51 @@
+"""What OpenRouter did for the answer, as cards a person can open."""
+
+from __future__ import annotations
+
+from ..api.events import FunctionCallItem, ServerToolItem
+from ..core.json_codec import encode_json
+from ..core.json_values import as_object, objects_in, text_of
+from .output_items import function_call_item, function_call_output_item
+from .renderer import HostEvent
+
+SERVER_TOOL_CALL_PREFIX = "openrouter:"
+"""Marks a card's call id: such a call is shown, and never sent back as a call of a tool."""
+
+_SEARCHES = frozenset({"web_search_call", "openrouter:web_search"})
+_RESULT_FIELDS = ("result", "content", "output", "outcome", "advice", "datetime", "stdout", "error")
+
+
+def server_tool_cards(item: ServerToolItem) -> list[HostEvent]:
+    """The items to store for it: Open WebUI draws searches itself, the rest looks like a tool."""
+    if item.type in _SEARCHES:
+        return [_search_card(item, _search_action(item))]
+    if item.type == "openrouter:web_fetch":
+        url = text_of(item.details.get("url"))
+        return [_search_card(item, {"type": "open_page", "url": url})]
+    call_id = SERVER_TOOL_CALL_PREFIX + item.id
+    result = {key: item.details[key] for key in _RESULT_FIELDS if item.details.get(key)}
+    arguments = {key: value for key, value in item.details.items() if key not in result}
+    call = FunctionCallItem(
+        id=item.id,
+        call_id=call_id,
+        name=item.type.removeprefix("openrouter:").removesuffix("_call"),
+        arguments=encode_json(arguments).decode(),
+    )
+    text = "\n".join(_readable(value) for value in result.values()) or item.status
+    return [function_call_item(call), function_call_output_item(call_id, text)]
+
+
+def _search_card(item: ServerToolItem, action: HostEvent) -> HostEvent:
+    return {"type": "web_search_call", "id": item.id, "status": item.status, "action": action}
+
+
+def _search_action(item: ServerToolItem) -> HostEvent:
+    action = as_object(item.details.get("action"))
+    sources = [
+        {"type": "url", "url": text_of(s.get("url"))} for s in objects_in(action.get("sources"))
+    ]
+    return {"type": "search", "query": text_of(action.get("query")), "sources": sources}
+
+
+def _readable(value: object) -> str:
+    return value if isinstance(value, str) else encode_json(value).decode()
