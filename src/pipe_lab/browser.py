@@ -62,6 +62,7 @@ class BrowserPage:
         self._reader: asyncio.Task[None] | None = None
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
+        self._loaded = asyncio.Event()
 
     async def __aenter__(self) -> BrowserPage:
         try:
@@ -94,8 +95,12 @@ class BrowserPage:
         return message["result"]
 
     async def open(self, url: str) -> None:
-        """Go to an address."""
-        await self.command("Page.navigate", url=url)
+        """Go to an address and wait until it has loaded."""
+        await self._load("Page.navigate", url=url)
+
+    async def reload(self) -> None:
+        """Load the page anew, as a person who comes back."""
+        await self._load("Page.reload")
 
     async def evaluate(self, script: str) -> Any:
         """The value of a JavaScript expression; a promise is awaited."""
@@ -138,10 +143,23 @@ class BrowserPage:
         for kind in ("keyDown", "keyUp"):
             await self.command("Input.dispatchKeyEvent", type=kind, **_ENTER)
 
+    async def choose_file(self, element: str, path: Path) -> None:
+        """Put a file into the file input that the expression names."""
+        await self.wait_for(f"!!({element})")
+        found = await self.command("Runtime.evaluate", expression=element)
+        node = found["result"]["objectId"]
+        await self.command("DOM.setFileInputFiles", files=[str(path)], objectId=node)
+
     async def screenshot(self, path: Path) -> None:
         """Save what the window shows as PNG."""
         image = await self.command("Page.captureScreenshot", format="png")
         await asyncio.to_thread(path.write_bytes, base64.b64decode(image["data"]))
+
+    async def _load(self, method: str, **parameters: Any) -> None:
+        self._loaded.clear()
+        await self.command(method, **parameters)
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self._loaded.wait()
 
     async def _start(self) -> None:
         # As root Chromium refuses its own sandbox.
@@ -161,6 +179,7 @@ class BrowserPage:
                 await _page_socket(self._http, port), max_msg_size=0
             )
         self._reader = asyncio.create_task(self._read(self._socket))
+        await self.command("Page.enable")
         await self.command("Emulation.setDeviceMetricsOverride", **_VIEW)
 
     async def _debugging_port(self, process: asyncio.subprocess.Process) -> int:
@@ -176,6 +195,8 @@ class BrowserPage:
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:
             answer: Mapping[str, Any] = json.loads(message.data)
+            if answer.get("method") == "Page.loadEventFired":
+                self._loaded.set()
             waiting = self._answers.pop(answer.get("id", 0), None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(dict(answer))

@@ -73,6 +73,7 @@ async def test_it_remembers_the_turns_before(client: httpx.AsyncClient) -> None:
         ("show me markdown", "# A short tour"),
         ("a table please", "| Planet |"),
         ("write code", "```python"),
+        ("help", "#stream deltas"),
         ("write 3 words", "alpha bravo charlie."),
     ],
 )
@@ -206,7 +207,7 @@ async def test_it_cites_pages_and_bills_the_search(client: httpx.AsyncClient) ->
     assert searched["usage"]["cost"] == pytest.approx(details["upstream_inference_cost"] + 0.007)
 
 
-@pytest.mark.parametrize("key", ["title", "tags", "follow_ups", "queries"])
+@pytest.mark.parametrize("key", ["title", "tags", "follow_ups", "queries", "text", "prompt"])
 async def test_open_webui_tasks_get_their_json(client: httpx.AsyncClient, key: str) -> None:
     prompt = (
         f'### Task:\nDo it.\n### Output:\nJSON format: {{ "{key}": ... }}\n'

@@ -9,7 +9,7 @@ import httpx
 
 from ..core.errors import ApiFailure, OpenRouterAPIError
 from ..core.json_codec import decode_json
-from ..core.json_values import JsonObject, as_object, text_of
+from ..core.json_values import JsonObject, as_object, objects_in, text_of
 
 # `error_type` and response-level codes that stand for an HTTP status (schema `ApiErrorType`).
 _STATUS_BY_TYPE = {
@@ -126,9 +126,9 @@ def _upstream_message(raw: Any) -> str:
             return raw.strip()
         return _upstream_message(decoded) if isinstance(decoded, dict | list) else raw.strip()
     if isinstance(raw, list):
-        return "; ".join(
-            filter(None, (_issue(as_object(entry)) for entry in cast("list[Any]", raw)))
-        )
+        entries = objects_in(cast("list[Any]", raw))
+        issues = (_issue(entry) or _upstream_message(entry) for entry in entries)
+        return "; ".join(filter(None, issues))
     body = as_object(raw)
     nested = body.get("error")
     if isinstance(nested, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -29,6 +30,9 @@ def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asyn
     return httpx.AsyncClient(
         transport=transport or AiohttpTransport(),
         headers=_ATTRIBUTION_HEADERS,
+        cookies=CookieJar(
+            DefaultCookiePolicy(allowed_domains=())
+        ),  # one user's never reach another
         trust_env=False,  # the transport reads the proxy settings itself
     )
 

@@ -186,7 +186,7 @@ def _disturbed(reply: Reply, directive: re.Match[str]) -> Reply:
         number = re.search(r"[45]\d\d", directive[2])
         status = int(number[0]) if number else 500
         retry_after = 1.0 if status in (429, 503) else None
-        return error_reply(status, "The error that you asked for", retry_after=retry_after)
+        return error_reply(status, "The error that you asked for.", retry_after=retry_after)
     if reply.events is None:
         return reply
     half = len(reply.events) // 2
@@ -198,7 +198,7 @@ def _disturbed(reply: Reply, directive: re.Match[str]) -> Reply:
 
 
 def _failure(events: list[Event], number: int) -> Event:
-    message = "The failure that you asked for"
+    message = "The failure that you asked for."
     opening = next(event for event in events if isinstance(event, dict))
     if "response" not in opening:
         return error_chat_choice(message, 502, "provider_unavailable", stream=True)

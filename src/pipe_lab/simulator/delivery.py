@@ -10,9 +10,6 @@ from aiohttp import web
 
 from .replies import Reply
 
-# How many events are written before other streams get their turn.
-_BURST = 4
-
 
 async def deliver(reply: Reply, request: web.Request, release: asyncio.Event) -> web.StreamResponse:
     """Send the reply; returns when its last byte is written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -41,13 +42,17 @@ def error_failed_response(message: str, code: str, error_type: str, model: str =
 def error_chat_choice(message: str, code: int, error_type: str, *, stream: bool = False) -> Json:
     """Shape E: a chat answer (or chunk) that breaks off inside its choice."""
     error = {"code": code, "message": message, "metadata": {"error_type": error_type}}
-    head = {"id": generation_id(), "created": 1, "model": "openai/gpt-4o"}
     if stream:
         choice: Json = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
-        return {**head, "object": "chat.completion.chunk", "error": error, "choices": [choice]}
+        return {**_chat_head("chat.completion.chunk"), "error": error, "choices": [choice]}
     partial = {"role": "assistant", "content": "The beginning"}
     choice = {"index": 0, "message": partial, "finish_reason": "error", "error": error}
-    return {**head, "object": "chat.completion", "choices": [choice]}
+    return {**_chat_head("chat.completion"), "choices": [choice]}
+
+
+def _chat_head(kind: str) -> Json:
+    head = {"id": generation_id(), "object": kind, "created": int(time.time())}
+    return {**head, "model": "openai/gpt-4o", "provider": "OpenAI"}
 
 
 def error_event(message: str, code: str | None, number: int = 0) -> Json:

@@ -77,7 +77,7 @@ def _thought(asked: Conversation, row: Row) -> Reasoning:
     if author == "openai":
         # Nothing readable comes without asking for a summary.
         shown = text if asked.reasoning.get("summary") else ()
-        return Reasoning(shown, "summary", blob, format=form)
+        return Reasoning(shown, "summary", blob, format=form if blob else None)
     signature = _blob(asked) if author == "anthropic" else None
     return Reasoning(text, "text", blob, signature, form)
 

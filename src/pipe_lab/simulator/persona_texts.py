@@ -67,6 +67,14 @@ print(fibonacci(10))
 
 It prints `[0, 1, 1, 2, 3, 5, 8, 13, 21, 34]`.
 """
+HELP = """I am a simulator, and this is what I do:
+
+- `count to 20`, `write 300 words`, `table`, `code`, `markdown`
+- `what did I say before?`, to see that I get the whole chat
+- `think about …` on a model that reasons; `draw …` on one that makes pictures
+- `search for …`, with citations; name a tool, and I call it
+- `#stream deltas=2000 pause_ms=5`, `#error 429`, `#fail`, `#stall`, `#truncate`
+"""
 REFUSAL = "I'm sorry, but I can't help with that."
 CITED = "The lab is an example of a reserved domain [1], as the registry explains [2]."
 CITED_URLS = ("https://example.com/", "https://www.iana.org/help/example-domains")
@@ -118,7 +126,8 @@ def _made(prompt: str) -> str | None:
         number = min(int(words[1]), 20_000)
         return " ".join(_ALPHABET[place % len(_ALPHABET)] for place in range(number)) + "."
     lowered = prompt.lower()
-    for keyword, text in (("markdown", MARKDOWN), ("table", TABLE), ("code", CODE)):
+    texts = {"help": HELP, "markdown": MARKDOWN, "table": TABLE, "code": CODE}
+    for keyword, text in texts.items():
         if re.search(rf"\b{keyword}\b", lowered):
             return text
     return None

@@ -24,6 +24,8 @@ from .replies import Reply
 BASE_PATH = "/api/v1"
 COMPLETION_PATHS = ("/responses", "/chat/completions")
 _MAX_BODY = 100 * 1024 * 1024
+# A process that serves a person for days must not remember every picture.
+_KEPT_REQUESTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Simulator:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         recorded = await _record(request)
         self.requests.append(recorded)
+        del self.requests[:-_KEPT_REQUESTS]
         release = self._released
         reply = self._reply_to(recorded)
         streams = reply.events is not None
@@ -144,9 +147,9 @@ class Simulator:
         refusal = self._key_refusal(request)
         if refusal is not None:
             return refusal
-        for scripted in self._script:
+        for place, scripted in enumerate(self._script):
             if scripted.serves(request):
-                self._script.remove(scripted)
+                del self._script[place]
                 return self._malformed(request) or scripted.reply
         return self._answer(request)
 

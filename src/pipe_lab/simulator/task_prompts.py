@@ -7,7 +7,7 @@ import re
 import orjson
 
 # The key that a task's JSON must have tells the tasks apart, whatever their wording.
-_KEYS = re.compile(r'"(title|tags|follow_ups|queries|text)"\s*:')
+_KEYS = re.compile(r'"(title|tags|follow_ups|queries|text|prompt)"\s*:')
 _SAID = re.compile(r"(?:USER|user):\s*(.+)")
 
 
@@ -38,4 +38,5 @@ def _fields(key: str, topic: str) -> dict[str, object]:
         },
         "queries": {"queries": [short]},
         "text": {"text": " and so on."},
+        "prompt": {"prompt": f"A picture of {short}"},
     }[key]

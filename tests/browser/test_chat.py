@@ -1,0 +1,117 @@
+"""What a person does in the page: choose a model, ask, read, attach, come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipe_lab.browser import BrowserPage
+from pipe_lab.simulator import error_reply, text_reply
+from tests.browser.conftest import TASK_MODEL, Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+QUESTION = "How do merge sort and quicksort differ? Show me the shorter one in Python."
+THOUGHT = "Both split the list; what differs is where the work is done."
+ANSWER = """Both divide the list and sort the parts. **Merge sort** does its work when it joins \
+them, **quicksort** when it splits them.
+
+| | Merge sort | Quicksort |
+|:--|:--|:--|
+| Typical time | $n \\log n$ | $n \\log n$ |
+| Worst case | $n \\log n$ | $n^2$ |
+| Extra memory | a second list | almost none |
+| Keeps equal items in order | yes | no |
+
+Quicksort is the shorter one:
+
+```python
+def quicksort(items: list[int]) -> list[int]:
+    if len(items) < 2:
+        return items
+    pivot, *rest = items
+    smaller = [item for item in rest if item < pivot]
+    larger = [item for item in rest if item >= pivot]
+    return quicksort(smaller) + [pivot] + quicksort(larger)
+```
+
+It favours clarity over memory: a real one sorts **in place**.
+"""
+
+SEND_BUTTON = "document.querySelector('#send-message-button')"
+FINISHED = "!!document.querySelector('.regenerate-response-button')"
+NO_TOASTS = "!document.querySelector('[data-sonner-toast]')"
+
+
+async def choose_model(browser: BrowserPage, name: str) -> None:
+    await browser.click("document.querySelector('#model-selector-model-button')")
+    await browser.click("document.querySelector('#model-search-input')")
+    await browser.type_text(name)
+    await browser.click(f"document.querySelector('button[aria-label=\"Select {name} model\"]')")
+    selected = f'button[aria-label="Selected model: {name}"]'
+    await browser.wait_for(f"!!document.querySelector('{selected}')")
+
+
+async def ask(browser: BrowserPage, question: str) -> None:
+    await browser.click("document.querySelector('#chat-input')")
+    await browser.type_text(question)
+    await browser.wait_for(f"{SEND_BUTTON} && !{SEND_BUTTON}.disabled")
+    await browser.press_enter()
+
+
+async def test_a_person_chooses_a_model_asks_and_reads_the_answer(
+    site: Site, browser: BrowserPage, pictures: Path
+) -> None:
+    reply = text_reply(ANSWER, reasoning=THOUGHT)
+    title = text_reply('{"title": "Merge sort and quicksort"}')
+    site.simulator.script(reply, model="anthropic/claude-sonnet-4.5")
+    site.simulator.script(title, model=TASK_MODEL)
+
+    await choose_model(browser, "Anthropic: Claude Sonnet 4.5")
+    await ask(browser, QUESTION)
+    await browser.wait_for(FINISHED)
+
+    await browser.wait_for("document.body.innerText.includes('Thought for')")
+    await browser.wait_for("document.querySelectorAll('table tbody tr').length === 4")
+    await browser.wait_for("document.querySelectorAll('.katex').length === 4")
+    await browser.wait_for("document.body.innerText.includes('def quicksort')")
+    await browser.wait_for("document.title.startsWith('Merge sort and quicksort')")
+    await browser.wait_for(NO_TOASTS)
+    await browser.screenshot(pictures / "chat.png")
+    await browser.reload()
+    await browser.wait_for("document.querySelectorAll('table tbody tr').length === 4")
+
+
+async def test_a_refusal_is_read_in_the_chat_and_again_after_a_reload(
+    site: Site, browser: BrowserPage
+) -> None:
+    refusal = error_reply(402, "Insufficient credits")
+    site.simulator.script(refusal, model="openai/gpt-4o")
+
+    await choose_model(browser, "OpenAI: GPT-4o")
+    await ask(browser, "hi")
+
+    explained = "document.body.innerText.includes('Add credits at https://openrouter.ai')"
+    await browser.wait_for(explained)
+    await browser.reload()
+    await browser.wait_for(explained)
+
+
+async def test_a_file_attached_in_the_page_reaches_the_model(
+    site: Site, browser: BrowserPage, tmp_path: Path
+) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("The password of the day is swordfish.")
+    site.simulator.script(text_reply("It is a fish."), model="openai/gpt-4o")
+
+    await choose_model(browser, "OpenAI: GPT-4o")
+    await browser.choose_file("document.querySelector('input[type=file][multiple]')", note)
+    await browser.wait_for("document.body.innerText.includes('note.txt')")
+    await ask(browser, "What is the password?")
+    await browser.wait_for("document.body.innerText.includes('It is a fish.')")
+
+    asked = [
+        request for request in site.simulator.requests if request.body and "input" in request.body
+    ]
+    assert any("swordfish" in str(request.body["input"]) for request in asked)
