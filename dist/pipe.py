@@ -16,58 +16,70 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    119  errors.py                     Every cause of failure a person can act on, each with its words.
-#    243  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    301  ids.py                        Identifiers of our own making.
-#    317  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    337  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    376  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    459  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#    639  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#    668  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#    133  errors.py                     Every cause of failure a person can act on, each with its words.
+#    264  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    322  ids.py                        Identifiers of our own making.
+#    338  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    375  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    414  retry.py                      Whether a failed request may be sent again, and when.
+#    454  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    538  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#    864  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#    893  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
 #
 # api/  OpenRouter on the wire.
-#    757  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#    794  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#    940  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   1072  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   1130  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   1331  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   1446  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   1546  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   1574  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#    993  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1068  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   1223  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   1433  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   1563  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   1621  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   1681  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   1863  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   2009  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   2122  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   2227  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   2255  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   2367  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   2387  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   1672  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   1739  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   2407  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   2474  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   1770  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   1818  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   1891  visibility.py                 Which models are offered, and which may be used.
-#   1920  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   2507  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   2595  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   2675  visibility.py                 Which models are offered, and which may be used.
+#   2704  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   1972  allow_list.py                 Only what the API knows goes out.
-#   2009  history.py                    Chat messages become input items.
-#   2102  parameters.py                 Sampling, length, format and effort: chat-completions names become the Responses API's.
-#   2182  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   2756  allow_list.py                 Only what the API knows goes out.
+#   2793  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   2860  reasoning.py                  How hard the model thinks, and what is told of it.
+#   2919  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   3022  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   3065  history.py                    Chat messages become input items.
+#   3175  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   2205  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
-#   2251  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   2372  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   2393  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   2429  usage.py                      What an answer took and cost, under the names its reader knows.
-#   2478  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   2553  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   2631  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   3205  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
+#   3251  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   3422  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   3443  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   3482  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   3543  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   3592  status.py                     The line under an answer: few words, all of them true.
+#   3644  usage.py                      What an answer took and cost, under the names its reader knows.
+#   3693  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   3776  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   3856  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   2774  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   4048  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   2897  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   4171  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   2963  pipe.py                       The entrance: what Open WebUI calls.
+#   4285  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -99,9 +111,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
+from math import isfinite
 from types import ModuleType
-from typing import Annotated, Any, cast, Literal, Protocol, TypedDict, TypeVar
+from typing import Annotated, Any, cast, get_args, Literal, Protocol, TypedDict, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -170,6 +184,11 @@ class BusyError(PipeError):
 class ConnectionFailedError(PipeError):
     """OpenRouter could not be reached, or hung up before it answered."""
 
+    def __init__(self, cause: str, next_step: str = "", *, request_was_sent: bool = True) -> None:
+        super().__init__(cause, next_step)
+        self.request_was_sent = request_was_sent
+        """Whether the request may have arrived; then it must not be sent again."""
+
 
 class UpstreamTimeoutError(PipeError):
     """OpenRouter did not answer, or fell silent, within the time the settings allow."""
@@ -235,6 +254,8 @@ def advise_on_failure(failure: ApiFailure) -> str:
         return f"Try again in {failure.retry_after:.0f} seconds, or choose another model."
     if failure.status is not None and failure.status in _ADVICE_BY_STATUS:
         return _ADVICE_BY_STATUS[failure.status]
+    if failure.status is not None and 300 <= failure.status < 400:
+        return "The address has moved; the admin should check `BASE_URL`."
     if failure.status is not None and failure.status < 500:
         return "Change the request or choose another model."
     return "Try again in a moment, or choose another model."
@@ -279,7 +300,7 @@ async def enter_gate(gate: Gate, limit: int, queue_limit: int) -> None:
     except asyncio.CancelledError:
         if place.done() and not place.cancelled():
             leave_gate(gate)  # the slot was granted in the same moment
-        else:
+        elif place in gate.waiting:  # else a slot came by in the same moment and passed it over
             gate.waiting.remove(place)
         raise
 
@@ -320,6 +341,12 @@ def new_item_id(prefix: str) -> str:
 # JSON to and from bytes: orjson, with a way out for text it refuses.
 ####################################################################################################
 
+# JavaScript writes one half of an emoji when a stream cuts it in two; orjson takes pairs only.
+_SURROGATE_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89aAbB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
+)
+
+
 def encode_json(value: Any) -> bytes:
     """Write compact UTF-8 JSON; halves of broken emoji (lone surrogates) become `?`."""
     try:
@@ -330,8 +357,19 @@ def encode_json(value: Any) -> bytes:
 
 
 def decode_json(data: bytes | str) -> Any:
-    """Read JSON; raises `ValueError` when it is none."""
-    return orjson.loads(data)
+    """Read JSON; halves of broken emoji become U+FFFD; raises `ValueError` when it is none."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        repaired = _SURROGATE_ESCAPES.sub(_without_half, raw)
+        if repaired == raw:
+            raise
+        return orjson.loads(repaired)
+
+
+def _without_half(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["half"] else escape[0]
 
 
 ####################################################################################################
@@ -374,6 +412,46 @@ def whole_of(value: Any) -> int | None:
 
 
 ####################################################################################################
+# core/retry.py
+#
+# Whether a failed request may be sent again, and when.
+####################################################################################################
+
+# Answers that say "not now": nothing was done, nothing is billed.
+_PASSING_STATUSES = frozenset({408, 429, 502, 503, 504, 524, 529})
+_ONCE_STATUSES = frozenset({500})
+_MOST_RETRIES = 3
+_FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 30.0
+
+
+def retry_wait(error: PipeError, retries: int) -> float | None:
+    """Seconds to wait before the next try, after so many retries; `None` to give up.
+
+    Only for a request that was refused, or never arrived: one that went out and was not answered
+    may have been carried out, and is never sent twice.
+    """
+    if not _may_pass(error, retries):
+        return None
+    told = error.failure.retry_after if isinstance(error, OpenRouterAPIError) else None
+    wait = told if told is not None else _FIRST_WAIT_SECONDS * 2**retries
+    return wait if wait <= LONGEST_WAIT_SECONDS else None
+
+
+def _may_pass(error: PipeError, retries: int) -> bool:
+    match error:
+        case ConnectionFailedError():
+            return not error.request_was_sent and retries < _MOST_RETRIES
+        case OpenRouterAPIError():
+            status = error.failure.status
+            return (status in _PASSING_STATUSES and retries < _MOST_RETRIES) or (
+                status in _ONCE_STATUSES and not retries
+            )
+        case _:
+            return False
+
+
+####################################################################################################
 # core/secrets.py
 #
 # Text that is encrypted at rest and never prints itself.
@@ -407,7 +485,7 @@ class EncryptedStr(str):
         cipher = _cipher()
         if cipher is None:
             return cls(text)
-        return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode()).decode())
+        return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
 
     def reveal(self) -> str:
         """The plain text; raises `SettingsError` when the key it was sealed with is gone."""
@@ -428,7 +506,7 @@ class EncryptedStr(str):
             secret = self.reveal()
         except SettingsError:
             secret = str.__str__(self)
-        return sha256(secret.encode()).hexdigest()
+        return sha256(secret.encode("utf-8", "replace")).hexdigest()
 
     def __repr__(self) -> str:
         return f"EncryptedStr({_MASK!r})" if len(self) else "EncryptedStr('')"
@@ -453,7 +531,8 @@ def _cipher() -> Fernet | None:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.
     derivation = HKDF(SHA256(), length=32, salt=None, info=b"open-webui-openrouter-pipe/valves")
-    return Fernet(base64.urlsafe_b64encode(derivation.derive(secret.encode())))
+    key = derivation.derive(secret.encode("utf-8", "surrogateescape"))
+    return Fernet(base64.urlsafe_b64encode(key))
 
 
 ####################################################################################################
@@ -493,16 +572,29 @@ def _read_secret(value: Any) -> str:
     return value if isinstance(value, str) else _read_text(value)
 
 
-def _read_log_level(value: Any) -> str:
-    level = _read_text(value).upper()
-    return level if level in _LOG_LEVELS else "INFO"
+def one_of(*choices: str, fallback: str) -> BeforeValidator:
+    """Read a choice, whatever its case; what is none of them counts as the fallback."""
+    by_key = {choice.casefold(): choice for choice in choices}
+    return BeforeValidator(lambda value: by_key.get(_read_text(value).casefold(), fallback))
+
+
+def _read_switch(value: Any) -> bool:
+    return _read_text(value).casefold() not in ("", "false", "0", "off", "no")
 
 
 Text = Annotated[str, BeforeValidator(_read_text)]
 Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
+Switch = Annotated[bool, BeforeValidator(_read_switch)]
 LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_read_log_level)
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], one_of(*_LOG_LEVELS, fallback="INFO")
 ]
+ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
+SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
+ThinkingMode = Literal["open_webui", "status", "both"]
+OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
+OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
+OwnThinkingMode = Literal["inherit", "open_webui", "status", "both"]
+OwnSwitch = Literal["inherit", "on", "off"]
 
 
 class ConnectionValves(BaseModel):
@@ -562,6 +654,62 @@ class CatalogValves(BaseModel):
     )
 
 
+class ReasoningValves(BaseModel):
+    """How hard models think, and what is shown of it."""
+
+    ENABLE_REASONING: Switch = Field(
+        default=True,
+        title="Reasoning",
+        description="Whether models may think before they answer, where that can be chosen.",
+    )
+    REASONING_EFFORT: Annotated[
+        ReasoningEffort, one_of(*get_args(ReasoningEffort), fallback="auto")
+    ] = Field(
+        default="auto",
+        title="Reasoning effort",
+        description=(
+            "How hard models think when neither the chat nor the user has chosen; "
+            "`auto` leaves it to the model."
+        ),
+    )
+    REASONING_SUMMARY_MODE: Annotated[
+        SummaryMode, one_of(*get_args(SummaryMode), fallback="auto")
+    ] = Field(
+        default="auto",
+        title="Reasoning summary",
+        description="How much of hidden thinking is summed up for the reader.",
+    )
+    TASK_MODEL_REASONING_EFFORT: Annotated[
+        ReasoningEffort, one_of(*get_args(ReasoningEffort), fallback="low")
+    ] = Field(
+        default="low",
+        title="Reasoning effort of chores",
+        description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        ThinkingMode, one_of(*get_args(ThinkingMode), fallback="open_webui")
+    ] = Field(
+        default="open_webui",
+        title="Where thinking is shown",
+        description="In Open WebUI's own reasoning box, in the status line, or in both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
+        default=True,
+        title="Interleaved thinking",
+        description="Whether Claude models may think between tool calls.",
+    )
+
+
+class DisplayValves(BaseModel):
+    """What is shown beside the answer."""
+
+    SHOW_FINAL_USAGE_STATUS: Switch = Field(
+        default=True,
+        title="Closing status",
+        description="Whether time, tokens and cost stand under each answer.",
+    )
+
+
 class ConcurrencyValves(BaseModel):
     """How much this server does at once."""
 
@@ -588,10 +736,59 @@ class LoggingValves(BaseModel):
 
 
 # Pydantic collects fields from the last base to the first: the form shows the connection first.
-class SystemValves(LoggingValves, ConcurrencyValves, CatalogValves, ConnectionValves):
+class SystemValves(
+    LoggingValves,
+    ConcurrencyValves,
+    DisplayValves,
+    ReasoningValves,
+    CatalogValves,
+    ConnectionValves,
+):
     """Everything an admin can set."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class PersonalValves(BaseModel):
+    """What each user can choose for themselves; `inherit` leaves it to the admin."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    ENABLE_REASONING: Annotated[OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Reasoning",
+            description="Whether models may think before they answer you, where they can choose.",
+        )
+    )
+    REASONING_EFFORT: Annotated[OwnEffort, one_of(*get_args(OwnEffort), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Reasoning effort",
+            description="How hard models think for you, unless the chat says otherwise.",
+        )
+    )
+    REASONING_SUMMARY_MODE: Annotated[
+        OwnSummaryMode, one_of(*get_args(OwnSummaryMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Reasoning summary",
+        description="How much of hidden thinking is summed up for you.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        OwnThinkingMode, one_of(*get_args(OwnThinkingMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Where thinking is shown",
+        description="In the reasoning box, in the status line, or in both.",
+    )
+    SHOW_FINAL_USAGE_STATUS: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Closing status",
+        description="Whether time, tokens and cost stand under each answer.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -608,15 +805,28 @@ class Settings:
     """The allowed model ids; empty means all."""
     catalog_refresh: float
     """Seconds."""
+    enable_reasoning: bool
+    reasoning_effort: str
+    """Empty leaves it to the model, as in the two below."""
+    reasoning_summary: str
+    task_reasoning_effort: str
+    thinking_output: str
+    """`open_webui`, `status` or `both`."""
+    interleaved_thinking: bool
+    show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
 
 
-def take_snapshot(valves: SystemValves) -> Settings:
-    """Read every valve once."""
+def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) -> Settings:
+    """Read every valve once; what the user has chosen stands above what the admin has."""
     api_key = valves.API_KEY or EncryptedStr(os.environ.get("OPENROUTER_API_KEY", ""))
     base_url = valves.BASE_URL or os.environ.get("OPENROUTER_API_BASE_URL", "") or DEFAULT_BASE_URL
+    own = personal or PersonalValves()
+    effort = _own(own.REASONING_EFFORT, valves.REASONING_EFFORT)
+    summary = _own(own.REASONING_SUMMARY_MODE, valves.REASONING_SUMMARY_MODE)
+    task_effort = valves.TASK_MODEL_REASONING_EFFORT
     return Settings(
         api_key=api_key,
         base_url=base_url.rstrip("/"),
@@ -625,10 +835,25 @@ def take_snapshot(valves: SystemValves) -> Settings:
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         model_ids=_read_model_ids(valves.MODEL_ID),
         catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
+        reasoning_effort="" if effort == "auto" else effort,
+        reasoning_summary="" if summary == "disabled" else summary,
+        task_reasoning_effort="" if task_effort == "auto" else task_effort,
+        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
+        interleaved_thinking=valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING,
+        show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
     )
+
+
+def _own(chosen: str, inherited: str) -> str:
+    return inherited if chosen == "inherit" else chosen
+
+
+def _own_switch(chosen: str, inherited: bool) -> bool:
+    return inherited if chosen == "inherit" else chosen == "on"
 
 
 def _read_model_ids(text: str) -> tuple[str, ...]:
@@ -684,25 +909,34 @@ class SessionLogger(logging.Handler):
     so a replaced copy of the pipe leaves nothing behind.
     """
 
-    def __init__(self, target: logging.Logger) -> None:
+    def __init__(
+        self,
+        target: logging.Logger,
+        *,
+        queue_length: int = _QUEUE_LENGTH,
+        idle_seconds: float = _IDLE_SECONDS,
+    ) -> None:
         super().__init__()
         self._target = target
-        self._records: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUE_LENGTH)
+        self._idle_seconds = idle_seconds
+        self._records: queue.Queue[logging.LogRecord] = queue.Queue(queue_length)
         self._worker: threading.Thread | None = None
         self._worker_lock = threading.Lock()
         self._dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record; when the worker cannot keep up the record is dropped and counted."""
-        _stamp(record)
-        # The arguments may change before the worker reads them.
-        record.msg, record.args = record.getMessage(), None
         try:
+            _stamp(record)
+            # The arguments may change before the worker reads them.
+            record.msg, record.args = record.getMessage(), None
             self._records.put_nowait(record)
         except queue.Full:
             self._dropped += 1
-            return
-        self._ensure_worker()
+        except Exception:  # noqa: BLE001 - a message that cannot be written never costs an answer
+            self.handleError(record)
+        else:
+            self._ensure_worker()
 
     def flush(self) -> None:
         """Wait until everything queued so far is written."""
@@ -719,7 +953,7 @@ class SessionLogger(logging.Handler):
     def _write_records(self) -> None:
         while True:
             try:
-                record = self._records.get(timeout=_IDLE_SECONDS)
+                record = self._records.get(timeout=self._idle_seconds)
             except queue.Empty:
                 with self._worker_lock:
                     if self._records.empty():
@@ -729,6 +963,8 @@ class SessionLogger(logging.Handler):
             try:
                 self._target.handle(record)
                 self._report_dropped()
+            except Exception:  # noqa: BLE001 - the worker outlives a broken handler of the host
+                self.handleError(record)
             finally:
                 self._records.task_done()
 
@@ -791,6 +1027,44 @@ class ResponsesBody(TypedDict, total=False):
     cache_control: dict[str, Any]
 
 
+class ChatBody(TypedDict, total=False):
+    """The body of `POST /chat/completions`: every field we send (schema `ChatRequest`)."""
+
+    model: str
+    models: list[str]
+    messages: list[dict[str, Any]]
+    stream: bool
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    top_a: float
+    min_p: float
+    top_logprobs: int
+    logprobs: bool
+    logit_bias: dict[str, float]
+    frequency_penalty: float
+    presence_penalty: float
+    repetition_penalty: float
+    seed: int
+    stop: str | list[str]
+    reasoning: dict[str, Any]
+    response_format: dict[str, Any]
+    verbosity: str
+    prediction: dict[str, Any]
+    modalities: list[str]
+    audio: dict[str, Any]
+    image_config: dict[str, Any]
+    plugins: list[dict[str, Any]]
+    provider: dict[str, Any]
+    service_tier: str
+    prompt_cache_key: str
+    cache_control: dict[str, Any]
+    session_id: str
+    user: str
+    metadata: dict[str, str]
+
+
 ####################################################################################################
 # api/errors.py
 #
@@ -816,6 +1090,15 @@ _STATUS_BY_TYPE = {
     "invalid_request": 400,
     "invalid_prompt": 400,
     "context_length_exceeded": 400,
+    "max_tokens_exceeded": 400,
+    "token_limit_exceeded": 400,
+    "string_too_long": 400,
+    "invalid_image": 400,
+    "image_too_large": 400,
+    "image_too_small": 400,
+    "unsupported_image_format": 400,
+    "image_download_failed": 400,
+    "image_not_found": 404,
     "content_policy_violation": 400,
     "refusal": 400,
 }
@@ -874,11 +1157,11 @@ def _find_error(body: JsonObject) -> JsonObject:
 
 
 def _find_status(status: int, error: JsonObject, code: str, error_type: str) -> int | None:
-    if status >= 400:
+    if status >= 300:
         return status
     for candidate in (error.get("http_status"), code):
         number = text_of(candidate)
-        if number.isdecimal() and 400 <= int(number) < 600:
+        if len(number) == 3 and number.isdecimal() and 400 <= int(number) < 600:
             return int(number)
     return _STATUS_BY_TYPE.get(error_type) or _STATUS_BY_TYPE.get(code)
 
@@ -903,9 +1186,9 @@ def _upstream_message(raw: Any) -> str:
             return raw.strip()
         return _upstream_message(decoded) if isinstance(decoded, dict | list) else raw.strip()
     if isinstance(raw, list):
-        return "; ".join(
-            filter(None, (_issue(as_object(entry)) for entry in cast("list[Any]", raw)))
-        )
+        entries = objects_in(cast("list[Any]", raw))
+        issues = (_issue(entry) or _upstream_message(entry) for entry in entries)
+        return "; ".join(filter(None, issues))
     body = as_object(raw)
     nested = body.get("error")
     if isinstance(nested, str):
@@ -963,12 +1246,25 @@ class Usage:
     """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
 
 
+@dataclass(slots=True, frozen=True)
+class Citation:
+    """A page that the answer leans on."""
+
+    url: str
+    title: str = ""
+    excerpt: str = ""
+    """What the search engine quoted of the page, where it did."""
+
+
 @dataclass(slots=True)
 class MessageItem:
     """Text of the answer."""
 
     id: str
     text: str = ""
+    is_refusal: bool = False
+    """Whether the text is the model's refusal to answer."""
+    citations: list[Citation] = field(default_factory=list[Citation])
     phase: str = ""
     """`commentary` or `final_answer` where the vendor tells them apart."""
     status: str = "completed"
@@ -981,21 +1277,58 @@ class ReasoningItem:
     id: str
     summary: list[str] = field(default_factory=list[str])
     content: list[str] = field(default_factory=list[str])
-    encrypted_content: str = ""
-    signature: str = ""
-    format: str = ""
+    details: list[JsonObject] = field(default_factory=list[JsonObject])
+    """What must go back with the next request, as chat completions' `reasoning_details`."""
+    status: str = "completed"
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether there is anything of it to read."""
+        return any(self.summary) or any(self.content)
+
+
+@dataclass(slots=True)
+class FunctionCallItem:
+    """A call of one of our tools."""
+
+    id: str
+    call_id: str
+    name: str
+    arguments: str = ""
+    """JSON text, perhaps cut short."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
+class ImageItem:
+    """A picture the model drew."""
+
+    id: str
+    data_url: str = ""
+    """`data:image/…;base64,…`, or an https address; empty while it is being drawn."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
+class ServerToolItem:
+    """Something OpenRouter or the provider did for the answer: a search, a fetch, a calculation."""
+
+    id: str
+    type: str
+    details: JsonObject = field(default_factory=JsonObject)
+    """The item's own fields (`action`, `url`, `title`, …)."""
     status: str = "completed"
 
 
 @dataclass(slots=True)
 class OtherItem:
-    """An item this version does not show."""
+    """An item this version does not know."""
 
     id: str
     type: str
 
 
-OutputItem = MessageItem | ReasoningItem | OtherItem
+OutputItem = MessageItem | ReasoningItem | FunctionCallItem | ImageItem | ServerToolItem | OtherItem
 
 
 @dataclass(slots=True)
@@ -1033,11 +1366,36 @@ class ReasoningDelta:
 
 
 @dataclass(slots=True)
+class ArgumentsDelta:
+    """The next piece of a function call's arguments."""
+
+    output_index: int
+    text: str
+
+
+@dataclass(slots=True)
+class CitationFound:
+    """A page that a message leans on."""
+
+    output_index: int
+    citation: Citation
+
+
+@dataclass(slots=True)
 class ItemFinished:
     """The whole item, as the API closed it: the truth where deltas were missing."""
 
     output_index: int
     item: OutputItem
+
+
+@dataclass(slots=True)
+class RetryScheduled:
+    """Nothing has come yet; the request goes out again after a pause."""
+
+    error: PipeError
+    wait: float
+    """Seconds."""
 
 
 @dataclass(slots=True)
@@ -1063,10 +1421,143 @@ Event = (
     | ItemStarted
     | TextDelta
     | ReasoningDelta
+    | ArgumentsDelta
+    | CitationFound
     | ItemFinished
+    | RetryScheduled
     | ResponseFinished
     | ResponseFailed
 )
+
+
+####################################################################################################
+# api/gateway/items.py
+#
+# Output items, citations and usage of the Responses API, read into values.
+####################################################################################################
+
+_IMAGE_TYPES = frozenset({"image_generation_call", "openrouter:image_generation"})
+_HOSTED_TOOL_TYPES = frozenset(
+    {"web_search_call", "file_search_call", "code_interpreter_call", "computer_call"}
+)
+
+
+def read_item(item: JsonObject) -> OutputItem:
+    """Read one output item; a kind this version does not know keeps its name only."""
+    kind = text_of(item.get("type"))
+    item_id = text_of(item.get("id"))
+    status = text_of(item.get("status")) or "completed"
+    if kind == "message":
+        return _read_message(item, item_id, status)
+    if kind == "reasoning":
+        return _read_reasoning(item, item_id, status)
+    if kind == "function_call":
+        return FunctionCallItem(
+            id=item_id,
+            call_id=text_of(item.get("call_id")),
+            name=text_of(item.get("name")),
+            arguments=text_of(item.get("arguments")),
+            status=status,
+        )
+    if kind in _IMAGE_TYPES:
+        return ImageItem(id=item_id, data_url=_image_url_of(item), status=status)
+    if kind in _HOSTED_TOOL_TYPES or kind.startswith("openrouter:"):
+        details = {key: value for key, value in item.items() if key not in ("id", "type", "status")}
+        return ServerToolItem(id=item_id, type=kind, details=details, status=status)
+    return OtherItem(id=item_id, type=kind)
+
+
+def _read_message(item: JsonObject, item_id: str, status: str) -> MessageItem:
+    parts = objects_in(item.get("content"))
+    annotations = [note for part in parts for note in objects_in(part.get("annotations"))]
+    return MessageItem(
+        id=item_id,
+        text="".join(text_of(part.get("text")) or text_of(part.get("refusal")) for part in parts),
+        is_refusal=any(part.get("type") == "refusal" for part in parts),
+        citations=[found for note in annotations if (found := read_citation(note)) is not None],
+        phase=text_of(item.get("phase")),
+        status=status,
+    )
+
+
+def _read_reasoning(item: JsonObject, item_id: str, status: str) -> ReasoningItem:
+    return ReasoningItem(
+        id=item_id,
+        summary=[text_of(part.get("text")) for part in objects_in(item.get("summary"))],
+        content=[text_of(part.get("text")) for part in objects_in(item.get("content"))],
+        details=_replay_details(item),
+        status=status,
+    )
+
+
+def _replay_details(item: JsonObject) -> list[JsonObject]:
+    """What the API needs back: the encrypted blob, or the raw text with its signature.
+
+    Text that is neither encrypted nor signed may be left out of the next request.
+    """
+    tag = {key: item[key] for key in ("id", "format") if item.get(key)}
+    encrypted, signature = text_of(item.get("encrypted_content")), text_of(item.get("signature"))
+    details: list[JsonObject] = []
+    if signature:
+        text = "".join(text_of(part.get("text")) for part in objects_in(item.get("content")))
+        details.append({"type": "reasoning.text", "text": text, "signature": signature, **tag})
+    if encrypted:
+        details.append({"type": "reasoning.encrypted", "data": encrypted, **tag})
+    if details:
+        summary = [text_of(part.get("text")) for part in objects_in(item.get("summary"))]
+        details[:0] = [{"type": "reasoning.summary", "summary": text, **tag} for text in summary]
+    return details
+
+
+def _image_url_of(item: JsonObject) -> str:
+    """The picture as a data URL: OpenRouter sends one, other servers bare base64."""
+    data = text_of(item.get("result")) or text_of(item.get("imageB64"))
+    if not data:
+        return text_of(item.get("imageUrl"))
+    return data if data.startswith(("data:", "https:")) else f"data:image/png;base64,{data}"
+
+
+def read_citation(annotation: JsonObject) -> Citation | None:
+    """Read a `url_citation`, flat (Responses) or nested (chat completions)."""
+    if annotation.get("type") != "url_citation":
+        return None
+    fields = as_object(annotation.get("url_citation")) or annotation
+    url = text_of(fields.get("url"))
+    if not url:
+        return None
+    return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
+
+
+def read_usage(value: Any) -> Usage | None:
+    """Read the usage of an answer, of either endpoint; `None` when there is none."""
+    usage = as_object(value)
+    if not usage:
+        return None
+    inputs = as_object(usage.get("input_tokens_details") or usage.get("prompt_tokens_details"))
+    outputs = as_object(
+        usage.get("output_tokens_details") or usage.get("completion_tokens_details")
+    )
+    is_byok = usage.get("is_byok")
+    return Usage(
+        input_tokens=_first_whole(usage.get("input_tokens"), usage.get("prompt_tokens")),
+        output_tokens=_first_whole(usage.get("output_tokens"), usage.get("completion_tokens")),
+        total_tokens=whole_of(usage.get("total_tokens")),
+        cached_tokens=whole_of(inputs.get("cached_tokens")),
+        cache_write_tokens=whole_of(inputs.get("cache_write_tokens")),
+        reasoning_tokens=whole_of(outputs.get("reasoning_tokens")),
+        cost=number_of(usage.get("cost")),
+        is_byok=is_byok if isinstance(is_byok, bool) else None,
+        cost_details=_numbers_in(usage.get("cost_details")),
+    )
+
+
+def _first_whole(*candidates: Any) -> int | None:
+    return next((number for number in map(whole_of, candidates) if number is not None), None)
+
+
+def _numbers_in(value: Any) -> dict[str, float]:
+    pairs = as_object(value).items()
+    return {key: number for key, part in pairs if (number := number_of(part)) is not None}
 
 
 ####################################################################################################
@@ -1128,12 +1619,254 @@ class SseDecoder:
 
 
 ####################################################################################################
+# api/gateway/payloads.py
+#
+# The objects of an event stream, whichever endpoint sends it.
+####################################################################################################
+
+class StreamReader(Protocol):
+    """Turns the bytes of one stream into Events; what it does not know it passes over."""
+
+    finished: bool
+    """Whether the Event that ends an answer was given out."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        ...
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        ...
+
+
+class PayloadDecoder:
+    """Bytes in any pieces become JSON objects; `None` stands for `[DONE]`."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self) -> None:
+        self._decoder = SseDecoder()
+
+    def feed(self, chunk: bytes) -> list[JsonObject | None]:
+        """The objects that this chunk completes."""
+        return _decode_all(self._decoder.feed(chunk))
+
+    def flush(self) -> list[JsonObject | None]:
+        """The object that stands at the end of the body without its blank line."""
+        return _decode_all(self._decoder.flush())
+
+
+def _decode_all(payloads: list[bytes]) -> list[JsonObject | None]:
+    objects: list[JsonObject | None] = []
+    for payload in payloads:
+        if payload == DONE_PAYLOAD:
+            objects.append(None)
+            continue
+        try:
+            objects.append(as_object(decode_json(payload)))
+        except ValueError:
+            size = len(payload)
+            LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
+    return objects
+
+
+def answer_cut_short() -> StreamInterruptedError:
+    """What a stream is told to be that ends without the event that ends an answer."""
+    return StreamInterruptedError(
+        "The answer stopped before its end.",
+        "What had arrived is kept. Try again for a whole answer.",
+    )
+
+
+####################################################################################################
+# api/gateway/chat_reader.py
+#
+# The stream of `POST /chat/completions`, read into the same Events.
+####################################################################################################
+
+_CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def read_finished_completion(body: JsonObject) -> list[Event]:
+    """Read a completion object that came whole, where a stream was asked for."""
+    reader = ChatReader()
+    return [*reader.read_chunk(body), *reader.finish(done=True)]
+
+
+class ChatReader:
+    """Reads one stream of chat completions.
+
+    Chunks have no items: the first piece of each kind opens one, reasoning that follows other
+    output opens another. Usage comes after `finish_reason`, so only the body's end is the end.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = PayloadDecoder()
+        self._started = False
+        self._items: list[OutputItem] = []
+        self._message: int | None = None
+        self._reasoning: int | None = None
+        self._calls: dict[int, int] = {}
+        self._finish_reason = ""
+        self._usage: Usage | None = None
+        self._response_id = ""
+        self._model = ""
+        self.finished = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        return self._read(self._decoder.feed(chunk))
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        events = self._read(self._decoder.flush())
+        if not self.finished:
+            events.extend(self.finish())
+        return events
+
+    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
+        events: list[Event] = []
+        for data in payloads:
+            if self.finished:
+                break
+            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
+        return events
+
+    def read_chunk(self, data: JsonObject) -> list[Event]:
+        """The Events of one object of the stream."""
+        events: list[Event] = []
+        if not self._started and data.get("id"):
+            self._started = True
+            self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
+            events.append(ResponseStarted(self._response_id, self._model))
+        self._usage = read_usage(data.get("usage")) or self._usage
+        choice = next(iter(objects_in(data.get("choices"))), JsonObject())
+        self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
+        self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
+        failure = data if data.get("error") else choice if choice.get("error") else None
+        if failure is not None:
+            self.finished = True
+            events.append(ResponseFailed(read_error_body(failure), self._usage))
+        return events
+
+    def _read_delta(self, delta: JsonObject, events: list[Event]) -> None:
+        self._read_reasoning(delta, events)
+        transcript = text_of(as_object(delta.get("audio")).get("transcript"))
+        self._read_text(text_of(delta.get("content")) + transcript, events)
+        if refusal := text_of(delta.get("refusal")):
+            self._read_text(refusal, events, is_refusal=True)
+        for annotation in objects_in(delta.get("annotations")):
+            if (citation := read_citation(annotation)) is not None:
+                events.append(CitationFound(self._message_index(events), citation))
+        for call in objects_in(delta.get("tool_calls")):
+            self._read_call(call, events)
+        for image in objects_in(delta.get("images")):
+            self._read_image(image, events)
+
+    def _read_reasoning(self, delta: JsonObject, events: list[Event]) -> None:
+        details = objects_in(delta.get("reasoning_details"))
+        # `reasoning` repeats the text of the details; some vendors send only one of the two.
+        text = text_of(delta.get("reasoning")) or text_of(delta.get("reasoning_content"))
+        text = text or "".join(_text_of_detail(detail) for detail in details)
+        if not text and not any(map(_says_something, details)):
+            return
+        if self._reasoning is None:
+            self._reasoning = self._open(ReasoningItem(""), events)
+        item = self._items[self._reasoning]
+        if isinstance(item, ReasoningItem):
+            for detail in details:
+                merge_detail(item.details, detail)
+        if text:
+            is_summary = any(detail.get("type") == "reasoning.summary" for detail in details)
+            events.append(ReasoningDelta(self._reasoning, 0, text, is_summary))
+
+    def _read_text(self, text: str, events: list[Event], *, is_refusal: bool = False) -> None:
+        if not text:
+            return
+        index = self._message_index(events)
+        item = self._items[index]
+        if isinstance(item, MessageItem):
+            item.is_refusal = item.is_refusal or is_refusal
+        events.append(TextDelta(index, text))
+
+    def _message_index(self, events: list[Event]) -> int:
+        if self._message is None:
+            self._close_reasoning(events)
+            self._message = self._open(MessageItem(""), events)
+        return self._message
+
+    def _read_call(self, call: JsonObject, events: list[Event]) -> None:
+        function = as_object(call.get("function"))
+        position = whole_of(call.get("index")) or 0
+        if position not in self._calls:
+            self._close_reasoning(events)
+            call_id, name = text_of(call.get("id")), text_of(function.get("name"))
+            self._calls[position] = self._open(FunctionCallItem("", call_id, name), events)
+        index = self._calls[position]
+        if arguments := text_of(function.get("arguments")):
+            events.append(ArgumentsDelta(index, arguments))
+
+    def _read_image(self, image: JsonObject, events: list[Event]) -> None:
+        url = text_of(as_object(image.get("image_url")).get("url"))
+        if url:
+            self._close_reasoning(events)
+            item = ImageItem("", url)
+            events.append(ItemFinished(self._open(item, events), item))
+
+    def _open(self, item: OutputItem, events: list[Event]) -> int:
+        self._items.append(item)
+        events.append(ItemStarted(len(self._items) - 1, item))
+        return len(self._items) - 1
+
+    def _close_reasoning(self, events: list[Event]) -> None:
+        if self._reasoning is not None:
+            events.append(ItemFinished(self._reasoning, self._items[self._reasoning]))
+            self._reasoning = None
+
+    def finish(self, *, done: bool = False) -> list[Event]:
+        """The Events of the end: `[DONE]` says that it is one, or a finish reason has to."""
+        self.finished = True
+        if not self._finish_reason and not (done and self._items):
+            return [ResponseFailed(answer_cut_short(), self._usage)]
+        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
+        reason = _CUT_REASONS.get(self._finish_reason, "")
+        end = ResponseFinished(self._response_id, self._model, self._usage, reason)
+        return [*closing, end]
+
+
+def merge_detail(details: list[JsonObject], piece: JsonObject) -> None:
+    """Add a piece of reasoning detail to those of the same type, index and id."""
+    known = next((detail for detail in details if _is_same(detail, piece)), None)
+    if known is None:
+        details.append({key: value for key, value in piece.items() if value is not None})
+        return
+    for key, value in piece.items():
+        if key in ("text", "summary", "data"):
+            known[key] = text_of(known.get(key)) + text_of(value)
+        elif value:
+            known[key] = value
+
+
+def _is_same(detail: JsonObject, piece: JsonObject) -> bool:
+    same_place = all(detail.get(key) == piece.get(key) for key in ("type", "index"))
+    return same_place and (not piece.get("id") or detail.get("id") == piece.get("id"))
+
+
+def _says_something(detail: JsonObject) -> bool:
+    return any(detail.get(key) for key in ("text", "summary", "data", "signature"))
+
+
+def _text_of_detail(detail: JsonObject) -> str:
+    return text_of(detail.get("text")) or text_of(detail.get("summary"))
+
+
+####################################################################################################
 # api/gateway/responses_reader.py
 #
 # The stream of `POST /responses`, read into Events.
 ####################################################################################################
 
-def read_finished_answer(body: JsonObject) -> list[Event]:
+def read_finished_response(body: JsonObject) -> list[Event]:
     """Read a response object that came whole, where a stream was asked for."""
     events: list[Event] = [ResponseStarted(text_of(body.get("id")), text_of(body.get("model")))]
     for index, item in enumerate(objects_in(body.get("output"))):
@@ -1143,38 +1876,32 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
 
 
 class ResponsesReader:
-    """Turns the bytes of one stream into Events; what it does not know it passes over."""
+    """Reads one stream of the Responses API."""
 
     __slots__ = ("_decoder", "finished")
 
     def __init__(self) -> None:
-        self._decoder = SseDecoder()
+        self._decoder = PayloadDecoder()
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Read one piece of the body."""
-        return self._read_payloads(self._decoder.feed(chunk))
+        return self._read(self._decoder.feed(chunk))
 
     def end(self) -> list[Event]:
         """Read what is left when the body ends, and say so if the answer's end is missing."""
-        events = self._read_payloads(self._decoder.flush())
+        events = self._read(self._decoder.flush())
         if not self.finished:
             self.finished = True
-            error = StreamInterruptedError(
-                "The answer stopped before its end.",
-                "What had arrived is kept. Try again for a whole answer.",
-            )
-            events.append(ResponseFailed(error))
+            events.append(ResponseFailed(answer_cut_short()))
         return events
 
-    def _read_payloads(self, payloads: list[bytes]) -> list[Event]:
+    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
         events: list[Event] = []
-        for payload in payloads:
+        for data in payloads:
             if self.finished:
                 break
-            if payload == DONE_PAYLOAD:
-                continue
-            event = _read_payload(payload)
+            event = _read_payload(data) if data is not None else None
             if event is None:
                 continue
             events.append(event)
@@ -1183,21 +1910,12 @@ class ResponsesReader:
         return events
 
 
-def _read_payload(payload: bytes) -> Event | None:
-    try:
-        data = decode_json(payload)
-    except ValueError:
-        LOG.warning(
-            "an event of the stream is not JSON and was passed over (%d bytes)", len(payload)
-        )
-        return None
-    if not isinstance(data, dict):
-        return None
-    data = cast("JsonObject", data)
-    read = _EVENT_READERS.get(text_of(data.get("type")))
-    if read is not None:
+def _read_payload(data: JsonObject) -> Event | None:
+    kind = text_of(data.get("type"))
+    if read := _EVENT_READERS.get(kind):
         return read(data)
-    return ResponseFailed(read_error_body(data)) if data.get("error") else None
+    # An unknown event may report an error of one of its parts; the bare envelope ends the answer.
+    return ResponseFailed(read_error_body(data)) if data.get("error") and not kind else None
 
 
 def _index_of(data: JsonObject, key: str = "output_index") -> int:
@@ -1205,23 +1923,36 @@ def _index_of(data: JsonObject, key: str = "output_index") -> int:
     return value if isinstance(value, int) else 0
 
 
+def _delta_of(data: JsonObject) -> str:
+    delta = data.get("delta")
+    return delta if isinstance(delta, str) else ""
+
+
 def _read_text_delta(data: JsonObject) -> Event | None:
-    text = data.get("delta")
-    return TextDelta(_index_of(data), text) if text and isinstance(text, str) else None
+    text = _delta_of(data)
+    return TextDelta(_index_of(data), text) if text else None
 
 
 def _read_summary_delta(data: JsonObject) -> Event | None:
-    text = data.get("delta")
-    if not text or not isinstance(text, str):
+    if not (text := _delta_of(data)):
         return None
     return ReasoningDelta(_index_of(data), _index_of(data, "summary_index"), text, is_summary=True)
 
 
 def _read_reasoning_delta(data: JsonObject) -> Event | None:
-    text = data.get("delta")
-    if not text or not isinstance(text, str):
+    if not (text := _delta_of(data)):
         return None
     return ReasoningDelta(_index_of(data), _index_of(data, "content_index"), text, is_summary=False)
+
+
+def _read_arguments_delta(data: JsonObject) -> Event | None:
+    text = _delta_of(data)
+    return ArgumentsDelta(_index_of(data), text) if text else None
+
+
+def _read_annotation(data: JsonObject) -> Event | None:
+    citation = read_citation(as_object(data.get("annotation")))
+    return CitationFound(_index_of(data), citation) if citation is not None else None
 
 
 def _read_started(data: JsonObject) -> Event:
@@ -1262,6 +1993,8 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
     "response.refusal.delta": _read_text_delta,
     "response.reasoning_summary_text.delta": _read_summary_delta,
     "response.reasoning_text.delta": _read_reasoning_delta,
+    "response.function_call_arguments.delta": _read_arguments_delta,
+    "response.output_text.annotation.added": _read_annotation,
     "response.created": _read_started,
     "response.output_item.added": _read_item_started,
     "response.output_item.done": _read_item_finished,
@@ -1271,61 +2004,6 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
     "response.error": _read_failed,
     "error": _read_failed,
 }
-
-
-def read_item(item: JsonObject) -> OutputItem:
-    """Read one output item of the API."""
-    item_id = text_of(item.get("id"))
-    match item.get("type"):
-        case "message":
-            return MessageItem(
-                id=item_id,
-                text="".join(_texts(item.get("content"))),
-                phase=text_of(item.get("phase")),
-                status=text_of(item.get("status")) or "completed",
-            )
-        case "reasoning":
-            return ReasoningItem(
-                id=item_id,
-                summary=_texts(item.get("summary")),
-                content=_texts(item.get("content")),
-                encrypted_content=text_of(item.get("encrypted_content")),
-                signature=text_of(item.get("signature")),
-                format=text_of(item.get("format")),
-                status=text_of(item.get("status")) or "completed",
-            )
-        case other:
-            return OtherItem(id=item_id, type=text_of(other))
-
-
-def _texts(parts: Any) -> list[str]:
-    return [text_of(part.get("text")) or text_of(part.get("refusal")) for part in objects_in(parts)]
-
-
-def read_usage(value: Any) -> Usage | None:
-    """Read the usage object of a finished response; `None` when there is none."""
-    usage = as_object(value)
-    if not usage:
-        return None
-    inputs = as_object(usage.get("input_tokens_details"))
-    outputs = as_object(usage.get("output_tokens_details"))
-    is_byok = usage.get("is_byok")
-    return Usage(
-        input_tokens=whole_of(usage.get("input_tokens")),
-        output_tokens=whole_of(usage.get("output_tokens")),
-        total_tokens=whole_of(usage.get("total_tokens")),
-        cached_tokens=whole_of(inputs.get("cached_tokens")),
-        cache_write_tokens=whole_of(inputs.get("cache_write_tokens")),
-        reasoning_tokens=whole_of(outputs.get("reasoning_tokens")),
-        cost=number_of(usage.get("cost")),
-        is_byok=is_byok if isinstance(is_byok, bool) else None,
-        cost_details=_numbers(usage.get("cost_details")),
-    )
-
-
-def _numbers(value: Any) -> dict[str, float]:
-    pairs = as_object(value).items()
-    return {key: number for key, part in pairs if (number := number_of(part)) is not None}
 
 
 ####################################################################################################
@@ -1352,6 +2030,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
+        self._proxies = getproxies()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""
@@ -1371,7 +2050,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                     headers=request.headers.multi_items(),
                     timeout=_read_timeout(request),
                     allow_redirects=False,
-                    proxy=_find_proxy(request.url),
+                    proxy=self._find_proxy(request.url),
                 )
         finally:
             session.detach()
@@ -1385,6 +2064,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every pooled connection."""
         await self._connector.close()
+
+    def _find_proxy(self, url: httpx.URL) -> str | None:
+        """The proxy that the environment names for this address."""
+        if not self._proxies or proxy_bypass(url.host):
+            return None
+        return self._proxies.get(url.scheme)
 
 
 class _AiohttpStream(httpx.AsyncByteStream):
@@ -1410,18 +2095,9 @@ class _AiohttpStream(httpx.AsyncByteStream):
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
     seconds = cast("dict[str, float | None]", request.extensions.get("timeout", {}))
-    connect = seconds.get("connect")
     return aiohttp.ClientTimeout(
-        total=seconds.get("total"), sock_connect=connect, sock_read=seconds.get("read")
+        total=seconds.get("total"), connect=seconds.get("connect"), sock_read=seconds.get("read")
     )
-
-
-def _find_proxy(url: httpx.URL) -> str | None:
-    """The proxy that the environment names for this address."""
-    proxies = getproxies()
-    if not proxies or proxy_bypass(url.host):
-        return None
-    return proxies.get(url.scheme)
 
 
 @contextmanager
@@ -1435,7 +2111,7 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
         raise httpx.ReadTimeout("no data came in time", request=request) from error
     except aiohttp.ClientConnectorError as error:
         raise httpx.ConnectError(str(error), request=request) from error
-    except aiohttp.InvalidURL as error:
+    except (ValueError, aiohttp.NonHttpUrlClientError) as error:
         raise httpx.UnsupportedProtocol("the address cannot be used", request=request) from error
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
         raise httpx.RemoteProtocolError("the connection ended early", request=request) from error
@@ -1461,6 +2137,9 @@ def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asyn
     return httpx.AsyncClient(
         transport=transport or AiohttpTransport(),
         headers=_ATTRIBUTION_HEADERS,
+        cookies=CookieJar(
+            DefaultCookiePolicy(allowed_domains=())
+        ),  # one user's never reach another
         trust_env=False,  # the transport reads the proxy settings itself
     )
 
@@ -1508,9 +2187,10 @@ def as_pipe_errors(settings: Settings, *, answering: bool) -> Generator[None]:
 def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> PipeError:
     match error:
         case httpx.ConnectTimeout():
-            return UpstreamTimeoutError(
+            return ConnectionFailedError(
                 f"OpenRouter could not be reached within {settings.connect_timeout:.0f} seconds.",
                 "Try again; if it stays so, the admin should check the server's network.",
+                request_was_sent=False,
             )
         case httpx.TimeoutException():
             return UpstreamTimeoutError(
@@ -1524,6 +2204,7 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             return ConnectionFailedError(
                 f"No connection to {settings.base_url}.",
                 "Try again; if it stays so, the admin should check `BASE_URL` and the network.",
+                request_was_sent=False,
             )
         case _ if answering:
             return StreamInterruptedError(
@@ -1566,35 +2247,46 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
         rows = as_object(decode_json(response.content)).get("data")
     except ValueError:
         rows = None
-    if response.status_code >= 400 or not isinstance(rows, list):
+    if not response.is_success or not isinstance(rows, list):
         raise read_http_error(response, response.content)
     return objects_in(rows)
 
 
 ####################################################################################################
-# api/gateway/responses.py
+# api/gateway/stream.py
 #
-# `POST /responses`: a request body in, Events out.
+# One request, one stream of Events: what both endpoints have in common.
 ####################################################################################################
 
 # How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
 _DRAIN_SECONDS = 1.0
 
 
-async def stream_responses(
-    client: httpx.AsyncClient, settings: Settings, body: ResponsesBody
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How one endpoint is asked and read."""
+
+    path: str
+    new_reader: Callable[[], StreamReader]
+    answer_field: str
+    """The field that a whole answer has and an error has not."""
+    read_whole: Callable[[JsonObject], list[Event]]
+
+
+async def stream_endpoint(
+    client: httpx.AsyncClient, settings: Settings, endpoint: Endpoint, body: Mapping[str, Any]
 ) -> AsyncGenerator[list[Event]]:
     """Send the request and yield the Events of each network read.
 
     The last batch ends with `ResponseFinished` or `ResponseFailed`. Raises a `PipeError` only
     before the first batch.
     """
-    response = await _open(client, settings, body)
+    response = await _open(client, settings, endpoint.path, body)
     try:
         if "json" in response.headers.get("content-type", ""):
-            yield await _read_whole_answer(response, settings)
+            yield await _read_whole_answer(response, settings, endpoint)
             return
-        async with aclosing(_read_stream(response, settings)) as batches:
+        async with aclosing(_read_stream(response, settings, endpoint.new_reader())) as batches:
             async for batch in batches:
                 yield batch
     finally:
@@ -1602,23 +2294,23 @@ async def stream_responses(
 
 
 async def _open(
-    client: httpx.AsyncClient, settings: Settings, body: ResponsesBody
+    client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any]
 ) -> httpx.Response:
-    request = client.build_request(
-        "POST",
-        f"{settings.base_url}/responses",
-        content=encode_json({**body, "stream": True}),
-        headers={
-            **authorize(settings),
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "Accept-Encoding": "identity",
-        },
-        extensions=timeouts(settings),
-    )
     with as_pipe_errors(settings, answering=False):
+        request = client.build_request(
+            "POST",
+            f"{settings.base_url}{path}",
+            content=encode_json({**body, "stream": True}),
+            headers={
+                **authorize(settings),
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream",
+                "Accept-Encoding": "identity",
+            },
+            extensions=timeouts(settings),
+        )
         response = await client.send(request, stream=True)
-        if response.status_code < 400:
+        if response.is_success:
             return response
         try:
             content = await response.aread()
@@ -1627,7 +2319,9 @@ async def _open(
     raise read_http_error(response, content)
 
 
-async def _read_whole_answer(response: httpx.Response, settings: Settings) -> list[Event]:
+async def _read_whole_answer(
+    response: httpx.Response, settings: Settings, endpoint: Endpoint
+) -> list[Event]:
     """A JSON body where a stream was asked for: an error under HTTP 200, or the finished answer."""
     with as_pipe_errors(settings, answering=False):
         content = await response.aread()
@@ -1635,13 +2329,14 @@ async def _read_whole_answer(response: httpx.Response, settings: Settings) -> li
         body = as_object(decode_json(content))
     except ValueError:
         body = {}
-    if holds_error(body) or not isinstance(body.get("output"), list):
+    if holds_error(body) or not isinstance(body.get(endpoint.answer_field), list):
         raise read_http_error(response, content)
-    return read_finished_answer(body)
+    return endpoint.read_whole(body)
 
 
-async def _read_stream(response: httpx.Response, settings: Settings) -> AsyncGenerator[list[Event]]:
-    reader = ResponsesReader()
+async def _read_stream(
+    response: httpx.Response, settings: Settings, reader: StreamReader
+) -> AsyncGenerator[list[Event]]:
     encoded = "content-encoding" in response.headers
     chunks = response.aiter_bytes() if encoded else response.aiter_raw()
     try:
@@ -1667,6 +2362,46 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
                 pass
     except TimeoutError:
         LOG.debug("the body went on after its last event; its connection is closed")
+
+
+####################################################################################################
+# api/gateway/chat_completions.py
+#
+# `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+####################################################################################################
+
+_CHAT_COMPLETIONS = Endpoint("/chat/completions", ChatReader, "choices", read_finished_completion)
+
+
+def stream_chat_completions(
+    client: httpx.AsyncClient, settings: Settings, body: ChatBody
+) -> AsyncGenerator[list[Event]]:
+    """Ask `/chat/completions` and yield the Events of each network read.
+
+    The last batch ends with `ResponseFinished` or `ResponseFailed`. Raises a `PipeError` only
+    before the first batch.
+    """
+    return stream_endpoint(client, settings, _CHAT_COMPLETIONS, body)
+
+
+####################################################################################################
+# api/gateway/responses.py
+#
+# `POST /responses`: a request body in, Events out.
+####################################################################################################
+
+_RESPONSES = Endpoint("/responses", ResponsesReader, "output", read_finished_response)
+
+
+def stream_responses(
+    client: httpx.AsyncClient, settings: Settings, body: ResponsesBody
+) -> AsyncGenerator[list[Event]]:
+    """Ask `/responses` and yield the Events of each network read.
+
+    The last batch ends with `ResponseFinished` or `ResponseFailed`. Raises a `PipeError` only
+    before the first batch.
+    """
+    return stream_endpoint(client, settings, _RESPONSES, body)
 
 
 ####################################################################################################
@@ -1760,7 +2495,9 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    return tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    # It calls itself 0.0.0 when it cannot find out, as in a checkout.
+    return version if any(version) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -1774,12 +2511,27 @@ def _dotted(version: tuple[int, ...]) -> str:
 ####################################################################################################
 
 @dataclass(frozen=True, slots=True)
+class ReasoningAbility:
+    """How a model thinks, as its catalog row says (`reasoning`)."""
+
+    mandatory: bool = False
+    efforts: tuple[str, ...] | None = None
+    """The efforts it accepts; `None` means all, an empty tuple that there is no choice."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFamily:
     """One row of the catalog: a base model or one of its own-priced variants."""
 
     id: str
     """OpenRouter's id: `author/slug`, perhaps with a `:variant`."""
     name: str
+    supported_parameters: frozenset[str] = frozenset()
+    """What its endpoints take, under chat completions' names."""
+    input_modalities: frozenset[str] = frozenset({"text"})
+    output_modalities: frozenset[str] = frozenset({"text"})
+    reasoning: ReasoningAbility | None = None
+    """`None` for a model that does not reason."""
 
     @property
     def is_batch(self) -> bool:
@@ -1789,10 +2541,35 @@ class ModelFamily:
 
 def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
     """Read a catalog row (schema `Model`); `None` for one without an id."""
-    model_id, name = row.get("id"), row.get("name")
+    model_id = row.get("id")
     if not isinstance(model_id, str) or not model_id:
         return None
-    return ModelFamily(id=model_id, name=name if isinstance(name, str) and name else model_id)
+    architecture = as_object(row.get("architecture"))
+    parameters = _words(row.get("supported_parameters"))
+    return ModelFamily(
+        id=model_id,
+        name=text_of(row.get("name")) or model_id,
+        supported_parameters=parameters,
+        input_modalities=_words(architecture.get("input_modalities")) or frozenset({"text"}),
+        output_modalities=_words(architecture.get("output_modalities")) or frozenset({"text"}),
+        reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
+    )
+
+
+def _read_reasoning_ability(value: Any, parameters: frozenset[str]) -> ReasoningAbility | None:
+    row = as_object(value)
+    if not row and "reasoning" not in parameters:
+        return None
+    efforts = row.get("supported_efforts", [] if row else None)
+    return ReasoningAbility(
+        mandatory=bool(row.get("mandatory")),
+        efforts=None if efforts is None else tuple(map(text_of, cast("list[Any]", efforts))),
+    )
+
+
+def _words(value: Any) -> frozenset[str]:
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return frozenset(entry for entry in entries if isinstance(entry, str))
 
 
 def to_host_id(model_id: str) -> str:
@@ -1839,6 +2616,7 @@ class OpenRouterModelRegistry:
         self._fetch_rows = fetch_rows
         self._clock = clock
         self._families: tuple[ModelFamily, ...] = ()
+        self._by_id: dict[str, ModelFamily] = {}
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -1855,8 +2633,13 @@ class OpenRouterModelRegistry:
             await asyncio.wait({self._refresh}, timeout=patience)
         return self._families
 
+    def find(self, model_id: str) -> ModelFamily | None:
+        """What the catalog in memory says of a model; `None` for one it does not list."""
+        return self._by_id.get(model_id)
+
     async def close(self) -> None:
-        """Stop a refresh that is under way."""
+        """Stop a refresh that is under way, and begin no other."""
+        self._due_at = float("inf")
         if self._refresh is not None:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
@@ -1879,6 +2662,7 @@ class OpenRouterModelRegistry:
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
         self._families = families
+        self._by_id = {family.id: family for family in families}
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
@@ -1951,7 +2735,7 @@ async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings)
         )
     if registry.error is not None:
         return registry.error
-    if settings.model_ids and await registry.families(settings):
+    if settings.model_ids and await registry.families(settings, patience=0):
         return ModelUnavailableError(
             f"no model matches MODEL_ID ({', '.join(settings.model_ids)}).",
             "The admin should correct `MODEL_ID`, or set it to `auto`.",
@@ -2007,102 +2791,9 @@ def keep_allowed(fields: Mapping[str, Any]) -> ResponsesBody:
 
 
 ####################################################################################################
-# requests/history.py
-#
-# Chat messages become input items.
-####################################################################################################
-
-InputItem = dict[str, Any]
-
-_ROLES = frozenset({"system", "developer", "user"})
-
-
-def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
-    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
-
-    Messages that say nothing, such as the place of an answer that failed, are left out;
-    so are tool calls without their result and results without their call.
-    """
-    answered = {
-        text_of(message.get("tool_call_id"))
-        for message in messages
-        if message.get("role") == "tool"
-    }
-    asked: set[str] = set()
-    items: list[InputItem] = []
-    for message in messages:
-        role = message.get("role")
-        if role in _ROLES:
-            items.extend(_spoken_item(str(role), message))
-        elif role == "assistant":
-            items.extend(_assistant_items(message, answered, asked))
-        elif role == "tool" and text_of(message.get("tool_call_id")) in asked:
-            items.append(_tool_output(message))
-    return items
-
-
-def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
-    parts = _input_parts(message.get("content"))
-    return [{"type": "message", "role": role, "content": parts}] if parts else []
-
-
-def _input_parts(content: Any) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "input_text", "text": content}] if content else []
-    parts: list[dict[str, Any]] = []
-    for part in objects_in(content):
-        if part.get("type") == "text" and text_of(part.get("text")):
-            parts.append({"type": "input_text", "text": part["text"]})
-        elif part.get("type") == "image_url" and (url := _image_url(part)):
-            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
-    return parts
-
-
-def _image_url(part: Mapping[str, Any]) -> str:
-    image = part.get("image_url")
-    return text_of(image) or text_of(as_object(image).get("url"))
-
-
-def _assistant_items(
-    message: Mapping[str, Any], answered: set[str], asked: set[str]
-) -> list[InputItem]:
-    items: list[InputItem] = []
-    if text := _plain_text(message.get("content")):
-        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
-        items.append({"role": "assistant", "content": text})
-    for call in objects_in(message.get("tool_calls")):
-        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
-        if call_id in answered and function:
-            asked.add(call_id)
-            items.append(
-                {
-                    "type": "function_call",
-                    "call_id": call_id,
-                    "name": text_of(function.get("name")),
-                    "arguments": text_of(function.get("arguments")) or "{}",
-                }
-            )
-    return items
-
-
-def _tool_output(message: Mapping[str, Any]) -> InputItem:
-    return {
-        "type": "function_call_output",
-        "call_id": message["tool_call_id"],
-        "output": _plain_text(message.get("content")),
-    }
-
-
-def _plain_text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
-
-
-####################################################################################################
 # requests/parameters.py
 #
-# Sampling, length, format and effort: chat-completions names become the Responses API's.
+# Sampling, length and format: chat-completions names become the Responses API's.
 ####################################################################################################
 
 _SAME_NAME_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
@@ -2119,8 +2810,6 @@ def translate_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
             fields[name] = round(number)
     if (limit := _output_limit(body)) is not None:
         fields["max_output_tokens"] = limit
-    if reasoning := _reasoning(body):
-        fields["reasoning"] = reasoning
     if text := _text_options(body):
         fields["text"] = text
     return fields
@@ -2132,16 +2821,6 @@ def _output_limit(body: Mapping[str, Any]) -> int | None:
         if limit is not None and limit >= 1:
             return round(limit)
     return None
-
-
-def _reasoning(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole `reasoning` object where a model's settings carry one, else just the effort."""
-    options = dict(as_object(body.get("reasoning")))
-    if effort := text_of(body.get("reasoning_effort")):
-        # The API refuses effort and max_tokens together; the chat's own choice wins.
-        options.pop("max_tokens", None)
-        options["effort"] = effort
-    return options
 
 
 def _text_options(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -2170,13 +2849,327 @@ def _answer_format(response_format: Any) -> dict[str, Any]:
 
 
 def _number_in(value: Any) -> float | int | None:
-    """A number, also where a settings form made text of it."""
-    if not isinstance(value, str):
-        return number_of(value)
+    """A finite number, also where a settings form made text of it."""
     try:
-        return float(value)
-    except ValueError:
+        number = float(value) if isinstance(value, str) else number_of(value)
+        return number if number is not None and isfinite(number) else None
+    except (ValueError, OverflowError):
         return None
+
+
+####################################################################################################
+# requests/reasoning.py
+#
+# How hard the model thinks, and what is told of it.
+####################################################################################################
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""From least to most (schema `ReasoningEffort`)."""
+
+_ENCRYPTED = "reasoning.encrypted_content"
+
+
+def reasoning_fields(
+    body: Mapping[str, Any], family: ModelFamily | None, settings: Settings, *, is_task: bool
+) -> dict[str, Any]:
+    """The request's `reasoning` and `include`; nothing for a model that does not reason.
+
+    An effort is sent only when the chat, the user or the admin chose one. For a model the catalog
+    does not know, what was asked for goes out as it is.
+    """
+    if family is not None and family.reasoning is None:
+        return {}
+    options = dict(as_object(body.get("reasoning")))
+    effort = text_of(body.get("reasoning_effort")) or text_of(options.pop("effort", None))
+    effort = effort or _chosen_effort(options, settings, is_task=is_task)
+    effort = _accepted_effort(effort, family.reasoning if family else None)
+    if effort:
+        options.pop("max_tokens", None)  # the API refuses the two together
+        options["effort"] = effort
+    if settings.reasoning_summary and not is_task and effort != "none":
+        options.setdefault("summary", settings.reasoning_summary)
+    fields: dict[str, Any] = {"reasoning": options} if options else {}
+    return fields if is_task else {**fields, "include": [_ENCRYPTED]}
+
+
+def _chosen_effort(options: Mapping[str, Any], settings: Settings, *, is_task: bool) -> str:
+    if is_task:
+        return settings.task_reasoning_effort
+    if not settings.enable_reasoning:
+        return "none"
+    return "" if number_of(options.get("max_tokens")) else settings.reasoning_effort
+
+
+def _accepted_effort(effort: str, ability: ReasoningAbility | None) -> str:
+    """The nearest effort that the model takes; empty where it takes none."""
+    if not effort or ability is None:
+        return effort
+    accepted = EFFORTS if ability.efforts is None else ability.efforts
+    accepted = [name for name in accepted if name in EFFORTS]
+    if ability.mandatory:
+        accepted = [name for name in accepted if name != "none"]
+    elif effort == "none":
+        return effort
+    if effort not in EFFORTS or not accepted:
+        return effort if ability.efforts is None else ""
+    wanted = EFFORTS.index(effort)
+    return min(accepted, key=lambda name: (abs(EFFORTS.index(name) - wanted), EFFORTS.index(name)))
+
+
+####################################################################################################
+# requests/recovery.py
+#
+# A refused request, changed so that it may pass: each repair once, before the first word.
+####################################################################################################
+
+Repair = Callable[[ResponsesBody, str], ResponsesBody]
+
+_QUOTED = re.compile(r"[\"'`]([A-Za-z_.]+)[\"'`]")
+
+
+def repair_request(
+    request: ResponsesBody, error: OpenRouterAPIError, tried: set[str]
+) -> ResponsesBody | None:
+    """The request without what was refused; `None` when there is nothing left to try.
+
+    `tried` remembers the repairs already made for this turn.
+    """
+    failure = error.failure
+    complaint = " ".join((failure.code, failure.message, failure.upstream_message))
+    for name, pattern, repair in _REPAIRS:
+        if name in tried or not pattern.search(complaint):
+            continue
+        tried.add(name)
+        repaired = repair(request, complaint)
+        if repaired != request:
+            return repaired
+    return None
+
+
+def _without_reasoning_items(request: ResponsesBody, complaint: str) -> ResponsesBody:
+    kept = [item for item in request.get("input", []) if item.get("type") != "reasoning"]
+    return cast("ResponsesBody", {**request, "input": kept})
+
+
+def _with_some_reasoning(request: ResponsesBody, complaint: str) -> ResponsesBody:
+    reasoning = {key: value for key, value in request.get("reasoning", {}).items()}
+    reasoning.pop("enabled", None)
+    if reasoning.get("effort") == "none":
+        reasoning["effort"] = "low"
+    return cast("ResponsesBody", {**request, "reasoning": reasoning})
+
+
+def _with_accepted_effort(request: ResponsesBody, complaint: str) -> ResponsesBody:
+    """The nearest effort among those the answer names, or none when it names none."""
+    reasoning = dict(as_object(request.get("reasoning")))
+    refused = text_of(reasoning.pop("effort", None))
+    named = [word for word in EFFORTS if re.search(rf"\b{word}\b", complaint) and word != refused]
+    if named and refused in EFFORTS:
+        wanted = EFFORTS.index(refused)
+        reasoning["effort"] = min(named, key=lambda word: abs(EFFORTS.index(word) - wanted))
+    return cast("ResponsesBody", {**request, "reasoning": reasoning})
+
+
+def _without_token_budget(request: ResponsesBody, complaint: str) -> ResponsesBody:
+    reasoning = dict(as_object(request.get("reasoning")))
+    reasoning.pop("max_tokens", None)
+    return cast("ResponsesBody", {**request, "reasoning": reasoning})
+
+
+def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBody:
+    named = {word.split(".")[0] for word in _QUOTED.findall(complaint)}
+    refused = (named & ALLOWED_FIELDS) - {"model", "input", "stream"}
+    return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
+
+
+_REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
+    (
+        "encrypted reasoning",
+        re.compile(r"invalid_encrypted_content|encrypted content .*could not be verified", re.I),
+        _without_reasoning_items,
+    ),
+    (
+        "mandatory reasoning",
+        re.compile(r"reasoning is mandatory|cannot be disabled", re.I),
+        _with_some_reasoning,
+    ),
+    (
+        "one of effort and budget",
+        re.compile(r"only one of .*effort.*max_tokens", re.I),
+        _without_token_budget,
+    ),
+    (
+        "effort",
+        re.compile(
+            r"effort.*(invalid|unsupported|not supported|expected one of)|"
+            r"(invalid|unsupported|not supported).*effort",
+            re.I,
+        ),
+        _with_accepted_effort,
+    ),
+    (
+        "parameter",
+        re.compile(
+            r"(unknown|unsupported|unrecognized|unexpected) (parameter|argument|field)|"
+            r"(parameter|argument|field)s? .*not (supported|permitted|allowed)",
+            re.I,
+        ),
+        _without_named_fields,
+    ),
+)
+
+
+####################################################################################################
+# requests/replay.py
+#
+# Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+####################################################################################################
+
+def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
+    """The items of one answer, in the order in which the model thought.
+
+    Only what the vendor encrypted or signed is of use to it; the rest stays out.
+    """
+    items: list[dict[str, Any]] = []
+    for _, group in groupby(details, key=_item_of_detail):
+        pieces = list(group)
+        if any(piece.get("data") or piece.get("signature") for piece in pieces):
+            items.append(_reasoning_item(pieces, len(items)))
+    return items
+
+
+def _item_of_detail(detail: JsonObject) -> tuple[str, str]:
+    """What tells two items apart: their id, or their place where they have none."""
+    return text_of(detail.get("id")), "" if detail.get("id") else text_of(detail.get("index"))
+
+
+def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "type": "reasoning",
+        "id": text_of(pieces[0].get("id")) or f"rs_{position}",
+        "summary": [],
+    }
+    for piece in pieces:
+        if summary := text_of(piece.get("summary")):
+            item["summary"].append({"type": "summary_text", "text": summary})
+        if text := text_of(piece.get("text")):
+            item.setdefault("content", []).append({"type": "reasoning_text", "text": text})
+        if data := text_of(piece.get("data")):
+            item["encrypted_content"] = data
+        for key in ("signature", "format"):
+            if value := text_of(piece.get(key)):
+                item[key] = value
+    return item
+
+
+####################################################################################################
+# requests/history.py
+#
+# Chat messages become input items.
+####################################################################################################
+
+InputItem = dict[str, Any]
+
+_ROLES = frozenset({"system", "developer", "user"})
+
+
+def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
+    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
+
+    Messages that say nothing, such as the place of an answer that failed, are left out;
+    so are tool calls without their result and results without their call.
+    """
+    pairs = _find_pairs(messages)
+    items: list[InputItem] = []
+    for place, message in enumerate(messages):
+        role = message.get("role")
+        if role in _ROLES:
+            items.extend(_spoken_item(str(role), message))
+        elif role == "assistant":
+            items.extend(_assistant_items(message, pairs.get(place, set())))
+        elif place in pairs:
+            items.append(_tool_output(message))
+    return items
+
+
+def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
+    """The ids of the calls that have their result after them, at the places of both."""
+    waiting: dict[str, int] = {}
+    pairs: dict[int, set[str]] = {}
+    for place, message in enumerate(messages):
+        if message.get("role") == "assistant":
+            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
+        elif message.get("role") == "tool":
+            call_id = text_of(message.get("tool_call_id"))
+            if call_id in waiting:
+                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
+                pairs[place] = {call_id}
+    return pairs
+
+
+def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The calls of an answer that can be told apart, each with its function."""
+    calls: dict[str, dict[str, Any]] = {}
+    for call in objects_in(message.get("tool_calls")):
+        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
+        if call_id and text_of(function.get("name")):
+            calls.setdefault(call_id, function)
+    return list(calls.items())
+
+
+def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
+    parts = _input_parts(message.get("content"))
+    return [{"type": "message", "role": role, "content": parts}] if parts else []
+
+
+def _input_parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "input_text", "text": content}] if content else []
+    parts: list[dict[str, Any]] = []
+    for part in objects_in(content):
+        if part.get("type") == "text" and (text := text_of(part.get("text"))):
+            parts.append({"type": "input_text", "text": text})
+        elif part.get("type") == "image_url" and (url := _image_url(part)):
+            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
+    return parts
+
+
+def _image_url(part: Mapping[str, Any]) -> str:
+    image = part.get("image_url")
+    return text_of(image) or text_of(as_object(image).get("url"))
+
+
+def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
+    # Reasoning stands before what it led to.
+    items = reasoning_items(objects_in(message.get("reasoning_details")))
+    if text := _plain_text(message.get("content")):
+        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
+        items.append({"role": "assistant", "content": text})
+    items.extend(
+        {
+            "type": "function_call",
+            "call_id": call_id,
+            "name": text_of(function.get("name")),
+            "arguments": text_of(function.get("arguments")) or "{}",
+        }
+        for call_id, function in _calls_in(message)
+        if call_id in answered
+    )
+    return items
+
+
+def _tool_output(message: Mapping[str, Any]) -> InputItem:
+    return {
+        "type": "function_call_output",
+        "call_id": text_of(message.get("tool_call_id")),
+        "output": _plain_text(message.get("content")),
+    }
+
+
+def _plain_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
 
 
 ####################################################################################################
@@ -2185,19 +3178,26 @@ def _number_in(value: Any) -> float | int | None:
 # From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 ####################################################################################################
 
-def build_responses_body(body: CompletionsBody, model: str) -> ResponsesBody:
-    """Build the request; raises `UnsupportedInputError` when there is nothing to send."""
+def build_responses_body(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily | None
+) -> ResponsesBody:
+    """Build the request; raises `UnsupportedInputError` when there is nothing to send.
+
+    `family` is what the catalog says of the model, where it knows it.
+    """
     conversation = build_input(body.get("messages") or [])
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
+    is_task = bool(context.task)
     return keep_allowed(
         {
-            "model": model,
+            "model": context.model,
             "input": conversation,
             **passed_fields(body),
             **translate_parameters(body),
+            **reasoning_fields(body, family, context.settings, is_task=is_task),
         }
     )
 
@@ -2283,6 +3283,10 @@ class Collector:
                 self._take_text(event, ordered)
             case ReasoningDelta():
                 self._take_reasoning(event, ordered)
+            case ArgumentsDelta():
+                self._take_arguments(event, ordered)
+            case CitationFound():
+                self._take_citation(event, ordered)
             case ItemStarted():
                 self._start(event.output_index, event.item, ordered)
             case ItemFinished():
@@ -2298,15 +3302,8 @@ class Collector:
         if index in self._seen:
             return
         self._seen.add(index)
-        match item:
-            case MessageItem():
-                opened: OutputItem = MessageItem(item.id or new_item_id("msg"), phase=item.phase)
-            case ReasoningItem():
-                opened = ReasoningItem(item.id or new_item_id("rs"))
-            case _:
-                opened = item
-        self._open[index] = opened
-        ordered.append(ItemStarted(index, opened))
+        opened = self._open[index] = _without_text(item)
+        ordered.append(ItemStarted(index, _without_text(opened)))
 
     def _take_text(self, event: TextDelta, ordered: list[Event]) -> None:
         self._start(event.output_index, MessageItem(""), ordered)
@@ -2322,26 +3319,46 @@ class Collector:
             _add_to_part(item.summary if event.is_summary else item.content, event)
             ordered.append(event)
 
+    def _take_arguments(self, event: ArgumentsDelta, ordered: list[Event]) -> None:
+        item = self._open.get(event.output_index)
+        if isinstance(item, FunctionCallItem):
+            item.arguments += event.text
+            ordered.append(event)
+
+    def _take_citation(self, event: CitationFound, ordered: list[Event]) -> None:
+        self._start(event.output_index, MessageItem(""), ordered)
+        item = self._open.get(event.output_index)
+        if isinstance(item, MessageItem):
+            item.citations.append(event.citation)
+
     def _finish(self, event: ItemFinished, ordered: list[Event]) -> None:
         index, finished = event.output_index, event.item
         self._start(index, finished, ordered)
         opened = self._open.pop(index, None)
         if opened is None:
             return
-        if isinstance(finished, MessageItem) and isinstance(opened, MessageItem):
-            ordered.extend(_missing_text(index, opened.text, finished.text))
-            finished.text = finished.text or opened.text
-            finished.phase = finished.phase or opened.phase
-        elif isinstance(finished, ReasoningItem) and isinstance(opened, ReasoningItem):
-            ordered.extend(_missing_reasoning(index, opened, finished))
-            finished.summary = finished.summary or opened.summary
-            finished.content = finished.content or opened.content
+        if type(finished) is not type(opened):
+            finished = opened  # what was shown as one kind cannot end as another
+        match finished, opened:
+            case MessageItem(), MessageItem():
+                ordered.extend(_missing_text(index, opened.text, finished.text))
+                _complete_message(finished, opened)
+            case ReasoningItem(), ReasoningItem():
+                ordered.extend(_missing_reasoning(index, opened, finished))
+                finished.summary = finished.summary or opened.summary
+                finished.content = finished.content or opened.content
+            case FunctionCallItem(), FunctionCallItem():
+                finished.arguments = finished.arguments or opened.arguments
+                finished.call_id = finished.call_id or opened.call_id
+                finished.name = finished.name or opened.name
+            case _:
+                pass
         finished.id = opened.id
         ordered.append(ItemFinished(index, finished))
 
     def _end(self, status: str, event: Event, ordered: list[Event]) -> None:
         for index, item in sorted(self._open.items(), key=lambda entry: entry[0]):
-            if isinstance(item, MessageItem | ReasoningItem):
+            if not isinstance(item, OtherItem):
                 item.status = status
             ordered.append(ItemFinished(index, item))
         self._open.clear()
@@ -2349,10 +3366,43 @@ class Collector:
         ordered.append(event)
 
 
+def _without_text(item: OutputItem) -> OutputItem:
+    match item:
+        case MessageItem():
+            return MessageItem(item.id or new_item_id("msg"), phase=item.phase)
+        case ReasoningItem():
+            return ReasoningItem(item.id or new_item_id("rs"))
+        case FunctionCallItem():
+            call_id = item.call_id or new_item_id("call")
+            return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
+        case _:
+            return item
+
+
+def _complete_message(finished: MessageItem, opened: MessageItem) -> None:
+    if opened.text.startswith(finished.text):
+        finished.text = opened.text
+    finished.is_refusal = finished.is_refusal or opened.is_refusal
+    finished.phase = finished.phase or opened.phase
+    finished.citations = _each_once([*opened.citations, *finished.citations])
+
+
+def _each_once(citations: list[Citation]) -> list[Citation]:
+    """One citation a page; the one that quotes it is worth more than the one that does not."""
+    by_url: dict[str, Citation] = {}
+    for citation in citations:
+        known = by_url.get(citation.url)
+        if known is None or (citation.excerpt and not known.excerpt):
+            by_url[citation.url] = citation
+    return list(by_url.values())
+
+
 def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
-    while len(parts) <= event.part_index:
+    # An index is the API's word, not a reason to make room for a billion parts.
+    position = min(event.part_index, len(parts))
+    if position == len(parts):
         parts.append("")
-    parts[event.part_index] += event.text
+    parts[position] += event.text
 
 
 def _missing_text(index: int, shown: str, whole: str) -> list[Event]:
@@ -2391,6 +3441,45 @@ class Renderer(Protocol[Piece]):
 
 
 ####################################################################################################
+# streaming/citations.py
+#
+# The pages an answer leans on, as Open WebUI's sources.
+####################################################################################################
+
+class Sources:
+    """Gathers the citations of an answer; each page counts once, in the order it was cited."""
+
+    __slots__ = ("_by_url",)
+
+    def __init__(self) -> None:
+        self._by_url: dict[str, Citation] = {}
+
+    def add(self, citations: Iterable[Citation]) -> None:
+        """Take a message's citations in."""
+        for citation in citations:
+            self._by_url.setdefault(citation.url, citation)
+
+    def events(self) -> list[HostEvent]:
+        """One event for all of them, for each one costs a write of the whole chat."""
+        found = list(self._by_url.values())
+        if not found:
+            return []
+        data = {
+            "source": {"name": "OpenRouter", "id": "openrouter"},
+            "document": [citation.excerpt or citation.title or citation.url for citation in found],
+            "metadata": [
+                {
+                    "source": citation.url,
+                    "url": citation.url,
+                    "name": citation.title or citation.url,
+                }
+                for citation in found
+            ],
+        }
+        return [{"event": {"type": "source", "data": data}}]
+
+
+####################################################################################################
 # streaming/output_items.py
 #
 # Items of the answer as Open WebUI stores them in a message's `output` list.
@@ -2414,7 +3503,7 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:
-    """A reasoning item."""
+    """A reasoning item; its details come back in the next turn's history."""
     reasoning: HostEvent = {
         "type": "reasoning",
         "id": item.id,
@@ -2423,7 +3512,133 @@ def reasoning_output(item: ReasoningItem) -> HostEvent:
     }
     if item.content:
         reasoning["content"] = [{"type": "reasoning_text", "text": text} for text in item.content]
+    if item.details:
+        reasoning["reasoning_details"] = item.details
     return reasoning
+
+
+def function_call_output_item(call_id: str, text: str) -> HostEvent:
+    """What a call brought back."""
+    return {
+        "type": "function_call_output",
+        "id": f"fco_{call_id}",
+        "call_id": call_id,
+        "output": [{"type": "input_text", "text": text}],
+        "status": "completed",
+    }
+
+
+def function_call_item(item: FunctionCallItem) -> HostEvent:
+    """A call of a tool; without an output Open WebUI runs it when the stream ends."""
+    return {
+        "type": "function_call",
+        "id": item.id,
+        "call_id": item.call_id,
+        "name": item.name,
+        "arguments": item.arguments or ("{}" if item.status == "completed" else ""),
+        "status": item.status,
+    }
+
+
+####################################################################################################
+# streaming/server_tools.py
+#
+# What OpenRouter did for the answer, as cards a person can open.
+####################################################################################################
+
+SERVER_TOOL_CALL_PREFIX = "openrouter:"
+"""Marks a card's call id: such a call is shown, and never sent back as a call of a tool."""
+
+_SEARCHES = frozenset({"web_search_call", "openrouter:web_search"})
+_RESULT_FIELDS = ("result", "content", "output", "outcome", "advice", "datetime", "stdout", "error")
+
+
+def server_tool_cards(item: ServerToolItem) -> list[HostEvent]:
+    """The items to store for it: Open WebUI draws searches itself, the rest looks like a tool."""
+    if item.type in _SEARCHES:
+        return [_search_card(item, _search_action(item))]
+    if item.type == "openrouter:web_fetch":
+        url = text_of(item.details.get("url"))
+        return [_search_card(item, {"type": "open_page", "url": url})]
+    call_id = SERVER_TOOL_CALL_PREFIX + item.id
+    result = {key: item.details[key] for key in _RESULT_FIELDS if item.details.get(key)}
+    arguments = {key: value for key, value in item.details.items() if key not in result}
+    call = FunctionCallItem(
+        id=item.id,
+        call_id=call_id,
+        name=item.type.removeprefix("openrouter:").removesuffix("_call"),
+        arguments=encode_json(arguments).decode(),
+    )
+    text = "\n".join(_readable(value) for value in result.values()) or item.status
+    return [function_call_item(call), function_call_output_item(call_id, text)]
+
+
+def _search_card(item: ServerToolItem, action: HostEvent) -> HostEvent:
+    return {"type": "web_search_call", "id": item.id, "status": item.status, "action": action}
+
+
+def _search_action(item: ServerToolItem) -> HostEvent:
+    action = as_object(item.details.get("action"))
+    sources = [
+        {"type": "url", "url": text_of(s.get("url"))} for s in objects_in(action.get("sources"))
+    ]
+    return {"type": "search", "query": text_of(action.get("query")), "sources": sources}
+
+
+def _readable(value: object) -> str:
+    return value if isinstance(value, str) else encode_json(value).decode()
+
+
+####################################################################################################
+# streaming/status.py
+#
+# The line under an answer: few words, all of them true.
+####################################################################################################
+
+def status_event(description: str, *, done: bool) -> HostEvent:
+    """A status line of the message; `done` ends its animation."""
+    return {"event": {"type": "status", "data": {"description": description, "done": done}}}
+
+
+def describe_usage(usage: Usage | None, seconds: float) -> str:
+    """Time, tokens, speed and cost: `4.2 s · 1,204 tokens in (900 cached), 350 out · $0.0012`."""
+    parts = [f"{seconds:.1f} s"]
+    if usage is not None:
+        parts += [_tokens(usage), _speed(usage, seconds), _cost(usage)]
+    return " · ".join(filter(None, parts))
+
+
+def charged(usage: Usage) -> float | None:
+    """USD spent: with a key of one's own at the provider, OpenRouter's `cost` is only its fee."""
+    if usage.cost is None:
+        return None
+    upstream = usage.cost_details.get("upstream_inference_cost", 0.0) if usage.is_byok else 0.0
+    return usage.cost + upstream
+
+
+def _tokens(usage: Usage) -> str:
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return ""
+    taken = f"{usage.input_tokens:,} tokens in{_of_it(usage.cached_tokens, 'cached')}"
+    return f"{taken}, {usage.output_tokens:,} out{_of_it(usage.reasoning_tokens, 'reasoning')}"
+
+
+def _of_it(count: int | None, name: str) -> str:
+    return f" ({count:,} {name})" if count else ""
+
+
+def _speed(usage: Usage, seconds: float) -> str:
+    if not usage.output_tokens or seconds < 0.1:
+        return ""
+    return f"{usage.output_tokens / seconds:.0f} tokens/s"
+
+
+def _cost(usage: Usage) -> str:
+    cost = charged(usage)
+    if cost is None:
+        return "cost unknown"
+    digits = 2 if cost == 0 or cost >= 1 else 4 if cost >= 0.001 else 6
+    return f"${cost:.{digits}f}"
 
 
 ####################################################################################################
@@ -2495,6 +3710,7 @@ class CompletionChunks:
         self._response_id = new_item_id("chatcmpl")
         self._created = int(time.time())
         self._begun = False
+        self._part: tuple[int, int] | None = None
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -2505,8 +3721,8 @@ class CompletionChunks:
                     self._response_id = response_id or self._response_id
                 case TextDelta(_, text):
                     chunks.append(self._delta({"content": text}))
-                case ReasoningDelta(_, _, text):
-                    chunks.append(self._delta({"reasoning": text}))
+                case ReasoningDelta():
+                    chunks.append(self._delta({"reasoning": self._thought(event)}))
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -2520,6 +3736,13 @@ class CompletionChunks:
             self._begun = True
             delta = {"role": "assistant", **delta}
         return self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
+
+    def _thought(self, event: ReasoningDelta) -> str:
+        """The text, a paragraph apart from an earlier part's: clients see one string."""
+        part = event.output_index, event.part_index
+        gap = "\n\n" if self._part not in (None, part) else ""
+        self._part = part
+        return gap + event.text
 
     def _end(self, event: ResponseFinished) -> list[bytes]:
         reason = finish_reason(event.incomplete_reason)
@@ -2581,22 +3804,20 @@ class CompletionDict:
                     self._items.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
-                case ResponseFailed(error):
-                    return [self._failure(error)]
+                case ResponseFailed(error, usage):
+                    return [self._failure(error, usage)]
                 case _:
                     pass
         return []
 
-    def _failure(self, error: PipeError) -> dict[str, Any]:
+    def _failure(self, error: PipeError, usage: Usage | None) -> dict[str, Any]:
         failure = {"error": {"message": error.for_person(), "type": type(error).__name__}}
         # The text that had arrived stays.
-        return self._completion("error") | failure if self._items else failure
+        partial = self._completion("error") if self._items else {}
+        return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
-        answer = self._completion(finish_reason(event.incomplete_reason))
-        if event.usage is not None:
-            answer["usage"] = usage_of_completion(event.usage)
-        return answer
+        return self._completion(finish_reason(event.incomplete_reason)) | _usage(event.usage)
 
     def _completion(self, reason: str) -> dict[str, Any]:
         completion: dict[str, Any] = {
@@ -2620,6 +3841,10 @@ class CompletionDict:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
         reasoning = "\n\n".join(filter(None, thoughts))
         return message | {"reasoning": reasoning} if reasoning else message
+
+
+def _usage(usage: Usage | None) -> dict[str, Any]:
+    return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
 def _output_of(item: MessageItem | ReasoningItem) -> dict[str, Any]:
@@ -2646,12 +3871,19 @@ class ResponseEvents:
     Items are counted anew, for Open WebUI keeps only those it is shown.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, show_usage: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
+        self._show_usage = show_usage
+        self._asked_at = clock()
+        self._status_is_open = False
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
         self._summary_parts: set[tuple[int, int]] = set()
+        self._sources = Sources()
+        self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
         """The events that this batch adds to the message."""
@@ -2666,10 +3898,14 @@ class ResponseEvents:
                     shown.extend(self._start(index, item))
                 case ItemFinished(index, item):
                     shown.extend(self._finish(index, item))
+                case ArgumentsDelta(index, text):
+                    shown.append(self._arguments_delta(index, text))
+                case RetryScheduled():
+                    shown.append(self._retry_status(event))
                 case ResponseFinished():
-                    shown.extend(_end_events(event))
+                    shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
-                    shown.append(_failure_event(error, usage))
+                    shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
                     pass
         return shown
@@ -2677,8 +3913,19 @@ class ResponseEvents:
     def _start(self, index: int, item: OutputItem) -> list[HostEvent]:
         self._started_at[index] = self._clock()
         self._ids[index] = item.id
-        # A reasoning item opens with its first word: without one its card would be empty.
-        return self._open_message(index, item) if isinstance(item, MessageItem) else []
+        match item:
+            case MessageItem():
+                return self._open_message(index, item)
+            case FunctionCallItem():
+                opened = function_call_item(item) | {"status": "in_progress", "arguments": ""}
+                return [_item_added(self._take_place(index), opened)]
+            case ServerToolItem():
+                cards = server_tool_cards(item)
+                # One card can be seen under way; a call and its result come together at the end.
+                return [_item_added(self._take_place(index), cards[0])] if len(cards) == 1 else []
+            case _:
+                # Reasoning opens with its first word: without one its card would be empty.
+                return []
 
     def _open_message(self, index: int, item: MessageItem) -> list[HostEvent]:
         place = self._take_place(index)
@@ -2717,22 +3964,62 @@ class ResponseEvents:
         shown.append({"type": kind, "output_index": place, **position, "delta": event.text})
         return shown
 
+    def _arguments_delta(self, index: int, text: str) -> HostEvent:
+        return {
+            "type": "response.function_call_arguments.delta",
+            "output_index": self._places[index],
+            "delta": text,
+        }
+
     def _finish(self, index: int, item: OutputItem) -> list[HostEvent]:
-        if index not in self._places:
-            return []
-        place = self._places[index]
         match item:
             case MessageItem():
+                self._sources.add(item.citations)
                 content = [output_text_part(item.text)]
-                return [_item_done(place, message_output(item, item.status, content))]
-            case ReasoningItem():
+                stored = [message_output(item, item.status, content)]
+            case ReasoningItem() if index in self._places or item.details:
                 seconds = self._clock() - self._started_at[index]
-                return [_item_done(place, reasoning_output(item) | {"duration": round(seconds)})]
+                stored = [reasoning_output(item) | {"duration": round(seconds)}]
+            case FunctionCallItem():
+                stored = [function_call_item(item)]
+            case ServerToolItem():
+                stored = server_tool_cards(item)
             case _:
                 return []
+        first = _item_done(self._take_place(index), stored[0])
+        return [first, *(_item_done(self._next_place(), more) for more in stored[1:])]
+
+    def _retry_status(self, event: RetryScheduled) -> HostEvent:
+        self._status_is_open = True
+        return status_event(f"{event.error.cause} Trying again in {event.wait:.0f} s.", done=False)
+
+    def _end(self, event: ResponseFinished) -> list[HostEvent]:
+        # An `output` of the API's own would replace all that was shown.
+        response: HostEvent = {"id": event.response_id, "output": []}
+        if event.usage is not None:
+            response["usage"] = usage_of_response(event.usage)
+        notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
+        return [
+            *self._sources.events(),
+            *([status_event(notice, done=True)] if event.incomplete_reason else []),
+            *self._closing_status(event.usage),
+            {"type": "response.completed", "response": response},
+        ]
+
+    def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        if self._show_usage and usage is not None:
+            return [status_event(describe_usage(usage, self._clock() - self._asked_at), done=True)]
+        # A status that said "trying again" must not go on saying it.
+        return [status_event("", done=True)] if self._status_is_open else []
 
     def _take_place(self, index: int) -> int:
-        return self._places.setdefault(index, len(self._places))
+        if index not in self._places:
+            self._places[index] = self._next_place()
+        return self._places[index]
+
+    def _next_place(self) -> int:
+        self._count += 1
+        return self._count - 1
 
 
 def _item_added(place: int, item: HostEvent) -> HostEvent:
@@ -2750,19 +4037,6 @@ def _summary_part_added(place: int, part: int) -> HostEvent:
         "summary_index": part,
         "part": {"type": "summary_text", "text": ""},
     }
-
-
-def _end_events(event: ResponseFinished) -> list[HostEvent]:
-    # An `output` of the API's own would replace all that was shown.
-    response: HostEvent = {"id": event.response_id, "output": []}
-    if event.usage is not None:
-        response["usage"] = usage_of_response(event.usage)
-    completed: HostEvent = {"type": "response.completed", "response": response}
-    if not event.incomplete_reason:
-        return [completed]
-    notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
-    status = {"type": "status", "data": {"description": notice, "done": True}}
-    return [{"event": status}, completed]
 
 
 def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
@@ -2932,15 +4206,63 @@ async def _answer(
 ) -> AsyncGenerator[list[Event]]:
     settings = context.settings
     await _check(context, runtime)
-    request = build_responses_body(body, context.model)
+    family = runtime.registry(settings).find(context.model)
+    request = build_responses_body(body, context, family)
     gate = runtime.gate
     await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
-        async with aclosing(stream_responses(runtime.client(), settings, request)) as batches:
+        async with aclosing(_attempts(context, runtime, request)) as batches:
             async for batch in batches:
                 yield batch
     finally:
         leave_gate(gate)
+
+
+async def _attempts(
+    context: RequestContext, runtime: Runtime, request: ResponsesBody
+) -> AsyncGenerator[list[Event]]:
+    """Ask until there is an answer or no hope of one; after the first word nothing is repeated."""
+    retries, repairs = 0, set[str]()
+    while True:
+        try:
+            answer = stream_responses(runtime.client(), context.settings, request)
+            async with aclosing(_failing_early(answer)) as batches:
+                async for batch in batches:
+                    yield batch
+            return
+        except PipeError as error:
+            repaired = _repaired(request, error, repairs)
+            wait = 0.0 if repaired is not None else retry_wait(error, retries)
+            if wait is None:
+                raise
+            LOG.warning("turn: %s Trying again in %.1f seconds.", error.cause, wait)
+            refusal = error
+        if repaired is not None:
+            request = repaired
+            continue
+        retries += 1
+        yield [RetryScheduled(refusal, wait)]
+        await asyncio.sleep(wait)
+
+
+def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> ResponsesBody | None:
+    return (
+        repair_request(request, error, repairs) if isinstance(error, OpenRouterAPIError) else None
+    )
+
+
+async def _failing_early(
+    answer: AsyncGenerator[list[Event]],
+) -> AsyncGenerator[list[Event]]:
+    """Raise a failure that came before any output, as if the request had been refused."""
+    begun = False
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            if not begun and isinstance(failed := batch[-1], ResponseFailed):
+                if all(isinstance(event, ResponseStarted) for event in batch[:-1]):
+                    raise failed.error
+            begun = begun or any(not isinstance(event, ResponseStarted) for event in batch)
+            yield batch
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:
@@ -2975,6 +4297,9 @@ class Pipe:
     class Valves(SystemValves):
         """What the admin sets for everyone."""
 
+    class UserValves(PersonalValves):
+        """What each user can choose for themselves."""
+
     def __init__(self) -> None:
         self.valves = self.Valves()
         self._runtime = Runtime()
@@ -2998,11 +4323,16 @@ class Pipe:
     ) -> Answer:
         """Answer one chat, API call or chore, in the form its caller can read."""
         call = read_call(body, __user__, __metadata__, __task__)
-        context = self._context(call)
+        context = self._context(call, (__user__ or {}).get("valves"))
         model = str(body.get("model", ""))
         match call.form:
             case AnswerForm.CHAT_EVENTS:
-                return run_turn(context, body, self._runtime, ResponseEvents())
+                return run_turn(
+                    context,
+                    body,
+                    self._runtime,
+                    ResponseEvents(show_usage=context.settings.show_final_usage),
+                )
             case AnswerForm.COMPLETION_CHUNKS:
                 chunks = run_turn(context, body, self._runtime, CompletionChunks(model))
                 return StreamingResponse(chunks, media_type="text/event-stream")
@@ -3011,11 +4341,11 @@ class Pipe:
                 pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
                 return pieces[-1]
 
-    def _context(self, call: HostCall) -> RequestContext:
+    def _context(self, call: HostCall, own: Any) -> RequestContext:
         return RequestContext(
             request_id=new_request_id(),
             function_id=call.function_id,
-            settings=take_snapshot(self.valves),
+            settings=take_snapshot(self.valves, own if isinstance(own, PersonalValves) else None),
             model=from_host_id(call.host_model_id),
             user_id=call.user_id,
             session_id=call.session_id,
@@ -3037,43 +4367,55 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/errors.py": ((137, 21, 104),),
-    "core/admission.py": ((249, 12, 50),),
-    "core/ids.py": ((307, 8, 8),),
-    "core/json_codec.py": ((323, 11, 12),),
-    "core/json_values.py": ((343, 8, 31),),
-    "core/secrets.py": ((382, 18, 75),),
-    "core/config.py": ((465, 13, 172),),
-    "core/context.py": ((645, 11, 21),),
-    "core/logging_system.py": ((674, 11, 81),),
-    "api/bodies.py": ((763, 8, 29),),
-    "api/errors.py": ((800, 14, 138),),
-    "api/events.py": ((946, 10, 124),),
-    "api/sse.py": ((1078, 5, 50),),
-    "api/gateway/responses_reader.py": ((1136, 38, 193),),
-    "api/transport.py": ((1337, 14, 107),),
-    "api/http.py": ((1452, 20, 92),),
-    "api/catalog.py": ((1552, 13, 20),),
-    "api/gateway/responses.py": ((1580, 22, 90),),
-    "host/call.py": ((1678, 13, 59),),
-    "host/versions.py": ((1745, 9, 23),),
-    "models/family.py": ((1776, 10, 40),),
-    "models/registry.py": ((1824, 15, 65),),
-    "models/visibility.py": ((1897, 12, 21),),
-    "models/entries.py": ((1926, 11, 44),),
-    "requests/allow_list.py": ((1978, 10, 29),),
-    "requests/history.py": ((2015, 10, 85),),
-    "requests/parameters.py": ((2108, 11, 72),),
-    "requests/normalise.py": ((2188, 12, 15),),
-    "streaming/coalescer.py": ((2211, 12, 38),),
-    "streaming/collector.py": ((2257, 20, 113),),
-    "streaming/renderer.py": ((2378, 9, 13),),
-    "streaming/output_items.py": ((2399, 9, 28),),
-    "streaming/usage.py": ((2435, 9, 41),),
-    "streaming/completion_chunks.py": ((2484, 22, 67),),
-    "streaming/completion_dict.py": ((2559, 23, 70),),
-    "streaming/response_events.py": ((2637, 26, 135),),
-    "runtime.py": ((2780, 22, 115),),
-    "orchestrator.py": ((2903, 25, 58),),
-    "pipe.py": ((2969, 25, 63),),
+    "core/errors.py": ((151, 21, 111),),
+    "core/admission.py": ((270, 12, 50),),
+    "core/ids.py": ((328, 8, 8),),
+    "core/json_codec.py": ((344, 11, 29),),
+    "core/json_values.py": ((381, 8, 31),),
+    "core/retry.py": ((420, 7, 32),),
+    "core/secrets.py": ((460, 18, 76),),
+    "core/config.py": ((544, 13, 318),),
+    "core/context.py": ((870, 11, 21),),
+    "core/logging_system.py": ((899, 11, 92),),
+    "api/bodies.py": ((999, 8, 67),),
+    "api/errors.py": ((1074, 14, 147),),
+    "api/events.py": ((1229, 11, 202),),
+    "api/gateway/items.py": ((1439, 20, 122),),
+    "api/sse.py": ((1569, 5, 50),),
+    "api/gateway/payloads.py": ((1627, 15, 52),),
+    "api/gateway/chat_reader.py": ((1687, 28, 174),),
+    "api/gateway/responses_reader.py": ((1869, 25, 138),),
+    "api/transport.py": ((2015, 14, 105),),
+    "api/http.py": ((2128, 21, 97),),
+    "api/catalog.py": ((2233, 13, 20),),
+    "api/gateway/stream.py": ((2261, 23, 104),),
+    "api/gateway/chat_completions.py": ((2373, 15, 12),),
+    "api/gateway/responses.py": ((2393, 15, 12),),
+    "host/call.py": ((2413, 13, 59),),
+    "host/versions.py": ((2480, 9, 25),),
+    "models/family.py": ((2513, 12, 80),),
+    "models/registry.py": ((2601, 15, 72),),
+    "models/visibility.py": ((2681, 12, 21),),
+    "models/entries.py": ((2710, 11, 44),),
+    "requests/allow_list.py": ((2762, 10, 29),),
+    "requests/parameters.py": ((2799, 12, 59),),
+    "requests/reasoning.py": ((2866, 12, 51),),
+    "requests/recovery.py": ((2925, 15, 95),),
+    "requests/replay.py": ((3028, 12, 35),),
+    "requests/history.py": ((3071, 11, 102),),
+    "requests/normalise.py": ((3181, 15, 22),),
+    "streaming/coalescer.py": ((3211, 12, 38),),
+    "streaming/collector.py": ((3257, 25, 163),),
+    "streaming/renderer.py": ((3428, 9, 13),),
+    "streaming/citations.py": ((3449, 11, 31),),
+    "streaming/output_items.py": ((3488, 9, 53),),
+    "streaming/server_tools.py": ((3549, 11, 41),),
+    "streaming/status.py": ((3598, 9, 44),),
+    "streaming/usage.py": ((3650, 9, 41),),
+    "streaming/completion_chunks.py": ((3699, 22, 75),),
+    "streaming/completion_dict.py": ((3782, 24, 72),),
+    "streaming/response_events.py": ((3862, 38, 184),),
+    "runtime.py": ((4054, 22, 115),),
+    "orchestrator.py": ((4177, 28, 106),),
+    "pipe.py": ((4291, 25, 71),),
 }

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from .api.bodies import CompletionsBody
-from .api.events import Event, ResponseFailed
+from .api.bodies import CompletionsBody, ResponsesBody
+from .api.events import Event, ResponseFailed, ResponseStarted, RetryScheduled
 from .api.gateway.responses import stream_responses
 from .core.admission import enter_gate, leave_gate
 from .core.context import CURRENT_REQUEST, RequestContext
-from .core.errors import InternalError, PipeError
+from .core.errors import InternalError, OpenRouterAPIError, PipeError
 from .core.logging_system import LOG
+from .core.retry import retry_wait
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
 from .models.visibility import require_allowed
 from .requests.normalise import build_responses_body
+from .requests.recovery import repair_request
 from .runtime import Runtime
 from .streaming.coalescer import merge_deltas, pace
 from .streaming.collector import Collector
@@ -54,15 +57,64 @@ async def _answer(
 ) -> AsyncGenerator[list[Event]]:
     settings = context.settings
     await _check(context, runtime)
-    request = build_responses_body(body, context.model)
+    family = runtime.registry(settings).find(context.model)
+    request = build_responses_body(body, context, family)
     gate = runtime.gate
     await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
-        async with aclosing(stream_responses(runtime.client(), settings, request)) as batches:
+        async with aclosing(_attempts(context, runtime, request)) as batches:
             async for batch in batches:
                 yield batch
     finally:
         leave_gate(gate)
+
+
+async def _attempts(
+    context: RequestContext, runtime: Runtime, request: ResponsesBody
+) -> AsyncGenerator[list[Event]]:
+    """Ask until there is an answer or no hope of one; after the first word nothing is repeated."""
+    retries, repairs = 0, set[str]()
+    while True:
+        try:
+            answer = stream_responses(runtime.client(), context.settings, request)
+            async with aclosing(_failing_early(answer)) as batches:
+                async for batch in batches:
+                    yield batch
+            return
+        except PipeError as error:
+            repaired = _repaired(request, error, repairs)
+            wait = 0.0 if repaired is not None else retry_wait(error, retries)
+            if wait is None:
+                raise
+            LOG.warning("turn: %s Trying again in %.1f seconds.", error.cause, wait)
+            refusal = error
+        if repaired is not None:
+            request = repaired
+            continue
+        retries += 1
+        yield [RetryScheduled(refusal, wait)]
+        await asyncio.sleep(wait)
+
+
+def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> ResponsesBody | None:
+    return (
+        repair_request(request, error, repairs) if isinstance(error, OpenRouterAPIError) else None
+    )
+
+
+async def _failing_early(
+    answer: AsyncGenerator[list[Event]],
+) -> AsyncGenerator[list[Event]]:
+    """Raise a failure that came before any output, as if the request had been refused."""
+    begun = False
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            begun = begun or not all(
+                isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+            )
+            if not begun and isinstance(failed := batch[-1], ResponseFailed):
+                raise failed.error
+            yield batch
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from .core.config import SystemValves, take_snapshot
+from .core.config import PersonalValves, SystemValves, take_snapshot
 from .core.context import RequestContext
 from .core.errors import PipeError
 from .core.ids import new_request_id
@@ -30,6 +30,9 @@ class Pipe:
 
     class Valves(SystemValves):
         """What the admin sets for everyone."""
+
+    class UserValves(PersonalValves):
+        """What each user can choose for themselves."""
 
     def __init__(self) -> None:
         self.valves = self.Valves()
@@ -54,11 +57,16 @@ class Pipe:
     ) -> Answer:
         """Answer one chat, API call or chore, in the form its caller can read."""
         call = read_call(body, __user__, __metadata__, __task__)
-        context = self._context(call)
+        context = self._context(call, (__user__ or {}).get("valves"))
         model = str(body.get("model", ""))
         match call.form:
             case AnswerForm.CHAT_EVENTS:
-                return run_turn(context, body, self._runtime, ResponseEvents())
+                return run_turn(
+                    context,
+                    body,
+                    self._runtime,
+                    ResponseEvents(show_usage=context.settings.show_final_usage),
+                )
             case AnswerForm.COMPLETION_CHUNKS:
                 chunks = run_turn(context, body, self._runtime, CompletionChunks(model))
                 return StreamingResponse(chunks, media_type="text/event-stream")
@@ -67,11 +75,11 @@ class Pipe:
                 pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
                 return pieces[-1]
 
-    def _context(self, call: HostCall) -> RequestContext:
+    def _context(self, call: HostCall, own: Any) -> RequestContext:
         return RequestContext(
             request_id=new_request_id(),
             function_id=call.function_id,
-            settings=take_snapshot(self.valves),
+            settings=take_snapshot(self.valves, own if isinstance(own, PersonalValves) else None),
             model=from_host_id(call.host_model_id),
             user_id=call.user_id,
             session_id=call.session_id,

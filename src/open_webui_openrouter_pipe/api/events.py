@@ -172,6 +172,15 @@ class ItemFinished:
 
 
 @dataclass(slots=True)
+class RetryScheduled:
+    """Nothing has come yet; the request goes out again after a pause."""
+
+    error: PipeError
+    wait: float
+    """Seconds."""
+
+
+@dataclass(slots=True)
 class ResponseFinished:
     """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
 
@@ -197,6 +206,7 @@ Event = (
     | ArgumentsDelta
     | CitationFound
     | ItemFinished
+    | RetryScheduled
     | ResponseFinished
     | ResponseFailed
 )

@@ -80,9 +80,10 @@ def as_pipe_errors(settings: Settings, *, answering: bool) -> Generator[None]:
 def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> PipeError:
     match error:
         case httpx.ConnectTimeout():
-            return UpstreamTimeoutError(
+            return ConnectionFailedError(
                 f"OpenRouter could not be reached within {settings.connect_timeout:.0f} seconds.",
                 "Try again; if it stays so, the admin should check the server's network.",
+                request_was_sent=False,
             )
         case httpx.TimeoutException():
             return UpstreamTimeoutError(
@@ -96,6 +97,7 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             return ConnectionFailedError(
                 f"No connection to {settings.base_url}.",
                 "Try again; if it stays so, the admin should check `BASE_URL` and the network.",
+                request_was_sent=False,
             )
         case _ if answering:
             return StreamInterruptedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -41,16 +41,29 @@ def _read_secret(value: Any) -> str:
     return value if isinstance(value, str) else _read_text(value)
 
 
-def _read_log_level(value: Any) -> str:
-    level = _read_text(value).upper()
-    return level if level in _LOG_LEVELS else "INFO"
+def one_of(*choices: str, fallback: str) -> BeforeValidator:
+    """Read a choice, whatever its case; what is none of them counts as the fallback."""
+    by_key = {choice.casefold(): choice for choice in choices}
+    return BeforeValidator(lambda value: by_key.get(_read_text(value).casefold(), fallback))
+
+
+def _read_switch(value: Any) -> bool:
+    return _read_text(value).casefold() not in ("", "false", "0", "off", "no")
 
 
 Text = Annotated[str, BeforeValidator(_read_text)]
 Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
+Switch = Annotated[bool, BeforeValidator(_read_switch)]
 LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_read_log_level)
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], one_of(*_LOG_LEVELS, fallback="INFO")
 ]
+ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
+SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
+ThinkingMode = Literal["open_webui", "status", "both"]
+OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
+OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
+OwnThinkingMode = Literal["inherit", "open_webui", "status", "both"]
+OwnSwitch = Literal["inherit", "on", "off"]
 
 
 class ConnectionValves(BaseModel):
@@ -110,6 +123,62 @@ class CatalogValves(BaseModel):
     )
 
 
+class ReasoningValves(BaseModel):
+    """How hard models think, and what is shown of it."""
+
+    ENABLE_REASONING: Switch = Field(
+        default=True,
+        title="Reasoning",
+        description="Whether models may think before they answer, where that can be chosen.",
+    )
+    REASONING_EFFORT: Annotated[
+        ReasoningEffort, one_of(*get_args(ReasoningEffort), fallback="auto")
+    ] = Field(
+        default="auto",
+        title="Reasoning effort",
+        description=(
+            "How hard models think when neither the chat nor the user has chosen; "
+            "`auto` leaves it to the model."
+        ),
+    )
+    REASONING_SUMMARY_MODE: Annotated[
+        SummaryMode, one_of(*get_args(SummaryMode), fallback="auto")
+    ] = Field(
+        default="auto",
+        title="Reasoning summary",
+        description="How much of hidden thinking is summed up for the reader.",
+    )
+    TASK_MODEL_REASONING_EFFORT: Annotated[
+        ReasoningEffort, one_of(*get_args(ReasoningEffort), fallback="low")
+    ] = Field(
+        default="low",
+        title="Reasoning effort of chores",
+        description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        ThinkingMode, one_of(*get_args(ThinkingMode), fallback="open_webui")
+    ] = Field(
+        default="open_webui",
+        title="Where thinking is shown",
+        description="In Open WebUI's own reasoning box, in the status line, or in both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
+        default=True,
+        title="Interleaved thinking",
+        description="Whether Claude models may think between tool calls.",
+    )
+
+
+class DisplayValves(BaseModel):
+    """What is shown beside the answer."""
+
+    SHOW_FINAL_USAGE_STATUS: Switch = Field(
+        default=True,
+        title="Closing status",
+        description="Whether time, tokens and cost stand under each answer.",
+    )
+
+
 class ConcurrencyValves(BaseModel):
     """How much this server does at once."""
 
@@ -136,10 +205,59 @@ class LoggingValves(BaseModel):
 
 
 # Pydantic collects fields from the last base to the first: the form shows the connection first.
-class SystemValves(LoggingValves, ConcurrencyValves, CatalogValves, ConnectionValves):
+class SystemValves(
+    LoggingValves,
+    ConcurrencyValves,
+    DisplayValves,
+    ReasoningValves,
+    CatalogValves,
+    ConnectionValves,
+):
     """Everything an admin can set."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class PersonalValves(BaseModel):
+    """What each user can choose for themselves; `inherit` leaves it to the admin."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    ENABLE_REASONING: Annotated[OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Reasoning",
+            description="Whether models may think before they answer you, where they can choose.",
+        )
+    )
+    REASONING_EFFORT: Annotated[OwnEffort, one_of(*get_args(OwnEffort), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Reasoning effort",
+            description="How hard models think for you, unless the chat says otherwise.",
+        )
+    )
+    REASONING_SUMMARY_MODE: Annotated[
+        OwnSummaryMode, one_of(*get_args(OwnSummaryMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Reasoning summary",
+        description="How much of hidden thinking is summed up for you.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        OwnThinkingMode, one_of(*get_args(OwnThinkingMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Where thinking is shown",
+        description="In the reasoning box, in the status line, or in both.",
+    )
+    SHOW_FINAL_USAGE_STATUS: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Closing status",
+        description="Whether time, tokens and cost stand under each answer.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +274,28 @@ class Settings:
     """The allowed model ids; empty means all."""
     catalog_refresh: float
     """Seconds."""
+    enable_reasoning: bool
+    reasoning_effort: str
+    """Empty leaves it to the model, as in the two below."""
+    reasoning_summary: str
+    task_reasoning_effort: str
+    thinking_output: str
+    """`open_webui`, `status` or `both`."""
+    interleaved_thinking: bool
+    show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
 
 
-def take_snapshot(valves: SystemValves) -> Settings:
-    """Read every valve once."""
+def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) -> Settings:
+    """Read every valve once; what the user has chosen stands above what the admin has."""
     api_key = valves.API_KEY or EncryptedStr(os.environ.get("OPENROUTER_API_KEY", ""))
     base_url = valves.BASE_URL or os.environ.get("OPENROUTER_API_BASE_URL", "") or DEFAULT_BASE_URL
+    own = personal or PersonalValves()
+    effort = _own(own.REASONING_EFFORT, valves.REASONING_EFFORT)
+    summary = _own(own.REASONING_SUMMARY_MODE, valves.REASONING_SUMMARY_MODE)
+    task_effort = valves.TASK_MODEL_REASONING_EFFORT
     return Settings(
         api_key=api_key,
         base_url=base_url.rstrip("/"),
@@ -173,10 +304,25 @@ def take_snapshot(valves: SystemValves) -> Settings:
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         model_ids=_read_model_ids(valves.MODEL_ID),
         catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
+        reasoning_effort="" if effort == "auto" else effort,
+        reasoning_summary="" if summary == "disabled" else summary,
+        task_reasoning_effort="" if task_effort == "auto" else task_effort,
+        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
+        interleaved_thinking=valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING,
+        show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
     )
+
+
+def _own(chosen: str, inherited: str) -> str:
+    return inherited if chosen == "inherit" else chosen
+
+
+def _own_switch(chosen: str, inherited: bool) -> bool:
+    return inherited if chosen == "inherit" else chosen == "on"
 
 
 def _read_model_ids(text: str) -> tuple[str, ...]:

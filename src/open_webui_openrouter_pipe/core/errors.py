@@ -54,6 +54,11 @@ class BusyError(PipeError):
 class ConnectionFailedError(PipeError):
     """OpenRouter could not be reached, or hung up before it answered."""
 
+    def __init__(self, cause: str, next_step: str = "", *, request_was_sent: bool = True) -> None:
+        super().__init__(cause, next_step)
+        self.request_was_sent = request_was_sent
+        """Whether the request may have arrived; then it must not be sent again."""
+
 
 class UpstreamTimeoutError(PipeError):
     """OpenRouter did not answer, or fell silent, within the time the settings allow."""

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+from ..core.json_values import as_object, text_of
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningAbility:
+    """How a model thinks, as its catalog row says (`reasoning`)."""
+
+    mandatory: bool = False
+    efforts: tuple[str, ...] | None = None
+    """The efforts it accepts; `None` means all, an empty tuple that there is no choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +25,12 @@ class ModelFamily:
     id: str
     """OpenRouter's id: `author/slug`, perhaps with a `:variant`."""
     name: str
+    supported_parameters: frozenset[str] = frozenset()
+    """What its endpoints take, under chat completions' names."""
+    input_modalities: frozenset[str] = frozenset({"text"})
+    output_modalities: frozenset[str] = frozenset({"text"})
+    reasoning: ReasoningAbility | None = None
+    """`None` for a model that does not reason."""
 
     @property
     def is_batch(self) -> bool:
@@ -23,10 +40,35 @@ class ModelFamily:
 
 def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
     """Read a catalog row (schema `Model`); `None` for one without an id."""
-    model_id, name = row.get("id"), row.get("name")
+    model_id = row.get("id")
     if not isinstance(model_id, str) or not model_id:
         return None
-    return ModelFamily(id=model_id, name=name if isinstance(name, str) and name else model_id)
+    architecture = as_object(row.get("architecture"))
+    parameters = _words(row.get("supported_parameters"))
+    return ModelFamily(
+        id=model_id,
+        name=text_of(row.get("name")) or model_id,
+        supported_parameters=parameters,
+        input_modalities=_words(architecture.get("input_modalities")) or frozenset({"text"}),
+        output_modalities=_words(architecture.get("output_modalities")) or frozenset({"text"}),
+        reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
+    )
+
+
+def _read_reasoning_ability(value: Any, parameters: frozenset[str]) -> ReasoningAbility | None:
+    row = as_object(value)
+    if not row and "reasoning" not in parameters:
+        return None
+    efforts = row.get("supported_efforts", [] if row else None)
+    return ReasoningAbility(
+        mandatory=bool(row.get("mandatory")),
+        efforts=None if efforts is None else tuple(map(text_of, cast("list[Any]", efforts))),
+    )
+
+
+def _words(value: Any) -> frozenset[str]:
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return frozenset(entry for entry in entries if isinstance(entry, str))
 
 
 def to_host_id(model_id: str) -> str:

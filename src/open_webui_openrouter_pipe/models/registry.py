@@ -30,6 +30,7 @@ class OpenRouterModelRegistry:
         self._fetch_rows = fetch_rows
         self._clock = clock
         self._families: tuple[ModelFamily, ...] = ()
+        self._by_id: dict[str, ModelFamily] = {}
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -45,6 +46,10 @@ class OpenRouterModelRegistry:
         if not self._families and self._refresh is not None:
             await asyncio.wait({self._refresh}, timeout=patience)
         return self._families
+
+    def find(self, model_id: str) -> ModelFamily | None:
+        """What the catalog in memory says of a model; `None` for one it does not list."""
+        return self._by_id.get(model_id)
 
     async def close(self) -> None:
         """Stop a refresh that is under way, and begin no other."""
@@ -71,6 +76,7 @@ class OpenRouterModelRegistry:
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
         self._families = families
+        self._by_id = {family.id: family for family in families}
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)

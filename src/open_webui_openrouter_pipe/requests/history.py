@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.json_values import as_object, objects_in, text_of
+from .replay import reasoning_items
 
 InputItem = dict[str, Any]
 
@@ -79,7 +80,8 @@ def _image_url(part: Mapping[str, Any]) -> str:
 
 
 def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
-    items: list[InputItem] = []
+    # Reasoning stands before what it led to.
+    items = reasoning_items(objects_in(message.get("reasoning_details")))
     if text := _plain_text(message.get("content")):
         # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
         items.append({"role": "assistant", "content": text})

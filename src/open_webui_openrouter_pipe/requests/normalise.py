@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from ..api.bodies import CompletionsBody, ResponsesBody
+from ..core.context import RequestContext
 from ..core.errors import UnsupportedInputError
+from ..models.family import ModelFamily
 from .allow_list import keep_allowed, passed_fields
 from .history import build_input
 from .parameters import translate_parameters
+from .reasoning import reasoning_fields
 
 
-def build_responses_body(body: CompletionsBody, model: str) -> ResponsesBody:
-    """Build the request; raises `UnsupportedInputError` when there is nothing to send."""
+def build_responses_body(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily | None
+) -> ResponsesBody:
+    """Build the request; raises `UnsupportedInputError` when there is nothing to send.
+
+    `family` is what the catalog says of the model, where it knows it.
+    """
     conversation = build_input(body.get("messages") or [])
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
+    is_task = bool(context.task)
     return keep_allowed(
         {
-            "model": model,
+            "model": context.model,
             "input": conversation,
             **passed_fields(body),
             **translate_parameters(body),
+            **reasoning_fields(body, family, context.settings, is_task=is_task),
         }
     )

@@ -1,4 +1,4 @@
-"""Sampling, length, format and effort: chat-completions names become the Responses API's."""
+"""Sampling, length and format: chat-completions names become the Responses API's."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ def translate_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
             fields[name] = round(number)
     if (limit := _output_limit(body)) is not None:
         fields["max_output_tokens"] = limit
-    if reasoning := _reasoning(body):
-        fields["reasoning"] = reasoning
     if text := _text_options(body):
         fields["text"] = text
     return fields
@@ -36,16 +34,6 @@ def _output_limit(body: Mapping[str, Any]) -> int | None:
         if limit is not None and limit >= 1:
             return round(limit)
     return None
-
-
-def _reasoning(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole `reasoning` object where a model's settings carry one, else just the effort."""
-    options = dict(as_object(body.get("reasoning")))
-    if effort := text_of(body.get("reasoning_effort")):
-        # The API refuses effort and max_tokens together; the chat's own choice wins.
-        options.pop("max_tokens", None)
-        options["effort"] = effort
-    return options
 
 
 def _text_options(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..api.events import (
     ReasoningItem,
     ResponseFailed,
     ResponseFinished,
+    RetryScheduled,
     ServerToolItem,
     TextDelta,
     Usage,
@@ -31,6 +32,7 @@ from .output_items import (
 )
 from .renderer import HostEvent
 from .server_tools import server_tool_cards
+from .status import describe_usage, status_event
 from .usage import usage_of_response
 
 _CUT_NOTICES = {
@@ -45,8 +47,13 @@ class ResponseEvents:
     Items are counted anew, for Open WebUI keeps only those it is shown.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, show_usage: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
+        self._show_usage = show_usage
+        self._asked_at = clock()
+        self._status_is_open = False
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -69,10 +76,12 @@ class ResponseEvents:
                     shown.extend(self._finish(index, item))
                 case ArgumentsDelta(index, text):
                     shown.append(self._arguments_delta(index, text))
+                case RetryScheduled():
+                    shown.append(self._retry_status(event))
                 case ResponseFinished():
-                    shown.extend([*self._sources.events(), *_end_events(event)])
+                    shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
-                    shown.extend([*self._sources.events(), _failure_event(error, usage)])
+                    shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
                     pass
         return shown
@@ -156,6 +165,29 @@ class ResponseEvents:
         first = _item_done(self._take_place(index), stored[0])
         return [first, *(_item_done(self._next_place(), more) for more in stored[1:])]
 
+    def _retry_status(self, event: RetryScheduled) -> HostEvent:
+        self._status_is_open = True
+        return status_event(f"{event.error.cause} Trying again in {event.wait:.0f} s.", done=False)
+
+    def _end(self, event: ResponseFinished) -> list[HostEvent]:
+        # An `output` of the API's own would replace all that was shown.
+        response: HostEvent = {"id": event.response_id, "output": []}
+        if event.usage is not None:
+            response["usage"] = usage_of_response(event.usage)
+        notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
+        return [
+            *self._sources.events(),
+            *([status_event(notice, done=True)] if event.incomplete_reason else []),
+            *self._closing_status(event.usage),
+            {"type": "response.completed", "response": response},
+        ]
+
+    def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        if self._show_usage and usage is not None:
+            return [status_event(describe_usage(usage, self._clock() - self._asked_at), done=True)]
+        # A status that said "trying again" must not go on saying it.
+        return [status_event("", done=True)] if self._status_is_open else []
+
     def _take_place(self, index: int) -> int:
         if index not in self._places:
             self._places[index] = self._next_place()
@@ -181,19 +213,6 @@ def _summary_part_added(place: int, part: int) -> HostEvent:
         "summary_index": part,
         "part": {"type": "summary_text", "text": ""},
     }
-
-
-def _end_events(event: ResponseFinished) -> list[HostEvent]:
-    # An `output` of the API's own would replace all that was shown.
-    response: HostEvent = {"id": event.response_id, "output": []}
-    if event.usage is not None:
-        response["usage"] = usage_of_response(event.usage)
-    completed: HostEvent = {"type": "response.completed", "response": response}
-    if not event.incomplete_reason:
-        return [completed]
-    notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
-    status = {"type": "status", "data": {"description": notice, "done": True}}
-    return [{"event": status}, completed]
 
 
 def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
