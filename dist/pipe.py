@@ -16,58 +16,58 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    119  errors.py                     Every cause of failure a person can act on, each with its words.
-#    243  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    301  ids.py                        Identifiers of our own making.
-#    317  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    337  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    376  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    459  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#    639  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#    668  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#    121  errors.py                     Every cause of failure a person can act on, each with its words.
+#    247  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    305  ids.py                        Identifiers of our own making.
+#    321  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    358  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    397  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    481  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#    661  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#    690  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
 #
 # api/  OpenRouter on the wire.
-#    757  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#    794  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#    940  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   1072  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   1130  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   1331  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   1446  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   1546  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   1574  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#    790  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#    827  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#    982  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   1114  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   1172  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   1374  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   1487  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   1589  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   1617  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   1672  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   1739  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   1715  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   1782  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   1770  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   1818  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   1891  visibility.py                 Which models are offered, and which may be used.
-#   1920  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   1815  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   1863  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   1937  visibility.py                 Which models are offered, and which may be used.
+#   1966  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   1972  allow_list.py                 Only what the API knows goes out.
-#   2009  history.py                    Chat messages become input items.
-#   2102  parameters.py                 Sampling, length, format and effort: chat-completions names become the Responses API's.
-#   2182  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   2018  allow_list.py                 Only what the API knows goes out.
+#   2055  history.py                    Chat messages become input items.
+#   2164  parameters.py                 Sampling, length, format and effort: chat-completions names become the Responses API's.
+#   2243  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   2205  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
-#   2251  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   2372  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   2393  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   2429  usage.py                      What an answer took and cost, under the names its reader knows.
-#   2478  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   2553  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   2631  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   2266  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
+#   2312  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   2438  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   2459  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   2495  usage.py                      What an answer took and cost, under the names its reader knows.
+#   2544  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   2627  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   2707  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   2774  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   2850  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   2897  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   2973  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   2963  pipe.py                       The entrance: what Open WebUI calls.
+#   3039  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
+from math import isfinite
 from types import ModuleType
 from typing import Annotated, Any, cast, Literal, Protocol, TypedDict, TypeVar
 from urllib.request import getproxies, proxy_bypass
@@ -235,6 +237,8 @@ def advise_on_failure(failure: ApiFailure) -> str:
         return f"Try again in {failure.retry_after:.0f} seconds, or choose another model."
     if failure.status is not None and failure.status in _ADVICE_BY_STATUS:
         return _ADVICE_BY_STATUS[failure.status]
+    if failure.status is not None and 300 <= failure.status < 400:
+        return "The address has moved; the admin should check `BASE_URL`."
     if failure.status is not None and failure.status < 500:
         return "Change the request or choose another model."
     return "Try again in a moment, or choose another model."
@@ -279,7 +283,7 @@ async def enter_gate(gate: Gate, limit: int, queue_limit: int) -> None:
     except asyncio.CancelledError:
         if place.done() and not place.cancelled():
             leave_gate(gate)  # the slot was granted in the same moment
-        else:
+        elif place in gate.waiting:  # else a slot came by in the same moment and passed it over
             gate.waiting.remove(place)
         raise
 
@@ -320,6 +324,12 @@ def new_item_id(prefix: str) -> str:
 # JSON to and from bytes: orjson, with a way out for text it refuses.
 ####################################################################################################
 
+# JavaScript writes one half of an emoji when a stream cuts it in two; orjson takes pairs only.
+_SURROGATE_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89aAbB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
+)
+
+
 def encode_json(value: Any) -> bytes:
     """Write compact UTF-8 JSON; halves of broken emoji (lone surrogates) become `?`."""
     try:
@@ -330,8 +340,19 @@ def encode_json(value: Any) -> bytes:
 
 
 def decode_json(data: bytes | str) -> Any:
-    """Read JSON; raises `ValueError` when it is none."""
-    return orjson.loads(data)
+    """Read JSON; halves of broken emoji become U+FFFD; raises `ValueError` when it is none."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        repaired = _SURROGATE_ESCAPES.sub(_without_half, raw)
+        if repaired == raw:
+            raise
+        return orjson.loads(repaired)
+
+
+def _without_half(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["half"] else escape[0]
 
 
 ####################################################################################################
@@ -407,7 +428,7 @@ class EncryptedStr(str):
         cipher = _cipher()
         if cipher is None:
             return cls(text)
-        return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode()).decode())
+        return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
 
     def reveal(self) -> str:
         """The plain text; raises `SettingsError` when the key it was sealed with is gone."""
@@ -428,7 +449,7 @@ class EncryptedStr(str):
             secret = self.reveal()
         except SettingsError:
             secret = str.__str__(self)
-        return sha256(secret.encode()).hexdigest()
+        return sha256(secret.encode("utf-8", "replace")).hexdigest()
 
     def __repr__(self) -> str:
         return f"EncryptedStr({_MASK!r})" if len(self) else "EncryptedStr('')"
@@ -453,7 +474,8 @@ def _cipher() -> Fernet | None:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.
     derivation = HKDF(SHA256(), length=32, salt=None, info=b"open-webui-openrouter-pipe/valves")
-    return Fernet(base64.urlsafe_b64encode(derivation.derive(secret.encode())))
+    key = derivation.derive(secret.encode("utf-8", "surrogateescape"))
+    return Fernet(base64.urlsafe_b64encode(key))
 
 
 ####################################################################################################
@@ -684,25 +706,34 @@ class SessionLogger(logging.Handler):
     so a replaced copy of the pipe leaves nothing behind.
     """
 
-    def __init__(self, target: logging.Logger) -> None:
+    def __init__(
+        self,
+        target: logging.Logger,
+        *,
+        queue_length: int = _QUEUE_LENGTH,
+        idle_seconds: float = _IDLE_SECONDS,
+    ) -> None:
         super().__init__()
         self._target = target
-        self._records: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUE_LENGTH)
+        self._idle_seconds = idle_seconds
+        self._records: queue.Queue[logging.LogRecord] = queue.Queue(queue_length)
         self._worker: threading.Thread | None = None
         self._worker_lock = threading.Lock()
         self._dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record; when the worker cannot keep up the record is dropped and counted."""
-        _stamp(record)
-        # The arguments may change before the worker reads them.
-        record.msg, record.args = record.getMessage(), None
         try:
+            _stamp(record)
+            # The arguments may change before the worker reads them.
+            record.msg, record.args = record.getMessage(), None
             self._records.put_nowait(record)
         except queue.Full:
             self._dropped += 1
-            return
-        self._ensure_worker()
+        except Exception:  # noqa: BLE001 - a message that cannot be written never costs an answer
+            self.handleError(record)
+        else:
+            self._ensure_worker()
 
     def flush(self) -> None:
         """Wait until everything queued so far is written."""
@@ -719,7 +750,7 @@ class SessionLogger(logging.Handler):
     def _write_records(self) -> None:
         while True:
             try:
-                record = self._records.get(timeout=_IDLE_SECONDS)
+                record = self._records.get(timeout=self._idle_seconds)
             except queue.Empty:
                 with self._worker_lock:
                     if self._records.empty():
@@ -729,6 +760,8 @@ class SessionLogger(logging.Handler):
             try:
                 self._target.handle(record)
                 self._report_dropped()
+            except Exception:  # noqa: BLE001 - the worker outlives a broken handler of the host
+                self.handleError(record)
             finally:
                 self._records.task_done()
 
@@ -816,6 +849,15 @@ _STATUS_BY_TYPE = {
     "invalid_request": 400,
     "invalid_prompt": 400,
     "context_length_exceeded": 400,
+    "max_tokens_exceeded": 400,
+    "token_limit_exceeded": 400,
+    "string_too_long": 400,
+    "invalid_image": 400,
+    "image_too_large": 400,
+    "image_too_small": 400,
+    "unsupported_image_format": 400,
+    "image_download_failed": 400,
+    "image_not_found": 404,
     "content_policy_violation": 400,
     "refusal": 400,
 }
@@ -874,11 +916,11 @@ def _find_error(body: JsonObject) -> JsonObject:
 
 
 def _find_status(status: int, error: JsonObject, code: str, error_type: str) -> int | None:
-    if status >= 400:
+    if status >= 300:
         return status
     for candidate in (error.get("http_status"), code):
         number = text_of(candidate)
-        if number.isdecimal() and 400 <= int(number) < 600:
+        if len(number) == 3 and number.isdecimal() and 400 <= int(number) < 600:
             return int(number)
     return _STATUS_BY_TYPE.get(error_type) or _STATUS_BY_TYPE.get(code)
 
@@ -903,9 +945,9 @@ def _upstream_message(raw: Any) -> str:
             return raw.strip()
         return _upstream_message(decoded) if isinstance(decoded, dict | list) else raw.strip()
     if isinstance(raw, list):
-        return "; ".join(
-            filter(None, (_issue(as_object(entry)) for entry in cast("list[Any]", raw)))
-        )
+        entries = objects_in(cast("list[Any]", raw))
+        issues = (_issue(entry) or _upstream_message(entry) for entry in entries)
+        return "; ".join(filter(None, issues))
     body = as_object(raw)
     nested = body.get("error")
     if isinstance(nested, str):
@@ -1194,10 +1236,11 @@ def _read_payload(payload: bytes) -> Event | None:
     if not isinstance(data, dict):
         return None
     data = cast("JsonObject", data)
-    read = _EVENT_READERS.get(text_of(data.get("type")))
-    if read is not None:
+    kind = text_of(data.get("type"))
+    if read := _EVENT_READERS.get(kind):
         return read(data)
-    return ResponseFailed(read_error_body(data)) if data.get("error") else None
+    # An unknown event may report an error of one of its parts; the bare envelope ends the answer.
+    return ResponseFailed(read_error_body(data)) if data.get("error") and not kind else None
 
 
 def _index_of(data: JsonObject, key: str = "output_index") -> int:
@@ -1352,6 +1395,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
+        self._proxies = getproxies()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""
@@ -1371,7 +1415,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                     headers=request.headers.multi_items(),
                     timeout=_read_timeout(request),
                     allow_redirects=False,
-                    proxy=_find_proxy(request.url),
+                    proxy=self._find_proxy(request.url),
                 )
         finally:
             session.detach()
@@ -1385,6 +1429,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every pooled connection."""
         await self._connector.close()
+
+    def _find_proxy(self, url: httpx.URL) -> str | None:
+        """The proxy that the environment names for this address."""
+        if not self._proxies or proxy_bypass(url.host):
+            return None
+        return self._proxies.get(url.scheme)
 
 
 class _AiohttpStream(httpx.AsyncByteStream):
@@ -1410,18 +1460,9 @@ class _AiohttpStream(httpx.AsyncByteStream):
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
     seconds = cast("dict[str, float | None]", request.extensions.get("timeout", {}))
-    connect = seconds.get("connect")
     return aiohttp.ClientTimeout(
-        total=seconds.get("total"), sock_connect=connect, sock_read=seconds.get("read")
+        total=seconds.get("total"), connect=seconds.get("connect"), sock_read=seconds.get("read")
     )
-
-
-def _find_proxy(url: httpx.URL) -> str | None:
-    """The proxy that the environment names for this address."""
-    proxies = getproxies()
-    if not proxies or proxy_bypass(url.host):
-        return None
-    return proxies.get(url.scheme)
 
 
 @contextmanager
@@ -1435,7 +1476,7 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
         raise httpx.ReadTimeout("no data came in time", request=request) from error
     except aiohttp.ClientConnectorError as error:
         raise httpx.ConnectError(str(error), request=request) from error
-    except aiohttp.InvalidURL as error:
+    except (ValueError, aiohttp.NonHttpUrlClientError) as error:
         raise httpx.UnsupportedProtocol("the address cannot be used", request=request) from error
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
         raise httpx.RemoteProtocolError("the connection ended early", request=request) from error
@@ -1461,6 +1502,8 @@ def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asyn
     return httpx.AsyncClient(
         transport=transport or AiohttpTransport(),
         headers=_ATTRIBUTION_HEADERS,
+        # One client serves everyone: a cookie would tie their requests together.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         trust_env=False,  # the transport reads the proxy settings itself
     )
 
@@ -1566,7 +1609,7 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
         rows = as_object(decode_json(response.content)).get("data")
     except ValueError:
         rows = None
-    if response.status_code >= 400 or not isinstance(rows, list):
+    if not response.is_success or not isinstance(rows, list):
         raise read_http_error(response, response.content)
     return objects_in(rows)
 
@@ -1604,21 +1647,21 @@ async def stream_responses(
 async def _open(
     client: httpx.AsyncClient, settings: Settings, body: ResponsesBody
 ) -> httpx.Response:
-    request = client.build_request(
-        "POST",
-        f"{settings.base_url}/responses",
-        content=encode_json({**body, "stream": True}),
-        headers={
-            **authorize(settings),
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "Accept-Encoding": "identity",
-        },
-        extensions=timeouts(settings),
-    )
     with as_pipe_errors(settings, answering=False):
+        request = client.build_request(
+            "POST",
+            f"{settings.base_url}/responses",
+            content=encode_json({**body, "stream": True}),
+            headers={
+                **authorize(settings),
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream",
+                "Accept-Encoding": "identity",
+            },
+            extensions=timeouts(settings),
+        )
         response = await client.send(request, stream=True)
-        if response.status_code < 400:
+        if response.is_success:
             return response
         try:
             content = await response.aread()
@@ -1760,7 +1803,9 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    return tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    # It calls itself 0.0.0 when it cannot find out, as in a checkout.
+    return version if any(version) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -1856,7 +1901,8 @@ class OpenRouterModelRegistry:
         return self._families
 
     async def close(self) -> None:
-        """Stop a refresh that is under way."""
+        """Stop a refresh that is under way, and begin no other."""
+        self._due_at = float("inf")
         if self._refresh is not None:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
@@ -1951,7 +1997,7 @@ async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings)
         )
     if registry.error is not None:
         return registry.error
-    if settings.model_ids and await registry.families(settings):
+    if settings.model_ids and await registry.families(settings, patience=0):
         return ModelUnavailableError(
             f"no model matches MODEL_ID ({', '.join(settings.model_ids)}).",
             "The admin should correct `MODEL_ID`, or set it to `auto`.",
@@ -2023,22 +2069,42 @@ def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
     Messages that say nothing, such as the place of an answer that failed, are left out;
     so are tool calls without their result and results without their call.
     """
-    answered = {
-        text_of(message.get("tool_call_id"))
-        for message in messages
-        if message.get("role") == "tool"
-    }
-    asked: set[str] = set()
+    pairs = _find_pairs(messages)
     items: list[InputItem] = []
-    for message in messages:
+    for place, message in enumerate(messages):
         role = message.get("role")
         if role in _ROLES:
             items.extend(_spoken_item(str(role), message))
         elif role == "assistant":
-            items.extend(_assistant_items(message, answered, asked))
-        elif role == "tool" and text_of(message.get("tool_call_id")) in asked:
+            items.extend(_assistant_items(message, pairs.get(place, set())))
+        elif place in pairs:
             items.append(_tool_output(message))
     return items
+
+
+def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
+    """The ids of the calls that have their result after them, at the places of both."""
+    waiting: dict[str, int] = {}
+    pairs: dict[int, set[str]] = {}
+    for place, message in enumerate(messages):
+        if message.get("role") == "assistant":
+            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
+        elif message.get("role") == "tool":
+            call_id = text_of(message.get("tool_call_id"))
+            if call_id in waiting:
+                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
+                pairs[place] = {call_id}
+    return pairs
+
+
+def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The calls of an answer that can be told apart, each with its function."""
+    calls: dict[str, dict[str, Any]] = {}
+    for call in objects_in(message.get("tool_calls")):
+        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
+        if call_id and text_of(function.get("name")):
+            calls.setdefault(call_id, function)
+    return list(calls.items())
 
 
 def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
@@ -2051,8 +2117,8 @@ def _input_parts(content: Any) -> list[dict[str, Any]]:
         return [{"type": "input_text", "text": content}] if content else []
     parts: list[dict[str, Any]] = []
     for part in objects_in(content):
-        if part.get("type") == "text" and text_of(part.get("text")):
-            parts.append({"type": "input_text", "text": part["text"]})
+        if part.get("type") == "text" and (text := text_of(part.get("text"))):
+            parts.append({"type": "input_text", "text": text})
         elif part.get("type") == "image_url" and (url := _image_url(part)):
             parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
     return parts
@@ -2063,32 +2129,28 @@ def _image_url(part: Mapping[str, Any]) -> str:
     return text_of(image) or text_of(as_object(image).get("url"))
 
 
-def _assistant_items(
-    message: Mapping[str, Any], answered: set[str], asked: set[str]
-) -> list[InputItem]:
+def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
     items: list[InputItem] = []
     if text := _plain_text(message.get("content")):
         # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
         items.append({"role": "assistant", "content": text})
-    for call in objects_in(message.get("tool_calls")):
-        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
-        if call_id in answered and function:
-            asked.add(call_id)
-            items.append(
-                {
-                    "type": "function_call",
-                    "call_id": call_id,
-                    "name": text_of(function.get("name")),
-                    "arguments": text_of(function.get("arguments")) or "{}",
-                }
-            )
+    items.extend(
+        {
+            "type": "function_call",
+            "call_id": call_id,
+            "name": text_of(function.get("name")),
+            "arguments": text_of(function.get("arguments")) or "{}",
+        }
+        for call_id, function in _calls_in(message)
+        if call_id in answered
+    )
     return items
 
 
 def _tool_output(message: Mapping[str, Any]) -> InputItem:
     return {
         "type": "function_call_output",
-        "call_id": message["tool_call_id"],
+        "call_id": text_of(message.get("tool_call_id")),
         "output": _plain_text(message.get("content")),
     }
 
@@ -2170,12 +2232,11 @@ def _answer_format(response_format: Any) -> dict[str, Any]:
 
 
 def _number_in(value: Any) -> float | int | None:
-    """A number, also where a settings form made text of it."""
-    if not isinstance(value, str):
-        return number_of(value)
+    """A finite number, also where a settings form made text of it."""
     try:
-        return float(value)
-    except ValueError:
+        number = float(value) if isinstance(value, str) else number_of(value)
+        return number if number is not None and isfinite(number) else None
+    except (ValueError, OverflowError):
         return None
 
 
@@ -2298,15 +2359,8 @@ class Collector:
         if index in self._seen:
             return
         self._seen.add(index)
-        match item:
-            case MessageItem():
-                opened: OutputItem = MessageItem(item.id or new_item_id("msg"), phase=item.phase)
-            case ReasoningItem():
-                opened = ReasoningItem(item.id or new_item_id("rs"))
-            case _:
-                opened = item
-        self._open[index] = opened
-        ordered.append(ItemStarted(index, opened))
+        opened = self._open[index] = _without_text(item)
+        ordered.append(ItemStarted(index, _without_text(opened)))
 
     def _take_text(self, event: TextDelta, ordered: list[Event]) -> None:
         self._start(event.output_index, MessageItem(""), ordered)
@@ -2328,6 +2382,8 @@ class Collector:
         opened = self._open.pop(index, None)
         if opened is None:
             return
+        if type(finished) is not type(opened):
+            finished = opened  # what was shown as one kind cannot end as another
         if isinstance(finished, MessageItem) and isinstance(opened, MessageItem):
             ordered.extend(_missing_text(index, opened.text, finished.text))
             finished.text = finished.text or opened.text
@@ -2347,6 +2403,16 @@ class Collector:
         self._open.clear()
         self.ended = True
         ordered.append(event)
+
+
+def _without_text(item: OutputItem) -> OutputItem:
+    match item:
+        case MessageItem():
+            return MessageItem(item.id or new_item_id("msg"), phase=item.phase)
+        case ReasoningItem():
+            return ReasoningItem(item.id or new_item_id("rs"))
+        case _:
+            return item
 
 
 def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
@@ -2495,6 +2561,7 @@ class CompletionChunks:
         self._response_id = new_item_id("chatcmpl")
         self._created = int(time.time())
         self._begun = False
+        self._part: tuple[int, int] | None = None
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -2505,8 +2572,8 @@ class CompletionChunks:
                     self._response_id = response_id or self._response_id
                 case TextDelta(_, text):
                     chunks.append(self._delta({"content": text}))
-                case ReasoningDelta(_, _, text):
-                    chunks.append(self._delta({"reasoning": text}))
+                case ReasoningDelta():
+                    chunks.append(self._delta({"reasoning": self._thought(event)}))
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -2520,6 +2587,13 @@ class CompletionChunks:
             self._begun = True
             delta = {"role": "assistant", **delta}
         return self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
+
+    def _thought(self, event: ReasoningDelta) -> str:
+        """The text, a paragraph apart from an earlier part's: clients see one string."""
+        part = event.output_index, event.part_index
+        gap = "\n\n" if self._part not in (None, part) else ""
+        self._part = part
+        return gap + event.text
 
     def _end(self, event: ResponseFinished) -> list[bytes]:
         reason = finish_reason(event.incomplete_reason)
@@ -2581,22 +2655,20 @@ class CompletionDict:
                     self._items.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
-                case ResponseFailed(error):
-                    return [self._failure(error)]
+                case ResponseFailed(error, usage):
+                    return [self._failure(error, usage)]
                 case _:
                     pass
         return []
 
-    def _failure(self, error: PipeError) -> dict[str, Any]:
+    def _failure(self, error: PipeError, usage: Usage | None) -> dict[str, Any]:
         failure = {"error": {"message": error.for_person(), "type": type(error).__name__}}
         # The text that had arrived stays.
-        return self._completion("error") | failure if self._items else failure
+        partial = self._completion("error") if self._items else {}
+        return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
-        answer = self._completion(finish_reason(event.incomplete_reason))
-        if event.usage is not None:
-            answer["usage"] = usage_of_completion(event.usage)
-        return answer
+        return self._completion(finish_reason(event.incomplete_reason)) | _usage(event.usage)
 
     def _completion(self, reason: str) -> dict[str, Any]:
         completion: dict[str, Any] = {
@@ -2620,6 +2692,10 @@ class CompletionDict:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
         reasoning = "\n\n".join(filter(None, thoughts))
         return message | {"reasoning": reasoning} if reasoning else message
+
+
+def _usage(usage: Usage | None) -> dict[str, Any]:
+    return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
 def _output_of(item: MessageItem | ReasoningItem) -> dict[str, Any]:
@@ -2825,7 +2901,7 @@ class Runtime:
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
         self._claim(function_id)
-        if settings.log_level != LOG.level:
+        if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
         self._leases += 1
         try:
@@ -2837,7 +2913,6 @@ class Runtime:
     def client(self) -> httpx.AsyncClient:
         """The HTTP client of this copy."""
         if self._client is None:
-            install_session_logger()
             self._loop = asyncio.get_running_loop()
             self._client = open_client()
         return self._client
@@ -2867,6 +2942,7 @@ class Runtime:
             self._retired = True
             return
         self._process.current[function_id] = self
+        install_session_logger()
         if current is not None:
             current.retire()
 
@@ -3037,43 +3113,43 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/errors.py": ((137, 21, 104),),
-    "core/admission.py": ((249, 12, 50),),
-    "core/ids.py": ((307, 8, 8),),
-    "core/json_codec.py": ((323, 11, 12),),
-    "core/json_values.py": ((343, 8, 31),),
-    "core/secrets.py": ((382, 18, 75),),
-    "core/config.py": ((465, 13, 172),),
-    "core/context.py": ((645, 11, 21),),
-    "core/logging_system.py": ((674, 11, 81),),
-    "api/bodies.py": ((763, 8, 29),),
-    "api/errors.py": ((800, 14, 138),),
-    "api/events.py": ((946, 10, 124),),
-    "api/sse.py": ((1078, 5, 50),),
-    "api/gateway/responses_reader.py": ((1136, 38, 193),),
-    "api/transport.py": ((1337, 14, 107),),
-    "api/http.py": ((1452, 20, 92),),
-    "api/catalog.py": ((1552, 13, 20),),
-    "api/gateway/responses.py": ((1580, 22, 90),),
-    "host/call.py": ((1678, 13, 59),),
-    "host/versions.py": ((1745, 9, 23),),
-    "models/family.py": ((1776, 10, 40),),
-    "models/registry.py": ((1824, 15, 65),),
-    "models/visibility.py": ((1897, 12, 21),),
-    "models/entries.py": ((1926, 11, 44),),
-    "requests/allow_list.py": ((1978, 10, 29),),
-    "requests/history.py": ((2015, 10, 85),),
-    "requests/parameters.py": ((2108, 11, 72),),
-    "requests/normalise.py": ((2188, 12, 15),),
-    "streaming/coalescer.py": ((2211, 12, 38),),
-    "streaming/collector.py": ((2257, 20, 113),),
-    "streaming/renderer.py": ((2378, 9, 13),),
-    "streaming/output_items.py": ((2399, 9, 28),),
-    "streaming/usage.py": ((2435, 9, 41),),
-    "streaming/completion_chunks.py": ((2484, 22, 67),),
-    "streaming/completion_dict.py": ((2559, 23, 70),),
-    "streaming/response_events.py": ((2637, 26, 135),),
-    "runtime.py": ((2780, 22, 115),),
-    "orchestrator.py": ((2903, 25, 58),),
-    "pipe.py": ((2969, 25, 63),),
+    "core/errors.py": ((139, 21, 106),),
+    "core/admission.py": ((253, 12, 50),),
+    "core/ids.py": ((311, 8, 8),),
+    "core/json_codec.py": ((327, 11, 29),),
+    "core/json_values.py": ((364, 8, 31),),
+    "core/secrets.py": ((403, 18, 76),),
+    "core/config.py": ((487, 13, 172),),
+    "core/context.py": ((667, 11, 21),),
+    "core/logging_system.py": ((696, 11, 92),),
+    "api/bodies.py": ((796, 8, 29),),
+    "api/errors.py": ((833, 14, 147),),
+    "api/events.py": ((988, 10, 124),),
+    "api/sse.py": ((1120, 5, 50),),
+    "api/gateway/responses_reader.py": ((1178, 38, 194),),
+    "api/transport.py": ((1380, 14, 105),),
+    "api/http.py": ((1493, 21, 94),),
+    "api/catalog.py": ((1595, 13, 20),),
+    "api/gateway/responses.py": ((1623, 22, 90),),
+    "host/call.py": ((1721, 13, 59),),
+    "host/versions.py": ((1788, 9, 25),),
+    "models/family.py": ((1821, 10, 40),),
+    "models/registry.py": ((1869, 15, 66),),
+    "models/visibility.py": ((1943, 12, 21),),
+    "models/entries.py": ((1972, 11, 44),),
+    "requests/allow_list.py": ((2024, 10, 29),),
+    "requests/history.py": ((2061, 10, 101),),
+    "requests/parameters.py": ((2170, 12, 71),),
+    "requests/normalise.py": ((2249, 12, 15),),
+    "streaming/coalescer.py": ((2272, 12, 38),),
+    "streaming/collector.py": ((2318, 20, 118),),
+    "streaming/renderer.py": ((2444, 9, 13),),
+    "streaming/output_items.py": ((2465, 9, 28),),
+    "streaming/usage.py": ((2501, 9, 41),),
+    "streaming/completion_chunks.py": ((2550, 22, 75),),
+    "streaming/completion_dict.py": ((2633, 24, 72),),
+    "streaming/response_events.py": ((2713, 26, 135),),
+    "runtime.py": ((2856, 23, 115),),
+    "orchestrator.py": ((2979, 25, 58),),
+    "pipe.py": ((3045, 25, 63),),
 }
