@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from open_webui_openrouter_pipe.api.http import open_client
-from open_webui_openrouter_pipe.core.config import Settings, SystemValves, take_snapshot
+# The package is imported in the fixtures: pytest may read this file before it knows the target.
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +22,10 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings_for() -> Callable[..., Settings]:
-    def build(base_url: str, **valves: Any) -> Settings:
+def settings_for() -> Callable[..., Any]:
+    from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
+
+    def build(base_url: str, **valves: Any) -> Any:
         return take_snapshot(SystemValves(**{"API_KEY": "sk-test", "BASE_URL": base_url, **valves}))
 
     return build
@@ -32,6 +33,8 @@ def settings_for() -> Callable[..., Settings]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
+    from open_webui_openrouter_pipe.api.http import open_client
+
     async with open_client() as running:
         yield running
     gc.collect()  # what was left open must show
