@@ -92,8 +92,8 @@ class Collector:
             finished.phase = finished.phase or opened.phase
         elif isinstance(finished, ReasoningItem) and isinstance(opened, ReasoningItem):
             ordered.extend(_missing_reasoning(index, opened, finished))
-            finished.summary = finished.summary or opened.summary
-            finished.content = finished.content or opened.content
+            finished.summary = finished.summary if any(finished.summary) else opened.summary
+            finished.content = finished.content if any(finished.content) else opened.content
         finished.id = opened.id
         ordered.append(ItemFinished(index, finished))
 
