@@ -65,9 +65,9 @@ license: MIT
 #
 #   2850  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   2973  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   2979  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   3039  pipe.py                       The entrance: what Open WebUI calls.
+#   3045  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -2390,8 +2390,8 @@ class Collector:
             finished.phase = finished.phase or opened.phase
         elif isinstance(finished, ReasoningItem) and isinstance(opened, ReasoningItem):
             ordered.extend(_missing_reasoning(index, opened, finished))
-            finished.summary = finished.summary or opened.summary
-            finished.content = finished.content or opened.content
+            finished.summary = finished.summary if any(finished.summary) else opened.summary
+            finished.content = finished.content if any(finished.content) else opened.content
         finished.id = opened.id
         ordered.append(ItemFinished(index, finished))
 
@@ -2934,6 +2934,12 @@ class Runtime:
         self._retired = True
         self._close_when_done()
 
+    async def close(self) -> None:
+        """Retire, and wait until the connections are closed."""
+        self.retire()
+        if self._process.closing:
+            await asyncio.wait(self._process.closing)
+
     def _claim(self, function_id: str) -> None:
         current = self._process.current.get(function_id)
         if current is self:
@@ -3087,6 +3093,10 @@ class Pipe:
                 pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
                 return pieces[-1]
 
+    async def close(self) -> None:
+        """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
+        await self._runtime.close()
+
     def _context(self, call: HostCall) -> RequestContext:
         return RequestContext(
             request_id=new_request_id(),
@@ -3149,7 +3159,7 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "streaming/completion_chunks.py": ((2550, 22, 75),),
     "streaming/completion_dict.py": ((2633, 24, 72),),
     "streaming/response_events.py": ((2713, 26, 135),),
-    "runtime.py": ((2856, 23, 115),),
-    "orchestrator.py": ((2979, 25, 58),),
-    "pipe.py": ((3045, 25, 63),),
+    "runtime.py": ((2856, 23, 121),),
+    "orchestrator.py": ((2985, 25, 58),),
+    "pipe.py": ((3051, 25, 67),),
 }

@@ -101,6 +101,12 @@ class Runtime:
         self._retired = True
         self._close_when_done()
 
+    async def close(self) -> None:
+        """Retire, and wait until the connections are closed."""
+        self.retire()
+        if self._process.closing:
+            await asyncio.wait(self._process.closing)
+
     def _claim(self, function_id: str) -> None:
         current = self._process.current.get(function_id)
         if current is self:
