@@ -16,6 +16,7 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
+<<<<<<< HEAD
 #    133  errors.py                     Every cause of failure a person can act on, each with its words.
 #    264  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
 #    322  ids.py                        Identifiers of our own making.
@@ -80,6 +81,60 @@ license: MIT
 #   4171  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
 #   4285  pipe.py                       The entrance: what Open WebUI calls.
+=======
+#    121  errors.py                     Every cause of failure a person can act on, each with its words.
+#    247  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    305  ids.py                        Identifiers of our own making.
+#    321  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    358  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    397  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    481  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#    661  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#    690  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#
+# api/  OpenRouter on the wire.
+#    790  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#    827  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#    982  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   1114  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   1172  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   1374  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   1487  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   1589  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   1617  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#
+# host/  Open WebUI: the only folder that imports it.
+#   1715  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   1782  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#
+# models/  The catalog: which models there are and what they can do.
+#   1815  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   1863  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   1937  visibility.py                 Which models are offered, and which may be used.
+#   1966  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#
+# requests/  From what Open WebUI sends to what OpenRouter takes.
+#   2018  allow_list.py                 Only what the API knows goes out.
+#   2055  history.py                    Chat messages become input items.
+#   2164  parameters.py                 Sampling, length, format and effort: chat-completions names become the Responses API's.
+#   2243  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#
+# streaming/  From Events to what Open WebUI shows.
+#   2266  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
+#   2312  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   2438  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   2459  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   2495  usage.py                      What an answer took and cost, under the names its reader knows.
+#   2544  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   2627  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   2707  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#
+#   2850  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#
+#   2979  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#
+#   3045  pipe.py                       The entrance: what Open WebUI calls.
+>>>>>>> main
 ####################################################################################################
 
 from __future__ import annotations
@@ -1910,7 +1965,21 @@ class ResponsesReader:
         return events
 
 
+<<<<<<< HEAD
 def _read_payload(data: JsonObject) -> Event | None:
+=======
+def _read_payload(payload: bytes) -> Event | None:
+    try:
+        data = decode_json(payload)
+    except ValueError:
+        LOG.warning(
+            "an event of the stream is not JSON and was passed over (%d bytes)", len(payload)
+        )
+        return None
+    if not isinstance(data, dict):
+        return None
+    data = cast("JsonObject", data)
+>>>>>>> main
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)
@@ -2137,9 +2206,14 @@ def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asyn
     return httpx.AsyncClient(
         transport=transport or AiohttpTransport(),
         headers=_ATTRIBUTION_HEADERS,
+<<<<<<< HEAD
         cookies=CookieJar(
             DefaultCookiePolicy(allowed_domains=())
         ),  # one user's never reach another
+=======
+        # One client serves everyone: a cookie would tie their requests together.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+>>>>>>> main
         trust_env=False,  # the transport reads the proxy settings itself
     )
 
@@ -2299,7 +2373,11 @@ async def _open(
     with as_pipe_errors(settings, answering=False):
         request = client.build_request(
             "POST",
+<<<<<<< HEAD
             f"{settings.base_url}{path}",
+=======
+            f"{settings.base_url}/responses",
+>>>>>>> main
             content=encode_json({**body, "stream": True}),
             headers={
                 **authorize(settings),
@@ -2791,6 +2869,118 @@ def keep_allowed(fields: Mapping[str, Any]) -> ResponsesBody:
 
 
 ####################################################################################################
+<<<<<<< HEAD
+=======
+# requests/history.py
+#
+# Chat messages become input items.
+####################################################################################################
+
+InputItem = dict[str, Any]
+
+_ROLES = frozenset({"system", "developer", "user"})
+
+
+def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
+    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
+
+    Messages that say nothing, such as the place of an answer that failed, are left out;
+    so are tool calls without their result and results without their call.
+    """
+    pairs = _find_pairs(messages)
+    items: list[InputItem] = []
+    for place, message in enumerate(messages):
+        role = message.get("role")
+        if role in _ROLES:
+            items.extend(_spoken_item(str(role), message))
+        elif role == "assistant":
+            items.extend(_assistant_items(message, pairs.get(place, set())))
+        elif place in pairs:
+            items.append(_tool_output(message))
+    return items
+
+
+def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
+    """The ids of the calls that have their result after them, at the places of both."""
+    waiting: dict[str, int] = {}
+    pairs: dict[int, set[str]] = {}
+    for place, message in enumerate(messages):
+        if message.get("role") == "assistant":
+            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
+        elif message.get("role") == "tool":
+            call_id = text_of(message.get("tool_call_id"))
+            if call_id in waiting:
+                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
+                pairs[place] = {call_id}
+    return pairs
+
+
+def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The calls of an answer that can be told apart, each with its function."""
+    calls: dict[str, dict[str, Any]] = {}
+    for call in objects_in(message.get("tool_calls")):
+        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
+        if call_id and text_of(function.get("name")):
+            calls.setdefault(call_id, function)
+    return list(calls.items())
+
+
+def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
+    parts = _input_parts(message.get("content"))
+    return [{"type": "message", "role": role, "content": parts}] if parts else []
+
+
+def _input_parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "input_text", "text": content}] if content else []
+    parts: list[dict[str, Any]] = []
+    for part in objects_in(content):
+        if part.get("type") == "text" and (text := text_of(part.get("text"))):
+            parts.append({"type": "input_text", "text": text})
+        elif part.get("type") == "image_url" and (url := _image_url(part)):
+            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
+    return parts
+
+
+def _image_url(part: Mapping[str, Any]) -> str:
+    image = part.get("image_url")
+    return text_of(image) or text_of(as_object(image).get("url"))
+
+
+def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
+    items: list[InputItem] = []
+    if text := _plain_text(message.get("content")):
+        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
+        items.append({"role": "assistant", "content": text})
+    items.extend(
+        {
+            "type": "function_call",
+            "call_id": call_id,
+            "name": text_of(function.get("name")),
+            "arguments": text_of(function.get("arguments")) or "{}",
+        }
+        for call_id, function in _calls_in(message)
+        if call_id in answered
+    )
+    return items
+
+
+def _tool_output(message: Mapping[str, Any]) -> InputItem:
+    return {
+        "type": "function_call_output",
+        "call_id": text_of(message.get("tool_call_id")),
+        "output": _plain_text(message.get("content")),
+    }
+
+
+def _plain_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
+
+
+####################################################################################################
+>>>>>>> main
 # requests/parameters.py
 #
 # Sampling, length and format: chat-completions names become the Responses API's.
@@ -3339,6 +3529,7 @@ class Collector:
             return
         if type(finished) is not type(opened):
             finished = opened  # what was shown as one kind cannot end as another
+<<<<<<< HEAD
         match finished, opened:
             case MessageItem(), MessageItem():
                 ordered.extend(_missing_text(index, opened.text, finished.text))
@@ -3353,6 +3544,16 @@ class Collector:
                 finished.name = finished.name or opened.name
             case _:
                 pass
+=======
+        if isinstance(finished, MessageItem) and isinstance(opened, MessageItem):
+            ordered.extend(_missing_text(index, opened.text, finished.text))
+            finished.text = finished.text or opened.text
+            finished.phase = finished.phase or opened.phase
+        elif isinstance(finished, ReasoningItem) and isinstance(opened, ReasoningItem):
+            ordered.extend(_missing_reasoning(index, opened, finished))
+            finished.summary = finished.summary if any(finished.summary) else opened.summary
+            finished.content = finished.content if any(finished.content) else opened.content
+>>>>>>> main
         finished.id = opened.id
         ordered.append(ItemFinished(index, finished))
 
@@ -3372,13 +3573,17 @@ def _without_text(item: OutputItem) -> OutputItem:
             return MessageItem(item.id or new_item_id("msg"), phase=item.phase)
         case ReasoningItem():
             return ReasoningItem(item.id or new_item_id("rs"))
+<<<<<<< HEAD
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
+=======
+>>>>>>> main
         case _:
             return item
 
 
+<<<<<<< HEAD
 def _complete_message(finished: MessageItem, opened: MessageItem) -> None:
     if opened.text.startswith(finished.text):
         finished.text = opened.text
@@ -3397,6 +3602,8 @@ def _each_once(citations: list[Citation]) -> list[Citation]:
     return list(by_url.values())
 
 
+=======
+>>>>>>> main
 def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
     # An index is the API's word, not a reason to make room for a billion parts.
     position = min(event.part_index, len(parts))
@@ -4099,7 +4306,7 @@ class Runtime:
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
         self._claim(function_id)
-        if settings.log_level != LOG.level:
+        if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
         self._leases += 1
         try:
@@ -4111,7 +4318,6 @@ class Runtime:
     def client(self) -> httpx.AsyncClient:
         """The HTTP client of this copy."""
         if self._client is None:
-            install_session_logger()
             self._loop = asyncio.get_running_loop()
             self._client = open_client()
         return self._client
@@ -4133,6 +4339,12 @@ class Runtime:
         self._retired = True
         self._close_when_done()
 
+    async def close(self) -> None:
+        """Retire, and wait until the connections are closed."""
+        self.retire()
+        if self._process.closing:
+            await asyncio.wait(self._process.closing)
+
     def _claim(self, function_id: str) -> None:
         current = self._process.current.get(function_id)
         if current is self:
@@ -4141,6 +4353,7 @@ class Runtime:
             self._retired = True
             return
         self._process.current[function_id] = self
+        install_session_logger()
         if current is not None:
             current.retire()
 
@@ -4341,7 +4554,15 @@ class Pipe:
                 pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
                 return pieces[-1]
 
+<<<<<<< HEAD
     def _context(self, call: HostCall, own: Any) -> RequestContext:
+=======
+    async def close(self) -> None:
+        """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
+        await self._runtime.close()
+
+    def _context(self, call: HostCall) -> RequestContext:
+>>>>>>> main
         return RequestContext(
             request_id=new_request_id(),
             function_id=call.function_id,
@@ -4367,6 +4588,7 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
+<<<<<<< HEAD
     "core/errors.py": ((151, 21, 111),),
     "core/admission.py": ((270, 12, 50),),
     "core/ids.py": ((328, 8, 8),),
@@ -4418,4 +4640,45 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "runtime.py": ((4054, 22, 115),),
     "orchestrator.py": ((4177, 28, 106),),
     "pipe.py": ((4291, 25, 71),),
+=======
+    "core/errors.py": ((139, 21, 106),),
+    "core/admission.py": ((253, 12, 50),),
+    "core/ids.py": ((311, 8, 8),),
+    "core/json_codec.py": ((327, 11, 29),),
+    "core/json_values.py": ((364, 8, 31),),
+    "core/secrets.py": ((403, 18, 76),),
+    "core/config.py": ((487, 13, 172),),
+    "core/context.py": ((667, 11, 21),),
+    "core/logging_system.py": ((696, 11, 92),),
+    "api/bodies.py": ((796, 8, 29),),
+    "api/errors.py": ((833, 14, 147),),
+    "api/events.py": ((988, 10, 124),),
+    "api/sse.py": ((1120, 5, 50),),
+    "api/gateway/responses_reader.py": ((1178, 38, 194),),
+    "api/transport.py": ((1380, 14, 105),),
+    "api/http.py": ((1493, 21, 94),),
+    "api/catalog.py": ((1595, 13, 20),),
+    "api/gateway/responses.py": ((1623, 22, 90),),
+    "host/call.py": ((1721, 13, 59),),
+    "host/versions.py": ((1788, 9, 25),),
+    "models/family.py": ((1821, 10, 40),),
+    "models/registry.py": ((1869, 15, 66),),
+    "models/visibility.py": ((1943, 12, 21),),
+    "models/entries.py": ((1972, 11, 44),),
+    "requests/allow_list.py": ((2024, 10, 29),),
+    "requests/history.py": ((2061, 10, 101),),
+    "requests/parameters.py": ((2170, 12, 71),),
+    "requests/normalise.py": ((2249, 12, 15),),
+    "streaming/coalescer.py": ((2272, 12, 38),),
+    "streaming/collector.py": ((2318, 20, 118),),
+    "streaming/renderer.py": ((2444, 9, 13),),
+    "streaming/output_items.py": ((2465, 9, 28),),
+    "streaming/usage.py": ((2501, 9, 41),),
+    "streaming/completion_chunks.py": ((2550, 22, 75),),
+    "streaming/completion_dict.py": ((2633, 24, 72),),
+    "streaming/response_events.py": ((2713, 26, 135),),
+    "runtime.py": ((2856, 23, 121),),
+    "orchestrator.py": ((2985, 25, 58),),
+    "pipe.py": ((3051, 25, 67),),
+>>>>>>> main
 }

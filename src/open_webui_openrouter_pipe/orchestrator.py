@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from .api.bodies import CompletionsBody, ResponsesBody
 from .api.events import Event, ResponseFailed, ResponseStarted, RetryScheduled
+from .api.gateway.chat_completions import stream_chat_completions
 from .api.gateway.responses import stream_responses
+from .api.gateway.selection import EndpointName, may_fall_back, select_endpoint
 from .core.admission import enter_gate, leave_gate
 from .core.context import CURRENT_REQUEST, RequestContext
 from .core.errors import InternalError, OpenRouterAPIError, PipeError
@@ -17,6 +20,7 @@ from .core.retry import retry_wait
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
 from .models.visibility import require_allowed
+from .requests.chat_body import build_chat_body, needs_chat_endpoint
 from .requests.normalise import build_responses_body
 from .requests.recovery import repair_request
 from .runtime import Runtime
@@ -59,41 +63,63 @@ async def _answer(
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
     request = build_responses_body(body, context, family)
+    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     gate = runtime.gate
     await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
-        async with aclosing(_attempts(context, runtime, request)) as batches:
+        async with aclosing(_attempts(Ask(context, runtime, body, endpoint), request)) as batches:
             async for batch in batches:
                 yield batch
     finally:
         leave_gate(gate)
 
 
-async def _attempts(
-    context: RequestContext, runtime: Runtime, request: ResponsesBody
-) -> AsyncGenerator[list[Event]]:
+@dataclass(slots=True)
+class Ask:
+    """One request on its way: to which endpoint it goes may still change."""
+
+    context: RequestContext
+    runtime: Runtime
+    body: CompletionsBody
+    endpoint: EndpointName
+
+    def send(self, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
+        """Ask the endpoint chosen now."""
+        client, settings = self.runtime.client(), self.context.settings
+        if self.endpoint is EndpointName.RESPONSES:
+            return stream_responses(client, settings, request)
+        return stream_chat_completions(client, settings, build_chat_body(request, self.body))
+
+    def fall_back(self, error: PipeError) -> bool:
+        """Change to the other endpoint, when the first has said that it is the wrong one."""
+        settings, model = self.context.settings, self.context.model
+        if self.endpoint is EndpointName.RESPONSES and may_fall_back(model, settings, error):
+            self.endpoint = EndpointName.CHAT_COMPLETIONS
+            return True
+        return False
+
+
+async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
     """Ask until there is an answer or no hope of one; after the first word nothing is repeated."""
     retries, repairs = 0, set[str]()
     while True:
         try:
-            answer = stream_responses(runtime.client(), context.settings, request)
-            async with aclosing(_failing_early(answer)) as batches:
+            async with aclosing(_failing_early(ask.send(request))) as batches:
                 async for batch in batches:
                     yield batch
             return
         except PipeError as error:
-            repaired = _repaired(request, error, repairs)
-            wait = 0.0 if repaired is not None else retry_wait(error, retries)
-            if wait is None:
-                raise
-            LOG.warning("turn: %s Trying again in %.1f seconds.", error.cause, wait)
             refusal = error
-        if repaired is not None:
+        LOG.warning("turn: %s", refusal.cause)
+        if (repaired := _repaired(request, refusal, repairs)) is not None:
             request = repaired
-            continue
-        retries += 1
-        yield [RetryScheduled(refusal, wait)]
-        await asyncio.sleep(wait)
+        elif not ask.fall_back(refusal):
+            wait = retry_wait(refusal, retries)
+            if wait is None:
+                raise refusal
+            retries += 1
+            yield [RetryScheduled(refusal, wait)]
+            await asyncio.sleep(wait)
 
 
 def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> ResponsesBody | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ class Runtime:
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
         self._claim(function_id)
-        if settings.log_level != LOG.level:
+        if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
         self._leases += 1
         try:
@@ -79,7 +80,6 @@ class Runtime:
     def client(self) -> httpx.AsyncClient:
         """The HTTP client of this copy."""
         if self._client is None:
-            install_session_logger()
             self._loop = asyncio.get_running_loop()
             self._client = open_client()
         return self._client
@@ -101,6 +101,12 @@ class Runtime:
         self._retired = True
         self._close_when_done()
 
+    async def close(self) -> None:
+        """Retire, and wait until the connections are closed."""
+        self.retire()
+        if self._process.closing:
+            await asyncio.wait(self._process.closing)
+
     def _claim(self, function_id: str) -> None:
         current = self._process.current.get(function_id)
         if current is self:
@@ -109,6 +115,7 @@ class Runtime:
             self._retired = True
             return
         self._process.current[function_id] = self
+        install_session_logger()
         if current is not None:
             current.retire()
 

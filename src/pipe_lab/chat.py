@@ -131,24 +131,29 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    # Open WebUI never closes a pipe either: what it holds open ends with this process, silently.
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     async with _openrouter() as saved_valves:
         pipe = _load(options.pipe, saved_valves)
-        entries: list[Entry] = await pipe.pipes()
-        if options.list:
-            for entry in entries:
-                print(f"{entry['id']:<48} {entry['name']}")
-            return
-        model = choose_model(entries, options.model)
-        if options.prompt is None and not sys.stdin.isatty():
-            options.prompt = sys.stdin.read().strip()
-        if options.prompt is None:
-            await _converse(pipe, model)
-        elif options.prompt:
-            await answer(pipe, model, [{"role": "user", "content": options.prompt}])
-        else:
-            raise ChatError("nothing was asked: give a PROMPT")
+        try:
+            await _talk(pipe, options)
+        finally:
+            await pipe.close()
+
+
+async def _talk(pipe: Any, options: argparse.Namespace) -> None:
+    entries: list[Entry] = await pipe.pipes()
+    if options.list:
+        for entry in entries:
+            print(f"{entry['id']:<48} {entry['name']}")
+        return
+    model = choose_model(entries, options.model)
+    if options.prompt is None and not sys.stdin.isatty():
+        options.prompt = sys.stdin.read().strip()
+    if options.prompt is None:
+        await _converse(pipe, model)
+    elif options.prompt:
+        await answer(pipe, model, [{"role": "user", "content": options.prompt}])
+    else:
+        raise ChatError("nothing was asked: give a PROMPT")
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from pipe_lab.host.client import OpenWebUIClient, sign_in
@@ -40,27 +39,23 @@ def main() -> int:
         return asyncio.run(_run(python, port))
     except (InstallError, ServerError) as exc:
         return _complain(str(exc))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print("\nStopped.")
-        return 130
+        return 0
 
 
 async def _run(python: Path, port: int) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     print("Starting Open WebUI …", flush=True)
     settings = ServerSettings(DATA_FOLDER, port=port, auth=False)
     async with choose_upstream(WORD_PAUSE) as upstream, OpenWebUIServer(python, settings) as server:
         await _set_up(server.url, upstream)
         print(f"\n  {server.url}\n\nData: {DATA_FOLDER}. Ctrl-C stops it.", flush=True)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        ended = await _until_stopped(server, stop)
-        print("\nStopping …", flush=True)
-    if ended:
+        await server.wait()
         return _complain(f"Open WebUI ended by itself:\n{server.log_tail()}")
-    print("Stopped.")
-    return 0
 
 
 async def _set_up(url: str, upstream: Upstream) -> None:
@@ -74,19 +69,6 @@ async def _set_up(url: str, upstream: Upstream) -> None:
         print(f"A new chat starts with {model}.")
     else:
         print("The model list is empty; the pipe's own log lines say why.", file=sys.stderr)
-
-
-async def _until_stopped(server: OpenWebUIServer, stop: asyncio.Event) -> bool:
-    """Wait for the person or for the server; says whether it was the server."""
-    person = asyncio.create_task(stop.wait())
-    process = asyncio.create_task(server.wait())
-    await asyncio.wait({person, process}, return_when=asyncio.FIRST_COMPLETED)
-    ended = process.done()
-    for task in (person, process):
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-    return ended
 
 
 def _is_free(port: int) -> bool:

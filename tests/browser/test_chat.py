@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,12 @@ def quicksort(items: list[int]) -> list[int]:
 It favours clarity over memory: a real one sorts **in place**.
 """
 
+# A PNG of one pixel.
+RED_DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+)
+
+FILE_INPUT = "document.querySelector('input[type=file][multiple]')"
 SEND_BUTTON = "document.querySelector('#send-message-button')"
 FINISHED = "!!document.querySelector('.regenerate-response-button')"
 NO_TOASTS = "!document.querySelector('[data-sonner-toast]')"
@@ -98,7 +106,7 @@ async def test_a_refusal_is_read_in_the_chat_and_again_after_a_reload(
     await browser.wait_for(explained)
 
 
-async def test_a_file_attached_in_the_page_reaches_the_model(
+async def test_a_text_attached_in_the_page_reaches_the_model(
     site: Site, browser: BrowserPage, tmp_path: Path
 ) -> None:
     note = tmp_path / "note.txt"
@@ -106,12 +114,34 @@ async def test_a_file_attached_in_the_page_reaches_the_model(
     site.simulator.script(text_reply("It is a fish."), model="openai/gpt-4o")
 
     await choose_model(browser, "OpenAI: GPT-4o")
-    await browser.choose_file("document.querySelector('input[type=file][multiple]')", note)
+    await browser.choose_file(FILE_INPUT, note)
     await browser.wait_for("document.body.innerText.includes('note.txt')")
     await ask(browser, "What is the password?")
     await browser.wait_for("document.body.innerText.includes('It is a fish.')")
 
-    asked = [
-        request for request in site.simulator.requests if request.body and "input" in request.body
-    ]
-    assert any("swordfish" in str(request.body["input"]) for request in asked)
+    assert "swordfish" in str(asked(site, "openai/gpt-4o")["input"])
+
+
+async def test_a_picture_attached_in_the_page_reaches_the_model(
+    site: Site, browser: BrowserPage, tmp_path: Path
+) -> None:
+    dot = tmp_path / "dot.png"
+    dot.write_bytes(RED_DOT)
+    site.simulator.script(text_reply("A red dot."), model="openai/gpt-4o")
+
+    await choose_model(browser, "OpenAI: GPT-4o")
+    await browser.choose_file(FILE_INPUT, dot)
+    await browser.wait_for('!!document.querySelector(\'img[alt="dot.png"], img[src*="/files/"]\')')
+    await ask(browser, "What is it?")
+    await browser.wait_for("document.body.innerText.includes('A red dot.')")
+
+    (message,) = asked(site, "openai/gpt-4o")["input"]
+    pictures = [part["image_url"] for part in message["content"] if part["type"] == "input_image"]
+    assert [picture.partition(",")[0] for picture in pictures] == ["data:image/png;base64"]
+
+
+def asked(site: Site, model: str) -> dict[str, Any]:
+    """The only body this model was sent."""
+    bodies = [request.body for request in site.simulator.requests if request.body]
+    (body,) = [body for body in bodies if body.get("model") == model]
+    return body

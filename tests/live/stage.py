@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pipe_lab.host.client import OpenWebUIClient
 from pipe_lab.host.pipe_setup import FUNCTION_ID, simulator_upstream
 from pipe_lab.host.server import OpenWebUIServer
 from pipe_lab.simulator import RecordedRequest, Simulator
+
+T = TypeVar("T")
 
 TASK_MODEL = "openai/gpt-4o-mini"
 """Writes titles and search queries, so that a test can script it apart from the chat's model."""
@@ -40,8 +44,9 @@ class Stage:
         await self.admin.set_valves(FUNCTION_ID, {**connection, **changes})
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Return as soon as the condition holds; it is about another process, so it is asked again."""
-    async with asyncio.timeout(PATIENCE):
-        while not await condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+async def settled(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask another process until nothing is left to say, and return its last answer."""
+    deadline = time.monotonic() + PATIENCE
+    while (answer := await ask()) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    return answer

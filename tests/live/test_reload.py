@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 
 from pipe_lab.host.chat_page import ChatPage, Turn
-from pipe_lab.host.measure import Census, Footprint, census, connections_to, footprint
+from pipe_lab.host.measure import census, connections_to, footprint
 from pipe_lab.host.pipe_setup import FUNCTION_ID
 from pipe_lab.simulator import text_reply
-from tests.live.stage import Stage, eventually
+from tests.live.stage import Stage, settled
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
 
@@ -39,7 +41,7 @@ async def test_five_reloads_under_load_leave_everything_as_it_was(
     await stage.admin.update_function(FUNCTION_ID, "OpenRouter", stage.source)
     await finish(stage, await start_streams(stage, page))
 
-    await eventually(lambda: holds_no_more_than(stage, before))
+    assert await settled(lambda: surplus(stage, before)) == {}
 
 
 async def start_streams(stage: Stage, page: ChatPage) -> list[Turn]:
@@ -61,21 +63,31 @@ async def finish(stage: Stage, turns: Sequence[Turn]) -> None:
     assert [(turn.reply.text, turn.reply.error) for turn in turns] == [(TEXT, "")] * len(turns)
 
 
-Stock = tuple[Census, Footprint, int]
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What the server's process holds."""
+
+    tasks: Counter[str]
+    threads: int
+    sockets: int
+    connections: int
 
 
 async def take_stock(stage: Stage) -> Stock:
     counted = await census(stage.admin)
     pid = stage.server.pid
-    return counted, footprint(pid), connections_to(pid, stage.simulator.port)
+    held = footprint(pid)
+    connections = connections_to(pid, stage.simulator.port)
+    return Stock(Counter(counted.tasks), held.threads, held.sockets, connections)
 
 
-async def holds_no_more_than(stage: Stage, before: Stock) -> bool:
-    """Threads, sockets and tasks are what they were, and no pool of an old copy is left."""
+async def surplus(stage: Stage, before: Stock) -> dict[str, object]:
+    """What there is more of than before, by kind; a pool of an old copy shows as connections."""
     now = await take_stock(stage)
-    return (
-        sum(now[0].tasks.values()) <= sum(before[0].tasks.values())
-        and now[1].threads <= before[1].threads
-        and now[1].sockets <= before[1].sockets
-        and now[2] <= before[2]
-    )
+    more = {
+        "tasks": dict(now.tasks - before.tasks),
+        "threads": max(0, now.threads - before.threads),
+        "sockets": max(0, now.sockets - before.sockets),
+        "connections": max(0, now.connections - before.connections),
+    }
+    return {kind: excess for kind, excess in more.items() if excess}

@@ -18,6 +18,9 @@ class Pipe:
     async def pipes(self):
         return [{"id": "openai.gpt-4o", "name": "GPT-4o"}, {"id": "x.other", "name": "Other"}]
 
+    async def close(self):
+        pass
+
     async def pipe(self, body, __metadata__):
         return self.answer(body, __metadata__)
 

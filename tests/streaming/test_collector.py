@@ -129,6 +129,16 @@ def test_thinking_that_was_shown_is_not_shown_again() -> None:
     ]
 
 
+@pytest.mark.parametrize("is_summary", [True, False])
+def test_a_closing_item_without_words_does_not_wipe_the_ones_shown(is_summary: bool) -> None:
+    *_, finished = take(
+        thought(0, "hm", is_summary=is_summary),
+        ItemFinished(0, ReasoningItem("r1", summary=[""], content=[""])),
+    )
+    assert isinstance(finished, ItemFinished) and isinstance(finished.item, ReasoningItem)
+    assert "hm" in (*finished.item.summary, *finished.item.content)
+
+
 def test_an_items_id_stays_the_one_it_opened_with() -> None:
     events = take(ItemStarted(0, MessageItem("m1")), ItemFinished(0, MessageItem("other", "Hi")))
     assert events[-1] == ItemFinished(0, MessageItem("m1", "Hi"))

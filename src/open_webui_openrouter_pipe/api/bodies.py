@@ -34,6 +34,7 @@ class ResponsesBody(TypedDict, total=False):
     service_tier: str
     prompt_cache_key: str
     cache_control: dict[str, Any]
+    session_id: str
 
 
 class ChatBody(TypedDict, total=False):

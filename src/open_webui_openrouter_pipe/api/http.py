@@ -30,9 +30,8 @@ def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asyn
     return httpx.AsyncClient(
         transport=transport or AiohttpTransport(),
         headers=_ATTRIBUTION_HEADERS,
-        cookies=CookieJar(
-            DefaultCookiePolicy(allowed_domains=())
-        ),  # one user's never reach another
+        # One client serves everyone: a cookie would tie their requests together.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         trust_env=False,  # the transport reads the proxy settings itself
     )
 

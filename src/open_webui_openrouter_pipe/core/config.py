@@ -60,6 +60,8 @@ LogLevel = Annotated[
 ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
 ThinkingMode = Literal["open_webui", "status", "both"]
+EndpointChoice = Literal["responses", "chat_completions"]
+CacheTtl = Literal["off", "5m", "1h"]
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnThinkingMode = Literal["inherit", "open_webui", "status", "both"]
@@ -101,6 +103,42 @@ class ConnectionValves(BaseModel):
         default=300,
         title="Silence timeout (seconds)",
         description="How long OpenRouter may stay silent before an answer counts as broken off.",
+    )
+
+
+class EndpointValves(BaseModel):
+    """Which of OpenRouter's two chat endpoints is used."""
+
+    DEFAULT_LLM_ENDPOINT: Annotated[
+        EndpointChoice, one_of(*get_args(EndpointChoice), fallback="responses")
+    ] = Field(
+        default="responses",
+        title="Endpoint",
+        description="The endpoint for every model that the two lists below do not name.",
+    )
+    FORCE_RESPONSES_MODELS: Text = Field(
+        default="",
+        title="Models on /responses",
+        description="Comma-separated ids or patterns, such as `openai/*`; this list wins.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    FORCE_CHAT_COMPLETIONS_MODELS: Text = Field(
+        default="",
+        title="Models on /chat/completions",
+        description="Comma-separated ids or patterns, such as `mistralai/*`.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+
+
+class CachingValves(BaseModel):
+    """How prompt caches are used."""
+
+    ANTHROPIC_PROMPT_CACHE_TTL: Annotated[CacheTtl, one_of(*get_args(CacheTtl), fallback="5m")] = (
+        Field(
+            default="5m",
+            title="Prompt cache of Claude models",
+            description="How long Anthropic keeps a chat's beginning; writing for 1h costs more.",
+        )
     )
 
 
@@ -209,8 +247,10 @@ class SystemValves(
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
+    CachingValves,
     ReasoningValves,
     CatalogValves,
+    EndpointValves,
     ConnectionValves,
 ):
     """Everything an admin can set."""
@@ -274,6 +314,11 @@ class Settings:
     """The allowed model ids; empty means all."""
     catalog_refresh: float
     """Seconds."""
+    default_endpoint: str
+    force_responses: tuple[str, ...]
+    force_chat_completions: tuple[str, ...]
+    anthropic_cache_ttl: str
+    """Empty for no caching."""
     enable_reasoning: bool
     reasoning_effort: str
     """Empty leaves it to the model, as in the two below."""
@@ -304,6 +349,10 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         model_ids=_read_model_ids(valves.MODEL_ID),
         catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
+        force_responses=_read_list(valves.FORCE_RESPONSES_MODELS),
+        force_chat_completions=_read_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
+        anthropic_cache_ttl=valves.ANTHROPIC_PROMPT_CACHE_TTL.replace("off", ""),
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
@@ -325,6 +374,10 @@ def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
 
 
+def _read_list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
+
+
 def _read_model_ids(text: str) -> tuple[str, ...]:
-    ids = tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
+    ids = _read_list(text)
     return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids

@@ -4,6 +4,7 @@ PipeError
 ├── SettingsError            a valve needs the admin's hand
 ├── HostTooOldError          this Open WebUI cannot show what the pipe sends
 ├── ModelUnavailableError    the chosen entry is not a model that may be used
+├── EndpointConflictError    the request needs an endpoint that a rule forbids
 ├── UnsupportedInputError    a message holds something that cannot be sent
 ├── BusyError                every slot and every waiting place is taken
 ├── ConnectionFailedError    OpenRouter could not be reached
@@ -41,6 +42,10 @@ class HostTooOldError(PipeError):
 
 class ModelUnavailableError(PipeError):
     """The chosen entry is not a model, or one that the settings keep back."""
+
+
+class EndpointConflictError(PipeError):
+    """A rule of the admin forbids the endpoint that the request needs."""
 
 
 class UnsupportedInputError(PipeError):

@@ -7,6 +7,7 @@ from ..core.context import RequestContext
 from ..core.errors import UnsupportedInputError
 from ..models.family import ModelFamily
 from .allow_list import keep_allowed, passed_fields
+from .caching import caching_fields
 from .history import build_input
 from .parameters import translate_parameters
 from .reasoning import reasoning_fields
@@ -29,6 +30,7 @@ def build_responses_body(
         {
             "model": context.model,
             "input": conversation,
+            **caching_fields(context),
             **passed_fields(body),
             **translate_parameters(body),
             **reasoning_fields(body, family, context.settings, is_task=is_task),

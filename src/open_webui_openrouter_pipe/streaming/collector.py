@@ -107,6 +107,7 @@ class Collector:
             return
         if type(finished) is not type(opened):
             finished = opened  # what was shown as one kind cannot end as another
+<<<<<<< HEAD
         match finished, opened:
             case MessageItem(), MessageItem():
                 ordered.extend(_missing_text(index, opened.text, finished.text))
@@ -121,6 +122,16 @@ class Collector:
                 finished.name = finished.name or opened.name
             case _:
                 pass
+=======
+        if isinstance(finished, MessageItem) and isinstance(opened, MessageItem):
+            ordered.extend(_missing_text(index, opened.text, finished.text))
+            finished.text = finished.text or opened.text
+            finished.phase = finished.phase or opened.phase
+        elif isinstance(finished, ReasoningItem) and isinstance(opened, ReasoningItem):
+            ordered.extend(_missing_reasoning(index, opened, finished))
+            finished.summary = finished.summary if any(finished.summary) else opened.summary
+            finished.content = finished.content if any(finished.content) else opened.content
+>>>>>>> main
         finished.id = opened.id
         ordered.append(ItemFinished(index, finished))
 

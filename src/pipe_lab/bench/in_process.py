@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from pipe_lab.load_pipe import load_pipe
 
@@ -18,6 +19,7 @@ async def cpu_per_delta(bundle: Path, base_url: str, api_key: str) -> float:
     """CPU seconds of this process for one delta of a long answer in a chat."""
     pipe = load_pipe(bundle, {"API_KEY": api_key, "BASE_URL": base_url})
     samples = [await _cpu_of_answer(pipe, DELTAS) / DELTAS for _ in range(ROUNDS + 1)]
+    await pipe.close()
     return median(samples[1:])
 
 
@@ -25,17 +27,18 @@ async def cpu_per_request(bundle: Path, base_url: str, api_key: str) -> float:
     """CPU seconds of this process for one short answer in a chat, from call to end."""
     pipe = load_pipe(bundle, {"API_KEY": api_key, "BASE_URL": base_url})
     samples = [await _cpu_of_answer(pipe, 1) for _ in range(REQUESTS)]
+    await pipe.close()
     return median(samples)
 
 
-async def _cpu_of_answer(pipe: object, deltas: int) -> float:
+async def _cpu_of_answer(pipe: Any, deltas: int) -> float:
     body = {
         "model": f"openrouter.lab.stream-{deltas}",
         "messages": [{"role": "user", "content": "go"}],
         "stream": True,
     }
     started = time.process_time()
-    answer = await pipe.pipe(body, {"id": "bench"}, _CHAT, None)  # pyright: ignore[reportAttributeAccessIssue]
+    answer = await pipe.pipe(body, {"id": "bench"}, _CHAT, None)
     failure = [piece async for piece in answer if "error" in piece]
     spent = time.process_time() - started
     if failure:

@@ -7,8 +7,8 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -124,13 +124,18 @@ class OpenWebUIServer:
         process, self._process = self._process, None
         if process is None:
             return
-        _signal_group(process.pid, signal.SIGTERM)
+        if process.returncode is None:
+            _signal_group(process.pid, signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await process.wait()
         except TimeoutError:
-            _signal_group(process.pid, signal.SIGKILL)
-            await process.wait()
+            pass
+        finally:
+            # Also when the wait itself is cancelled: an impatient second Ctrl-C.
+            if process.returncode is None:
+                _signal_group(process.pid, signal.SIGKILL)
+        await process.wait()
 
     async def wait(self) -> int:
         """Wait until the process ends by itself, and return its exit code."""
@@ -195,7 +200,6 @@ def _secret_key(folder: Path) -> str:
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
-    try:
+    # The process may end between the look and the signal.
+    with suppress(ProcessLookupError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        print(f"process {pid} had ended already", file=sys.stderr)

@@ -95,8 +95,8 @@ def thought_for(asked: Conversation) -> str:
     """What the persona thinks before it answers."""
     wanted = " ".join(asked.prompt.split()[:12]) or "nothing in particular"
     steps = [
-        f"The user wants: {wanted}.",
-        f"There are {len(asked.earlier)} earlier messages to keep in mind.",
+        f"The user wants: “{wanted}”.",
+        f"Earlier messages to keep in mind: {len(asked.earlier)}.",
         "A short and friendly answer is best.",
     ]
     return "**Reading the question**\n\n" + " ".join(steps)
@@ -149,7 +149,7 @@ def _echo(asked: Conversation, name: str) -> str:
     words = asked.prompt.split()
     said = " ".join(words[:_ECHOED]) + (" …" if len(words) > _ECHOED else "")
     attached = _attached(asked)
-    return f"Hello! I am {name}, played by the simulator. You said: “{said}” {attached}{seen}"
+    return f"Hello! I am {name}, played by the simulator. You said: “{said}”. {attached}{seen}"
 
 
 def _attached(asked: Conversation) -> str:

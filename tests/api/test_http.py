@@ -1,0 +1,98 @@
+"""The client's headers, the key's way into them, and the cause behind each of httpx's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from open_webui_openrouter_pipe.api.http import as_pipe_errors, authorize, open_client, timeouts
+from open_webui_openrouter_pipe.core.config import Settings
+from open_webui_openrouter_pipe.core.errors import (
+    ConnectionFailedError,
+    PipeError,
+    SettingsError,
+    StreamInterruptedError,
+    UpstreamTimeoutError,
+)
+
+MakeSettings = Callable[..., Settings]
+
+
+async def test_every_request_says_which_app_it_comes_from() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=dict(request.headers)))
+    async with open_client(transport) as client:
+        sent = (await client.get("https://openrouter.example/x")).json()
+    assert sent["http-referer"] == "https://openwebui.com/"
+    assert sent["x-openrouter-title"] == "Open WebUI"
+
+
+def test_the_key_becomes_a_bearer_header(settings_for: MakeSettings) -> None:
+    assert authorize(settings_for("", API_KEY="sk-violet")) == {"Authorization": "Bearer sk-violet"}
+
+
+@pytest.mark.parametrize(
+    ("key", "cause"),
+    [
+        ("", "No OpenRouter API key is set"),
+        ("sk-a b", "characters that no key has"),
+        ("sk-a\r\nX: y", "characters that no key has"),
+        ("sk-ключ", "characters that no key has"),
+    ],
+)
+def test_a_missing_or_impossible_key_asks_for_the_admin(
+    key: str, cause: str, settings_for: MakeSettings
+) -> None:
+    with pytest.raises(SettingsError, match=cause) as caught:
+        authorize(settings_for("", API_KEY=key))
+    assert not key or key not in caught.value.for_person()
+
+
+def test_the_settings_bound_connecting_silence_and_the_whole(settings_for: MakeSettings) -> None:
+    settings = settings_for("", HTTP_CONNECT_TIMEOUT_SECONDS=3, HTTP_SOCK_READ_SECONDS=40)
+    assert timeouts(settings)["timeout"] == {
+        "connect": 3.0,
+        "read": 40.0,
+        "write": 40.0,
+        "total": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "before", "after"),
+    [
+        (httpx.ConnectTimeout("x"), UpstreamTimeoutError, UpstreamTimeoutError),
+        (httpx.ReadTimeout("x"), UpstreamTimeoutError, UpstreamTimeoutError),
+        (httpx.WriteTimeout("x"), UpstreamTimeoutError, UpstreamTimeoutError),
+        (httpx.PoolTimeout("x"), UpstreamTimeoutError, UpstreamTimeoutError),
+        (httpx.ConnectError("x"), ConnectionFailedError, ConnectionFailedError),
+        (httpx.UnsupportedProtocol("x"), SettingsError, SettingsError),
+        (httpx.InvalidURL("x"), SettingsError, SettingsError),
+        (httpx.ReadError("x"), ConnectionFailedError, StreamInterruptedError),
+        (httpx.RemoteProtocolError("x"), ConnectionFailedError, StreamInterruptedError),
+        (httpx.ProxyError("x"), ConnectionFailedError, StreamInterruptedError),
+        (httpx.DecodingError("x"), ConnectionFailedError, StreamInterruptedError),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_each_error_has_its_cause(
+    error: Exception,
+    before: type[PipeError],
+    after: type[PipeError],
+    settings_for: MakeSettings,
+) -> None:
+    for answering, cause in ((False, before), (True, after)):
+        with (
+            pytest.raises(cause) as caught,
+            as_pipe_errors(settings_for("https://a.example"), answering=answering),
+        ):
+            raise error
+        assert type(caught.value) is cause
+        assert caught.value.next_step
+        assert caught.value.__cause__ is error
+
+
+def test_other_errors_pass_through(settings_for: MakeSettings) -> None:
+    with pytest.raises(KeyError), as_pipe_errors(settings_for(""), answering=True):
+        raise KeyError("ours")

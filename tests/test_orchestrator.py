@@ -1,0 +1,83 @@
+"""The turn: what goes wrong inside it becomes a message, and its slot is given back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from open_webui_openrouter_pipe.api.events import Event, ResponseFailed
+from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
+from open_webui_openrouter_pipe.core.context import CURRENT_REQUEST, RequestContext
+from open_webui_openrouter_pipe.orchestrator import run_turn
+from open_webui_openrouter_pipe.runtime import Runtime, process_state
+from pipe_lab.simulator import Simulator, text_reply
+
+BODY = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+class EventsThemselves:
+    """A reader of Events; it may stumble once, at the first batch."""
+
+    def __init__(self, stumbles: bool = False) -> None:
+        self._stumbles = stumbles
+
+    def render(self, batch: list[Event]) -> list[Event]:
+        if self._stumbles:
+            self._stumbles = False
+            raise LookupError("for the log only")
+        return batch
+
+
+@pytest.fixture
+async def runtime() -> AsyncGenerator[Runtime]:
+    process_state().current.clear()
+    runtime = Runtime()
+    yield runtime
+    runtime.retire()
+    for task in list(process_state().closing):
+        await task
+
+
+def context(simulator: Simulator, request_id: str = "request-1") -> RequestContext:
+    valves = {"API_KEY": "sk-test", "BASE_URL": simulator.base_url}
+    return RequestContext(
+        request_id=request_id,
+        function_id="openrouter",
+        settings=take_snapshot(SystemValves.model_validate(valves)),
+        model="a/one",
+    )
+
+
+async def turn(simulator: Simulator, runtime: Runtime, renderer: Any) -> list[Any]:
+    return [piece async for piece in run_turn(context(simulator), BODY, runtime, renderer)]
+
+
+async def test_a_fault_of_our_own_is_told_by_its_number_not_its_details(runtime: Runtime) -> None:
+    async with Simulator() as simulator:
+        simulator.script(text_reply("Hello"))
+        [*_, failure] = await turn(simulator, runtime, EventsThemselves(stumbles=True))
+    assert isinstance(failure, ResponseFailed)
+    assert "request-1" in failure.error.for_person()
+    assert "for the log only" not in failure.error.for_person()
+    assert process_state().gate.running == 0
+
+
+async def test_the_turn_knows_its_request_from_its_first_step(runtime: Runtime) -> None:
+    async with Simulator() as simulator:
+        simulator.script(text_reply("Hello"))
+        async for _ in run_turn(context(simulator), BODY, runtime, EventsThemselves()):
+            current = CURRENT_REQUEST.get()
+            assert current is not None and current.request_id == "request-1"
+
+
+async def test_a_slot_is_held_only_while_the_answer_runs(runtime: Runtime) -> None:
+    async with Simulator() as simulator:
+        simulator.script(text_reply("Hello"))
+        answer = run_turn(context(simulator), BODY, runtime, EventsThemselves())
+        assert process_state().gate.running == 0
+        await anext(answer)
+        assert process_state().gate.running == 1
+        await answer.aclose()
+    assert process_state().gate.running == 0
