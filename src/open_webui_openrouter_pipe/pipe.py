@@ -75,15 +75,11 @@ class Pipe:
                 pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
                 return pieces[-1]
 
-<<<<<<< HEAD
-    def _context(self, call: HostCall, own: Any) -> RequestContext:
-=======
     async def close(self) -> None:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
         await self._runtime.close()
 
-    def _context(self, call: HostCall) -> RequestContext:
->>>>>>> main
+    def _context(self, call: HostCall, own: Any) -> RequestContext:
         return RequestContext(
             request_id=new_request_id(),
             function_id=call.function_id,

@@ -1,4 +1,4 @@
-"""Prompt caches: kept warm by one provider a chat, and asked for where a vendor wants to be asked."""
+"""Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that."""
 
 from __future__ import annotations
 

@@ -107,31 +107,20 @@ class Collector:
             return
         if type(finished) is not type(opened):
             finished = opened  # what was shown as one kind cannot end as another
-<<<<<<< HEAD
         match finished, opened:
             case MessageItem(), MessageItem():
                 ordered.extend(_missing_text(index, opened.text, finished.text))
                 _complete_message(finished, opened)
             case ReasoningItem(), ReasoningItem():
                 ordered.extend(_missing_reasoning(index, opened, finished))
-                finished.summary = finished.summary or opened.summary
-                finished.content = finished.content or opened.content
+                finished.summary = finished.summary if any(finished.summary) else opened.summary
+                finished.content = finished.content if any(finished.content) else opened.content
             case FunctionCallItem(), FunctionCallItem():
                 finished.arguments = finished.arguments or opened.arguments
                 finished.call_id = finished.call_id or opened.call_id
                 finished.name = finished.name or opened.name
             case _:
                 pass
-=======
-        if isinstance(finished, MessageItem) and isinstance(opened, MessageItem):
-            ordered.extend(_missing_text(index, opened.text, finished.text))
-            finished.text = finished.text or opened.text
-            finished.phase = finished.phase or opened.phase
-        elif isinstance(finished, ReasoningItem) and isinstance(opened, ReasoningItem):
-            ordered.extend(_missing_reasoning(index, opened, finished))
-            finished.summary = finished.summary if any(finished.summary) else opened.summary
-            finished.content = finished.content if any(finished.content) else opened.content
->>>>>>> main
         finished.id = opened.id
         ordered.append(ItemFinished(index, finished))
 
