@@ -16,131 +16,80 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-<<<<<<< HEAD
-#    133  errors.py                     Every cause of failure a person can act on, each with its words.
-#    264  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    322  ids.py                        Identifiers of our own making.
-#    338  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    375  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    414  retry.py                      Whether a failed request may be sent again, and when.
-#    454  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    538  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#    864  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#    893  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#    138  errors.py                     Every cause of failure a person can act on, each with its words.
+#    274  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    332  ids.py                        Identifiers of our own making.
+#    348  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    385  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    424  retry.py                      Whether a failed request may be sent again, and when.
+#    464  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    548  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#    927  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#    956  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
 #
 # api/  OpenRouter on the wire.
-#    993  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1068  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   1223  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   1433  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   1563  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   1621  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   1681  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   1863  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   2009  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   2122  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   2227  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   2255  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   2367  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   2387  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1056  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1132  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   1287  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   1497  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   1627  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   1686  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   1744  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   1804  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   1986  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   2132  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   2245  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   2349  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   2377  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   2489  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   2509  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   2407  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   2474  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   2529  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   2596  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   2507  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   2595  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   2675  visibility.py                 Which models are offered, and which may be used.
-#   2704  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   2629  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   2717  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   2797  visibility.py                 Which models are offered, and which may be used.
+#   2826  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   2756  allow_list.py                 Only what the API knows goes out.
-#   2793  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   2860  reasoning.py                  How hard the model thinks, and what is told of it.
-#   2919  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   3022  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   3065  history.py                    Chat messages become input items.
-#   3175  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   2878  allow_list.py                 Only what the API knows goes out.
+#   2915  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   2941  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   3075  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   3142  reasoning.py                  How hard the model thinks, and what is told of it.
+#   3201  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   3304  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   3347  history.py                    Chat messages become input items.
+#   3457  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   3205  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
-#   3251  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   3422  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   3443  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   3482  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   3543  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   3592  status.py                     The line under an answer: few words, all of them true.
-#   3644  usage.py                      What an answer took and cost, under the names its reader knows.
-#   3693  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   3776  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   3856  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   3488  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
+#   3534  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   3705  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   3726  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   3765  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   3826  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   3875  status.py                     The line under an answer: few words, all of them true.
+#   3927  usage.py                      What an answer took and cost, under the names its reader knows.
+#   3976  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   4059  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   4139  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   4048  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   4331  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   4171  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   4460  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   4285  pipe.py                       The entrance: what Open WebUI calls.
-=======
-#    121  errors.py                     Every cause of failure a person can act on, each with its words.
-#    247  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    305  ids.py                        Identifiers of our own making.
-#    321  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    358  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    397  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    481  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#    661  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#    690  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#
-# api/  OpenRouter on the wire.
-#    790  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#    827  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#    982  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   1114  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   1172  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   1374  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   1487  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   1589  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   1617  gateway/responses.py          `POST /responses`: a request body in, Events out.
-#
-# host/  Open WebUI: the only folder that imports it.
-#   1715  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   1782  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
-#
-# models/  The catalog: which models there are and what they can do.
-#   1815  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   1863  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   1937  visibility.py                 Which models are offered, and which may be used.
-#   1966  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#
-# requests/  From what Open WebUI sends to what OpenRouter takes.
-#   2018  allow_list.py                 Only what the API knows goes out.
-#   2055  history.py                    Chat messages become input items.
-#   2164  parameters.py                 Sampling, length, format and effort: chat-completions names become the Responses API's.
-#   2243  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
-#
-# streaming/  From Events to what Open WebUI shows.
-#   2266  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
-#   2312  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   2438  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   2459  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   2495  usage.py                      What an answer took and cost, under the names its reader knows.
-#   2544  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   2627  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   2707  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#
-#   2850  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
-#
-#   2979  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
-#
-#   3045  pipe.py                       The entrance: what Open WebUI calls.
->>>>>>> main
+#   4597  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import json
 import logging
 import os
@@ -165,6 +114,7 @@ from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
@@ -194,6 +144,7 @@ from yarl import URL
 # ├── SettingsError            a valve needs the admin's hand
 # ├── HostTooOldError          this Open WebUI cannot show what the pipe sends
 # ├── ModelUnavailableError    the chosen entry is not a model that may be used
+# ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 # ├── UnsupportedInputError    a message holds something that cannot be sent
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
@@ -226,6 +177,10 @@ class HostTooOldError(PipeError):
 
 class ModelUnavailableError(PipeError):
     """The chosen entry is not a model, or one that the settings keep back."""
+
+
+class EndpointConflictError(PipeError):
+    """A rule of the admin forbids the endpoint that the request needs."""
 
 
 class UnsupportedInputError(PipeError):
@@ -646,6 +601,8 @@ LogLevel = Annotated[
 ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
 ThinkingMode = Literal["open_webui", "status", "both"]
+EndpointChoice = Literal["responses", "chat_completions"]
+CacheTtl = Literal["off", "5m", "1h"]
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnThinkingMode = Literal["inherit", "open_webui", "status", "both"]
@@ -687,6 +644,42 @@ class ConnectionValves(BaseModel):
         default=300,
         title="Silence timeout (seconds)",
         description="How long OpenRouter may stay silent before an answer counts as broken off.",
+    )
+
+
+class EndpointValves(BaseModel):
+    """Which of OpenRouter's two chat endpoints is used."""
+
+    DEFAULT_LLM_ENDPOINT: Annotated[
+        EndpointChoice, one_of(*get_args(EndpointChoice), fallback="responses")
+    ] = Field(
+        default="responses",
+        title="Endpoint",
+        description="The endpoint for every model that the two lists below do not name.",
+    )
+    FORCE_RESPONSES_MODELS: Text = Field(
+        default="",
+        title="Models on /responses",
+        description="Comma-separated ids or patterns, such as `openai/*`; this list wins.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    FORCE_CHAT_COMPLETIONS_MODELS: Text = Field(
+        default="",
+        title="Models on /chat/completions",
+        description="Comma-separated ids or patterns, such as `mistralai/*`.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+
+
+class CachingValves(BaseModel):
+    """How prompt caches are used."""
+
+    ANTHROPIC_PROMPT_CACHE_TTL: Annotated[CacheTtl, one_of(*get_args(CacheTtl), fallback="5m")] = (
+        Field(
+            default="5m",
+            title="Prompt cache of Claude models",
+            description="How long Anthropic keeps a chat's beginning; writing for 1h costs more.",
+        )
     )
 
 
@@ -795,8 +788,10 @@ class SystemValves(
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
+    CachingValves,
     ReasoningValves,
     CatalogValves,
+    EndpointValves,
     ConnectionValves,
 ):
     """Everything an admin can set."""
@@ -860,6 +855,11 @@ class Settings:
     """The allowed model ids; empty means all."""
     catalog_refresh: float
     """Seconds."""
+    default_endpoint: str
+    force_responses: tuple[str, ...]
+    force_chat_completions: tuple[str, ...]
+    anthropic_cache_ttl: str
+    """Empty for no caching."""
     enable_reasoning: bool
     reasoning_effort: str
     """Empty leaves it to the model, as in the two below."""
@@ -890,6 +890,10 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         model_ids=_read_model_ids(valves.MODEL_ID),
         catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
+        force_responses=_read_list(valves.FORCE_RESPONSES_MODELS),
+        force_chat_completions=_read_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
+        anthropic_cache_ttl=valves.ANTHROPIC_PROMPT_CACHE_TTL.replace("off", ""),
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
@@ -911,8 +915,12 @@ def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
 
 
+def _read_list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
+
+
 def _read_model_ids(text: str) -> tuple[str, ...]:
-    ids = tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
+    ids = _read_list(text)
     return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids
 
 
@@ -1080,6 +1088,7 @@ class ResponsesBody(TypedDict, total=False):
     service_tier: str
     prompt_cache_key: str
     cache_control: dict[str, Any]
+    session_id: str
 
 
 class ChatBody(TypedDict, total=False):
@@ -1616,6 +1625,65 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ####################################################################################################
+# api/gateway/selection.py
+#
+# Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+####################################################################################################
+
+class EndpointName(Enum):
+    """The two endpoints."""
+
+    RESPONSES = "responses"
+    CHAT_COMPLETIONS = "chat_completions"
+
+
+_NO_RESPONSES = re.compile(
+    r"wrong_endpoint|responses (api|endpoint).*(not|un)\s?(supported|available)"
+    r"|not (supported|available).*(responses|this endpoint)|invalid responses api request",
+    re.IGNORECASE,
+)
+
+
+def select_endpoint(model: str, settings: Settings, chat_needs: Sequence[str]) -> EndpointName:
+    """Choose; raises `EndpointConflictError` when a rule forbids what the request needs.
+
+    `chat_needs` names what only `/chat/completions` can carry.
+    """
+    forced_responses = _matches(model, settings.force_responses)
+    if chat_needs:
+        if forced_responses:
+            raise EndpointConflictError(
+                f"{model} is bound to the Responses API, "
+                f"which cannot carry: {', '.join(chat_needs)}.",
+                "Remove these parameters, or ask the admin to change FORCE_RESPONSES_MODELS.",
+            )
+        return EndpointName.CHAT_COMPLETIONS
+    if forced_responses:
+        return EndpointName.RESPONSES
+    if _matches(model, settings.force_chat_completions):
+        return EndpointName.CHAT_COMPLETIONS
+    return EndpointName(settings.default_endpoint)
+
+
+def may_fall_back(model: str, settings: Settings, error: PipeError) -> bool:
+    """Whether the refusal says that this model or server has no Responses API."""
+    if _matches(model, settings.force_responses) or not isinstance(error, OpenRouterAPIError):
+        return False
+    failure = error.failure
+    if failure.status in (405, 501):
+        return True
+    complaint = " ".join((failure.code, failure.message, failure.upstream_message))
+    return failure.status in (400, 404, 422) and bool(_NO_RESPONSES.search(complaint))
+
+
+def _matches(model: str, patterns: Sequence[str]) -> bool:
+    return any(
+        fnmatchcase(model, pattern) or fnmatchcase(model.replace("/", ".", 1), pattern)
+        for pattern in patterns
+    )
+
+
+####################################################################################################
 # api/sse.py
 #
 # Server-sent events: bytes in any pieces become data payloads.
@@ -1921,7 +1989,7 @@ def _text_of_detail(detail: JsonObject) -> str:
 # The stream of `POST /responses`, read into Events.
 ####################################################################################################
 
-def read_finished_response(body: JsonObject) -> list[Event]:
+def read_finished_answer(body: JsonObject) -> list[Event]:
     """Read a response object that came whole, where a stream was asked for."""
     events: list[Event] = [ResponseStarted(text_of(body.get("id")), text_of(body.get("model")))]
     for index, item in enumerate(objects_in(body.get("output"))):
@@ -1965,21 +2033,7 @@ class ResponsesReader:
         return events
 
 
-<<<<<<< HEAD
 def _read_payload(data: JsonObject) -> Event | None:
-=======
-def _read_payload(payload: bytes) -> Event | None:
-    try:
-        data = decode_json(payload)
-    except ValueError:
-        LOG.warning(
-            "an event of the stream is not JSON and was passed over (%d bytes)", len(payload)
-        )
-        return None
-    if not isinstance(data, dict):
-        return None
-    data = cast("JsonObject", data)
->>>>>>> main
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)
@@ -2206,14 +2260,8 @@ def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asyn
     return httpx.AsyncClient(
         transport=transport or AiohttpTransport(),
         headers=_ATTRIBUTION_HEADERS,
-<<<<<<< HEAD
-        cookies=CookieJar(
-            DefaultCookiePolicy(allowed_domains=())
-        ),  # one user's never reach another
-=======
         # One client serves everyone: a cookie would tie their requests together.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
->>>>>>> main
         trust_env=False,  # the transport reads the proxy settings itself
     )
 
@@ -2373,11 +2421,7 @@ async def _open(
     with as_pipe_errors(settings, answering=False):
         request = client.build_request(
             "POST",
-<<<<<<< HEAD
             f"{settings.base_url}{path}",
-=======
-            f"{settings.base_url}/responses",
->>>>>>> main
             content=encode_json({**body, "stream": True}),
             headers={
                 **authorize(settings),
@@ -2468,7 +2512,7 @@ def stream_chat_completions(
 # `POST /responses`: a request body in, Events out.
 ####################################################################################################
 
-_RESPONSES = Endpoint("/responses", ResponsesReader, "output", read_finished_response)
+_RESPONSES = Endpoint("/responses", ResponsesReader, "output", read_finished_answer)
 
 
 def stream_responses(
@@ -2869,118 +2913,166 @@ def keep_allowed(fields: Mapping[str, Any]) -> ResponsesBody:
 
 
 ####################################################################################################
-<<<<<<< HEAD
-=======
-# requests/history.py
+# requests/caching.py
 #
-# Chat messages become input items.
+# Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
 ####################################################################################################
 
-InputItem = dict[str, Any]
-
-_ROLES = frozenset({"system", "developer", "user"})
-
-
-def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
-    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
-
-    Messages that say nothing, such as the place of an answer that failed, are left out;
-    so are tool calls without their result and results without their call.
-    """
-    pairs = _find_pairs(messages)
-    items: list[InputItem] = []
-    for place, message in enumerate(messages):
-        role = message.get("role")
-        if role in _ROLES:
-            items.extend(_spoken_item(str(role), message))
-        elif role == "assistant":
-            items.extend(_assistant_items(message, pairs.get(place, set())))
-        elif place in pairs:
-            items.append(_tool_output(message))
-    return items
+def caching_fields(context: RequestContext) -> dict[str, Any]:
+    """The request's `cache_control` and `session_id`."""
+    settings = context.settings
+    fields: dict[str, Any] = {}
+    if settings.anthropic_cache_ttl and context.model.lstrip("~").startswith("anthropic/"):
+        # On /responses only the automatic breakpoint of the top level is understood.
+        fields["cache_control"] = {"type": "ephemeral", "ttl": settings.anthropic_cache_ttl}
+    if session_id := _session_id(context.chat_id):
+        fields["session_id"] = session_id
+    return fields
 
 
-def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
-    """The ids of the calls that have their result after them, at the places of both."""
-    waiting: dict[str, int] = {}
-    pairs: dict[int, set[str]] = {}
-    for place, message in enumerate(messages):
-        if message.get("role") == "assistant":
-            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
-        elif message.get("role") == "tool":
-            call_id = text_of(message.get("tool_call_id"))
-            if call_id in waiting:
-                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
-                pairs[place] = {call_id}
-    return pairs
-
-
-def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The calls of an answer that can be told apart, each with its function."""
-    calls: dict[str, dict[str, Any]] = {}
-    for call in objects_in(message.get("tool_calls")):
-        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
-        if call_id and text_of(function.get("name")):
-            calls.setdefault(call_id, function)
-    return list(calls.items())
-
-
-def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
-    parts = _input_parts(message.get("content"))
-    return [{"type": "message", "role": role, "content": parts}] if parts else []
-
-
-def _input_parts(content: Any) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "input_text", "text": content}] if content else []
-    parts: list[dict[str, Any]] = []
-    for part in objects_in(content):
-        if part.get("type") == "text" and (text := text_of(part.get("text"))):
-            parts.append({"type": "input_text", "text": text})
-        elif part.get("type") == "image_url" and (url := _image_url(part)):
-            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
-    return parts
-
-
-def _image_url(part: Mapping[str, Any]) -> str:
-    image = part.get("image_url")
-    return text_of(image) or text_of(as_object(image).get("url"))
-
-
-def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
-    items: list[InputItem] = []
-    if text := _plain_text(message.get("content")):
-        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
-        items.append({"role": "assistant", "content": text})
-    items.extend(
-        {
-            "type": "function_call",
-            "call_id": call_id,
-            "name": text_of(function.get("name")),
-            "arguments": text_of(function.get("arguments")) or "{}",
-        }
-        for call_id, function in _calls_in(message)
-        if call_id in answered
-    )
-    return items
-
-
-def _tool_output(message: Mapping[str, Any]) -> InputItem:
-    return {
-        "type": "function_call_output",
-        "call_id": text_of(message.get("tool_call_id")),
-        "output": _plain_text(message.get("content")),
-    }
-
-
-def _plain_text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
+def _session_id(chat_id: str) -> str:
+    """A name for the chat that keeps its provider, and tells OpenRouter nothing about the chat."""
+    secret = os.environ.get("WEBUI_SECRET_KEY", "")
+    if not secret or not chat_id:
+        return ""
+    return hmac.new(secret.encode(), f"openrouter:{chat_id}".encode(), sha256).hexdigest()
 
 
 ####################################################################################################
->>>>>>> main
+# requests/chat_body.py
+#
+# The same request as a chat-completions body, for what the Responses API cannot carry.
+####################################################################################################
+
+CHAT_ONLY_FIELDS = (
+    "stop",
+    "seed",
+    "min_p",
+    "top_a",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "prediction",
+    "audio",
+)
+"""Parameters that only `/chat/completions` takes (schema `ChatRequest`)."""
+
+_SAME_FIELDS = (
+    "model",
+    "models",
+    "temperature",
+    "top_p",
+    "top_k",
+    "top_logprobs",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning",
+    "modalities",
+    "image_config",
+    "plugins",
+    "provider",
+    "service_tier",
+    "prompt_cache_key",
+    "cache_control",
+    "session_id",
+)
+
+
+def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
+    """The parameters of the caller that `/responses` would refuse or ignore."""
+    needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
+    modalities = body.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
+        needed.append("audio")
+    return needed
+
+
+def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
+    """Derive the chat request from the Responses request and the caller's chat-only parameters."""
+    sent = cast("Mapping[str, Any]", request)
+    fields: dict[str, Any] = {name: sent[name] for name in _SAME_FIELDS if name in sent}
+    fields |= {name: body[name] for name in CHAT_ONLY_FIELDS if body.get(name) is not None}
+    fields["messages"] = build_messages(request.get("input", []))
+    if "max_output_tokens" in request:
+        fields["max_tokens"] = request["max_output_tokens"]
+    text = request.get("text", {})
+    if "format" in text:
+        fields["response_format"] = _nested_format(as_object(text["format"]))
+    if "verbosity" in text:
+        fields["verbosity"] = text["verbosity"]
+    return cast("ChatBody", fields)
+
+
+def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
+    """Turn input items into chat messages; what one answer consists of becomes one message."""
+    messages: list[JsonObject] = []
+    for item in items:
+        match item.get("type"):
+            case "function_call_output":
+                output = {"tool_call_id": item["call_id"], "content": item["output"]}
+                messages.append({"role": "tool", **output})
+            case "function_call":
+                _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
+            case "reasoning":
+                details = _last_answer(messages).setdefault("reasoning_details", [])
+                details.extend(_details(item, len(details)))
+            case _ if item.get("role") == "assistant":
+                message = _last_answer(messages)
+                message["content"] = (message["content"] or "") + text_of(item.get("content"))
+            case _:
+                content = _chat_parts(objects_in(item.get("content")))
+                messages.append({"role": item.get("role"), "content": content})
+    return messages
+
+
+def _last_answer(messages: list[JsonObject]) -> JsonObject:
+    """The assistant message that is being put together."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    return messages[-1]
+
+
+def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
+    if all(part.get("type") == "input_text" for part in parts):
+        return "\n\n".join(text_of(part.get("text")) for part in parts)
+    return [_chat_part(part) for part in parts]
+
+
+def _chat_part(part: JsonObject) -> JsonObject:
+    if part.get("type") == "input_image":
+        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+    return {"type": "text", "text": text_of(part.get("text"))}
+
+
+def _nested_call(item: Mapping[str, Any]) -> JsonObject:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"id": item["call_id"], "type": "function", "function": function}
+
+
+def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
+    """A reasoning item as the details it came from."""
+    tag = {key: item[key] for key in ("id", "format") if item.get(key)}
+    details: list[JsonObject] = [
+        {"type": "reasoning.summary", "summary": part["text"], **tag}
+        for part in objects_in(item.get("summary"))
+    ]
+    if item.get("signature") or item.get("content"):
+        text = "".join(text_of(part.get("text")) for part in objects_in(item.get("content")))
+        signed = {"signature": item["signature"]} if item.get("signature") else {}
+        details.append({"type": "reasoning.text", "text": text, **signed, **tag})
+    if item.get("encrypted_content"):
+        details.append({"type": "reasoning.encrypted", "data": item["encrypted_content"], **tag})
+    return [{**detail, "index": first_index + n} for n, detail in enumerate(details)]
+
+
+def _nested_format(answer_format: JsonObject) -> JsonObject:
+    if answer_format.get("type") != "json_schema":
+        return answer_format
+    schema = {key: value for key, value in answer_format.items() if key != "type"}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+####################################################################################################
 # requests/parameters.py
 #
 # Sampling, length and format: chat-completions names become the Responses API's.
@@ -3385,6 +3477,7 @@ def build_responses_body(
         {
             "model": context.model,
             "input": conversation,
+            **caching_fields(context),
             **passed_fields(body),
             **translate_parameters(body),
             **reasoning_fields(body, family, context.settings, is_task=is_task),
@@ -3529,31 +3622,20 @@ class Collector:
             return
         if type(finished) is not type(opened):
             finished = opened  # what was shown as one kind cannot end as another
-<<<<<<< HEAD
         match finished, opened:
             case MessageItem(), MessageItem():
                 ordered.extend(_missing_text(index, opened.text, finished.text))
                 _complete_message(finished, opened)
             case ReasoningItem(), ReasoningItem():
                 ordered.extend(_missing_reasoning(index, opened, finished))
-                finished.summary = finished.summary or opened.summary
-                finished.content = finished.content or opened.content
+                finished.summary = finished.summary if any(finished.summary) else opened.summary
+                finished.content = finished.content if any(finished.content) else opened.content
             case FunctionCallItem(), FunctionCallItem():
                 finished.arguments = finished.arguments or opened.arguments
                 finished.call_id = finished.call_id or opened.call_id
                 finished.name = finished.name or opened.name
             case _:
                 pass
-=======
-        if isinstance(finished, MessageItem) and isinstance(opened, MessageItem):
-            ordered.extend(_missing_text(index, opened.text, finished.text))
-            finished.text = finished.text or opened.text
-            finished.phase = finished.phase or opened.phase
-        elif isinstance(finished, ReasoningItem) and isinstance(opened, ReasoningItem):
-            ordered.extend(_missing_reasoning(index, opened, finished))
-            finished.summary = finished.summary if any(finished.summary) else opened.summary
-            finished.content = finished.content if any(finished.content) else opened.content
->>>>>>> main
         finished.id = opened.id
         ordered.append(ItemFinished(index, finished))
 
@@ -3573,17 +3655,13 @@ def _without_text(item: OutputItem) -> OutputItem:
             return MessageItem(item.id or new_item_id("msg"), phase=item.phase)
         case ReasoningItem():
             return ReasoningItem(item.id or new_item_id("rs"))
-<<<<<<< HEAD
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
-=======
->>>>>>> main
         case _:
             return item
 
 
-<<<<<<< HEAD
 def _complete_message(finished: MessageItem, opened: MessageItem) -> None:
     if opened.text.startswith(finished.text):
         finished.text = opened.text
@@ -3602,8 +3680,6 @@ def _each_once(citations: list[Citation]) -> list[Citation]:
     return list(by_url.values())
 
 
-=======
->>>>>>> main
 def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
     # An index is the API's word, not a reason to make room for a billion parts.
     position = min(event.part_index, len(parts))
@@ -4421,41 +4497,63 @@ async def _answer(
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
     request = build_responses_body(body, context, family)
+    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     gate = runtime.gate
     await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
-        async with aclosing(_attempts(context, runtime, request)) as batches:
+        async with aclosing(_attempts(Ask(context, runtime, body, endpoint), request)) as batches:
             async for batch in batches:
                 yield batch
     finally:
         leave_gate(gate)
 
 
-async def _attempts(
-    context: RequestContext, runtime: Runtime, request: ResponsesBody
-) -> AsyncGenerator[list[Event]]:
+@dataclass(slots=True)
+class Ask:
+    """One request on its way: to which endpoint it goes may still change."""
+
+    context: RequestContext
+    runtime: Runtime
+    body: CompletionsBody
+    endpoint: EndpointName
+
+    def send(self, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
+        """Ask the endpoint chosen now."""
+        client, settings = self.runtime.client(), self.context.settings
+        if self.endpoint is EndpointName.RESPONSES:
+            return stream_responses(client, settings, request)
+        return stream_chat_completions(client, settings, build_chat_body(request, self.body))
+
+    def fall_back(self, error: PipeError) -> bool:
+        """Change to the other endpoint, when the first has said that it is the wrong one."""
+        settings, model = self.context.settings, self.context.model
+        if self.endpoint is EndpointName.RESPONSES and may_fall_back(model, settings, error):
+            self.endpoint = EndpointName.CHAT_COMPLETIONS
+            return True
+        return False
+
+
+async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
     """Ask until there is an answer or no hope of one; after the first word nothing is repeated."""
     retries, repairs = 0, set[str]()
     while True:
         try:
-            answer = stream_responses(runtime.client(), context.settings, request)
-            async with aclosing(_failing_early(answer)) as batches:
+            async with aclosing(_failing_early(ask.send(request))) as batches:
                 async for batch in batches:
                     yield batch
             return
         except PipeError as error:
-            repaired = _repaired(request, error, repairs)
-            wait = 0.0 if repaired is not None else retry_wait(error, retries)
-            if wait is None:
-                raise
-            LOG.warning("turn: %s Trying again in %.1f seconds.", error.cause, wait)
             refusal = error
-        if repaired is not None:
+        LOG.warning("turn: %s", refusal.cause)
+        if (repaired := _repaired(request, refusal, repairs)) is not None:
             request = repaired
-            continue
-        retries += 1
-        yield [RetryScheduled(refusal, wait)]
-        await asyncio.sleep(wait)
+        elif not ask.fall_back(refusal):
+            wait = retry_wait(refusal, retries)
+            if wait is None:
+                raise refusal
+            retries += 1
+            yield [RetryScheduled(refusal, wait)]
+            await asyncio.sleep(wait)
 
 
 def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> ResponsesBody | None:
@@ -4471,10 +4569,11 @@ async def _failing_early(
     begun = False
     async with aclosing(answer) as batches:
         async for batch in batches:
+            begun = begun or not all(
+                isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+            )
             if not begun and isinstance(failed := batch[-1], ResponseFailed):
-                if all(isinstance(event, ResponseStarted) for event in batch[:-1]):
-                    raise failed.error
-            begun = begun or any(not isinstance(event, ResponseStarted) for event in batch)
+                raise failed.error
             yield batch
 
 
@@ -4554,15 +4653,11 @@ class Pipe:
                 pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
                 return pieces[-1]
 
-<<<<<<< HEAD
-    def _context(self, call: HostCall, own: Any) -> RequestContext:
-=======
     async def close(self) -> None:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
         await self._runtime.close()
 
-    def _context(self, call: HostCall) -> RequestContext:
->>>>>>> main
+    def _context(self, call: HostCall, own: Any) -> RequestContext:
         return RequestContext(
             request_id=new_request_id(),
             function_id=call.function_id,
@@ -4588,97 +4683,58 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-<<<<<<< HEAD
-    "core/errors.py": ((151, 21, 111),),
-    "core/admission.py": ((270, 12, 50),),
-    "core/ids.py": ((328, 8, 8),),
-    "core/json_codec.py": ((344, 11, 29),),
-    "core/json_values.py": ((381, 8, 31),),
-    "core/retry.py": ((420, 7, 32),),
-    "core/secrets.py": ((460, 18, 76),),
-    "core/config.py": ((544, 13, 318),),
-    "core/context.py": ((870, 11, 21),),
-    "core/logging_system.py": ((899, 11, 92),),
-    "api/bodies.py": ((999, 8, 67),),
-    "api/errors.py": ((1074, 14, 147),),
-    "api/events.py": ((1229, 11, 202),),
-    "api/gateway/items.py": ((1439, 20, 122),),
-    "api/sse.py": ((1569, 5, 50),),
-    "api/gateway/payloads.py": ((1627, 15, 52),),
-    "api/gateway/chat_reader.py": ((1687, 28, 174),),
-    "api/gateway/responses_reader.py": ((1869, 25, 138),),
-    "api/transport.py": ((2015, 14, 105),),
-    "api/http.py": ((2128, 21, 97),),
-    "api/catalog.py": ((2233, 13, 20),),
-    "api/gateway/stream.py": ((2261, 23, 104),),
-    "api/gateway/chat_completions.py": ((2373, 15, 12),),
-    "api/gateway/responses.py": ((2393, 15, 12),),
-    "host/call.py": ((2413, 13, 59),),
-    "host/versions.py": ((2480, 9, 25),),
-    "models/family.py": ((2513, 12, 80),),
-    "models/registry.py": ((2601, 15, 72),),
-    "models/visibility.py": ((2681, 12, 21),),
-    "models/entries.py": ((2710, 11, 44),),
-    "requests/allow_list.py": ((2762, 10, 29),),
-    "requests/parameters.py": ((2799, 12, 59),),
-    "requests/reasoning.py": ((2866, 12, 51),),
-    "requests/recovery.py": ((2925, 15, 95),),
-    "requests/replay.py": ((3028, 12, 35),),
-    "requests/history.py": ((3071, 11, 102),),
-    "requests/normalise.py": ((3181, 15, 22),),
-    "streaming/coalescer.py": ((3211, 12, 38),),
-    "streaming/collector.py": ((3257, 25, 163),),
-    "streaming/renderer.py": ((3428, 9, 13),),
-    "streaming/citations.py": ((3449, 11, 31),),
-    "streaming/output_items.py": ((3488, 9, 53),),
-    "streaming/server_tools.py": ((3549, 11, 41),),
-    "streaming/status.py": ((3598, 9, 44),),
-    "streaming/usage.py": ((3650, 9, 41),),
-    "streaming/completion_chunks.py": ((3699, 22, 75),),
-    "streaming/completion_dict.py": ((3782, 24, 72),),
-    "streaming/response_events.py": ((3862, 38, 184),),
-    "runtime.py": ((4054, 22, 115),),
-    "orchestrator.py": ((4177, 28, 106),),
-    "pipe.py": ((4291, 25, 71),),
-=======
-    "core/errors.py": ((139, 21, 106),),
-    "core/admission.py": ((253, 12, 50),),
-    "core/ids.py": ((311, 8, 8),),
-    "core/json_codec.py": ((327, 11, 29),),
-    "core/json_values.py": ((364, 8, 31),),
-    "core/secrets.py": ((403, 18, 76),),
-    "core/config.py": ((487, 13, 172),),
-    "core/context.py": ((667, 11, 21),),
-    "core/logging_system.py": ((696, 11, 92),),
-    "api/bodies.py": ((796, 8, 29),),
-    "api/errors.py": ((833, 14, 147),),
-    "api/events.py": ((988, 10, 124),),
-    "api/sse.py": ((1120, 5, 50),),
-    "api/gateway/responses_reader.py": ((1178, 38, 194),),
-    "api/transport.py": ((1380, 14, 105),),
-    "api/http.py": ((1493, 21, 94),),
-    "api/catalog.py": ((1595, 13, 20),),
-    "api/gateway/responses.py": ((1623, 22, 90),),
-    "host/call.py": ((1721, 13, 59),),
-    "host/versions.py": ((1788, 9, 25),),
-    "models/family.py": ((1821, 10, 40),),
-    "models/registry.py": ((1869, 15, 66),),
-    "models/visibility.py": ((1943, 12, 21),),
-    "models/entries.py": ((1972, 11, 44),),
-    "requests/allow_list.py": ((2024, 10, 29),),
-    "requests/history.py": ((2061, 10, 101),),
-    "requests/parameters.py": ((2170, 12, 71),),
-    "requests/normalise.py": ((2249, 12, 15),),
-    "streaming/coalescer.py": ((2272, 12, 38),),
-    "streaming/collector.py": ((2318, 20, 118),),
-    "streaming/renderer.py": ((2444, 9, 13),),
-    "streaming/output_items.py": ((2465, 9, 28),),
-    "streaming/usage.py": ((2501, 9, 41),),
-    "streaming/completion_chunks.py": ((2550, 22, 75),),
-    "streaming/completion_dict.py": ((2633, 24, 72),),
-    "streaming/response_events.py": ((2713, 26, 135),),
-    "runtime.py": ((2856, 23, 121),),
-    "orchestrator.py": ((2985, 25, 58),),
-    "pipe.py": ((3051, 25, 67),),
->>>>>>> main
+    "core/errors.py": ((157, 22, 115),),
+    "core/admission.py": ((280, 12, 50),),
+    "core/ids.py": ((338, 8, 8),),
+    "core/json_codec.py": ((354, 11, 29),),
+    "core/json_values.py": ((391, 8, 31),),
+    "core/retry.py": ((430, 7, 32),),
+    "core/secrets.py": ((470, 18, 76),),
+    "core/config.py": ((554, 13, 371),),
+    "core/context.py": ((933, 11, 21),),
+    "core/logging_system.py": ((962, 11, 92),),
+    "api/bodies.py": ((1062, 8, 68),),
+    "api/errors.py": ((1138, 14, 147),),
+    "api/events.py": ((1293, 11, 202),),
+    "api/gateway/items.py": ((1503, 20, 122),),
+    "api/gateway/selection.py": ((1633, 14, 51),),
+    "api/sse.py": ((1692, 5, 50),),
+    "api/gateway/payloads.py": ((1750, 15, 52),),
+    "api/gateway/chat_reader.py": ((1810, 28, 174),),
+    "api/gateway/responses_reader.py": ((1992, 25, 138),),
+    "api/transport.py": ((2138, 14, 105),),
+    "api/http.py": ((2251, 21, 96),),
+    "api/catalog.py": ((2355, 13, 20),),
+    "api/gateway/stream.py": ((2383, 23, 104),),
+    "api/gateway/chat_completions.py": ((2495, 15, 12),),
+    "api/gateway/responses.py": ((2515, 15, 12),),
+    "host/call.py": ((2535, 13, 59),),
+    "host/versions.py": ((2602, 9, 25),),
+    "models/family.py": ((2635, 12, 80),),
+    "models/registry.py": ((2723, 15, 72),),
+    "models/visibility.py": ((2803, 12, 21),),
+    "models/entries.py": ((2832, 11, 44),),
+    "requests/allow_list.py": ((2884, 10, 29),),
+    "requests/caching.py": ((2921, 13, 18),),
+    "requests/chat_body.py": ((2947, 11, 126),),
+    "requests/parameters.py": ((3081, 12, 59),),
+    "requests/reasoning.py": ((3148, 12, 51),),
+    "requests/recovery.py": ((3207, 15, 95),),
+    "requests/replay.py": ((3310, 12, 35),),
+    "requests/history.py": ((3353, 11, 102),),
+    "requests/normalise.py": ((3463, 16, 23),),
+    "streaming/coalescer.py": ((3494, 12, 38),),
+    "streaming/collector.py": ((3540, 25, 163),),
+    "streaming/renderer.py": ((3711, 9, 13),),
+    "streaming/citations.py": ((3732, 11, 31),),
+    "streaming/output_items.py": ((3771, 9, 53),),
+    "streaming/server_tools.py": ((3832, 11, 41),),
+    "streaming/status.py": ((3881, 9, 44),),
+    "streaming/usage.py": ((3933, 9, 41),),
+    "streaming/completion_chunks.py": ((3982, 22, 75),),
+    "streaming/completion_dict.py": ((4065, 24, 72),),
+    "streaming/response_events.py": ((4145, 38, 184),),
+    "runtime.py": ((4337, 23, 121),),
+    "orchestrator.py": ((4466, 32, 129),),
+    "pipe.py": ((4603, 25, 75),),
 }

@@ -53,7 +53,8 @@ def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
 
 def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
     """Derive the chat request from the Responses request and the caller's chat-only parameters."""
-    fields: dict[str, Any] = {name: request[name] for name in _SAME_FIELDS if name in request}
+    sent = cast("Mapping[str, Any]", request)
+    fields: dict[str, Any] = {name: sent[name] for name in _SAME_FIELDS if name in sent}
     fields |= {name: body[name] for name in CHAT_ONLY_FIELDS if body.get(name) is not None}
     fields["messages"] = build_messages(request.get("input", []))
     if "max_output_tokens" in request:
@@ -75,12 +76,12 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
                 output = {"tool_call_id": item["call_id"], "content": item["output"]}
                 messages.append({"role": "tool", **output})
             case "function_call":
-                _answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
+                _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
             case "reasoning":
-                details = _answer(messages).setdefault("reasoning_details", [])
+                details = _last_answer(messages).setdefault("reasoning_details", [])
                 details.extend(_details(item, len(details)))
             case _ if item.get("role") == "assistant":
-                message = _answer(messages)
+                message = _last_answer(messages)
                 message["content"] = (message["content"] or "") + text_of(item.get("content"))
             case _:
                 content = _chat_parts(objects_in(item.get("content")))
@@ -88,7 +89,7 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     return messages
 
 
-def _answer(messages: list[JsonObject]) -> JsonObject:
+def _last_answer(messages: list[JsonObject]) -> JsonObject:
     """The assistant message that is being put together."""
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})

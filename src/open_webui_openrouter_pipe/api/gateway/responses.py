@@ -9,10 +9,10 @@ import httpx
 from ...core.config import Settings
 from ..bodies import ResponsesBody
 from ..events import Event
-from .responses_reader import ResponsesReader, read_finished_response
+from .responses_reader import ResponsesReader, read_finished_answer
 from .stream import Endpoint, stream_endpoint
 
-_RESPONSES = Endpoint("/responses", ResponsesReader, "output", read_finished_response)
+_RESPONSES = Endpoint("/responses", ResponsesReader, "output", read_finished_answer)
 
 
 def stream_responses(

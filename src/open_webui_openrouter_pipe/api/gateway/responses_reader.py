@@ -22,7 +22,7 @@ from .items import read_citation, read_item, read_usage
 from .payloads import PayloadDecoder, answer_cut_short
 
 
-def read_finished_response(body: JsonObject) -> list[Event]:
+def read_finished_answer(body: JsonObject) -> list[Event]:
     """Read a response object that came whole, where a stream was asked for."""
     events: list[Event] = [ResponseStarted(text_of(body.get("id")), text_of(body.get("model")))]
     for index, item in enumerate(objects_in(body.get("output"))):
