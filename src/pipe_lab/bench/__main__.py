@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from importlib import resources
 from pathlib import Path
 
 from pipe_lab.host.chat_page import ChatPage
@@ -16,16 +16,20 @@ from pipe_lab.host.pipe_setup import BUNDLE, FUNCTION_ID, SIMULATOR_KEY, Upstrea
 from pipe_lab.host.server import OpenWebUIServer, ServerSettings
 
 from . import in_process
-from .pairs import Comparison, compare
+from .pairs import Comparison, Measure, compare
 from .server_cost import LOADS, Load, Site, cpu_seconds
 from .simulator_process import simulator_process
 from .waiting import first_word_in_chat, first_word_over_api, model_list
 
-CPU_PAIRS = 7
-WAITING_PAIRS = 25
-OWN = "own"
-"""The prefix of the models that come through Open WebUI's own connection."""
-_SHORT_ANSWER = "lab/stream-200"
+CPU_ROUNDS = 5
+WAITING_ROUNDS = 25
+NULL_ID = "null"
+MODELS = {
+    "own": "own.lab/stream-200",
+    "pipe": f"{FUNCTION_ID}.lab.stream-200",
+    "null": f"{NULL_ID}.floor",
+}
+"""One model of each contender; the prompt says how the simulator answers."""
 
 
 async def bench() -> None:
@@ -49,35 +53,43 @@ async def _print_in_process(base_url: str) -> None:
 
 
 async def _print_server_cost(site: Site) -> None:
-    _head("CPU of the server", "own", "pipe", "pipe/own", "goal")
+    _head("CPU of the server", "own", "pipe", "null pipe", "pipe/own", "goal", "above the floor")
     for load in LOADS:
-        own, pipe = _model_ids(load.model)
-        comparison = await compare(
-            lambda load=load, own=own: cpu_seconds(site, load, own),
-            lambda load=load, pipe=pipe: cpu_seconds(site, load, pipe),
-            CPU_PAIRS,
-        )
-        _ratio_row(load, comparison)
+        contenders = {name: _spending(site, load, model) for name, model in MODELS.items()}
+        comparison = await compare(contenders, CPU_ROUNDS)
+        seconds = [f"{comparison.median(name):.2f} s" for name in MODELS]
+        ratio = f"{comparison.ratio('pipe', 'own'):.2f}"
+        _row(load.name, *seconds, ratio, f"≤ {load.goal:.2f}", _above_floor(comparison))
+
+
+def _spending(site: Site, load: Load, model: str) -> Measure:
+    return lambda: cpu_seconds(site, load, model)
+
+
+def _above_floor(comparison: Comparison) -> str:
+    """What the pipe costs above the null pipe, as a share of what the own connection does."""
+    own = comparison.difference("own", "null")
+    return f"{comparison.difference('pipe', 'null') / own:.0%} (≤ 30%)" if own > 0 else "-"
 
 
 async def _print_waiting(site: Site) -> None:
-    own, pipe = _model_ids(_SHORT_ANSWER)
-    _head("time to the first word", "own", "pipe", "added", "")
+    _head("time to the first word", "own", "pipe", "added", "goal")
     for name, measure in (("in a chat", first_word_in_chat), ("over the API", first_word_over_api)):
-        comparison = await compare(
-            lambda measure=measure: measure(site, own),
-            lambda measure=measure: measure(site, pipe),
-            WAITING_PAIRS,
-        )
-        _row(name, *_milliseconds(comparison), f"{comparison.difference * 1e3:+.1f} ms")
+        contenders = {key: _waiting(measure, site, MODELS[key]) for key in ("own", "pipe")}
+        comparison = await compare(contenders, WAITING_ROUNDS)
+        added = f"{comparison.difference('pipe', 'own') * 1e3:+.1f} ms"
+        _row(name, *_milliseconds(comparison), added, "+3 ms")
+
+
+def _waiting(measure: Callable[[Site, str], Awaitable[float]], site: Site, model: str) -> Measure:
+    return lambda: measure(site, model)
 
 
 async def _print_model_list(site: Site, base_url: str) -> None:
-    _head("GET /api/models, warm", "own", "pipe", "pipe/own", "")
-    comparison = Comparison(
-        await _model_list_samples(site, own=base_url), await _model_list_samples(site, own=None)
-    )
-    _row("the list of models", *_milliseconds(comparison), f"{comparison.ratio:.2f}")
+    _head("GET /api/models, warm", "own", "pipe", "pipe/own")
+    own = await _model_list_samples(site, own=base_url)
+    comparison = Comparison({"own": own, "pipe": await _model_list_samples(site, own=None)})
+    _row("the list of models", *_milliseconds(comparison), f"{comparison.ratio('pipe', 'own'):.2f}")
 
 
 async def _model_list_samples(site: Site, own: str | None) -> list[float]:
@@ -87,7 +99,7 @@ async def _model_list_samples(site: Site, own: str | None) -> list[float]:
     if own:
         await client.post(f"/api/v1/functions/id/{FUNCTION_ID}/toggle")
     await client.models()
-    samples = [await model_list(client) for _ in range(WAITING_PAIRS)]
+    samples = [await model_list(client) for _ in range(WAITING_ROUNDS)]
     if own:
         await client.post(f"/api/v1/functions/id/{FUNCTION_ID}/toggle")
     return samples
@@ -104,17 +116,15 @@ async def _running_site(base_url: str) -> AsyncIterator[Site]:
             async with OpenWebUIClient(server.url, account) as client, ChatPage(client) as page:
                 upstream = Upstream("the simulator", SIMULATOR_KEY, base_url)
                 await install_pipe(client, upstream, BUNDLE.read_text(encoding="utf-8"))
+                floor = resources.files("pipe_lab.bench").joinpath("null_pipe.py").read_text("utf-8")
+                await client.install_function(NULL_ID, "Null pipe", floor)
                 await client.set_connection(_connection(base_url))
                 await client.models()
                 yield Site(server.pid, client, page)
 
 
 def _connection(base_url: str) -> OpenAIConnection:
-    return OpenAIConnection(base_url, SIMULATOR_KEY, prefix=OWN)
-
-
-def _model_ids(model: str) -> tuple[str, str]:
-    return f"{OWN}.{model}", f"{FUNCTION_ID}.{model.replace('/', '.', 1)}"
+    return OpenAIConnection(base_url, SIMULATOR_KEY, prefix="own")
 
 
 def _head(*cells: str) -> None:
@@ -125,17 +135,9 @@ def _row(*cells: str) -> None:
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def _ratio_row(load: Load, comparison: Comparison) -> None:
-    own, pipe = (min(samples) for samples in (comparison.own, comparison.pipe))
-    goal = f"≤ {load.goal:.2f}"
-    _row(load.name, f"{own:.2f} s", f"{pipe:.2f} s", f"{comparison.ratio:.2f}", goal)
-
-
-def _milliseconds(comparison: Comparison) -> tuple[str, str]:
-    own, pipe = (sorted(samples) for samples in (comparison.own, comparison.pipe))
-    return f"{own[len(own) // 2] * 1e3:.1f} ms", f"{pipe[len(pipe) // 2] * 1e3:.1f} ms"
+def _milliseconds(comparison: Comparison) -> list[str]:
+    return [f"{comparison.median(name) * 1e3:.1f} ms" for name in ("own", "pipe")]
 
 
 if __name__ == "__main__":
     asyncio.run(bench())
-    sys.exit(0)

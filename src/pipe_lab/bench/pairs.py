@@ -1,8 +1,8 @@
-"""Two contenders measured in turn, so that a noisy machine is noisy for both."""
+"""Contenders measured in turn, so that a noisy machine is noisy for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,32 +11,33 @@ Measure = Callable[[], Awaitable[float]]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Samples of both, taken in pairs."""
+    """Samples of each contender, taken in rounds."""
 
-    own: list[float]
-    pipe: list[float]
+    samples: Mapping[str, list[float]]
 
-    @property
-    def ratio(self) -> float:
-        """The median of the pairs' ratios: below one, the pipe is cheaper."""
-        return median(pipe / own for own, pipe in zip(self.own, self.pipe, strict=True) if own > 0)
+    def median(self, name: str) -> float:
+        """The middle sample of one contender."""
+        return median(self.samples[name])
 
-    @property
-    def difference(self) -> float:
-        """The median of the pairs' differences: what the pipe adds."""
-        return median(pipe - own for own, pipe in zip(self.own, self.pipe, strict=True))
+    def ratio(self, name: str, to: str) -> float:
+        """The median of the rounds' ratios: below one, `name` is cheaper."""
+        pairs = zip(self.samples[name], self.samples[to], strict=True)
+        return median(ours / theirs for ours, theirs in pairs if theirs > 0)
+
+    def difference(self, name: str, to: str) -> float:
+        """The median of the rounds' differences: what `name` adds."""
+        pairs = zip(self.samples[name], self.samples[to], strict=True)
+        return median(ours - theirs for ours, theirs in pairs)
 
 
-async def compare(own: Measure, pipe: Measure, pairs: int) -> Comparison:
-    """Warm both up, then measure them in turn, the first of a pair changing."""
-    await own()
-    await pipe()
-    comparison = Comparison([], [])
-    for number in range(pairs):
-        if number % 2:
-            comparison.pipe.append(await pipe())
-            comparison.own.append(await own())
-        else:
-            comparison.own.append(await own())
-            comparison.pipe.append(await pipe())
-    return comparison
+async def compare(contenders: Mapping[str, Measure], rounds: int) -> Comparison:
+    """Warm each up, then measure them in turn, another one first in each round."""
+    for measure in contenders.values():
+        await measure()
+    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in [*names[first:], *names[:first]]:
+            samples[name].append(await contenders[name]())
+    return Comparison(samples)

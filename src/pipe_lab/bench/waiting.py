@@ -6,7 +6,9 @@ import time
 
 from pipe_lab.host.client import OpenWebUIClient
 
-from .server_cost import PROMPT, Site
+from .server_cost import Site
+
+PROMPT = "#stream deltas=200 pause_ms=0"
 
 
 async def first_word_in_chat(site: Site, model: str) -> float:
