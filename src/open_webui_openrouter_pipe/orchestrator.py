@@ -14,9 +14,11 @@ from .api.gateway.responses import stream_responses
 from .api.gateway.selection import EndpointName, may_fall_back, select_endpoint
 from .core.admission import enter_gate, leave_gate
 from .core.context import CURRENT_REQUEST, RequestContext
+from .core.error_templates import explain_failure, without_key
 from .core.errors import InternalError, OpenRouterAPIError, PipeError
 from .core.logging_system import LOG
 from .core.retry import retry_wait
+from .core.timing_logger import timing_mark, timing_scope
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
 from .models.visibility import require_allowed
@@ -38,10 +40,12 @@ async def run_turn(
     """
     CURRENT_REQUEST.set(context)
     collector = Collector()
-    with runtime.lease(context.function_id, context.settings):
+    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
                 async for batch in batches:
+                    if isinstance(end := batch[-1], ResponseFailed):
+                        _tell(end.error, context)
                     for piece in renderer.render(collector.take(merge_deltas(batch))):
                         yield piece
                     if not collector.ended:
@@ -49,9 +53,9 @@ async def run_turn(
             return
         except PipeError as error:
             failure = error
-            LOG.warning("turn: %s", error.cause)
         except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
             failure = _unexpected(error, context)
+        _tell(failure, context)
         for piece in renderer.render(collector.take([ResponseFailed(failure)])):
             yield piece
 
@@ -65,13 +69,15 @@ async def _answer(
     request = build_responses_body(body, context, family)
     endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     gate = runtime.gate
-    await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
+    with timing_scope("admission"):
+        await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
         async with aclosing(_attempts(Ask(context, runtime, body, endpoint), request)) as batches:
             async for batch in batches:
                 yield batch
     finally:
         leave_gate(gate)
+        timing_mark("end of the answer")
 
 
 @dataclass(slots=True)
@@ -110,7 +116,8 @@ async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Eve
             return
         except PipeError as error:
             refusal = error
-        LOG.warning("turn: %s", refusal.cause)
+        refusal.cause = without_key(refusal.cause, ask.context.settings)
+        LOG.info("turn: refused: %s", refusal.cause)
         if (repaired := _repaired(request, refusal, repairs)) is not None:
             request = repaired
         elif not ask.fall_back(refusal):
@@ -135,9 +142,12 @@ async def _failing_early(
     begun = False
     async with aclosing(answer) as batches:
         async for batch in batches:
-            begun = begun or not all(
-                isinstance(event, ResponseStarted | ResponseFailed) for event in batch
-            )
+            if not begun:
+                begun = not all(
+                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+                )
+                if begun:
+                    timing_mark("first event")
             if not begun and isinstance(failed := batch[-1], ResponseFailed):
                 raise failed.error
             yield batch
@@ -150,6 +160,13 @@ async def _check(context: RequestContext, runtime: Runtime) -> None:
         raise await explain_absence(runtime.registry(settings), settings)
     if not context.task:  # Open WebUI's own chores may use any model
         require_allowed(context.model, context.settings)
+
+
+def _tell(error: PipeError, context: RequestContext) -> None:
+    """Word the failure for the person, and leave its number in the log."""
+    error.explanation = explain_failure(error, context)
+    cause = without_key(error.cause, context.settings)
+    LOG.warning("turn: error %s: %s", context.request_id, cause)
 
 
 def _unexpected(error: Exception, context: RequestContext) -> InternalError:

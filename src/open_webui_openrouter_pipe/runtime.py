@@ -18,6 +18,7 @@ from .api.http import open_client
 from .core.admission import Gate
 from .core.config import Settings
 from .core.logging_system import LOG, install_session_logger
+from .core.timing_logger import TIMING
 from .models.registry import OpenRouterModelRegistry
 
 # Every copy of this file that the process has loaded finds the same state here.
@@ -70,6 +71,7 @@ class Runtime:
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
+        TIMING.follow(settings.timing_file)
         self._leases += 1
         try:
             yield

@@ -10,6 +10,8 @@ import httpx
 from ..core.errors import ApiFailure, OpenRouterAPIError
 from ..core.json_codec import decode_json
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
+from ..core.redaction import redact_text
+from .error_figures import figures_in
 
 # `error_type` and response-level codes that stand for an HTTP status (schema `ApiErrorType`).
 _STATUS_BY_TYPE = {
@@ -66,16 +68,21 @@ def read_error_body(
     error_type = _first_text(
         error.get("error_type"), metadata.get("error_type"), body.get("error_type")
     )
+    message = _fit_to_show(_first_text(error.get("message"), body.get("message")))
     return OpenRouterAPIError(
         ApiFailure(
-            message=_shorten(_first_text(error.get("message"), body.get("message"))),
+            message=message,
             status=_find_status(status, error, code, error_type),
             code=code,
             error_type=error_type,
             provider=text_of(metadata.get("provider_name")),
-            upstream_message=_shorten(_upstream_message(metadata.get("raw"))),
+            upstream_message=_fit_to_show(_upstream_message(metadata.get("raw"))),
             retry_after=_find_retry_after(headers, availability),
             generation_id=headers.get("x-generation-id", "") or text_of(body.get("id")),
+            moderation_reasons=_texts_in(metadata.get("reasons") or metadata.get("patterns")),
+            flagged_excerpt=_fit_to_show(text_of(metadata.get("flagged_input"))),
+            rate_limit_scope=text_of(metadata.get("limit_source")),
+            **figures_in(message),
         )
     )
 
@@ -156,5 +163,11 @@ def _gateway_text(response: httpx.Response, content: bytes) -> str:
     return content.decode("utf-8", "replace").strip()
 
 
-def _shorten(text: str) -> str:
+def _texts_in(value: Any) -> tuple[str, ...]:
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return tuple(filter(None, map(_fit_to_show, map(text_of, entries))))
+
+
+def _fit_to_show(text: str) -> str:
+    text = redact_text(text)
     return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " …"

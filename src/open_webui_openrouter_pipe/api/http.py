@@ -10,6 +10,7 @@ import httpx
 
 from ..core.config import Settings
 from ..core.errors import (
+    ApiKeyError,
     ConnectionFailedError,
     PipeError,
     SettingsError,
@@ -37,16 +38,16 @@ def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asyn
 
 
 def authorize(settings: Settings) -> dict[str, str]:
-    """The header that names the account; raises `SettingsError` when there is no usable key."""
+    """The header that names the account; raises `ApiKeyError` when there is no usable key."""
     key = settings.api_key.reveal()
     if not key:
-        raise SettingsError(
+        raise ApiKeyError(
             "No OpenRouter API key is set.",
             "The admin should enter `API_KEY` in the settings of the OpenRouter function "
             "(Admin Panel → Functions → OpenRouter → gear).",
         )
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise SettingsError(
+        raise ApiKeyError(
             "The OpenRouter API key holds characters that no key has.",
             "The admin should enter `API_KEY` again in the settings of the OpenRouter function.",
         )

@@ -4,56 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from .secrets import EncryptedStr
+from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
+from .valve_types import Secret, Switch, Text, one_of, whole_number
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
-    """Read a number out of what the form sends: clamp it, and fall back rather than refuse.
-
-    A valve that raises takes every model of the pipe off Open WebUI's list.
-    """
-
-    def read(value: Any) -> int:
-        try:
-            number = int(float(value))
-        except (TypeError, ValueError, OverflowError):
-            return fallback
-        return max(minimum, min(maximum, number))
-
-    return BeforeValidator(read)
-
-
-def _read_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value.strip()
-    return "" if value is None else str(value)
-
-
-def _read_secret(value: Any) -> str:
-    return value if isinstance(value, str) else _read_text(value)
-
-
-def one_of(*choices: str, fallback: str) -> BeforeValidator:
-    """Read a choice, whatever its case; what is none of them counts as the fallback."""
-    by_key = {choice.casefold(): choice for choice in choices}
-    return BeforeValidator(lambda value: by_key.get(_read_text(value).casefold(), fallback))
-
-
-def _read_switch(value: Any) -> bool:
-    return _read_text(value).casefold() not in ("", "false", "0", "off", "no")
-
-
-Text = Annotated[str, BeforeValidator(_read_text)]
-Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
-Switch = Annotated[bool, BeforeValidator(_read_switch)]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], one_of(*_LOG_LEVELS, fallback="INFO")
 ]
@@ -240,10 +203,22 @@ class LoggingValves(BaseModel):
         title="Log level",
         description="The least important kind of message that reaches the server's log.",
     )
+    ENABLE_TIMING_LOG: Switch = Field(
+        default=False,
+        title="Timing log",
+        description="Whether the time each step of an answer takes is written to a file.",
+    )
+    TIMING_LOG_FILE: Text = Field(
+        default="logs/timing.jsonl",
+        title="File of the timing log",
+        description="One JSON object a line; a relative path starts where the server was started.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
 
 
 # Pydantic collects fields from the last base to the first: the form shows the connection first.
 class SystemValves(
+    ErrorTemplateValves,
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
@@ -331,6 +306,9 @@ class Settings:
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
+    timing_file: str
+    """Empty for no timing log."""
+    error_templates: ErrorTemplates
 
 
 def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) -> Settings:
@@ -363,6 +341,8 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
+        timing_file=valves.TIMING_LOG_FILE if valves.ENABLE_TIMING_LOG else "",
+        error_templates=read_error_templates(valves),
     )
 
 

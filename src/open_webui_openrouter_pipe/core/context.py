@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .config import Settings
 
@@ -24,6 +25,7 @@ class RequestContext:
     message_id: str = ""
     task: str = ""
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    started_at: float = field(default_factory=time.perf_counter)
 
 
 CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar(

@@ -2,6 +2,7 @@
 
 PipeError
 ├── SettingsError            a valve needs the admin's hand
+│   └── ApiKeyError          the key is missing or cannot be used
 ├── HostTooOldError          this Open WebUI cannot show what the pipe sends
 ├── ModelUnavailableError    the chosen entry is not a model that may be used
 ├── EndpointConflictError    the request needs an endpoint that a rule forbids
@@ -18,22 +19,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .redaction import redact_text
+
 
 class PipeError(Exception):
     """What happened and what to do about it, in words for the person who sees it."""
 
     def __init__(self, cause: str, next_step: str = "") -> None:
-        super().__init__(cause)
-        self.cause = cause
+        self.cause = redact_text(cause)
+        super().__init__(self.cause)
         self.next_step = next_step
+        self.explanation = ""
+        """The admin's words for it, once a turn has ended with it."""
 
     def for_person(self) -> str:
         """The text of the message's error."""
+        if self.explanation:
+            return self.explanation
         return f"{self.cause}\n\n{self.next_step}" if self.next_step else self.cause
 
 
 class SettingsError(PipeError):
     """A valve is missing or cannot be used."""
+
+
+class ApiKeyError(SettingsError):
+    """The API key is missing, unreadable, or not one that a header can carry."""
 
 
 class HostTooOldError(PipeError):
@@ -46,6 +57,13 @@ class ModelUnavailableError(PipeError):
 
 class EndpointConflictError(PipeError):
     """A rule of the admin forbids the endpoint that the request needs."""
+
+    def __init__(
+        self, cause: str, next_step: str = "", *, required: str = "", enforced: str = ""
+    ) -> None:
+        super().__init__(cause, next_step)
+        self.required_endpoint = required
+        self.enforced_endpoint = enforced
 
 
 class UnsupportedInputError(PipeError):
@@ -93,6 +111,20 @@ class ApiFailure:
     retry_after: float | None = None
     """Seconds."""
     generation_id: str = ""
+    moderation_reasons: tuple[str, ...] = ()
+    flagged_excerpt: str = ""
+    """The part of the input that a moderation objects to."""
+    rate_limit_scope: str = ""
+    """Whose limit it is: `openrouter_free_models_per_min`, `upstream_provider_shared_pool`, …"""
+    requested_tokens: int | None = None
+    """What the request would have taken, as far as the message says; so the ones below."""
+    affordable_tokens: int | None = None
+    context_limit: int | None = None
+    """Tokens the model can read."""
+    required_cost: float | None = None
+    """USD."""
+    account_balance: float | None = None
+    """USD."""
 
 
 class OpenRouterAPIError(PipeError):
@@ -125,6 +157,8 @@ _ADVICE_BY_STATUS = {
 
 def advise_on_failure(failure: ApiFailure) -> str:
     """Say what to do next, by status."""
+    if failure.context_limit is not None:
+        return "Shorten the chat, start a new one, or choose a model that reads longer chats."
     if failure.status == 429 and failure.retry_after is not None:
         return f"Try again in {failure.retry_after:.0f} seconds, or choose another model."
     if failure.status is not None and failure.status in _ADVICE_BY_STATUS:

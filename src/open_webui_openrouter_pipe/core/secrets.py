@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from .errors import SettingsError
+from .errors import ApiKeyError
 
 _CIPHERTEXT_PREFIX = "encrypted:"
 _MASK = "********"
@@ -46,7 +46,7 @@ class EncryptedStr(str):
         return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
 
     def reveal(self) -> str:
-        """The plain text; raises `SettingsError` when the key it was sealed with is gone."""
+        """The plain text; raises `ApiKeyError` when the key it was sealed with is gone."""
         text = str.__str__(self)
         if not text.startswith(_CIPHERTEXT_PREFIX):
             return text
@@ -62,7 +62,7 @@ class EncryptedStr(str):
         """A name for this secret that gives nothing of it away; equal secrets have equal names."""
         try:
             secret = self.reveal()
-        except SettingsError:
+        except ApiKeyError:
             secret = str.__str__(self)
         return sha256(secret.encode("utf-8", "replace")).hexdigest()
 
@@ -76,8 +76,8 @@ class EncryptedStr(str):
         return format(str(self), format_spec)
 
 
-def _unreadable() -> SettingsError:
-    return SettingsError(
+def _unreadable() -> ApiKeyError:
+    return ApiKeyError(
         "The saved OpenRouter API key cannot be decrypted: WEBUI_SECRET_KEY has changed.",
         "The admin should enter `API_KEY` again in the settings of the OpenRouter function.",
     )

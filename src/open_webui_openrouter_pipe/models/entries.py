@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.config import Settings
-from ..core.errors import ModelUnavailableError, PipeError, SettingsError
+from ..core.errors import ApiKeyError, ModelUnavailableError, PipeError
 from .family import ModelFamily, to_host_id
 from .registry import OpenRouterModelRegistry
 from .visibility import offered_families
@@ -30,7 +30,7 @@ def notice_entry(error: PipeError) -> Entry:
 async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings) -> PipeError:
     """Why no model is offered."""
     if not settings.api_key:
-        return SettingsError(
+        return ApiKeyError(
             "no API key is set.",
             "The admin should enter `API_KEY` in the settings of the OpenRouter function.",
         )

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from ...core.config import Settings
 from ...core.errors import EndpointConflictError, OpenRouterAPIError, PipeError
+from ...core.timing_logger import timed
 
 
 class EndpointName(Enum):
@@ -25,6 +26,7 @@ _NO_RESPONSES = re.compile(
 )
 
 
+@timed
 def select_endpoint(model: str, settings: Settings, chat_needs: Sequence[str]) -> EndpointName:
     """Choose; raises `EndpointConflictError` when a rule forbids what the request needs.
 
@@ -37,6 +39,8 @@ def select_endpoint(model: str, settings: Settings, chat_needs: Sequence[str]) -
                 f"{model} is bound to the Responses API, "
                 f"which cannot carry: {', '.join(chat_needs)}.",
                 "Remove these parameters, or ask the admin to change FORCE_RESPONSES_MODELS.",
+                required=EndpointName.CHAT_COMPLETIONS.value,
+                enforced=EndpointName.RESPONSES.value,
             )
         return EndpointName.CHAT_COMPLETIONS
     if forced_responses:

@@ -17,6 +17,7 @@ from ...core.json_values import JsonObject, as_object
 from ...core.logging_system import LOG
 from ..errors import holds_error, read_http_error
 from ..events import Event, ResponseFailed
+from ..exchange_log import log_answer, log_request
 from ..http import as_pipe_errors, authorize, timeouts
 from .payloads import StreamReader
 
@@ -71,7 +72,9 @@ async def _open(
             },
             extensions=timeouts(settings),
         )
+        log_request(path, body)
         response = await client.send(request, stream=True)
+        log_answer(path, response)
         if response.is_success:
             return response
         try:

@@ -1,0 +1,50 @@
+"""How the form's values are read: clamped, trimmed or replaced, never refused.
+
+A valve that raises takes every model of the pipe off Open WebUI's list.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from .secrets import EncryptedStr
+
+
+def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
+    """Read a number out of what the form sends: clamp it, or fall back."""
+
+    def read(value: Any) -> int:
+        try:
+            number = int(float(value))
+        except (TypeError, ValueError, OverflowError):
+            return fallback
+        return max(minimum, min(maximum, number))
+
+    return BeforeValidator(read)
+
+
+def one_of(*choices: str, fallback: str) -> BeforeValidator:
+    """Read a choice, whatever its case; what is none of them counts as the fallback."""
+    by_key = {choice.casefold(): choice for choice in choices}
+    return BeforeValidator(lambda value: by_key.get(_read_text(value).casefold(), fallback))
+
+
+def _read_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    return "" if value is None else str(value)
+
+
+def _read_secret(value: Any) -> str:
+    return value if isinstance(value, str) else _read_text(value)
+
+
+def _read_switch(value: Any) -> bool:
+    return _read_text(value).casefold() not in ("", "false", "0", "off", "no")
+
+
+Text = Annotated[str, BeforeValidator(_read_text)]
+Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
+Switch = Annotated[bool, BeforeValidator(_read_switch)]
