@@ -116,8 +116,8 @@ async def _running_site(base_url: str) -> AsyncIterator[Site]:
             async with OpenWebUIClient(server.url, account) as client, ChatPage(client) as page:
                 upstream = Upstream("the simulator", SIMULATOR_KEY, base_url)
                 await install_pipe(client, upstream, BUNDLE.read_text(encoding="utf-8"))
-                floor = resources.files("pipe_lab.bench").joinpath("null_pipe.py").read_text("utf-8")
-                await client.install_function(NULL_ID, "Null pipe", floor)
+                floor = resources.files("pipe_lab.bench").joinpath("null_pipe.py")
+                await client.install_function(NULL_ID, "Null pipe", floor.read_text("utf-8"))
                 await client.set_connection(_connection(base_url))
                 await client.models()
                 yield Site(server.pid, client, page)
