@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 
+SERVER_TOOL_CALL_PREFIX = "openrouter:"
+"""Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
+
 
 def new_request_id() -> str:
     """Sixteen hex digits that name one call of the pipe in the log and in an error."""

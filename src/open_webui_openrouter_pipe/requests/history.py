@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.ids import SERVER_TOOL_CALL_PREFIX
 from ..core.json_values import as_object, objects_in, text_of
 from .replay import reasoning_items
 
@@ -48,11 +49,15 @@ def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
 
 
 def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The calls of an answer that can be told apart, each with its function."""
+    """The calls of tools that can be told apart, each with its function.
+
+    What OpenRouter did itself is shown as a call too, but nobody has a tool of that name.
+    """
     calls: dict[str, dict[str, Any]] = {}
     for call in objects_in(message.get("tool_calls")):
         call_id, function = text_of(call.get("id")), as_object(call.get("function"))
-        if call_id and text_of(function.get("name")):
+        is_shown_only = not call_id or call_id.startswith(SERVER_TOOL_CALL_PREFIX)
+        if text_of(function.get("name")) and not is_shown_only:
             calls.setdefault(call_id, function)
     return list(calls.items())
 

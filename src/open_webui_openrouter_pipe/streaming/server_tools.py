@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from ..api.events import FunctionCallItem, ServerToolItem
+from ..core.ids import SERVER_TOOL_CALL_PREFIX
 from ..core.json_codec import encode_json
 from ..core.json_values import as_object, objects_in, text_of
 from .output_items import function_call_item, function_call_output_item
 from .renderer import HostEvent
-
-SERVER_TOOL_CALL_PREFIX = "openrouter:"
-"""Marks a card's call id: such a call is shown, and never sent back as a call of a tool."""
 
 _SEARCHES = frozenset({"web_search_call", "openrouter:web_search"})
 _RESULT_FIELDS = ("result", "content", "output", "outcome", "advice", "datetime", "stdout", "error")
