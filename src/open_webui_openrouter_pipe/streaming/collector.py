@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..api.events import (
     ArgumentsDelta,
     Citation,
     CitationFound,
     Event,
     FunctionCallItem,
+    ImageItem,
     ItemFinished,
     ItemStarted,
     MessageItem,
@@ -17,6 +20,7 @@ from ..api.events import (
     ReasoningItem,
     ResponseFailed,
     ResponseFinished,
+    ServerToolItem,
     TextDelta,
 )
 from ..core.ids import new_item_id
@@ -26,14 +30,19 @@ class Collector:
     """Repairs one stream, so that the renderers need no doubt.
 
     Streams leave deltas out, open an item late or never close it; items may overlap.
-    State is kept by `output_index`, for ids change between events.
+    State is kept by `output_index`, for ids change between events. Text whose place holds
+    something else, or is closed already, gets an item of its own: nothing received is lost.
     """
 
-    __slots__ = ("_open", "_seen", "ended")
+    __slots__ = ("_open", "_seen", "_shown", "_strays", "ended")
 
     def __init__(self) -> None:
         self._open: dict[int, OutputItem] = {}
         self._seen: set[int] = set()
+        self._shown: dict[int, str] = {}
+        """The words of the items that are closed."""
+        self._strays: dict[tuple[int, type[OutputItem]], int] = {}
+        """Where the text went that found no room at its place."""
         self.ended = False
         """Whether the answer's end was given out; nothing comes after it."""
 
@@ -60,7 +69,7 @@ class Collector:
             case ItemFinished():
                 self._finish(event, ordered)
             case ResponseFinished():
-                self._end("completed", event, ordered)
+                self._end("incomplete" if event.incomplete_reason else "completed", event, ordered)
             case ResponseFailed():
                 self._end("incomplete", event, ordered)
             case _:
@@ -74,18 +83,34 @@ class Collector:
         ordered.append(ItemStarted(index, _without_text(opened)))
 
     def _take_text(self, event: TextDelta, ordered: list[Event]) -> None:
-        self._start(event.output_index, MessageItem(""), ordered)
+        if not isinstance(self._open.get(event.output_index), MessageItem):
+            event = replace(event, output_index=self._room_for(event, MessageItem(""), ordered))
         item = self._open.get(event.output_index)
         if isinstance(item, MessageItem):
             item.text += event.text
             ordered.append(event)
 
     def _take_reasoning(self, event: ReasoningDelta, ordered: list[Event]) -> None:
-        self._start(event.output_index, ReasoningItem(""), ordered)
+        if not isinstance(self._open.get(event.output_index), ReasoningItem):
+            event = replace(event, output_index=self._room_for(event, ReasoningItem(""), ordered))
         item = self._open.get(event.output_index)
         if isinstance(item, ReasoningItem):
-            _add_to_part(item.summary if event.is_summary else item.content, event)
-            ordered.append(event)
+            part = _add_to_part(item.summary if event.is_summary else item.content, event)
+            moved = part != event.part_index
+            ordered.append(replace(event, part_index=part) if moved else event)
+
+    def _room_for(
+        self, event: TextDelta | ReasoningDelta, empty: OutputItem, ordered: list[Event]
+    ) -> int:
+        """The place of the item that takes this text; of a closed one that has it already."""
+        index = event.output_index
+        self._start(index, empty, ordered)
+        if type(self._open.get(index)) is type(empty) or event.text in self._shown.get(index, ""):
+            return index
+        # Below zero there are no places of the API's own.
+        stray = self._strays.setdefault((index, type(empty)), -1 - len(self._strays))
+        self._start(stray, empty, ordered)
+        return stray
 
     def _take_arguments(self, event: ArgumentsDelta, ordered: list[Event]) -> None:
         item = self._open.get(event.output_index)
@@ -109,12 +134,15 @@ class Collector:
             finished = opened  # what was shown as one kind cannot end as another
         match finished, opened:
             case MessageItem(), MessageItem():
-                ordered.extend(_missing_text(index, opened.text, finished.text))
+                missing = _missing_text(index, opened.text, finished.text)
+                self._shown[index] = opened.text + "".join(delta.text for delta in missing)
+                ordered.extend(missing)
                 _complete_message(finished, opened)
             case ReasoningItem(), ReasoningItem():
                 ordered.extend(_missing_reasoning(index, opened, finished))
-                finished.summary = finished.summary if any(finished.summary) else opened.summary
-                finished.content = finished.content if any(finished.content) else opened.content
+                finished.summary = _fuller(finished.summary, opened.summary)
+                finished.content = _fuller(finished.content, opened.content)
+                self._shown[index] = "".join([*finished.summary, *finished.content])
             case FunctionCallItem(), FunctionCallItem():
                 finished.arguments = finished.arguments or opened.arguments
                 finished.call_id = finished.call_id or opened.call_id
@@ -143,6 +171,8 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
+        case ServerToolItem() | ImageItem():
+            return replace(item, id=item.id or new_item_id("st"))
         case _:
             return item
 
@@ -165,15 +195,21 @@ def _each_once(citations: list[Citation]) -> list[Citation]:
     return list(by_url.values())
 
 
-def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
+def _add_to_part(parts: list[str], event: ReasoningDelta) -> int:
     # An index is the API's word, not a reason to make room for a billion parts.
     position = min(event.part_index, len(parts))
     if position == len(parts):
         parts.append("")
     parts[position] += event.text
+    return position
 
 
-def _missing_text(index: int, shown: str, whole: str) -> list[Event]:
+def _fuller(finished: list[str], opened: list[str]) -> list[str]:
+    """The words the item closes with, unless fewer than those that were shown."""
+    return finished if len("".join(finished)) >= len("".join(opened)) else opened
+
+
+def _missing_text(index: int, shown: str, whole: str) -> list[TextDelta]:
     missing = whole.removeprefix(shown) if whole.startswith(shown) else ""
     return [TextDelta(index, missing)] if missing else []
 

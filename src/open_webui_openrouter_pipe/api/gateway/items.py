@@ -53,7 +53,7 @@ def _read_message(item: JsonObject, item_id: str, status: str) -> MessageItem:
     annotations = [note for part in parts for note in objects_in(part.get("annotations"))]
     return MessageItem(
         id=item_id,
-        text="".join(text_of(part.get("text")) or text_of(part.get("refusal")) for part in parts),
+        text="".join(_words(part, "text") or _words(part, "refusal") for part in parts),
         is_refusal=any(part.get("type") == "refusal" for part in parts),
         citations=[found for note in annotations if (found := read_citation(note)) is not None],
         phase=text_of(item.get("phase")),
@@ -64,11 +64,17 @@ def _read_message(item: JsonObject, item_id: str, status: str) -> MessageItem:
 def _read_reasoning(item: JsonObject, item_id: str, status: str) -> ReasoningItem:
     return ReasoningItem(
         id=item_id,
-        summary=[text_of(part.get("text")) for part in objects_in(item.get("summary"))],
-        content=[text_of(part.get("text")) for part in objects_in(item.get("content"))],
+        summary=[_words(part, "text") for part in objects_in(item.get("summary"))],
+        content=[_words(part, "text") for part in objects_in(item.get("content"))],
         details=_replay_details(item),
         status=status,
     )
+
+
+def _words(part: JsonObject, name: str) -> str:
+    """The text of a part: what the deltas said must not give way to a number."""
+    text = part.get(name)
+    return text if isinstance(text, str) else ""
 
 
 def _replay_details(item: JsonObject) -> list[JsonObject]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...core.json_values import JsonObject, as_object, objects_in, text_of
+from ...core.json_values import JsonObject, as_object, objects_in, text_of, whole_of
 from ..errors import read_error_body
 from ..events import (
     ArgumentsDelta,
@@ -12,6 +12,7 @@ from ..events import (
     Event,
     ItemFinished,
     ItemStarted,
+    OutputItem,
     ReasoningDelta,
     ResponseFailed,
     ResponseFinished,
@@ -75,8 +76,7 @@ def _read_payload(data: JsonObject) -> Event | None:
 
 
 def _index_of(data: JsonObject, key: str = "output_index") -> int:
-    value = data.get(key)
-    return value if isinstance(value, int) else 0
+    return max(whole_of(data.get(key)) or 0, 0)
 
 
 def _delta_of(data: JsonObject) -> str:
@@ -116,12 +116,22 @@ def _read_started(data: JsonObject) -> Event:
     return ResponseStarted(text_of(response.get("id")), text_of(response.get("model")))
 
 
-def _read_item_started(data: JsonObject) -> Event:
-    return ItemStarted(_index_of(data), read_item(as_object(data.get("item"))))
+def _read_item_started(data: JsonObject) -> Event | None:
+    item = _item_of(data)
+    return ItemStarted(_index_of(data), item) if item is not None else None
 
 
-def _read_item_finished(data: JsonObject) -> Event:
-    return ItemFinished(_index_of(data), read_item(as_object(data.get("item"))))
+def _read_item_finished(data: JsonObject) -> Event | None:
+    item = _item_of(data)
+    return ItemFinished(_index_of(data), item) if item is not None else None
+
+
+def _item_of(data: JsonObject) -> OutputItem | None:
+    """The item, where it has a place: text may look for one, an item must not."""
+    if whole_of(data.get("output_index", 0)) is None:
+        return None
+    item = as_object(data.get("item"))
+    return read_item(item) if item else None
 
 
 def _read_completed(data: JsonObject) -> Event:
