@@ -26,6 +26,7 @@ from ..core.errors import PipeError
 from .citations import Sources
 from .output_items import (
     function_call_item,
+    function_call_output_item,
     message_output,
     output_text_part,
     reasoning_output,
@@ -81,6 +82,7 @@ class ResponseEvents:
                 case ResponseFinished():
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
+                    shown.extend(self._sources.events())
                     shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
                     pass
@@ -157,7 +159,7 @@ class ResponseEvents:
                 seconds = self._clock() - self._started_at[index]
                 stored = [reasoning_output(item) | {"duration": round(seconds)}]
             case FunctionCallItem():
-                stored = [function_call_item(item)]
+                stored = [function_call_item(item), *_never_run(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
             case _:
@@ -204,6 +206,13 @@ def _item_added(place: int, item: HostEvent) -> HostEvent:
 
 def _item_done(place: int, item: HostEvent) -> HostEvent:
     return {"type": "response.output_item.done", "output_index": place, "item": item}
+
+
+def _never_run(call: FunctionCallItem) -> list[HostEvent]:
+    """The output of a call that was cut off: without one Open WebUI would run the half of it."""
+    if call.status == "completed":
+        return []
+    return [function_call_output_item(call.call_id, "The call was cut off and not run.")]
 
 
 def _summary_part_added(place: int, part: int) -> HostEvent:

@@ -25,6 +25,7 @@ from ..events import (
 from .items import read_citation, read_usage
 from .payloads import PayloadDecoder, answer_cut_short
 
+_UNEXPLAINED: JsonObject = {"error": {"message": "The answer broke off without a reason."}}
 _CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -84,8 +85,9 @@ class ChatReader:
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
-        failure = data if data.get("error") else choice if choice.get("error") else None
-        if failure is not None:
+        failure = next((body for body in (data, choice) if body.get("error")), None)
+        if failure is not None or self._finish_reason == "error":
+            failure = failure or _UNEXPLAINED
             self.finished = True
             events.append(ResponseFailed(read_error_body(failure), self._usage))
         return events
@@ -139,13 +141,19 @@ class ChatReader:
     def _read_call(self, call: JsonObject, events: list[Event]) -> None:
         function = as_object(call.get("function"))
         position = whole_of(call.get("index")) or 0
-        if position not in self._calls:
+        call_id = text_of(call.get("id"))
+        if self._is_new_call(position, call_id):
             self._close_reasoning(events)
-            call_id, name = text_of(call.get("id")), text_of(function.get("name"))
-            self._calls[position] = self._open(FunctionCallItem("", call_id, name), events)
+            item = FunctionCallItem("", call_id, text_of(function.get("name")))
+            self._calls[position] = self._open(item, events)
         index = self._calls[position]
         if arguments := text_of(function.get("arguments")):
             events.append(ArgumentsDelta(index, arguments))
+
+    def _is_new_call(self, position: int, call_id: str) -> bool:
+        """Whether no call has this place, or another one: some vendors count every call as 0."""
+        known = self._items[self._calls[position]] if position in self._calls else None
+        return not isinstance(known, FunctionCallItem) or call_id not in ("", known.call_id)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))
@@ -169,10 +177,18 @@ class ChatReader:
         self.finished = True
         if not self._finish_reason and not (done and self._items):
             return [ResponseFailed(answer_cut_short(), self._usage)]
-        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
         reason = _CUT_REASONS.get(self._finish_reason, "")
+        if reason:
+            self._mark_cut()
+        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
         end = ResponseFinished(self._response_id, self._model, self._usage, reason)
         return [*closing, end]
+
+    def _mark_cut(self) -> None:
+        """Half a call must not be run; which one was cut, the API does not say."""
+        for item in self._items:
+            if isinstance(item, FunctionCallItem | MessageItem):
+                item.status = "incomplete"
 
 
 def merge_detail(details: list[JsonObject], piece: JsonObject) -> None:
