@@ -60,9 +60,10 @@ def _read_reasoning_ability(value: Any, parameters: frozenset[str]) -> Reasoning
     if not row and "reasoning" not in parameters:
         return None
     efforts = row.get("supported_efforts", [] if row else None)
+    named = cast("list[Any]", efforts) if isinstance(efforts, list) else None
     return ReasoningAbility(
         mandatory=bool(row.get("mandatory")),
-        efforts=None if efforts is None else tuple(map(text_of, cast("list[Any]", efforts))),
+        efforts=None if named is None else tuple(map(text_of, named)),
     )
 
 

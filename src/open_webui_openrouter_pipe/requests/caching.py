@@ -27,4 +27,6 @@ def _session_id(chat_id: str) -> str:
     secret = os.environ.get("WEBUI_SECRET_KEY", "")
     if not secret or not chat_id:
         return ""
-    return hmac.new(secret.encode(), f"openrouter:{chat_id}".encode(), sha256).hexdigest()
+    return hmac.new(
+        secret.encode("utf-8", "surrogateescape"), f"openrouter:{chat_id}".encode(), sha256
+    ).hexdigest()

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from ..api.bodies import ChatBody, CompletionsBody, ResponsesBody
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
+from .replay import MADE_UP_ID
 
 CHAT_ONLY_FIELDS = (
     "stop",
@@ -116,6 +117,8 @@ def _nested_call(item: Mapping[str, Any]) -> JsonObject:
 def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
     """A reasoning item as the details it came from."""
     tag = {key: item[key] for key in ("id", "format") if item.get(key)}
+    if text_of(tag.get("id")).startswith(MADE_UP_ID):
+        del tag["id"]
     details: list[JsonObject] = [
         {"type": "reasoning.summary", "summary": part["text"], **tag}
         for part in objects_in(item.get("summary"))

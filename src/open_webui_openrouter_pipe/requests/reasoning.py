@@ -41,9 +41,9 @@ def reasoning_fields(
 def _chosen_effort(options: Mapping[str, Any], settings: Settings, *, is_task: bool) -> str:
     if is_task:
         return settings.task_reasoning_effort
-    if not settings.enable_reasoning:
-        return "none"
-    return "" if number_of(options.get("max_tokens")) else settings.reasoning_effort
+    if number_of(options.get("max_tokens")):
+        return ""  # the chat's own budget
+    return settings.reasoning_effort if settings.enable_reasoning else "none"
 
 
 def _accepted_effort(effort: str, ability: ReasoningAbility | None) -> str:

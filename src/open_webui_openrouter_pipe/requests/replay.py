@@ -8,6 +8,9 @@ from typing import Any
 
 from ..core.json_values import JsonObject, text_of
 
+MADE_UP_ID = "rs_unnamed_"
+"""Begins the id of an item that had none: the Responses API wants one, chat does not."""
+
 
 def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
     """The items of one answer, in the order in which the model thought.
@@ -30,7 +33,7 @@ def _item_of_detail(detail: JsonObject) -> tuple[str, str]:
 def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, Any]:
     item: dict[str, Any] = {
         "type": "reasoning",
-        "id": text_of(pieces[0].get("id")) or f"rs_{position}",
+        "id": text_of(pieces[0].get("id")) or f"{MADE_UP_ID}{position}",
         "summary": [],
     }
     for piece in pieces:
