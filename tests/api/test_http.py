@@ -62,7 +62,7 @@ def test_the_settings_bound_connecting_silence_and_the_whole(settings_for: MakeS
 @pytest.mark.parametrize(
     ("error", "before", "after"),
     [
-        (httpx.ConnectTimeout("x"), UpstreamTimeoutError, UpstreamTimeoutError),
+        (httpx.ConnectTimeout("x"), ConnectionFailedError, ConnectionFailedError),
         (httpx.ReadTimeout("x"), UpstreamTimeoutError, UpstreamTimeoutError),
         (httpx.WriteTimeout("x"), UpstreamTimeoutError, UpstreamTimeoutError),
         (httpx.PoolTimeout("x"), UpstreamTimeoutError, UpstreamTimeoutError),
@@ -91,6 +91,28 @@ def test_each_error_has_its_cause(
         assert type(caught.value) is cause
         assert caught.value.next_step
         assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [
+        (httpx.ConnectError("x"), False),
+        (httpx.ConnectTimeout("x"), False),
+        (httpx.ReadError("x"), True),
+        (httpx.RemoteProtocolError("x"), True),
+        (httpx.ProxyError("x"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_a_connection_that_never_was_proves_that_nothing_was_sent(
+    error: Exception, sent: bool, settings_for: MakeSettings
+) -> None:
+    with (
+        pytest.raises(ConnectionFailedError) as caught,
+        as_pipe_errors(settings_for("https://a.example"), answering=False),
+    ):
+        raise error
+    assert caught.value.request_was_sent is sent
 
 
 def test_other_errors_pass_through(settings_for: MakeSettings) -> None:

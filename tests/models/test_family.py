@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.models.family import (
     ModelFamily,
+    ReasoningAbility,
     from_host_id,
     read_family,
     to_host_id,
@@ -63,6 +64,21 @@ def test_openrouters_own_form_is_taken_as_it_is(model_id: str) -> None:
         ({"id": "a/b"}, ModelFamily("a/b", "a/b")),
         ({"id": "a/b", "name": None}, ModelFamily("a/b", "a/b")),
         ({"id": "a/b", "name": ""}, ModelFamily("a/b", "a/b")),
+        (
+            {
+                "id": "a/b",
+                "supported_parameters": ["temperature", 7],
+                "architecture": {"input_modalities": ["image"], "output_modalities": ["audio"]},
+            },
+            ModelFamily(
+                "a/b",
+                "a/b",
+                frozenset({"temperature"}),
+                frozenset({"image"}),
+                frozenset({"audio"}),
+            ),
+        ),
+        ({"id": "a/b", "architecture": 7, "supported_parameters": "x"}, ModelFamily("a/b", "a/b")),
         ({"name": "nameless"}, None),
         ({"id": ""}, None),
         ({"id": 7}, None),
@@ -72,3 +88,35 @@ def test_a_row_needs_an_id_and_can_do_without_a_name(
     row: dict[str, object], family: ModelFamily | None
 ) -> None:
     assert read_family(row) == family
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "ability"),
+    [
+        ({"mandatory": True}, ReasoningAbility(True, ())),
+        ({"mandatory": False, "supported_efforts": None}, ReasoningAbility(False, None)),
+        (
+            {"mandatory": False, "supported_efforts": ["low", "high"]},
+            ReasoningAbility(False, ("low", "high")),
+        ),
+        ({"supported_efforts": "low"}, ReasoningAbility(False, None)),
+        (None, None),
+        ({}, None),
+        ("yes", None),
+    ],
+)
+def test_how_a_model_thinks_is_read(reasoning: object, ability: ReasoningAbility | None) -> None:
+    family = read_family({"id": "a/b", "reasoning": reasoning})
+    assert family is not None
+    assert family.reasoning == ability
+
+
+def test_a_model_that_only_takes_the_parameter_takes_every_effort() -> None:
+    family = read_family({"id": "a/b", "supported_parameters": ["reasoning"]})
+    assert family is not None
+    assert family.reasoning == ReasoningAbility(False, None)
+
+
+@pytest.mark.parametrize(("model_id", "is_batch"), [("a/b:batch", True), ("a/batch", False)])
+def test_a_model_for_batches_is_told_by_its_variant(model_id: str, is_batch: bool) -> None:
+    assert ModelFamily(model_id, "B").is_batch is is_batch

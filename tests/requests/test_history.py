@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from open_webui_openrouter_pipe.api.events import ServerToolItem
 from open_webui_openrouter_pipe.requests.history import build_input
+from open_webui_openrouter_pipe.streaming.server_tools import server_tool_cards
 
 Message = dict[str, Any]
 
@@ -97,6 +99,32 @@ def test_a_tool_call_and_its_result_go_as_a_pair() -> None:
             "arguments": '{"city":"Oslo"}',
         },
         {"type": "function_call_output", "call_id": "c1", "output": "rain"},
+    ]
+
+
+def test_what_openrouter_did_itself_goes_back_as_no_call() -> None:
+    messages = [
+        asks("openrouter:st_1", "c1", text="It is noon."),
+        result("openrouter:st_1", "noon"),
+        result("c1"),
+    ]
+    assert kinds(build_input(messages)) == ["short:", "function_call:c1", "function_call_output:c1"]
+
+
+def test_a_card_of_a_server_tool_leaves_no_trace_in_the_next_request() -> None:
+    cards = server_tool_cards(ServerToolItem("st_1", "openrouter:datetime", {"datetime": "noon"}))
+    call_id = cards[0]["call_id"]
+    assert build_input([asks(call_id), result(call_id)]) == []
+
+
+def test_thinking_goes_back_before_what_it_led_to() -> None:
+    details = [{"type": "reasoning.encrypted", "data": "e", "id": "rs_1"}]
+    message = {**asks("c1", text="Let me see."), "reasoning_details": details}
+    assert kinds(build_input([message, result("c1")])) == [
+        "reasoning:",
+        "short:",
+        "function_call:c1",
+        "function_call_output:c1",
     ]
 
 

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.core.errors import UnsupportedInputError
 from open_webui_openrouter_pipe.core.json_codec import encode_json
+from open_webui_openrouter_pipe.models.family import ModelFamily, ReasoningAbility
 from open_webui_openrouter_pipe.requests.normalise import build_responses_body
+from tests.requests.contexts import context
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
-# Fields of the API that the narrow pipe sends; written out anew, so that a slip in the list shows.
+# Fields of the API that the pipe sends; written out anew, so that a slip in the list shows.
 SENT_FIELDS = {
     "model",
     "input",
@@ -36,10 +38,11 @@ SENT_FIELDS = {
     "service_tier",
     "prompt_cache_key",
     "cache_control",
+    "include",
+    "session_id",
 }
 NEVER_SENT = (
     "user",
-    "session_id",
     "metadata",
     "tools",
     "previous_response_id",
@@ -58,9 +61,32 @@ JSON = st.recursive(
 FIELD = st.sampled_from([*SENT_FIELDS, *NEVER_SENT, "stop", "max_tokens", "response_format"])
 
 
-def test_a_plain_chat_is_a_plain_request() -> None:
+PLAIN = ModelFamily("a/one", "One")
+THINKER = ModelFamily("a/one", "One", reasoning=ReasoningAbility())
+
+
+def build(body: dict[str, Any], family: ModelFamily | None = PLAIN) -> Any:
+    return build_responses_body(body, context(), family)
+
+
+@pytest.mark.parametrize(
+    ("family", "task", "reasoning"),
+    [
+        (PLAIN, "", {}),
+        (PLAIN, "title_generation", {}),
+        (
+            THINKER,
+            "",
+            {"reasoning": {"summary": "auto"}, "include": ["reasoning.encrypted_content"]},
+        ),
+        (THINKER, "title_generation", {"reasoning": {"effort": "low"}}),
+    ],
+)
+def test_a_plain_chat_is_a_plain_request(
+    family: ModelFamily, task: str, reasoning: dict[str, Any]
+) -> None:
     body = {"model": "openrouter.a.one", "messages": MESSAGES, "stream": True}
-    assert build_responses_body(body, "a/one") == {
+    assert build_responses_body(body, context(task=task), family) == {
         "model": "a/one",
         "input": [
             {
@@ -69,18 +95,25 @@ def test_a_plain_chat_is_a_plain_request() -> None:
                 "content": [{"type": "input_text", "text": "Hello"}],
             }
         ],
+        **reasoning,
     }
 
 
 def test_custom_parameters_that_the_api_knows_pass_as_they_came() -> None:
     custom = {"provider": {"order": ["x"]}, "plugins": [{"id": "web"}], "models": ["a/two"]}
-    request = build_responses_body({"messages": MESSAGES, **custom}, "a/one")
+    request = build({"messages": MESSAGES, **custom})
     assert {name: request[name] for name in custom} == custom
+
+
+def test_the_caching_of_the_chat_itself_wins() -> None:
+    own = {"type": "ephemeral", "ttl": "1h"}
+    body = {"messages": MESSAGES, "cache_control": own}
+    assert build_responses_body(body, context("anthropic/one"), None)["cache_control"] == own
 
 
 @given(st.dictionaries(FIELD | st.text(max_size=20), JSON, max_size=12))
 def test_whatever_the_host_sends_only_known_fields_go_out(extra: dict[str, Any]) -> None:
-    request: Any = build_responses_body({**extra, "messages": MESSAGES}, "a/one")
+    request = build({**extra, "messages": MESSAGES}, THINKER)
     assert set(request) <= SENT_FIELDS
     assert None not in request.values()
     assert request["model"] == "a/one"
@@ -90,11 +123,18 @@ def test_whatever_the_host_sends_only_known_fields_go_out(extra: dict[str, Any])
 
 @pytest.mark.parametrize("name", NEVER_SENT)
 def test_what_identifies_a_person_or_keeps_state_upstream_stays_here(name: str) -> None:
-    request = build_responses_body({name: "anything", "messages": MESSAGES}, "a/one")
-    assert name not in request
+    assert name not in build({name: "anything", "messages": MESSAGES})
+
+
+def test_the_session_a_caller_names_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBUI_SECRET_KEY", "one")
+    body = {"messages": MESSAGES, "session_id": "theirs"}
+    assert "session_id" not in build(body)
+    request = build_responses_body(body, context(chat_id="chat-1"), PLAIN)
+    assert request["session_id"] not in ("theirs", "chat-1")
 
 
 @pytest.mark.parametrize("messages", [None, [], [{"role": "user", "content": ""}]])
 def test_an_empty_chat_is_refused(messages: Any) -> None:
     with pytest.raises(UnsupportedInputError, match="nothing to send"):
-        build_responses_body({"messages": messages}, "a/one")
+        build({"messages": messages})

@@ -28,12 +28,6 @@ SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}}
         ({"max_completion_tokens": 100}, {"max_output_tokens": 100}),
         ({"max_tokens": 5, "max_completion_tokens": 7}, {"max_output_tokens": 7}),
         ({"max_output_tokens": 9, "max_tokens": 5}, {"max_output_tokens": 9}),
-        ({"reasoning_effort": "high"}, {"reasoning": {"effort": "high"}}),
-        ({"reasoning": {"max_tokens": 900}}, {"reasoning": {"max_tokens": 900}}),
-        (
-            {"reasoning": {"max_tokens": 900, "exclude": True}, "reasoning_effort": "low"},
-            {"reasoning": {"exclude": True, "effort": "low"}},
-        ),
         ({"verbosity": "low"}, {"text": {"verbosity": "low"}}),
         (
             {"response_format": {"type": "json_object"}},

@@ -110,7 +110,7 @@ def test_the_api_has_the_last_word_on_a_text() -> None:
         (ReasoningItem("r1", ["a", "b"]), [thought(0, "a"), thought(0, "b", 1)]),
         (ReasoningItem("r1", content=["raw"]), [thought(0, "raw", is_summary=False)]),
         (ReasoningItem("r1", ["short"], ["raw"]), [thought(0, "short")]),
-        (ReasoningItem("r1", encrypted_content="xyz"), []),
+        (ReasoningItem("r1", details=[{"data": "xyz"}]), []),
     ],
 )
 def test_thinking_that_was_left_out_is_given_out(item: ReasoningItem, missing: list[Event]) -> None:

@@ -131,7 +131,7 @@ def test_usage_nobody_told_is_absent() -> None:
 
 
 def test_in_a_chat_the_object_carries_the_items() -> None:
-    hidden = ItemFinished(2, ReasoningItem("r2", encrypted_content="xyz"))
+    hidden = ItemFinished(2, ReasoningItem("r2", details=[{"data": "xyz"}]))
     answer = whole(STARTED, *THINKING, *HELLO, hidden, end(), with_output=True)
     assert [(item["type"], item["id"]) for item in answer["output"]] == [
         ("reasoning", "r1"),

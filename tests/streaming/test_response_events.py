@@ -29,7 +29,7 @@ END = ResponseFinished("gen-1", "a/one", None)
 def render(*events: Event, seconds_between: float = 0.0) -> list[dict[str, Any]]:
     """Render each event by itself, with so much time between one and the next."""
     clock = {"now": 50.0}
-    renderer = ResponseEvents(lambda: clock["now"])
+    renderer = ResponseEvents(clock=lambda: clock["now"])
     shown: list[dict[str, Any]] = []
     for event in events:
         shown += renderer.render([event])
@@ -178,9 +178,7 @@ def test_raw_thinking_goes_as_content() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "hidden", [ReasoningItem("r1", encrypted_content="xyz"), OtherItem("w1", "web_search_call")]
-)
+@pytest.mark.parametrize("hidden", [ReasoningItem("r1"), OtherItem("w1", "of_the_future")])
 def test_what_cannot_be_read_shows_no_card_and_takes_no_place(hidden: Any) -> None:
     assert render(
         ItemStarted(0, hidden),

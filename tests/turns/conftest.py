@@ -7,9 +7,16 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from open_webui_openrouter_pipe.core import retry
 from open_webui_openrouter_pipe.runtime import process_state
 from pipe_lab.simulator import Simulator
 from tests.turns.calls import eventually, open_sockets
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry that nobody told when to come goes out at once."""
+    monkeypatch.setattr(retry, "_FIRST_WAIT_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.api.events import (
+    ArgumentsDelta,
+    Citation,
+    CitationFound,
     Event,
+    FunctionCallItem,
+    ImageItem,
     ItemFinished,
     ItemStarted,
     MessageItem,
@@ -22,14 +27,14 @@ from open_webui_openrouter_pipe.api.events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    ServerToolItem,
     TextDelta,
     Usage,
 )
+from open_webui_openrouter_pipe.api.gateway.items import read_citation, read_item, read_usage
 from open_webui_openrouter_pipe.api.gateway.responses_reader import (
     ResponsesReader,
     read_finished_answer,
-    read_item,
-    read_usage,
 )
 from open_webui_openrouter_pipe.core.errors import StreamInterruptedError
 from open_webui_openrouter_pipe.core.logging_system import LOG
@@ -93,7 +98,23 @@ def delta(kind: str, text: Any, **place: int) -> Json:
                 "output_index": 1,
                 "item": {"id": "f", "type": "function_call", "name": "n"},
             },
-            ItemFinished(1, OtherItem("f", "function_call")),
+            ItemFinished(1, FunctionCallItem("f", "", "n")),
+        ),
+        (
+            delta("function_call_arguments", '{"a"', output_index=1),
+            ArgumentsDelta(1, '{"a"'),
+        ),
+        (
+            {
+                "type": "response.output_text.annotation.added",
+                "output_index": 1,
+                "annotation": {"type": "url_citation", "url": "https://a.example", "title": "A"},
+            },
+            CitationFound(1, Citation("https://a.example", "A")),
+        ),
+        (
+            {"type": "response.output_item.done", "item": {"id": "m", "type": "message"}},
+            ItemFinished(0, MessageItem("m")),
         ),
         (COMPLETED, ResponseFinished("gen-1", "a/b", None)),
         (
@@ -134,6 +155,12 @@ def test_each_event_is_read(sent: Json, event: Event) -> None:
         delta("output_text", {"text": "?"}),
         delta("reasoning_text", None),
         delta("reasoning_summary_text", 5),
+        delta("function_call_arguments", ""),
+        {"type": "response.output_text.annotation.added", "annotation": {"type": "file_path"}},
+        {"type": "response.output_item.added", "output_index": 0},
+        {"type": "response.output_item.done", "output_index": 0, "item": "message"},
+        {"type": "response.output_item.done", "output_index": "0", "item": {"type": "message"}},
+        {"type": "response.output_item.added", "output_index": None, "item": {"type": "message"}},
     ],
 )
 def test_what_says_nothing_or_is_unknown_passes_by(sent: Any) -> None:
@@ -201,6 +228,13 @@ def test_a_stream_without_its_end_is_interrupted(body: bytes) -> None:
     assert isinstance(last.error, StreamInterruptedError)
 
 
+@pytest.mark.parametrize("index", [-3, True, "1", 1.5, None, {}])
+def test_text_at_a_place_that_is_none_is_kept(index: Any) -> None:
+    assert ResponsesReader().feed(wire(delta("output_text", "Hi", output_index=index))) == [
+        TextDelta(0, "Hi")
+    ]
+
+
 def test_an_end_without_its_blank_line_counts() -> None:
     assert read(wire(COMPLETED).rstrip()) == [ResponseFinished("gen-1", "a/b", None)]
 
@@ -219,7 +253,24 @@ def test_an_end_without_its_blank_line_counts() -> None:
                     None,
                 ],
             },
-            MessageItem("m", "ab", "commentary"),
+            MessageItem("m", "ab", is_refusal=True, phase="commentary"),
+        ),
+        (
+            {
+                "id": "m",
+                "type": "message",
+                "content": [
+                    {
+                        "type": "output_text",
+                        "text": 7,
+                        "annotations": [
+                            {"type": "url_citation", "url": "https://a.example", "content": "x"},
+                            {"type": "file_citation", "file_id": "f"},
+                        ],
+                    }
+                ],
+            },
+            MessageItem("m", citations=[Citation("https://a.example", excerpt="x")]),
         ),
         (
             {
@@ -232,18 +283,107 @@ def test_an_end_without_its_blank_line_counts() -> None:
                 "format": "f",
                 "status": "incomplete",
             },
-            ReasoningItem("r", ["s"], ["c"], "e", "g", "f", "incomplete"),
+            ReasoningItem(
+                "r",
+                ["s"],
+                ["c"],
+                [
+                    {"type": "reasoning.summary", "summary": "s", "id": "r", "format": "f"},
+                    {
+                        "type": "reasoning.text",
+                        "text": "c",
+                        "signature": "g",
+                        "id": "r",
+                        "format": "f",
+                    },
+                    {"type": "reasoning.encrypted", "data": "e", "id": "r", "format": "f"},
+                ],
+                "incomplete",
+            ),
+        ),
+        (
+            {"id": "r", "type": "reasoning", "content": [{"text": "only for the eyes"}]},
+            ReasoningItem("r", content=["only for the eyes"]),
         ),
         (
             {"type": "reasoning", "summary": None, "content": None, "encrypted_content": None},
             ReasoningItem(""),
         ),
-        ({"id": "w", "type": "openrouter:web_search"}, OtherItem("w", "openrouter:web_search")),
+        (
+            {
+                "id": "f",
+                "type": "function_call",
+                "call_id": "c",
+                "name": "add",
+                "arguments": '{"a":1}',
+                "status": "incomplete",
+            },
+            FunctionCallItem("f", "c", "add", '{"a":1}', "incomplete"),
+        ),
+        (
+            {"id": "w", "type": "openrouter:datetime", "status": "x", "datetime": "noon"},
+            ServerToolItem("w", "openrouter:datetime", {"datetime": "noon"}, "x"),
+        ),
+        (
+            {"id": "w", "type": "web_search_call", "action": {"query": "q"}},
+            ServerToolItem("w", "web_search_call", {"action": {"query": "q"}}),
+        ),
+        (
+            {"id": "i", "type": "image_generation_call", "result": "data:image/webp;base64,AA"},
+            ImageItem("i", "data:image/webp;base64,AA"),
+        ),
+        (
+            {"id": "i", "type": "image_generation_call", "result": "AAAA"},
+            ImageItem("i", "data:image/png;base64,AAAA"),
+        ),
+        (
+            {"id": "i", "type": "openrouter:image_generation", "imageB64": "AAAA"},
+            ImageItem("i", "data:image/png;base64,AAAA"),
+        ),
+        (
+            {"type": "openrouter:image_generation", "imageUrl": "https://a.example/i.png"},
+            ImageItem("", "https://a.example/i.png"),
+        ),
+        (
+            {"id": "i", "type": "image_generation_call", "result": None, "status": "in_progress"},
+            ImageItem("i", status="in_progress"),
+        ),
+        ({"id": "o", "type": "of_the_future"}, OtherItem("o", "of_the_future")),
         ({}, OtherItem("", "")),
     ],
 )
 def test_items_are_read(item: Json, expected: Any) -> None:
     assert read_item(item) == expected
+
+
+@pytest.mark.parametrize(
+    ("annotation", "citation"),
+    [
+        ({"type": "url_citation", "url": "u", "title": "t"}, Citation("u", "t")),
+        (
+            {"type": "url_citation", "url_citation": {"url": "u", "content": "c"}},
+            Citation("u", excerpt="c"),
+        ),
+        ({"type": "url_citation", "title": "nowhere"}, None),
+        ({"type": "url_citation", "url_citation": []}, None),
+        ({"type": "file", "file": {"hash": "x"}}, None),
+        ({}, None),
+    ],
+)
+def test_a_citation_is_read_flat_or_nested(annotation: Json, citation: Citation | None) -> None:
+    assert read_citation(annotation) == citation
+
+
+def test_usage_of_either_endpoint_is_read() -> None:
+    assert read_usage(
+        {
+            "prompt_tokens": 9,
+            "prompt_tokens_details": {"cached_tokens": 3},
+            "completion_tokens": 4,
+            "completion_tokens_details": {"reasoning_tokens": 1},
+            "total_tokens": True,
+        }
+    ) == Usage(9, 4, cached_tokens=3, reasoning_tokens=1)
 
 
 @pytest.mark.parametrize("value", [None, {}, [], "many"])
