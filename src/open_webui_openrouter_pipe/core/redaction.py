@@ -13,7 +13,7 @@ _KEYS = re.compile(
     re.IGNORECASE,
 )
 _PASSWORD_IN_ADDRESS = re.compile(r"(?<=://)[^\s/?#@]+@")
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.=+-]+)*,[^\s\"'()<>\\]*")
+_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.=+-]+)*,[^\s,\"'()<>\\]*")
 # Base64 without an address around it: audio, encrypted reasoning, signatures.
 _BLOB = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/=_-]{1000,}")
 _SECRET_FIELDS = frozenset(

@@ -69,7 +69,7 @@ class TimingLog:
         """Note that the step which began at `started` (`time.perf_counter`) is over."""
         if self._lines is not None:
             milliseconds = round((time.perf_counter() - started) * 1_000, 3)
-            entry = {"msg": name, "milliseconds": milliseconds}
+            entry = {"msg": name, "levelno": logging.INFO, "milliseconds": milliseconds}
             self._lines.emit(logging.makeLogRecord(entry))
 
     def flush(self) -> None:
