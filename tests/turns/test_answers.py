@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 
 import pytest
 from starlette.responses import StreamingResponse
 
+from open_webui_openrouter_pipe.pipe import Pipe
 from pipe_lab.simulator import (
     Answer,
     Message,
@@ -19,6 +21,7 @@ from pipe_lab.simulator import (
 )
 from tests.turns.calls import (
     CHAT,
+    Json,
     body,
     chat,
     kinds,
@@ -39,12 +42,12 @@ async def test_a_chat_gets_the_events_of_one_message(simulator: Simulator) -> No
     response_id = events[-1]["response"]["id"]
     message = {"type": "message", "id": item_id, "role": "assistant"}
     part = {"type": "output_text", "text": "", "annotations": []}
-    deltas = events[2:-2]
+    deltas = events[2:-3]
     assert {(d["type"], d["output_index"], d["content_index"]) for d in deltas} == {
         ("response.output_text.delta", 0, 0)
     }
     assert text_of_chat(deltas) == "Hello there, friend."
-    assert [*events[:2], *events[-2:]] == [
+    assert [*events[:2], events[-3], events[-1]] == [
         {
             "type": "response.output_item.added",
             "output_index": 0,
@@ -75,6 +78,24 @@ async def test_a_chat_gets_the_events_of_one_message(simulator: Simulator) -> No
         },
     ]
     assert events[-1]["response"]["usage"].items() >= USAGE.items()
+    status = events[-2]["event"]
+    assert (status["type"], status["data"]["done"]) == ("status", True)
+    assert "11 tokens in" in status["data"]["description"]
+
+
+async def test_the_closing_status_can_be_switched_off_by_admin_and_user(
+    simulator: Simulator,
+) -> None:
+    for _ in range(2):
+        simulator.script(text_reply("Hi"))
+    quiet = make_pipe(simulator, SHOW_FINAL_USAGE_STATUS=False)
+    events = await chat(quiet)
+    assert text_of_chat(events) == "Hi"
+    assert "event" not in kinds(events)
+    loud: Json = {"id": "user-1", "valves": Pipe.UserValves(SHOW_FINAL_USAGE_STATUS="on")}
+    answer = await quiet.pipe(body(), loud, CHAT)
+    assert isinstance(answer, AsyncGenerator)
+    assert "event" in kinds([event async for event in answer])
 
 
 async def test_an_api_client_gets_a_stream_of_chunks(simulator: Simulator) -> None:
@@ -124,8 +145,9 @@ async def test_a_task_gets_one_object_with_one_choice(simulator: Simulator) -> N
 
 
 async def test_the_request_carries_the_chat_and_nothing_about_the_person(
-    simulator: Simulator,
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WEBUI_SECRET_KEY", "one")
     simulator.script(text_reply("Hi"))
     await chat(make_pipe(simulator), model="~a.one-1.5:free")
     [request] = simulator.requests
@@ -135,17 +157,34 @@ async def test_the_request_carries_the_chat_and_nothing_about_the_person(
     assert request.body == {
         "model": "~a/one-1.5:free",
         "input": [{"type": "message", "role": "user", "content": content}],
+        # The catalog does not know this model: it may be one that thinks.
+        "reasoning": {"summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "session_id": request.body["session_id"],
         "stream": True,
     }
-    assert b"user-1" not in request.raw
+    for secret in (b"user-1", b"chat-1", b"msg-1", b"session-1"):
+        assert secret not in request.raw
 
 
-async def test_encrypted_thinking_shows_no_card(simulator: Simulator) -> None:
+async def test_encrypted_thinking_is_stored_for_the_next_turn(simulator: Simulator) -> None:
     hidden = Reasoning((), encrypted_content="xyz")
     simulator.script(answer_reply(Answer((hidden, Message(("Hi",))))))
     events = await chat(make_pipe(simulator))
-    added = [event for event in events if event["type"] == "response.output_item.added"]
-    assert [(event["output_index"], event["item"]["type"]) for event in added] == [(0, "message")]
+    items = [(e["type"], e["output_index"], e["item"]["type"]) for e in events if "item" in e]
+    assert items == [
+        ("response.output_item.done", 0, "reasoning"),
+        ("response.output_item.added", 1, "message"),
+        ("response.output_item.done", 1, "message"),
+    ]
+    [detail] = events[0]["item"]["reasoning_details"]
+    assert (detail["type"], detail["data"]) == ("reasoning.encrypted", "xyz")
+
+
+async def test_thinking_that_neither_shows_nor_returns_takes_no_place(simulator: Simulator) -> None:
+    simulator.script(answer_reply(Answer((Reasoning(()), Message(("Hi",))))))
+    events = await chat(make_pipe(simulator))
+    assert {e["item"]["type"] for e in events if "item" in e} == {"message"}
 
 
 async def test_an_answer_that_was_cut_off_says_so(simulator: Simulator) -> None:
@@ -153,6 +192,8 @@ async def test_an_answer_that_was_cut_off_says_so(simulator: Simulator) -> None:
     simulator.script(answer_reply(cut))
     events = await chat(make_pipe(simulator))
     assert kinds(events)[-2:] == ["event", "response.completed"]
+    notice = events[-3]["event"]["data"]["description"]
+    assert "length limit" in notice
     assert events[-1]["response"]["usage"]
 
 
