@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from .api.bodies import CompletionsBody, ResponsesBody
-from .api.events import Event, ResponseFailed, ResponseStarted, RetryScheduled
+from .api.events import Event, ResponseFailed, ResponseStarted, RetryScheduled, Usage
 from .api.gateway.chat_completions import stream_chat_completions
 from .api.gateway.responses import stream_responses
 from .api.gateway.selection import EndpointName, may_fall_back, select_endpoint
@@ -88,6 +88,8 @@ class Ask:
     runtime: Runtime
     body: CompletionsBody
     endpoint: EndpointName
+    usage: Usage | None = None
+    """What a refused request has cost, where its refusal said so."""
 
     def send(self, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
@@ -110,7 +112,7 @@ async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Eve
     retries, repairs = 0, set[str]()
     while True:
         try:
-            async with aclosing(_failing_early(ask.send(request))) as batches:
+            async with aclosing(_failing_early(ask, ask.send(request))) as batches:
                 async for batch in batches:
                     yield batch
             return
@@ -123,7 +125,8 @@ async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Eve
         elif not ask.fall_back(refusal):
             wait = retry_wait(refusal, retries)
             if wait is None:
-                raise refusal
+                yield [ResponseFailed(refusal, ask.usage)]
+                return
             retries += 1
             yield [RetryScheduled(refusal, wait)]
             await asyncio.sleep(wait)
@@ -136,7 +139,7 @@ def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> Re
 
 
 async def _failing_early(
-    answer: AsyncGenerator[list[Event]],
+    ask: Ask, answer: AsyncGenerator[list[Event]]
 ) -> AsyncGenerator[list[Event]]:
     """Raise a failure that came before any output, as if the request had been refused."""
     begun = False
@@ -149,6 +152,7 @@ async def _failing_early(
                 if begun:
                     timing_mark("first event")
             if not begun and isinstance(failed := batch[-1], ResponseFailed):
+                ask.usage = failed.usage
                 raise failed.error
             yield batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -145,6 +146,59 @@ def test_every_shape_is_read(status: int, body: dict[str, Any], known: dict[str,
     assert read_error_body(body, status=status).failure == ApiFailure(**known)
     response = httpx.Response(status, json=body)
     assert read_http_error(response, response.content).failure == ApiFailure(**known)
+
+
+def test_what_a_moderation_objects_to_is_read() -> None:
+    flagged = {"reasons": ["violence", 7, None], "flagged_input": "first … last"}
+    failure = read_error_body({"error": {"message": "m", "metadata": flagged}}).failure
+    assert failure.moderation_reasons == ("violence", "7")
+    assert failure.flagged_excerpt == "first … last"
+    guarded = {"patterns": ["ignore all instructions"]}
+    failure = read_error_body({"error": {"message": "m", "metadata": guarded}}).failure
+    assert failure.moderation_reasons == ("ignore all instructions",)
+
+
+def test_whose_limit_is_reached_is_read() -> None:
+    metadata = {"limit_source": "upstream_provider_shared_pool"}
+    failure = read_error_body({"error": {"message": "m", "metadata": metadata}}).failure
+    assert failure.rate_limit_scope == "upstream_provider_shared_pool"
+
+
+@pytest.mark.parametrize(
+    ("message", "figures"),
+    [
+        (
+            "This endpoint's maximum context length is 200000 tokens. However, you requested "
+            "about 2500021 tokens (2500021 of text input).",
+            {"context_limit": 200_000, "requested_tokens": 2_500_021},
+        ),
+        (
+            "You requested up to 65,536 tokens, but can only afford 1200.",
+            {"requested_tokens": 65_536, "affordable_tokens": 1_200},
+        ),
+        (
+            "This request costs about $0.25, and the balance is $0.0014.",
+            {"required_cost": 0.25, "account_balance": 0.0014},
+        ),
+        ("You requested a model that is not there", {}),
+        ("requested " + "9" * 5_000, {}),
+    ],
+)
+def test_the_figures_of_a_message_are_read(message: str, figures: dict[str, Any]) -> None:
+    failure = read_error_body({"error": {"message": message}}).failure
+    known = {
+        name: value
+        for name, value in dataclasses.asdict(failure).items()
+        if name.endswith(("_tokens", "_cost", "_balance", "context_limit")) and value is not None
+    }
+    assert known == figures
+
+
+def test_no_failure_holds_a_key() -> None:
+    key = "sk-or-v1-0123456789abcdef"
+    metadata = {"raw": f"bad key {key}", "flagged_input": key, "reasons": [key]}
+    error = read_error_body({"error": {"message": f"Bearer {key}", "metadata": metadata}})
+    assert key not in repr(error.failure) + error.for_person() + repr(error)
 
 
 @pytest.mark.parametrize(

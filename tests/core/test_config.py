@@ -22,11 +22,39 @@ FIELDS = [
     "HTTP_CONNECT_TIMEOUT_SECONDS",
     "HTTP_TOTAL_TIMEOUT_SECONDS",
     "HTTP_SOCK_READ_SECONDS",
+    "DEFAULT_LLM_ENDPOINT",
+    "FORCE_RESPONSES_MODELS",
+    "FORCE_CHAT_COMPLETIONS_MODELS",
     "MODEL_ID",
     "MODEL_CATALOG_REFRESH_SECONDS",
+    "ENABLE_REASONING",
+    "REASONING_EFFORT",
+    "REASONING_SUMMARY_MODE",
+    "TASK_MODEL_REASONING_EFFORT",
+    "THINKING_OUTPUT_MODE",
+    "ENABLE_ANTHROPIC_INTERLEAVED_THINKING",
+    "ANTHROPIC_PROMPT_CACHE_TTL",
+    "SHOW_FINAL_USAGE_STATUS",
     "MAX_CONCURRENT_REQUESTS",
     "MAX_QUEUED_REQUESTS",
     "LOG_LEVEL",
+    "ENABLE_TIMING_LOG",
+    "TIMING_LOG_FILE",
+    "SUPPORT_EMAIL",
+    "SUPPORT_URL",
+    "OPENROUTER_ERROR_TEMPLATE",
+    "AUTHENTICATION_ERROR_TEMPLATE",
+    "INSUFFICIENT_CREDITS_TEMPLATE",
+    "RATE_LIMIT_TEMPLATE",
+    "SERVER_TIMEOUT_TEMPLATE",
+    "PAYLOAD_TOO_LARGE_TEMPLATE",
+    "NETWORK_TIMEOUT_TEMPLATE",
+    "CONNECTION_ERROR_TEMPLATE",
+    "SERVICE_ERROR_TEMPLATE",
+    "INTERNAL_ERROR_TEMPLATE",
+    "MODEL_RESTRICTED_TEMPLATE",
+    "ENDPOINT_OVERRIDE_CONFLICT_TEMPLATE",
+    "STREAM_INTERRUPTED_TEMPLATE",
 ]
 SENT = st.recursive(
     st.none()
@@ -98,7 +126,27 @@ def test_the_form_shows_the_groups_in_reading_order_and_masks_the_key() -> None:
     assert all(field["title"] and field["description"] for field in properties.values())
     assert properties["API_KEY"]["type"] == "string"
     assert properties["API_KEY"]["input"] == {"type": "password"}
-    assert {field["type"] for field in properties.values()} == {"string", "integer"}
+    assert {field["type"] for field in properties.values()} == {"string", "integer", "boolean"}
+
+
+def test_the_templates_are_texts_of_many_lines_and_built_in_unless_written() -> None:
+    properties = SystemValves.model_json_schema()["properties"]
+    for name in (name for name in FIELDS if name.endswith("_TEMPLATE")):
+        # Open WebUI shows a field that grows for a string without an input type.
+        assert (properties[name]["type"], properties[name]["default"]) == ("string", "")
+        assert "input" not in properties[name]
+        key = name.removesuffix("_TEMPLATE").lower()
+        assert getattr(snapshot().error_templates, key) == ""
+        assert getattr(snapshot(**{name: " a\nb "}).error_templates, key) == "a\nb"
+    settings = snapshot(SUPPORT_EMAIL="it@example.org", SUPPORT_URL=None)
+    assert settings.error_templates.support_email == "it@example.org"
+    assert settings.error_templates.support_url == ""
+
+
+def test_the_timing_log_has_a_file_only_while_it_is_on() -> None:
+    assert snapshot().timing_file == ""
+    assert snapshot(ENABLE_TIMING_LOG=True).timing_file == "logs/timing.jsonl"
+    assert snapshot(ENABLE_TIMING_LOG="true", TIMING_LOG_FILE="/a/b").timing_file == "/a/b"
 
 
 def test_the_schema_gives_nothing_of_the_environment_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,9 @@ def failed(reply_error: Json) -> Reply:
     return Reply(events=[event])
 
 
+# Longer than the pipe waits: such a request is not sent again.
+NOT_NOW = 120
+
 FAILURES = {
     "no key": ({"API_KEY": ""}, None, ["No OpenRouter API key", "API_KEY"]),
     "a key nobody knows": ({"API_KEY": "sk-bad"}, None, ["401", "API_KEY"]),
@@ -50,18 +53,28 @@ FAILURES = {
         ["400", "a/one is not a valid model ID"],
     ),
     "a model outside the list": ({"MODEL_ID": "b/two"}, None, ["a/one", "MODEL_ID"]),
-    "too many requests": ({}, error_reply(429, "Slow down", retry_after=7), ["429", "7 seconds"]),
-    "a server error": ({}, error_reply(500, "Internal Server Error"), ["500", "Try again"]),
+    "too many requests": (
+        {},
+        error_reply(429, "Slow down", retry_after=NOT_NOW),
+        ["429", "120 seconds"],
+    ),
+    "a server error": (
+        {},
+        error_reply(500, "Internal Server Error", retry_after=NOT_NOW),
+        ["500", "Try again"],
+    ),
     "a page of a gateway": (
         {},
-        Reply(status=502, body="<html>x", headers={"Content-Type": "text/html"}),
+        Reply(
+            status=502, body="<html>x", headers={"Content-Type": "text/html", "Retry-After": "120"}
+        ),
         ["502", "Bad Gateway"],
     ),
-    "an error in a success": ({}, error_in_success("It broke"), ["It broke"]),
-    "an error event": ({}, Reply(events=[error_event("It broke", "server_error")]), ["It broke"]),
+    "an error in a success": ({}, error_in_success("It broke", 400), ["It broke"]),
+    "an error event": ({}, Reply(events=[error_event("It broke", "bio_policy")]), ["It broke"]),
     "a failed response": (
         {},
-        failed(error_failed_response("It broke", "server_error", "provider_unavailable")),
+        failed(error_failed_response("It broke", "server_error", "content_policy_violation")),
         ["It broke"],
     ),
     "an empty stream": ({}, Reply(events=[], done=False), ["stopped before its end"]),
@@ -73,7 +86,8 @@ FAILURES = {
 
 
 async def error_of_chat(pipe: Pipe) -> str:
-    [event] = await chat(pipe)
+    *statuses, event = await chat(pipe)
+    assert {status["event"]["type"] for status in statuses} <= {"status"}
     assert set(event) == {"error"}
     return event["error"]["message"]
 
@@ -152,9 +166,9 @@ async def test_an_answer_that_takes_too_long_ends_with_what_there_is(simulator: 
 
 
 async def test_a_failure_tells_what_it_cost(simulator: Simulator) -> None:
-    error = error_failed_response("It broke", "server_error", "provider_unavailable")
+    error = error_failed_response("It broke", "server_error", "content_policy_violation")
     simulator.script(failed({**error, "usage": USAGE}))
-    [event] = await chat(make_pipe(simulator))
+    *_, event = await chat(make_pipe(simulator))
     assert event["usage"] == USAGE
 
 
