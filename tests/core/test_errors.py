@@ -54,3 +54,19 @@ def test_the_advice_fits_the_status(
 ) -> None:
     failure = ApiFailure(message="m", status=status, retry_after=retry_after)
     assert advice in OpenRouterAPIError(failure).next_step
+
+
+def test_a_chat_that_is_too_long_is_to_be_shortened() -> None:
+    failure = ApiFailure(message="m", status=400, context_limit=8_000)
+    assert "Shorten the chat" in OpenRouterAPIError(failure).next_step
+
+
+def test_a_cause_never_prints_a_key() -> None:
+    error = PipeError("The key sk-or-v1-0123456789abcdef is bad.")
+    assert str(error) == error.cause == "The key [redacted] is bad."
+
+
+def test_once_explained_an_error_is_told_in_those_words() -> None:
+    error = PipeError("It broke.", "Mend it.")
+    error.explanation = "Ask Ada."
+    assert error.for_person() == "Ask Ada."
