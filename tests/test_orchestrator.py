@@ -40,8 +40,8 @@ async def runtime() -> AsyncGenerator[Runtime]:
         await task
 
 
-def context(simulator: Simulator, request_id: str = "request-1") -> RequestContext:
-    valves = {"API_KEY": "sk-test", "BASE_URL": simulator.base_url}
+def context(simulator: Simulator, request_id: str = "request-1", **own: str) -> RequestContext:
+    valves = {"API_KEY": "sk-test", "BASE_URL": simulator.base_url, **own}
     return RequestContext(
         request_id=request_id,
         function_id="openrouter",
@@ -62,6 +62,15 @@ async def test_a_fault_of_our_own_is_told_by_its_number_not_its_details(runtime:
     assert "request-1" in failure.error.for_person()
     assert "for the log only" not in failure.error.for_person()
     assert process_state().gate.running == 0
+
+
+async def test_a_fault_of_our_own_is_told_in_the_admins_words(runtime: Runtime) -> None:
+    async with Simulator() as simulator:
+        simulator.script(text_reply("Hello"))
+        own = context(simulator, INTERNAL_ERROR_TEMPLATE="Tell Ada: {error_id}.")
+        renderer: Any = EventsThemselves(stumbles=True)
+        [*_, failure] = [piece async for piece in run_turn(own, BODY, runtime, renderer)]
+    assert failure.error.for_person() == "Tell Ada: request-1."
 
 
 async def test_the_turn_knows_its_request_from_its_first_step(runtime: Runtime) -> None:
