@@ -16,58 +16,59 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    121  errors.py                     Every cause of failure a person can act on, each with its words.
-#    247  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    305  ids.py                        Identifiers of our own making.
-#    321  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    358  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    397  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    481  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#    661  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#    690  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#    122  errors.py                     Every cause of failure a person can act on, each with its words.
+#    248  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    306  ids.py                        Identifiers of our own making.
+#    322  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    359  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    398  process.py                    What every copy of the pipe in one process shares.
+#    419  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    503  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#    683  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#    716  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
 #
 # api/  OpenRouter on the wire.
-#    790  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#    827  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#    982  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   1114  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   1172  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   1374  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   1487  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   1589  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   1617  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#    816  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#    853  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   1008  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   1140  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   1198  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   1400  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   1519  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   1630  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   1659  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   1715  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   1782  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   1758  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   1825  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   1815  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   1863  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   1937  visibility.py                 Which models are offered, and which may be used.
-#   1966  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   1858  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   1906  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   1980  visibility.py                 Which models are offered, and which may be used.
+#   2009  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   2018  allow_list.py                 Only what the API knows goes out.
-#   2055  history.py                    Chat messages become input items.
-#   2164  parameters.py                 Sampling, length, format and effort: chat-completions names become the Responses API's.
-#   2243  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   2061  allow_list.py                 Only what the API knows goes out.
+#   2098  history.py                    Chat messages become input items.
+#   2207  parameters.py                 Sampling, length, format and effort: chat-completions names become the Responses API's.
+#   2286  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   2266  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
-#   2312  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   2438  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   2459  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   2495  usage.py                      What an answer took and cost, under the names its reader knows.
-#   2544  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   2627  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   2707  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   2309  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
+#   2355  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   2483  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   2504  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   2540  usage.py                      What an answer took and cost, under the names its reader knows.
+#   2589  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   2672  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   2752  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   2850  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   2895  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   2979  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   3019  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   3045  pipe.py                       The entrance: what Open WebUI calls.
+#   3085  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -395,6 +396,27 @@ def whole_of(value: Any) -> int | None:
 
 
 ####################################################################################################
+# core/process.py
+#
+# What every copy of the pipe in one process shares.
+####################################################################################################
+
+# Open WebUI loads the file anew on every change; each copy finds the same holder under this name.
+_HOLDER = "open_webui_openrouter_pipe_process"
+
+Shared = TypeVar("Shared")
+
+
+def shared_by_process(name: str, make: Callable[[], Shared]) -> Shared:
+    """The one value of this name, made by whichever copy asks first.
+
+    The copy that made it may be older than the one that reads it: names of what it holds stay.
+    """
+    holder = sys.modules.setdefault(_HOLDER, ModuleType(_HOLDER))
+    return cast("Shared", holder.__dict__.setdefault(name, make()))
+
+
+####################################################################################################
 # core/secrets.py
 #
 # Text that is encrypted at rest and never prints itself.
@@ -682,9 +704,13 @@ class RequestContext:
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
 
 
-CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar(
-    "open_webui_openrouter_pipe_request", default=None
-)
+def current_request() -> ContextVar[RequestContext | None]:
+    """The request that runs now: one variable for all copies, since they share one logger."""
+    return shared_by_process("current_request", _new_variable)
+
+
+def _new_variable() -> ContextVar[RequestContext | None]:
+    return ContextVar("open_webui_openrouter_pipe_request", default=None)
 
 
 ####################################################################################################
@@ -772,7 +798,7 @@ class SessionLogger(logging.Handler):
 
 
 def _stamp(record: logging.LogRecord) -> None:
-    context = CURRENT_REQUEST.get()
+    context = current_request().get()
     record.request_id = context.request_id if context else ""
     record.session_id = context.session_id if context else ""
     record.user_id = context.user_id if context else ""
@@ -1245,7 +1271,7 @@ def _read_payload(payload: bytes) -> Event | None:
 
 def _index_of(data: JsonObject, key: str = "output_index") -> int:
     value = data.get(key)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 def _read_text_delta(data: JsonObject) -> Event | None:
@@ -1447,8 +1473,14 @@ class _AiohttpStream(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
         with _as_httpx_errors(self._request):
-            while chunk := await content.readany():
-                yield chunk
+            try:
+                while chunk := await content.readany():
+                    yield chunk
+            except Exception:
+                # aiohttp raises before it hands out the bytes that came before the failure.
+                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                    yield rest
+                raise
 
     async def aclose(self) -> None:
         """Give the connection back, or cut it when the body is not read to its end.
@@ -1579,6 +1611,15 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             )
 
 
+def refuse_web_page(response: httpx.Response, settings: Settings) -> None:
+    """Raise `SettingsError` when a page came: the address leads to something that is no API."""
+    if response.is_success and "html" in response.headers.get("content-type", ""):
+        raise SettingsError(
+            f"{settings.base_url} answers with a web page, not as OpenRouter's API does.",
+            "The admin should correct `BASE_URL` in the settings of the OpenRouter function.",
+        )
+
+
 def _bad_address(settings: Settings) -> SettingsError:
     return SettingsError(
         f"`BASE_URL` is not an address that can be used: {settings.base_url}",
@@ -1605,6 +1646,7 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
             headers=authorize(settings),
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+    refuse_web_page(response, settings)
     try:
         rows = as_object(decode_json(response.content)).get("data")
     except ValueError:
@@ -1634,6 +1676,7 @@ async def stream_responses(
     """
     response = await _open(client, settings, body)
     try:
+        refuse_web_page(response, settings)
         if "json" in response.headers.get("content-type", ""):
             yield await _read_whole_answer(response, settings)
             return
@@ -2416,9 +2459,11 @@ def _without_text(item: OutputItem) -> OutputItem:
 
 
 def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
-    while len(parts) <= event.part_index:
+    # An index is the API's word, not a reason to make room for a billion parts.
+    position = min(event.part_index, len(parts))
+    if position == len(parts):
         parts.append("")
-    parts[event.part_index] += event.text
+    parts[position] += event.text
 
 
 def _missing_text(index: int, shown: str, whole: str) -> list[Event]:
@@ -2853,10 +2898,6 @@ def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
 # The services of the process: made when first needed, replaced on reload, gone when idle.
 ####################################################################################################
 
-# Every copy of this file that the process has loaded finds the same state here.
-_PROCESS_KEY = "open_webui_openrouter_pipe_process"
-
-
 @dataclass(slots=True)
 class ProcessState:
     """What all copies share. Copies of other ages read it: its names stay as they are."""
@@ -2870,8 +2911,7 @@ class ProcessState:
 
 def process_state() -> ProcessState:
     """The one state of this process."""
-    holder = sys.modules.setdefault(_PROCESS_KEY, ModuleType(_PROCESS_KEY))
-    return cast("ProcessState", holder.__dict__.setdefault("state", ProcessState()))
+    return shared_by_process("state", ProcessState)
 
 
 class Runtime:
@@ -2989,7 +3029,7 @@ async def run_turn(
 
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
-    CURRENT_REQUEST.set(context)
+    current_request().set(context)
     collector = Collector()
     with runtime.lease(context.function_id, context.settings):
         try:
@@ -3123,43 +3163,44 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/errors.py": ((139, 21, 106),),
-    "core/admission.py": ((253, 12, 50),),
-    "core/ids.py": ((311, 8, 8),),
-    "core/json_codec.py": ((327, 11, 29),),
-    "core/json_values.py": ((364, 8, 31),),
-    "core/secrets.py": ((403, 18, 76),),
-    "core/config.py": ((487, 13, 172),),
-    "core/context.py": ((667, 11, 21),),
-    "core/logging_system.py": ((696, 11, 92),),
-    "api/bodies.py": ((796, 8, 29),),
-    "api/errors.py": ((833, 14, 147),),
-    "api/events.py": ((988, 10, 124),),
-    "api/sse.py": ((1120, 5, 50),),
-    "api/gateway/responses_reader.py": ((1178, 38, 194),),
-    "api/transport.py": ((1380, 14, 105),),
-    "api/http.py": ((1493, 21, 94),),
-    "api/catalog.py": ((1595, 13, 20),),
-    "api/gateway/responses.py": ((1623, 22, 90),),
-    "host/call.py": ((1721, 13, 59),),
-    "host/versions.py": ((1788, 9, 25),),
-    "models/family.py": ((1821, 10, 40),),
-    "models/registry.py": ((1869, 15, 66),),
-    "models/visibility.py": ((1943, 12, 21),),
-    "models/entries.py": ((1972, 11, 44),),
-    "requests/allow_list.py": ((2024, 10, 29),),
-    "requests/history.py": ((2061, 10, 101),),
-    "requests/parameters.py": ((2170, 12, 71),),
-    "requests/normalise.py": ((2249, 12, 15),),
-    "streaming/coalescer.py": ((2272, 12, 38),),
-    "streaming/collector.py": ((2318, 20, 118),),
-    "streaming/renderer.py": ((2444, 9, 13),),
-    "streaming/output_items.py": ((2465, 9, 28),),
-    "streaming/usage.py": ((2501, 9, 41),),
-    "streaming/completion_chunks.py": ((2550, 22, 75),),
-    "streaming/completion_dict.py": ((2633, 24, 72),),
-    "streaming/response_events.py": ((2713, 26, 135),),
-    "runtime.py": ((2856, 23, 121),),
-    "orchestrator.py": ((2985, 25, 58),),
-    "pipe.py": ((3051, 25, 67),),
+    "core/errors.py": ((140, 21, 106),),
+    "core/admission.py": ((254, 12, 50),),
+    "core/ids.py": ((312, 8, 8),),
+    "core/json_codec.py": ((328, 11, 29),),
+    "core/json_values.py": ((365, 8, 31),),
+    "core/process.py": ((404, 10, 13),),
+    "core/secrets.py": ((425, 18, 76),),
+    "core/config.py": ((509, 13, 172),),
+    "core/context.py": ((689, 12, 25),),
+    "core/logging_system.py": ((722, 11, 92),),
+    "api/bodies.py": ((822, 8, 29),),
+    "api/errors.py": ((859, 14, 147),),
+    "api/events.py": ((1014, 10, 124),),
+    "api/sse.py": ((1146, 5, 50),),
+    "api/gateway/responses_reader.py": ((1204, 38, 194),),
+    "api/transport.py": ((1406, 14, 111),),
+    "api/http.py": ((1525, 21, 103),),
+    "api/catalog.py": ((1636, 13, 21),),
+    "api/gateway/responses.py": ((1665, 22, 91),),
+    "host/call.py": ((1764, 13, 59),),
+    "host/versions.py": ((1831, 9, 25),),
+    "models/family.py": ((1864, 10, 40),),
+    "models/registry.py": ((1912, 15, 66),),
+    "models/visibility.py": ((1986, 12, 21),),
+    "models/entries.py": ((2015, 11, 44),),
+    "requests/allow_list.py": ((2067, 10, 29),),
+    "requests/history.py": ((2104, 10, 101),),
+    "requests/parameters.py": ((2213, 12, 71),),
+    "requests/normalise.py": ((2292, 12, 15),),
+    "streaming/coalescer.py": ((2315, 12, 38),),
+    "streaming/collector.py": ((2361, 20, 120),),
+    "streaming/renderer.py": ((2489, 9, 13),),
+    "streaming/output_items.py": ((2510, 9, 28),),
+    "streaming/usage.py": ((2546, 9, 41),),
+    "streaming/completion_chunks.py": ((2595, 22, 75),),
+    "streaming/completion_dict.py": ((2678, 24, 72),),
+    "streaming/response_events.py": ((2758, 26, 135),),
+    "runtime.py": ((2901, 23, 116),),
+    "orchestrator.py": ((3025, 25, 58),),
+    "pipe.py": ((3091, 25, 67),),
 }

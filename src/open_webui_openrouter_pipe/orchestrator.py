@@ -9,7 +9,7 @@ from .api.bodies import CompletionsBody
 from .api.events import Event, ResponseFailed
 from .api.gateway.responses import stream_responses
 from .core.admission import enter_gate, leave_gate
-from .core.context import CURRENT_REQUEST, RequestContext
+from .core.context import RequestContext, current_request
 from .core.errors import InternalError, PipeError
 from .core.logging_system import LOG
 from .host.versions import require_supported_host
@@ -29,7 +29,7 @@ async def run_turn(
 
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
-    CURRENT_REQUEST.set(context)
+    current_request().set(context)
     collector = Collector()
     with runtime.lease(context.function_id, context.settings):
         try:

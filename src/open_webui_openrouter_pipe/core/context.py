@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from .config import Settings
+from .process import shared_by_process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,10 @@ class RequestContext:
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
 
 
-CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar(
-    "open_webui_openrouter_pipe_request", default=None
-)
+def current_request() -> ContextVar[RequestContext | None]:
+    """The request that runs now: one variable for all copies, since they share one logger."""
+    return shared_by_process("current_request", _new_variable)
+
+
+def _new_variable() -> ContextVar[RequestContext | None]:
+    return ContextVar("open_webui_openrouter_pipe_request", default=None)

@@ -118,9 +118,11 @@ def _without_text(item: OutputItem) -> OutputItem:
 
 
 def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
-    while len(parts) <= event.part_index:
+    # An index is the API's word, not a reason to make room for a billion parts.
+    position = min(event.part_index, len(parts))
+    if position == len(parts):
         parts.append("")
-    parts[event.part_index] += event.text
+    parts[position] += event.text
 
 
 def _missing_text(index: int, shown: str, whole: str) -> list[Event]:

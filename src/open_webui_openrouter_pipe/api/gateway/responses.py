@@ -16,7 +16,7 @@ from ...core.logging_system import LOG
 from ..bodies import ResponsesBody
 from ..errors import holds_error, read_http_error
 from ..events import Event, ResponseFailed
-from ..http import as_pipe_errors, authorize, timeouts
+from ..http import as_pipe_errors, authorize, refuse_web_page, timeouts
 from .responses_reader import ResponsesReader, read_finished_answer
 
 # How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
@@ -33,6 +33,7 @@ async def stream_responses(
     """
     response = await _open(client, settings, body)
     try:
+        refuse_web_page(response, settings)
         if "json" in response.headers.get("content-type", ""):
             yield await _read_whole_answer(response, settings)
             return

@@ -105,7 +105,7 @@ def _read_payload(payload: bytes) -> Event | None:
 
 def _index_of(data: JsonObject, key: str = "output_index") -> int:
     value = data.get(key)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 def _read_text_delta(data: JsonObject) -> Event | None:
