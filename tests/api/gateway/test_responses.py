@@ -223,22 +223,6 @@ async def test_a_web_page_in_place_of_the_api_asks_for_the_admin(ask: Ask) -> No
         await ask(page)
 
 
-async def test_what_came_before_a_break_is_read_even_when_nobody_was_waiting_for_it(
-    simulator: Simulator, client: httpx.AsyncClient, settings_for: MakeSettings
-) -> None:
-    reply = text_reply("One two three four five")
-    reply.disconnect_after = len(reply.events or ()) - 4
-    simulator.script(reply)
-    batches = stream_responses(client, settings_for(simulator.base_url), BODY)
-    events = list(await anext(batches))
-    await simulator.wait_for(lambda s: s.open_streams == 0)
-    async for batch in batches:
-        events += batch
-    text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    assert text == "One two three four five"
-    assert isinstance(events[-1], ResponseFailed)
-
-
 async def test_a_server_that_hangs_up_before_the_answer_is_a_failed_connection(
     client: httpx.AsyncClient, settings_for: MakeSettings, serve: Serve
 ) -> None:
