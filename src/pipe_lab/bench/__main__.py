@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 
 from pipe_lab.host.chat_page import ChatPage
 from pipe_lab.host.client import OpenAIConnection, OpenWebUIClient, sign_up
@@ -126,7 +127,7 @@ def _row(*cells: str) -> None:
 
 
 def _ratio_row(load: Load, comparison: Comparison) -> None:
-    own, pipe = (min(samples) for samples in (comparison.own, comparison.pipe))
+    own, pipe = (median(samples) for samples in (comparison.own, comparison.pipe))
     goal = f"≤ {load.goal:.2f}"
     _row(load.name, f"{own:.2f} s", f"{pipe:.2f} s", f"{comparison.ratio:.2f}", goal)
 
