@@ -16,73 +16,83 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    138  errors.py                     Every cause of failure a person can act on, each with its words.
-#    274  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    332  ids.py                        Identifiers of our own making.
-#    348  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    385  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    424  retry.py                      Whether a failed request may be sent again, and when.
-#    464  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    548  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#    927  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#    956  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#    152  ids.py                        Identifiers of our own making.
+#    172  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    209  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    248  process.py                    What every copy of the pipe in one process shares.
+#    269  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    331  errors.py                     Every cause of failure a person can act on, each with its words.
+#    499  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    557  retry.py                      Whether a failed request may be sent again, and when.
+#    597  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    681  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    745  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    791  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    888  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1245  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1279  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1379  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1563  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  OpenRouter on the wire.
-#   1056  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1132  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   1287  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   1497  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   1627  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   1686  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   1744  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   1804  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   1986  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   2132  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   2245  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   2349  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   2377  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   2489  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   2509  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1707  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1783  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1829  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   1995  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2205  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2224  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2360  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2422  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2480  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2540  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2738  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   2893  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3012  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3125  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3154  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3269  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3289  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   2529  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   2596  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3309  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3376  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   2629  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   2717  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   2797  visibility.py                 Which models are offered, and which may be used.
-#   2826  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3409  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3498  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   3578  visibility.py                 Which models are offered, and which may be used.
+#   3607  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   2878  allow_list.py                 Only what the API knows goes out.
-#   2915  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   2941  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   3075  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   3142  reasoning.py                  How hard the model thinks, and what is told of it.
-#   3201  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   3304  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   3347  history.py                    Chat messages become input items.
-#   3457  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   3659  allow_list.py                 Only what the API knows goes out.
+#   3696  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   3724  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   3791  reasoning.py                  How hard the model thinks, and what is told of it.
+#   3850  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   3953  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4000  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4136  history.py                    Chat messages become input items.
+#   4250  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   3488  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
-#   3534  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   3705  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   3726  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   3765  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   3826  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   3875  status.py                     The line under an answer: few words, all of them true.
-#   3927  usage.py                      What an answer took and cost, under the names its reader knows.
-#   3976  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   4059  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   4139  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4281  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
+#   4327  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4530  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4551  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4590  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4651  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   4697  status.py                     The line under an answer: few words, all of them true.
+#   4749  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   4891  usage.py                      What an answer took and cost, under the names its reader knows.
+#   4940  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5023  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5103  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   4331  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5303  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   4460  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5428  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   4597  pipe.py                       The entrance: what Open WebUI calls.
+#   5584  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -90,6 +100,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import inspect
 import json
 import logging
 import os
@@ -110,17 +121,20 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, UTC
 from enum import Enum
 from fnmatch import fnmatchcase
+from functools import lru_cache, wraps
 from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
 from math import isfinite
+from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, cast, get_args, Literal, Protocol, TypedDict, TypeVar
+from typing import Annotated, Any, cast, get_args, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -136,204 +150,14 @@ from yarl import URL
 
 
 ####################################################################################################
-# core/errors.py
-#
-# Every cause of failure a person can act on, each with its words.
-#
-# PipeError
-# ├── SettingsError            a valve needs the admin's hand
-# ├── HostTooOldError          this Open WebUI cannot show what the pipe sends
-# ├── ModelUnavailableError    the chosen entry is not a model that may be used
-# ├── EndpointConflictError    the request needs an endpoint that a rule forbids
-# ├── UnsupportedInputError    a message holds something that cannot be sent
-# ├── BusyError                every slot and every waiting place is taken
-# ├── ConnectionFailedError    OpenRouter could not be reached
-# ├── UpstreamTimeoutError     OpenRouter fell silent
-# ├── StreamInterruptedError   the answer stopped before its end
-# ├── OpenRouterAPIError       OpenRouter or a provider refused or failed
-# └── InternalError            a fault of the pipe itself
-####################################################################################################
-
-class PipeError(Exception):
-    """What happened and what to do about it, in words for the person who sees it."""
-
-    def __init__(self, cause: str, next_step: str = "") -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.next_step = next_step
-
-    def for_person(self) -> str:
-        """The text of the message's error."""
-        return f"{self.cause}\n\n{self.next_step}" if self.next_step else self.cause
-
-
-class SettingsError(PipeError):
-    """A valve is missing or cannot be used."""
-
-
-class HostTooOldError(PipeError):
-    """Open WebUI is older than the oldest version the pipe works on."""
-
-
-class ModelUnavailableError(PipeError):
-    """The chosen entry is not a model, or one that the settings keep back."""
-
-
-class EndpointConflictError(PipeError):
-    """A rule of the admin forbids the endpoint that the request needs."""
-
-
-class UnsupportedInputError(PipeError):
-    """A message holds something that no request can carry."""
-
-
-class BusyError(PipeError):
-    """Every slot and every waiting place of this process is taken."""
-
-
-class ConnectionFailedError(PipeError):
-    """OpenRouter could not be reached, or hung up before it answered."""
-
-    def __init__(self, cause: str, next_step: str = "", *, request_was_sent: bool = True) -> None:
-        super().__init__(cause, next_step)
-        self.request_was_sent = request_was_sent
-        """Whether the request may have arrived; then it must not be sent again."""
-
-
-class UpstreamTimeoutError(PipeError):
-    """OpenRouter did not answer, or fell silent, within the time the settings allow."""
-
-
-class StreamInterruptedError(PipeError):
-    """The answer stopped without the event that ends one."""
-
-
-class InternalError(PipeError):
-    """A fault of the pipe itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiFailure:
-    """What an error answer of OpenRouter says, whatever its shape."""
-
-    message: str
-    status: int | None = None
-    """HTTP status, or the number in `error.code` when the failure came inside a stream."""
-    code: str = ""
-    error_type: str = ""
-    """OpenRouter's canonical name of the cause (`ApiErrorType` of the API description)."""
-    provider: str = ""
-    upstream_message: str = ""
-    """What the provider itself said, when OpenRouter's own message is only a wrapper."""
-    retry_after: float | None = None
-    """Seconds."""
-    generation_id: str = ""
-
-
-class OpenRouterAPIError(PipeError):
-    """OpenRouter, or the provider behind it, refused the request or failed on it."""
-
-    def __init__(self, failure: ApiFailure) -> None:
-        super().__init__(describe_failure(failure), advise_on_failure(failure))
-        self.failure = failure
-
-
-def describe_failure(failure: ApiFailure) -> str:
-    """Say who failed and how: the provider's own words where there are any."""
-    message = failure.upstream_message or failure.message or "No reason was given."
-    speaker = failure.provider if failure.upstream_message and failure.provider else "OpenRouter"
-    status = f" ({failure.status})" if failure.status else ""
-    return f"{speaker}{status}: {message}"
-
-
-_ADVICE_BY_STATUS = {
-    400: "Check the model's parameters and the attachments of this chat.",
-    401: "The admin should check `API_KEY` in the settings of the OpenRouter function.",
-    402: "Add credits at https://openrouter.ai/settings/credits or choose a cheaper model.",
-    403: "The request was blocked by a policy; rephrase it or choose another model.",
-    404: "Choose another model, or loosen the provider and privacy settings.",
-    408: "Try again; a shorter chat answers faster.",
-    413: "Remove attachments or start a new chat: the request is too large.",
-    429: "Wait a moment and try again, or choose another model.",
-}
-
-
-def advise_on_failure(failure: ApiFailure) -> str:
-    """Say what to do next, by status."""
-    if failure.status == 429 and failure.retry_after is not None:
-        return f"Try again in {failure.retry_after:.0f} seconds, or choose another model."
-    if failure.status is not None and failure.status in _ADVICE_BY_STATUS:
-        return _ADVICE_BY_STATUS[failure.status]
-    if failure.status is not None and 300 <= failure.status < 400:
-        return "The address has moved; the admin should check `BASE_URL`."
-    if failure.status is not None and failure.status < 500:
-        return "Change the request or choose another model."
-    return "Try again in a moment, or choose another model."
-
-
-####################################################################################################
-# core/admission.py
-#
-# How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-####################################################################################################
-
-@dataclass(slots=True)
-class Gate:
-    """The slots of one process, shared by every copy of the pipe in it.
-
-    A copy may be older than the code that reads this, so it holds nothing but plain state.
-    """
-
-    limit: int = 1
-    running: int = 0
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
-
-
-async def enter_gate(gate: Gate, limit: int, queue_limit: int) -> None:
-    """Take a slot, waiting in turn; raises `BusyError` at once when the queue is full too."""
-    gate.limit = limit
-    _grant_free_slots(gate)
-    if gate.running < limit and not gate.waiting:
-        gate.running += 1
-        return
-    if len(gate.waiting) >= queue_limit:
-        raise BusyError(
-            f"This server is busy: {gate.running} answers are being written "
-            f"and {len(gate.waiting)} requests wait.",
-            "Try again in a moment. The admin can raise `MAX_CONCURRENT_REQUESTS` "
-            "or `MAX_QUEUED_REQUESTS` in the settings of the OpenRouter function.",
-        )
-    place = asyncio.get_running_loop().create_future()
-    gate.waiting.append(place)
-    try:
-        await place
-    except asyncio.CancelledError:
-        if place.done() and not place.cancelled():
-            leave_gate(gate)  # the slot was granted in the same moment
-        elif place in gate.waiting:  # else a slot came by in the same moment and passed it over
-            gate.waiting.remove(place)
-        raise
-
-
-def leave_gate(gate: Gate) -> None:
-    """Give the slot back and let the first in the queue in."""
-    gate.running -= 1
-    _grant_free_slots(gate)
-
-
-def _grant_free_slots(gate: Gate) -> None:
-    while gate.waiting and gate.running < gate.limit:
-        place = gate.waiting.popleft()
-        if not place.done():
-            gate.running += 1
-            place.set_result(None)
-
-
-####################################################################################################
 # core/ids.py
 #
 # Identifiers of our own making.
 ####################################################################################################
+
+SERVER_TOOL_CALL_PREFIX = "openrouter:"
+"""Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
+
 
 def new_request_id() -> str:
     """Sixteen hex digits that name one call of the pipe in the log and in an error."""
@@ -422,6 +246,315 @@ def whole_of(value: Any) -> int | None:
 
 
 ####################################################################################################
+# core/process.py
+#
+# What every copy of the pipe in one process shares.
+####################################################################################################
+
+# Open WebUI loads the file anew on every change; each copy finds the same holder under this name.
+_HOLDER = "open_webui_openrouter_pipe_process"
+
+Shared = TypeVar("Shared")
+
+
+def shared_by_process(name: str, make: Callable[[], Shared]) -> Shared:
+    """The one value of this name, made by whichever copy asks first.
+
+    The copy that made it may be older than the one that reads it: names of what it holds stay.
+    """
+    holder = sys.modules.setdefault(_HOLDER, ModuleType(_HOLDER))
+    return cast("Shared", holder.__dict__.setdefault(name, make()))
+
+
+####################################################################################################
+# core/redaction.py
+#
+# What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+####################################################################################################
+
+REDACTED = "[redacted]"
+
+_KEYS = re.compile(
+    r"\bsk-(?:or|ant|proj|svcacct|admin)-[\w-]+|\bsk-[A-Za-z0-9_]{16,}|\bBearer\s+(?=\S*\d)[^\s\"',;]{8,}",
+    re.IGNORECASE,
+)
+_PASSWORD_IN_ADDRESS = re.compile(r"(?<=://)[^\s/?#@]+@")
+_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.=+-]+)*,[^\s,\"'()<>\\]*")
+# Base64 without an address around it: audio, encrypted reasoning, signatures.
+_BLOB = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/=_-]{1000,}")
+_SECRET_FIELDS = frozenset(
+    {
+        "access_token",
+        "api_key",
+        "apikey",
+        "authorization",
+        "cookie",
+        "password",
+        "secret",
+        "x-api-key",
+    }
+)
+
+
+def redact_text(text: str) -> str:
+    """The text with its keys, tokens, passwords and embedded files blanked out."""
+    text = _KEYS.sub(REDACTED, text)
+    text = _PASSWORD_IN_ADDRESS.sub(f"{REDACTED}@", text)
+    return _DATA_URL.sub(_name_file, text)
+
+
+def redact_body(value: Any) -> Any:
+    """A copy of a JSON value, fit for a log."""
+    if isinstance(value, str):
+        return _BLOB.sub(_name_blob, redact_text(value))
+    if isinstance(value, Mapping):
+        fields = cast("Mapping[Any, Any]", value)
+        return {name: _redact_field(str(name), inner) for name, inner in fields.items()}
+    if isinstance(value, list | tuple):
+        return [redact_body(inner) for inner in cast("list[Any]", value)]
+    return value
+
+
+def _redact_field(name: str, value: Any) -> Any:
+    return REDACTED if name.lower() in _SECRET_FIELDS and value else redact_body(value)
+
+
+def _name_file(match: re.Match[str]) -> str:
+    kind = match[0].partition(",")[0]
+    return f"{kind},[{len(match[0]) - len(kind) - 1} characters]"
+
+
+def _name_blob(match: re.Match[str]) -> str:
+    return f"[{len(match[0])} characters]"
+
+
+####################################################################################################
+# core/errors.py
+#
+# Every cause of failure a person can act on, each with its words.
+#
+# PipeError
+# ├── SettingsError            a valve needs the admin's hand
+# │   └── ApiKeyError          the key is missing or cannot be used
+# ├── HostTooOldError          this Open WebUI cannot show what the pipe sends
+# ├── ModelUnavailableError    the chosen entry is not a model that may be used
+# ├── EndpointConflictError    the request needs an endpoint that a rule forbids
+# ├── UnsupportedInputError    a message holds something that cannot be sent
+# ├── BusyError                every slot and every waiting place is taken
+# ├── ConnectionFailedError    OpenRouter could not be reached
+# ├── UpstreamTimeoutError     OpenRouter fell silent
+# ├── StreamInterruptedError   the answer stopped before its end
+# ├── OpenRouterAPIError       OpenRouter or a provider refused or failed
+# └── InternalError            a fault of the pipe itself
+####################################################################################################
+
+class PipeError(Exception):
+    """What happened and what to do about it, in words for the person who sees it."""
+
+    def __init__(self, cause: str, next_step: str = "") -> None:
+        self.cause = redact_text(cause)
+        super().__init__(self.cause)
+        self.next_step = next_step
+        self.explanation = ""
+        """The admin's words for it, once a turn has ended with it."""
+
+    def for_person(self) -> str:
+        """The text of the message's error."""
+        if self.explanation:
+            return self.explanation
+        return f"{self.cause}\n\n{self.next_step}" if self.next_step else self.cause
+
+
+class SettingsError(PipeError):
+    """A valve is missing or cannot be used."""
+
+
+class ApiKeyError(SettingsError):
+    """The API key is missing, unreadable, or not one that a header can carry."""
+
+
+class HostTooOldError(PipeError):
+    """Open WebUI is older than the oldest version the pipe works on."""
+
+
+class ModelUnavailableError(PipeError):
+    """The chosen entry is not a model, or one that the settings keep back."""
+
+
+class EndpointConflictError(PipeError):
+    """A rule of the admin forbids the endpoint that the request needs."""
+
+    def __init__(
+        self, cause: str, next_step: str = "", *, required: str = "", enforced: str = ""
+    ) -> None:
+        super().__init__(cause, next_step)
+        self.required_endpoint = required
+        self.enforced_endpoint = enforced
+
+
+class UnsupportedInputError(PipeError):
+    """A message holds something that no request can carry."""
+
+
+class BusyError(PipeError):
+    """Every slot and every waiting place of this process is taken."""
+
+
+class ConnectionFailedError(PipeError):
+    """OpenRouter could not be reached, or hung up before it answered."""
+
+    def __init__(self, cause: str, next_step: str = "", *, request_was_sent: bool = True) -> None:
+        super().__init__(cause, next_step)
+        self.request_was_sent = request_was_sent
+        """Whether the request may have arrived; then it must not be sent again."""
+
+
+class UpstreamTimeoutError(PipeError):
+    """OpenRouter did not answer, or fell silent, within the time the settings allow."""
+
+
+class StreamInterruptedError(PipeError):
+    """The answer stopped without the event that ends one."""
+
+
+class InternalError(PipeError):
+    """A fault of the pipe itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiFailure:
+    """What an error answer of OpenRouter says, whatever its shape."""
+
+    message: str
+    status: int | None = None
+    """HTTP status, or the number in `error.code` when the failure came inside a stream."""
+    code: str = ""
+    error_type: str = ""
+    """OpenRouter's canonical name of the cause (`ApiErrorType` of the API description)."""
+    provider: str = ""
+    upstream_message: str = ""
+    """What the provider itself said, when OpenRouter's own message is only a wrapper."""
+    retry_after: float | None = None
+    """Seconds."""
+    generation_id: str = ""
+    moderation_reasons: tuple[str, ...] = ()
+    flagged_excerpt: str = ""
+    """The part of the input that a moderation objects to."""
+    rate_limit_scope: str = ""
+    """Whose limit it is: `openrouter_free_models_per_min`, `upstream_provider_shared_pool`, …"""
+    requested_tokens: int | None = None
+    """What the request would have taken, as far as the message says; so the ones below."""
+    affordable_tokens: int | None = None
+    context_limit: int | None = None
+    """Tokens the model can read."""
+    required_cost: float | None = None
+    """USD."""
+    account_balance: float | None = None
+    """USD."""
+
+
+class OpenRouterAPIError(PipeError):
+    """OpenRouter, or the provider behind it, refused the request or failed on it."""
+
+    def __init__(self, failure: ApiFailure) -> None:
+        super().__init__(describe_failure(failure), advise_on_failure(failure))
+        self.failure = failure
+
+
+def describe_failure(failure: ApiFailure) -> str:
+    """Say who failed and how: the provider's own words where there are any."""
+    message = failure.upstream_message or failure.message or "No reason was given."
+    speaker = failure.provider if failure.upstream_message and failure.provider else "OpenRouter"
+    status = f" ({failure.status})" if failure.status else ""
+    return f"{speaker}{status}: {message}"
+
+
+_ADVICE_BY_STATUS = {
+    400: "Check the model's parameters and the attachments of this chat.",
+    401: "The admin should check `API_KEY` in the settings of the OpenRouter function.",
+    402: "Add credits at https://openrouter.ai/settings/credits or choose a cheaper model.",
+    403: "The request was blocked by a policy; rephrase it or choose another model.",
+    404: "Choose another model, or loosen the provider and privacy settings.",
+    408: "Try again; a shorter chat answers faster.",
+    413: "Remove attachments or start a new chat: the request is too large.",
+    429: "Wait a moment and try again, or choose another model.",
+}
+
+
+def advise_on_failure(failure: ApiFailure) -> str:
+    """Say what to do next, by status."""
+    if failure.context_limit is not None:
+        return "Shorten the chat, start a new one, or choose a model that reads longer chats."
+    if failure.status == 429 and failure.retry_after is not None:
+        return f"Try again in {failure.retry_after:.0f} seconds, or choose another model."
+    if failure.status is not None and failure.status in _ADVICE_BY_STATUS:
+        return _ADVICE_BY_STATUS[failure.status]
+    if failure.status is not None and 300 <= failure.status < 400:
+        return "The address has moved; the admin should check `BASE_URL`."
+    if failure.status is not None and failure.status < 500:
+        return "Change the request or choose another model."
+    return "Try again in a moment, or choose another model."
+
+
+####################################################################################################
+# core/admission.py
+#
+# How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+####################################################################################################
+
+@dataclass(slots=True)
+class Gate:
+    """The slots of one process, shared by every copy of the pipe in it.
+
+    A copy may be older than the code that reads this, so it holds nothing but plain state.
+    """
+
+    limit: int = 1
+    running: int = 0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
+
+
+async def enter_gate(gate: Gate, limit: int, queue_limit: int) -> None:
+    """Take a slot, waiting in turn; raises `BusyError` at once when the queue is full too."""
+    gate.limit = limit
+    _grant_free_slots(gate)
+    if gate.running < limit and not gate.waiting:
+        gate.running += 1
+        return
+    if len(gate.waiting) >= queue_limit:
+        raise BusyError(
+            f"This server is busy: {gate.running} answers are being written "
+            f"and {len(gate.waiting)} requests wait.",
+            "Try again in a moment. The admin can raise `MAX_CONCURRENT_REQUESTS` "
+            "or `MAX_QUEUED_REQUESTS` in the settings of the OpenRouter function.",
+        )
+    place = asyncio.get_running_loop().create_future()
+    gate.waiting.append(place)
+    try:
+        await place
+    except asyncio.CancelledError:
+        if place.done() and not place.cancelled():
+            leave_gate(gate)  # the slot was granted in the same moment
+        elif place in gate.waiting:  # else a slot came by in the same moment and passed it over
+            gate.waiting.remove(place)
+        raise
+
+
+def leave_gate(gate: Gate) -> None:
+    """Give the slot back and let the first in the queue in."""
+    gate.running -= 1
+    _grant_free_slots(gate)
+
+
+def _grant_free_slots(gate: Gate) -> None:
+    while gate.waiting and gate.running < gate.limit:
+        place = gate.waiting.popleft()
+        if not place.done():
+            gate.running += 1
+            place.set_result(None)
+
+
+####################################################################################################
 # core/retry.py
 #
 # Whether a failed request may be sent again, and when.
@@ -498,7 +631,7 @@ class EncryptedStr(str):
         return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
 
     def reveal(self) -> str:
-        """The plain text; raises `SettingsError` when the key it was sealed with is gone."""
+        """The plain text; raises `ApiKeyError` when the key it was sealed with is gone."""
         text = str.__str__(self)
         if not text.startswith(_CIPHERTEXT_PREFIX):
             return text
@@ -514,7 +647,7 @@ class EncryptedStr(str):
         """A name for this secret that gives nothing of it away; equal secrets have equal names."""
         try:
             secret = self.reveal()
-        except SettingsError:
+        except ApiKeyError:
             secret = str.__str__(self)
         return sha256(secret.encode("utf-8", "replace")).hexdigest()
 
@@ -528,8 +661,8 @@ class EncryptedStr(str):
         return format(str(self), format_spec)
 
 
-def _unreadable() -> SettingsError:
-    return SettingsError(
+def _unreadable() -> ApiKeyError:
+    return ApiKeyError(
         "The saved OpenRouter API key cannot be decrypted: WEBUI_SECRET_KEY has changed.",
         "The admin should enter `API_KEY` again in the settings of the OpenRouter function.",
     )
@@ -546,21 +679,79 @@ def _cipher() -> Fernet | None:
 
 
 ####################################################################################################
-# core/config.py
+# core/template_language.py
 #
-# The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+# The language of the error templates: placeholders, lines that vanish, blocks with a condition.
 ####################################################################################################
 
-DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_TAG = re.compile(r"\{\{(?:#if\s+(?P<name>\w+)|/if)\s*\}\}")
+_BLOCK_IN_LINE = re.compile(r"\{\{#if\s+(\w+)\s*\}\}((?:(?!\{\{[#/]).)*)\{\{/if\s*\}\}")
+_ANY_TAG = re.compile(r"\{\{\s*(?:[#/]|else\b)")
+_BLANK_LINES = re.compile(r"\n{3,}")
 
-_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
+class BrokenTemplateError(Exception):
+    """A template that cannot be read."""
+
+
+def render_template(template: str, values: Mapping[str, str]) -> str:
+    """Fill in the values; a line with an empty or unknown placeholder is left out.
+
+    `{{#if name}}` and `{{/if}}` stand on lines of their own and may be nested, or together inside
+    one line. Raises `BrokenTemplateError` when a block is not closed, or a tag is not known.
+    """
+    shown: list[str] = []
+    blocks: list[bool] = []
+    for number, line in enumerate(template.splitlines(), start=1):
+        if tag := _TAG.fullmatch(line.strip()):
+            _enter_or_leave(tag, blocks, values, number)
+        elif (filled := _fill_line(line, values, number)) is not None and all(blocks):
+            shown.append(filled.rstrip())
+    if blocks:
+        raise BrokenTemplateError("a block is opened and not closed")
+    return _BLANK_LINES.sub("\n\n", "\n".join(shown)).strip()
+
+
+def _enter_or_leave(
+    tag: re.Match[str], blocks: list[bool], values: Mapping[str, str], number: int
+) -> None:
+    if tag["name"]:
+        blocks.append(bool(values.get(tag["name"])))
+    elif blocks:
+        blocks.pop()
+    else:
+        raise BrokenTemplateError(f"line {number} closes a block that none opened")
+
+
+def _fill_line(line: str, values: Mapping[str, str], number: int) -> str | None:
+    """The line with its values, or `None` when it has nothing to say."""
+    text, found = _BLOCK_IN_LINE.subn(lambda block: _inside(block, values), line)
+    while found:
+        text, found = _BLOCK_IN_LINE.subn(lambda block: _inside(block, values), text)
+    if _ANY_TAG.search(text):
+        raise BrokenTemplateError(f"line {number} holds a tag that is not understood")
+    if text != line and not text.strip():
+        return None
+    if not all(values.get(name) for name in _PLACEHOLDER.findall(text)):
+        return None
+    return _PLACEHOLDER.sub(lambda place: values[place[1]], text)
+
+
+def _inside(block: re.Match[str], values: Mapping[str, str]) -> str:
+    return block[2] if values.get(block[1]) else ""
+
+
+####################################################################################################
+# core/valve_types.py
+#
+# How the form's values are read: clamped, trimmed or replaced, never refused.
+#
+# A valve that raises takes every model of the pipe off Open WebUI's list.
+####################################################################################################
 
 def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
-    """Read a number out of what the form sends: clamp it, and fall back rather than refuse.
-
-    A valve that raises takes every model of the pipe off Open WebUI's list.
-    """
+    """Read a number out of what the form sends: clamp it, or fall back."""
 
     def read(value: Any) -> int:
         try:
@@ -570,6 +761,12 @@ def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
         return max(minimum, min(maximum, number))
 
     return BeforeValidator(read)
+
+
+def one_of(*choices: str, fallback: str) -> BeforeValidator:
+    """Read a choice, whatever its case; what is none of them counts as the fallback."""
+    by_key = {choice.casefold(): choice for choice in choices}
+    return BeforeValidator(lambda value: by_key.get(_read_text(value).casefold(), fallback))
 
 
 def _read_text(value: Any) -> str:
@@ -582,12 +779,6 @@ def _read_secret(value: Any) -> str:
     return value if isinstance(value, str) else _read_text(value)
 
 
-def one_of(*choices: str, fallback: str) -> BeforeValidator:
-    """Read a choice, whatever its case; what is none of them counts as the fallback."""
-    by_key = {choice.casefold(): choice for choice in choices}
-    return BeforeValidator(lambda value: by_key.get(_read_text(value).casefold(), fallback))
-
-
 def _read_switch(value: Any) -> bool:
     return _read_text(value).casefold() not in ("", "false", "0", "off", "no")
 
@@ -595,6 +786,116 @@ def _read_switch(value: Any) -> bool:
 Text = Annotated[str, BeforeValidator(_read_text)]
 Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
+
+
+####################################################################################################
+# core/template_valves.py
+#
+# The valves with which an admin words the errors, and the value object they become.
+####################################################################################################
+
+def _template(title: str, occasion: str) -> Any:
+    """A text of many lines: without an input type the form shows one that grows."""
+    description = f"Shown when {occasion}. Empty means the built-in text; see docs/errors.md."
+    return Field(default="", title=f"Text: {title}", description=description)
+
+
+class ErrorTemplateValves(BaseModel):
+    """What people read when something fails."""
+
+    SUPPORT_EMAIL: Text = Field(
+        default="",
+        title="Support address",
+        description="An e-mail address named under each error; empty names none.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    SUPPORT_URL: Text = Field(
+        default="",
+        title="Support page",
+        description="A page named under each error; empty names none.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    OPENROUTER_ERROR_TEMPLATE: Text = _template(
+        "request refused", "OpenRouter or a provider refuses a request and no other text fits"
+    )
+    AUTHENTICATION_ERROR_TEMPLATE: Text = _template(
+        "key refused", "the API key is missing, unreadable or not accepted"
+    )
+    INSUFFICIENT_CREDITS_TEMPLATE: Text = _template(
+        "no credits", "the OpenRouter account cannot pay for the answer"
+    )
+    RATE_LIMIT_TEMPLATE: Text = _template("too many requests", "a rate limit is reached")
+    SERVER_TIMEOUT_TEMPLATE: Text = _template(
+        "provider too slow", "OpenRouter or the provider reports a timeout"
+    )
+    PAYLOAD_TOO_LARGE_TEMPLATE: Text = _template(
+        "request too large", "the chat with its attachments is larger than OpenRouter takes"
+    )
+    NETWORK_TIMEOUT_TEMPLATE: Text = _template(
+        "no answer in time", "OpenRouter is silent for longer than the timeouts allow"
+    )
+    CONNECTION_ERROR_TEMPLATE: Text = _template("no connection", "OpenRouter cannot be reached")
+    SERVICE_ERROR_TEMPLATE: Text = _template(
+        "service failure", "OpenRouter or the provider has a fault of its own"
+    )
+    INTERNAL_ERROR_TEMPLATE: Text = _template(
+        "internal fault", "something goes wrong inside this function"
+    )
+    MODEL_RESTRICTED_TEMPLATE: Text = _template(
+        "model not offered", "the chosen model is not among those offered"
+    )
+    ENDPOINT_OVERRIDE_CONFLICT_TEMPLATE: Text = _template(
+        "endpoint conflict", "a request needs an endpoint that the settings forbid"
+    )
+    STREAM_INTERRUPTED_TEMPLATE: Text = _template(
+        "answer broken off", "an answer stops before its end"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTemplates:
+    """One text per kind of failure; in the settings, an empty one means the built-in text."""
+
+    openrouter_error: str
+    authentication_error: str
+    insufficient_credits: str
+    rate_limit: str
+    server_timeout: str
+    payload_too_large: str
+    network_timeout: str
+    connection_error: str
+    service_error: str
+    internal_error: str
+    model_restricted: str
+    endpoint_override_conflict: str
+    stream_interrupted: str
+    support_email: str = ""
+    support_url: str = ""
+
+
+def read_error_templates(valves: ErrorTemplateValves) -> ErrorTemplates:
+    """The texts as the admin has written them."""
+    texts = {
+        field.name: str(getattr(valves, f"{field.name.upper()}_TEMPLATE"))
+        for field in fields(ErrorTemplates)
+        if not field.name.startswith("support_")
+    }
+    return ErrorTemplates(
+        **texts, support_email=valves.SUPPORT_EMAIL, support_url=valves.SUPPORT_URL
+    )
+
+
+####################################################################################################
+# core/config.py
+#
+# The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+####################################################################################################
+
+DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], one_of(*_LOG_LEVELS, fallback="INFO")
 ]
@@ -781,10 +1082,22 @@ class LoggingValves(BaseModel):
         title="Log level",
         description="The least important kind of message that reaches the server's log.",
     )
+    ENABLE_TIMING_LOG: Switch = Field(
+        default=False,
+        title="Timing log",
+        description="Whether the time each step of an answer takes is written to a file.",
+    )
+    TIMING_LOG_FILE: Text = Field(
+        default="logs/timing.jsonl",
+        title="File of the timing log",
+        description="One JSON object a line; a relative path starts where the server was started.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
 
 
 # Pydantic collects fields from the last base to the first: the form shows the connection first.
 class SystemValves(
+    ErrorTemplateValves,
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
@@ -872,6 +1185,9 @@ class Settings:
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
+    timing_file: str
+    """Empty for no timing log."""
+    error_templates: ErrorTemplates
 
 
 def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) -> Settings:
@@ -904,6 +1220,8 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
+        timing_file=valves.TIMING_LOG_FILE if valves.ENABLE_TIMING_LOG else "",
+        error_templates=read_error_templates(valves),
     )
 
 
@@ -946,11 +1264,16 @@ class RequestContext:
     message_id: str = ""
     task: str = ""
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    started_at: float = field(default_factory=time.perf_counter)
 
 
-CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar(
-    "open_webui_openrouter_pipe_request", default=None
-)
+def current_request() -> ContextVar[RequestContext | None]:
+    """The request that runs now: one variable for all copies, since they share one logger."""
+    return shared_by_process("current_request", _new_variable)
+
+
+def _new_variable() -> ContextVar[RequestContext | None]:
+    return ContextVar("open_webui_openrouter_pipe_request", default=None)
 
 
 ####################################################################################################
@@ -1038,7 +1361,7 @@ class SessionLogger(logging.Handler):
 
 
 def _stamp(record: logging.LogRecord) -> None:
-    context = CURRENT_REQUEST.get()
+    context = current_request().get()
     record.request_id = context.request_id if context else ""
     record.session_id = context.session_id if context else ""
     record.user_id = context.user_id if context else ""
@@ -1051,6 +1374,334 @@ def install_session_logger() -> SessionLogger:
     LOG.handlers[:] = [handler]
     LOG.propagate = False
     return handler
+
+
+####################################################################################################
+# core/error_templates.py
+#
+# What a person reads when a turn fails: the template for the cause, filled with what is known.
+####################################################################################################
+
+# A shorter one is no key, and would be found in any sentence.
+_SHORTEST_KEY = 6
+
+
+def _built_in(headline: str = "", *details: str) -> str:
+    """Cause, details, next step, where to ask. Open WebUI joins the lines: each is a sentence."""
+    opening = [headline] if headline else []
+    closing = [
+        "",
+        "{next_step}",
+        "",
+        "Questions? Write to {support_email}.",
+        "Help: {support_url}",
+        "Error ID: {error_id}.",
+    ]
+    return "\n".join([*opening, "{cause}", *details, *closing])
+
+
+_PLAIN = _built_in()
+_BUILT_IN = ErrorTemplates(
+    openrouter_error=_built_in(
+        "",
+        "Objection: {moderation_reasons}.",
+        "It concerns: “{flagged_excerpt}”.",
+        "OpenRouter's number for the request: {request_id}.",
+    ),
+    authentication_error=_built_in(
+        "{{#if openrouter_message}}\nOpenRouter does not accept this server's key.\n{{/if}}"
+    ),
+    insufficient_credits=_built_in(
+        "The OpenRouter account cannot pay for this answer.",
+        "Needed: ${required_cost}.",
+        "Left: ${account_balance}.",
+    ),
+    rate_limit=_built_in("Too many requests for the moment.", "Limit: {rate_limit_type}."),
+    server_timeout=_built_in("The model took too long."),
+    payload_too_large=_built_in("This chat is too large to be sent."),
+    network_timeout=_built_in("", "The wait was limited to {timeout_seconds} seconds."),
+    connection_error=_built_in(),
+    service_error=_built_in(
+        "The fault is on the other side, not in your message.",
+        "OpenRouter's number for the request: {request_id}.",
+    ),
+    internal_error=_built_in(),
+    model_restricted=_built_in(),
+    endpoint_override_conflict=_built_in(),
+    stream_interrupted=_built_in(),
+)
+
+_BY_STATUS = {
+    401: "authentication_error",
+    402: "insufficient_credits",
+    408: "server_timeout",
+    413: "payload_too_large",
+    429: "rate_limit",
+    504: "server_timeout",
+    524: "server_timeout",
+}
+_BY_CAUSE: tuple[tuple[type[PipeError], str], ...] = (
+    (ApiKeyError, "authentication_error"),
+    (ModelUnavailableError, "model_restricted"),
+    (EndpointConflictError, "endpoint_override_conflict"),
+    (ConnectionFailedError, "connection_error"),
+    (UpstreamTimeoutError, "network_timeout"),
+    (StreamInterruptedError, "stream_interrupted"),
+    (InternalError, "internal_error"),
+)
+
+
+def explain_failure(error: PipeError, context: RequestContext) -> str:
+    """The text of the message's error, in the admin's words where there are any."""
+    name, values = _choose_template(error), _known_values(error, context)
+    text = _in_own_words(name, context, values) if name else ""
+    if not text:
+        text = render_template(getattr(_BUILT_IN, name) if name else _PLAIN, values)
+    return without_key(text, context.settings)
+
+
+def without_key(text: str, settings: Settings) -> str:
+    """Whatever a server sent back: the key that the request was made with is not in it."""
+    text = redact_text(text)
+    try:
+        key = settings.api_key.reveal()
+    except SettingsError:
+        return text
+    return text.replace(key, REDACTED) if len(key) >= _SHORTEST_KEY else text
+
+
+def _choose_template(error: PipeError) -> str:
+    if isinstance(error, OpenRouterAPIError):
+        status = error.failure.status or 0
+        return _BY_STATUS.get(status, "service_error" if status >= 500 else "openrouter_error")
+    return next((name for cause, name in _BY_CAUSE if isinstance(error, cause)), "")
+
+
+def _in_own_words(name: str, context: RequestContext, values: dict[str, str]) -> str:
+    template: str = getattr(context.settings.error_templates, name)
+    try:
+        return render_template(template, values)
+    except BrokenTemplateError as broken:
+        _report_broken(name, template, str(broken))
+        return ""
+
+
+@lru_cache(maxsize=64)
+def _report_broken(name: str, template: str, problem: str) -> None:
+    """The cache makes it once for each text."""
+    LOG.warning(
+        "%s_TEMPLATE cannot be read (%s); the built-in text is used instead of these %d characters",
+        name.upper(),
+        problem,
+        len(template),
+    )
+
+
+def _known_values(error: PipeError, context: RequestContext) -> dict[str, str]:
+    values = {
+        "cause": error.cause,
+        "next_step": error.next_step,
+        "reason": error.cause,
+        "error_id": context.request_id,
+        "error_type": type(error).__name__,
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "requested_model": context.model,
+        "model_identifier": context.model,
+        "normalized_model_id": context.model,
+        "api_model_id": context.model,
+        "session_id": context.session_id,
+        "user_id": context.user_id,
+        "support_email": context.settings.error_templates.support_email,
+        "support_url": context.settings.error_templates.support_url,
+    }
+    match error:
+        case OpenRouterAPIError():
+            values |= _values_of_failure(error.failure)
+        case EndpointConflictError():
+            values["required_endpoint"] = error.required_endpoint
+            values["enforced_endpoint"] = error.enforced_endpoint
+        case ModelUnavailableError():
+            values["restriction_reasons"] = error.cause
+            values["model_id_filter"] = ", ".join(context.settings.model_ids)
+        case UpstreamTimeoutError() if context.settings.total_timeout is None:
+            values["timeout_seconds"] = _number(context.settings.silence_timeout)
+        case _:
+            pass
+    return values
+
+
+def _values_of_failure(failure: ApiFailure) -> dict[str, str]:
+    values = {
+        "openrouter_code": failure.code or _number(failure.status),
+        "openrouter_message": failure.message,
+        "upstream_message": failure.upstream_message,
+        "sanitized_detail": failure.upstream_message or failure.message,
+        "reason": failure.upstream_message or failure.message,
+        "provider": failure.provider,
+        "status_code": _number(failure.status),
+        "retry_after_seconds": _number(failure.retry_after),
+        "rate_limit_type": failure.rate_limit_scope,
+        "moderation_reasons": ", ".join(failure.moderation_reasons),
+        "flagged_excerpt": failure.flagged_excerpt,
+        "request_id": failure.generation_id,
+        "request_id_reference": failure.generation_id,
+        "requested_tokens": _number(failure.requested_tokens),
+        "affordable_tokens": _number(failure.affordable_tokens),
+        "context_limit_tokens": _number(failure.context_limit),
+        "include_model_limits": _number(failure.context_limit),
+        "required_cost": _number(failure.required_cost),
+        "account_balance": _number(failure.account_balance),
+    }
+    # OpenRouter's own name of the cause says more than ours.
+    return values | {"error_type": failure.error_type} if failure.error_type else values
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.12g}"
+
+
+####################################################################################################
+# core/timing_logger.py
+#
+# How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#
+# Off, every call costs the reading of one boolean.
+####################################################################################################
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+_UNTIMED = nullcontext()
+
+
+class TimingFile(logging.Handler):
+    """Appends one line a record; it runs in the log worker's thread, never on the event loop."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = Path(path)
+        self._is_broken = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line; a file that cannot be written is reported once."""
+        line = {
+            "time": record.created,
+            "request_id": getattr(record, "request_id", ""),
+            "name": record.getMessage(),
+            "milliseconds": getattr(record, "milliseconds", None),
+        }
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                file.write(encode_json(line) + b"\n")
+        except OSError as error:
+            if not self._is_broken:
+                self._is_broken = True
+                LOG.warning("timing: the file cannot be written: %s", error)
+
+
+class TimingLog:
+    """The switch of the timing log, and its way to the file."""
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self._path = ""
+        self._lines: SessionLogger | None = None
+
+    def follow(self, path: str) -> None:
+        """Write to this file from now on; without a path nothing is written."""
+        if path == self._path:
+            return
+        self._path, self.enabled = path, bool(path)
+        self._lines = _open_lines(path) if path else None
+
+    def write(self, name: str, started: float) -> None:
+        """Note that the step which began at `started` (`time.perf_counter`) is over."""
+        if self._lines is not None:
+            milliseconds = round((time.perf_counter() - started) * 1_000, 3)
+            entry = {"msg": name, "levelno": logging.INFO, "milliseconds": milliseconds}
+            self._lines.emit(logging.makeLogRecord(entry))
+
+    def flush(self) -> None:
+        """Wait until everything noted so far is written."""
+        if self._lines is not None:
+            self._lines.flush()
+
+
+TIMING = TimingLog()
+
+
+def timing_mark(name: str) -> None:
+    """Note a moment: milliseconds since the request began."""
+    if TIMING.enabled and (context := current_request().get()) is not None:
+        TIMING.write(name, context.started_at)
+
+
+def timing_scope(name: str) -> AbstractContextManager[None]:
+    """Note how long the `with` block takes, however it ends."""
+    return TimingScope(name) if TIMING.enabled else _UNTIMED
+
+
+class TimingScope(AbstractContextManager[None]):
+    """One running block."""
+
+    __slots__ = ("_name", "_started")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        TIMING.write(self._name, self._started)
+
+
+def timed(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Note how long each call takes; of a generator, from its first step to its end."""
+    name = function.__qualname__
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def awaited(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
+            with timing_scope(name):
+                return await function(*args, **kwargs)
+
+        return cast("Callable[Parameters, Result]", awaited)
+
+    @wraps(function)
+    def called(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        if not TIMING.enabled:
+            return function(*args, **kwargs)
+        if inspect.isasyncgenfunction(function):
+            items = cast("AsyncGenerator[Any]", function(*args, **kwargs))
+            return cast("Result", _timed_items(name, items))
+        if inspect.isgeneratorfunction(function):
+            steps = cast("Generator[Any, Any, Any]", function(*args, **kwargs))
+            return cast("Result", _timed_steps(name, steps))
+        with TimingScope(name):
+            return function(*args, **kwargs)
+
+    return called
+
+
+async def _timed_items(name: str, items: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
+    with timing_scope(name):
+        async with aclosing(items):
+            async for item in items:
+                yield item
+
+
+def _timed_steps(name: str, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    with timing_scope(name):
+        return (yield from steps)
+
+
+def _open_lines(path: str) -> SessionLogger:
+    file = logging.Logger("openrouter-pipe-timing")
+    file.addHandler(TimingFile(path))
+    return SessionLogger(file)
 
 
 ####################################################################################################
@@ -1130,6 +1781,52 @@ class ChatBody(TypedDict, total=False):
 
 
 ####################################################################################################
+# api/error_figures.py
+#
+# The figures that stand in the prose of an error message: tokens, limits, money.
+####################################################################################################
+
+_TOKENS = r"(\d{1,3}(?:,\d{3})+|\d{1,12})"
+_DOLLARS = r"\$\s?(\d{1,9}(?:\.\d{1,9})?)"
+_CONTEXT_LIMIT = re.compile(rf"maximum context length (?:is|of) {_TOKENS}\b", re.IGNORECASE)
+_REQUESTED = re.compile(rf"requested (?:about |up to )?{_TOKENS}\b(?! ?\.\d)", re.IGNORECASE)
+_AFFORDABLE = re.compile(rf"can only afford {_TOKENS}\b", re.IGNORECASE)
+_COST = re.compile(rf"\b(?:requires?|costs?|needs?)\b[^$.]{{0,60}}{_DOLLARS}", re.IGNORECASE)
+_BALANCE = re.compile(rf"\b(?:balance|credits? left)\b[^$.]{{0,60}}{_DOLLARS}", re.IGNORECASE)
+
+
+class Figures(TypedDict):
+    """`None` for each figure that the message does not give."""
+
+    requested_tokens: int | None
+    affordable_tokens: int | None
+    context_limit: int | None
+    required_cost: float | None
+    account_balance: float | None
+
+
+def figures_in(message: str) -> Figures:
+    """What the message says in numbers."""
+    return {
+        "requested_tokens": _token_count(_REQUESTED, message),
+        "affordable_tokens": _token_count(_AFFORDABLE, message),
+        "context_limit": _token_count(_CONTEXT_LIMIT, message),
+        "required_cost": _amount(_COST, message),
+        "account_balance": _amount(_BALANCE, message),
+    }
+
+
+def _token_count(pattern: re.Pattern[str], message: str) -> int | None:
+    found = pattern.search(message)
+    return int(found[1].replace(",", "")) if found else None
+
+
+def _amount(pattern: re.Pattern[str], message: str) -> float | None:
+    found = pattern.search(message)
+    return float(found[1]) if found else None
+
+
+####################################################################################################
 # api/errors.py
 #
 # Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
@@ -1190,16 +1887,21 @@ def read_error_body(
     error_type = _first_text(
         error.get("error_type"), metadata.get("error_type"), body.get("error_type")
     )
+    message = _fit_to_show(_first_text(error.get("message"), body.get("message")))
     return OpenRouterAPIError(
         ApiFailure(
-            message=_shorten(_first_text(error.get("message"), body.get("message"))),
+            message=message,
             status=_find_status(status, error, code, error_type),
             code=code,
             error_type=error_type,
             provider=text_of(metadata.get("provider_name")),
-            upstream_message=_shorten(_upstream_message(metadata.get("raw"))),
+            upstream_message=_fit_to_show(_upstream_message(metadata.get("raw"))),
             retry_after=_find_retry_after(headers, availability),
             generation_id=headers.get("x-generation-id", "") or text_of(body.get("id")),
+            moderation_reasons=_texts_in(metadata.get("reasons") or metadata.get("patterns")),
+            flagged_excerpt=_fit_to_show(text_of(metadata.get("flagged_input"))),
+            rate_limit_scope=text_of(metadata.get("limit_source")),
+            **figures_in(message),
         )
     )
 
@@ -1280,7 +1982,13 @@ def _gateway_text(response: httpx.Response, content: bytes) -> str:
     return content.decode("utf-8", "replace").strip()
 
 
-def _shorten(text: str) -> str:
+def _texts_in(value: Any) -> tuple[str, ...]:
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return tuple(filter(None, map(_fit_to_show, map(text_of, entries))))
+
+
+def _fit_to_show(text: str) -> str:
+    text = redact_text(text)
     return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " …"
 
 
@@ -1495,6 +2203,25 @@ Event = (
 
 
 ####################################################################################################
+# api/exchange_log.py
+#
+# Requests and answers in the log, at level DEBUG, without what must not be read there.
+####################################################################################################
+
+def log_request(path: str, body: Mapping[str, Any]) -> None:
+    """Note the body as it goes out."""
+    if LOG.isEnabledFor(logging.DEBUG):
+        LOG.debug("POST %s %s", path, encode_json(redact_body(body)).decode())
+
+
+def log_answer(path: str, response: httpx.Response) -> None:
+    """Note the status, and the id by which OpenRouter knows the answer."""
+    if LOG.isEnabledFor(logging.DEBUG):
+        generation = response.headers.get("x-generation-id", "unknown")
+        LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
+
+
+####################################################################################################
 # api/gateway/items.py
 #
 # Output items, citations and usage of the Responses API, read into values.
@@ -1536,7 +2263,7 @@ def _read_message(item: JsonObject, item_id: str, status: str) -> MessageItem:
     annotations = [note for part in parts for note in objects_in(part.get("annotations"))]
     return MessageItem(
         id=item_id,
-        text="".join(text_of(part.get("text")) or text_of(part.get("refusal")) for part in parts),
+        text="".join(_words(part, "text") or _words(part, "refusal") for part in parts),
         is_refusal=any(part.get("type") == "refusal" for part in parts),
         citations=[found for note in annotations if (found := read_citation(note)) is not None],
         phase=text_of(item.get("phase")),
@@ -1547,11 +2274,17 @@ def _read_message(item: JsonObject, item_id: str, status: str) -> MessageItem:
 def _read_reasoning(item: JsonObject, item_id: str, status: str) -> ReasoningItem:
     return ReasoningItem(
         id=item_id,
-        summary=[text_of(part.get("text")) for part in objects_in(item.get("summary"))],
-        content=[text_of(part.get("text")) for part in objects_in(item.get("content"))],
+        summary=[_words(part, "text") for part in objects_in(item.get("summary"))],
+        content=[_words(part, "text") for part in objects_in(item.get("content"))],
         details=_replay_details(item),
         status=status,
     )
+
+
+def _words(part: JsonObject, name: str) -> str:
+    """The text of a part: what the deltas said must not give way to a number."""
+    text = part.get(name)
+    return text if isinstance(text, str) else ""
 
 
 def _replay_details(item: JsonObject) -> list[JsonObject]:
@@ -1644,6 +2377,7 @@ _NO_RESPONSES = re.compile(
 )
 
 
+@timed
 def select_endpoint(model: str, settings: Settings, chat_needs: Sequence[str]) -> EndpointName:
     """Choose; raises `EndpointConflictError` when a rule forbids what the request needs.
 
@@ -1656,6 +2390,8 @@ def select_endpoint(model: str, settings: Settings, chat_needs: Sequence[str]) -
                 f"{model} is bound to the Responses API, "
                 f"which cannot carry: {', '.join(chat_needs)}.",
                 "Remove these parameters, or ask the admin to change FORCE_RESPONSES_MODELS.",
+                required=EndpointName.CHAT_COMPLETIONS.value,
+                enforced=EndpointName.RESPONSES.value,
             )
         return EndpointName.CHAT_COMPLETIONS
     if forced_responses:
@@ -1807,6 +2543,7 @@ def answer_cut_short() -> StreamInterruptedError:
 # The stream of `POST /chat/completions`, read into the same Events.
 ####################################################################################################
 
+_UNEXPLAINED: JsonObject = {"error": {"message": "The answer broke off without a reason."}}
 _CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -1866,8 +2603,9 @@ class ChatReader:
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
-        failure = data if data.get("error") else choice if choice.get("error") else None
-        if failure is not None:
+        failure = next((body for body in (data, choice) if body.get("error")), None)
+        if failure is not None or self._finish_reason == "error":
+            failure = failure or _UNEXPLAINED
             self.finished = True
             events.append(ResponseFailed(read_error_body(failure), self._usage))
         return events
@@ -1921,13 +2659,19 @@ class ChatReader:
     def _read_call(self, call: JsonObject, events: list[Event]) -> None:
         function = as_object(call.get("function"))
         position = whole_of(call.get("index")) or 0
-        if position not in self._calls:
+        call_id = text_of(call.get("id"))
+        if self._is_new_call(position, call_id):
             self._close_reasoning(events)
-            call_id, name = text_of(call.get("id")), text_of(function.get("name"))
-            self._calls[position] = self._open(FunctionCallItem("", call_id, name), events)
+            item = FunctionCallItem("", call_id, text_of(function.get("name")))
+            self._calls[position] = self._open(item, events)
         index = self._calls[position]
         if arguments := text_of(function.get("arguments")):
             events.append(ArgumentsDelta(index, arguments))
+
+    def _is_new_call(self, position: int, call_id: str) -> bool:
+        """Whether no call has this place, or another one: some vendors count every call as 0."""
+        known = self._items[self._calls[position]] if position in self._calls else None
+        return not isinstance(known, FunctionCallItem) or call_id not in ("", known.call_id)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))
@@ -1951,10 +2695,18 @@ class ChatReader:
         self.finished = True
         if not self._finish_reason and not (done and self._items):
             return [ResponseFailed(answer_cut_short(), self._usage)]
-        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
         reason = _CUT_REASONS.get(self._finish_reason, "")
+        if reason:
+            self._mark_cut()
+        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
         end = ResponseFinished(self._response_id, self._model, self._usage, reason)
         return [*closing, end]
+
+    def _mark_cut(self) -> None:
+        """Half a call must not be run; which one was cut, the API does not say."""
+        for item in self._items:
+            if isinstance(item, FunctionCallItem | MessageItem):
+                item.status = "incomplete"
 
 
 def merge_detail(details: list[JsonObject], piece: JsonObject) -> None:
@@ -2042,8 +2794,7 @@ def _read_payload(data: JsonObject) -> Event | None:
 
 
 def _index_of(data: JsonObject, key: str = "output_index") -> int:
-    value = data.get(key)
-    return value if isinstance(value, int) else 0
+    return max(whole_of(data.get(key)) or 0, 0)
 
 
 def _delta_of(data: JsonObject) -> str:
@@ -2083,12 +2834,22 @@ def _read_started(data: JsonObject) -> Event:
     return ResponseStarted(text_of(response.get("id")), text_of(response.get("model")))
 
 
-def _read_item_started(data: JsonObject) -> Event:
-    return ItemStarted(_index_of(data), read_item(as_object(data.get("item"))))
+def _read_item_started(data: JsonObject) -> Event | None:
+    item = _item_of(data)
+    return ItemStarted(_index_of(data), item) if item is not None else None
 
 
-def _read_item_finished(data: JsonObject) -> Event:
-    return ItemFinished(_index_of(data), read_item(as_object(data.get("item"))))
+def _read_item_finished(data: JsonObject) -> Event | None:
+    item = _item_of(data)
+    return ItemFinished(_index_of(data), item) if item is not None else None
+
+
+def _item_of(data: JsonObject) -> OutputItem | None:
+    """The item, where it has a place: text may look for one, an item must not."""
+    if whole_of(data.get("output_index", 0)) is None:
+        return None
+    item = as_object(data.get("item"))
+    return read_item(item) if item else None
 
 
 def _read_completed(data: JsonObject) -> Event:
@@ -2205,8 +2966,14 @@ class _AiohttpStream(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
         with _as_httpx_errors(self._request):
-            while chunk := await content.readany():
-                yield chunk
+            try:
+                while chunk := await content.readany():
+                    yield chunk
+            except Exception:
+                # aiohttp raises before it hands out the bytes that came before the failure.
+                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                    yield rest
+                raise
 
     async def aclose(self) -> None:
         """Give the connection back, or cut it when the body is not read to its end.
@@ -2267,16 +3034,16 @@ def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.Asyn
 
 
 def authorize(settings: Settings) -> dict[str, str]:
-    """The header that names the account; raises `SettingsError` when there is no usable key."""
+    """The header that names the account; raises `ApiKeyError` when there is no usable key."""
     key = settings.api_key.reveal()
     if not key:
-        raise SettingsError(
+        raise ApiKeyError(
             "No OpenRouter API key is set.",
             "The admin should enter `API_KEY` in the settings of the OpenRouter function "
             "(Admin Panel → Functions → OpenRouter → gear).",
         )
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise SettingsError(
+        raise ApiKeyError(
             "The OpenRouter API key holds characters that no key has.",
             "The admin should enter `API_KEY` again in the settings of the OpenRouter function.",
         )
@@ -2339,6 +3106,15 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             )
 
 
+def refuse_web_page(response: httpx.Response, settings: Settings) -> None:
+    """Raise `SettingsError` when a page came: the address leads to something that is no API."""
+    if response.is_success and "html" in response.headers.get("content-type", ""):
+        raise SettingsError(
+            f"{settings.base_url} answers with a web page, not as OpenRouter's API does.",
+            "The admin should correct `BASE_URL` in the settings of the OpenRouter function.",
+        )
+
+
 def _bad_address(settings: Settings) -> SettingsError:
     return SettingsError(
         f"`BASE_URL` is not an address that can be used: {settings.base_url}",
@@ -2365,6 +3141,7 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
             headers=authorize(settings),
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+    refuse_web_page(response, settings)
     try:
         rows = as_object(decode_json(response.content)).get("data")
     except ValueError:
@@ -2405,6 +3182,7 @@ async def stream_endpoint(
     """
     response = await _open(client, settings, endpoint.path, body)
     try:
+        refuse_web_page(response, settings)
         if "json" in response.headers.get("content-type", ""):
             yield await _read_whole_answer(response, settings, endpoint)
             return
@@ -2431,7 +3209,9 @@ async def _open(
             },
             extensions=timeouts(settings),
         )
+        log_request(path, body)
         response = await client.send(request, stream=True)
+        log_answer(path, response)
         if response.is_success:
             return response
         try:
@@ -2667,13 +3447,13 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
     if not isinstance(model_id, str) or not model_id:
         return None
     architecture = as_object(row.get("architecture"))
-    parameters = _words(row.get("supported_parameters"))
+    parameters = _words_of(row.get("supported_parameters"))
     return ModelFamily(
         id=model_id,
         name=text_of(row.get("name")) or model_id,
         supported_parameters=parameters,
-        input_modalities=_words(architecture.get("input_modalities")) or frozenset({"text"}),
-        output_modalities=_words(architecture.get("output_modalities")) or frozenset({"text"}),
+        input_modalities=_words_of(architecture.get("input_modalities")) or frozenset({"text"}),
+        output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
         reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
     )
 
@@ -2683,13 +3463,14 @@ def _read_reasoning_ability(value: Any, parameters: frozenset[str]) -> Reasoning
     if not row and "reasoning" not in parameters:
         return None
     efforts = row.get("supported_efforts", [] if row else None)
+    named = cast("list[Any]", efforts) if isinstance(efforts, list) else None
     return ReasoningAbility(
         mandatory=bool(row.get("mandatory")),
-        efforts=None if efforts is None else tuple(map(text_of, cast("list[Any]", efforts))),
+        efforts=None if named is None else tuple(map(text_of, named)),
     )
 
 
-def _words(value: Any) -> frozenset[str]:
+def _words_of(value: Any) -> frozenset[str]:
     entries = cast("list[Any]", value) if isinstance(value, list) else []
     return frozenset(entry for entry in entries if isinstance(entry, str))
 
@@ -2851,7 +3632,7 @@ def notice_entry(error: PipeError) -> Entry:
 async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings) -> PipeError:
     """Why no model is offered."""
     if not settings.api_key:
-        return SettingsError(
+        return ApiKeyError(
             "no API key is set.",
             "The admin should enter `API_KEY` in the settings of the OpenRouter function.",
         )
@@ -2935,141 +3716,9 @@ def _session_id(chat_id: str) -> str:
     secret = os.environ.get("WEBUI_SECRET_KEY", "")
     if not secret or not chat_id:
         return ""
-    return hmac.new(secret.encode(), f"openrouter:{chat_id}".encode(), sha256).hexdigest()
-
-
-####################################################################################################
-# requests/chat_body.py
-#
-# The same request as a chat-completions body, for what the Responses API cannot carry.
-####################################################################################################
-
-CHAT_ONLY_FIELDS = (
-    "stop",
-    "seed",
-    "min_p",
-    "top_a",
-    "repetition_penalty",
-    "logit_bias",
-    "logprobs",
-    "prediction",
-    "audio",
-)
-"""Parameters that only `/chat/completions` takes (schema `ChatRequest`)."""
-
-_SAME_FIELDS = (
-    "model",
-    "models",
-    "temperature",
-    "top_p",
-    "top_k",
-    "top_logprobs",
-    "frequency_penalty",
-    "presence_penalty",
-    "reasoning",
-    "modalities",
-    "image_config",
-    "plugins",
-    "provider",
-    "service_tier",
-    "prompt_cache_key",
-    "cache_control",
-    "session_id",
-)
-
-
-def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
-    """The parameters of the caller that `/responses` would refuse or ignore."""
-    needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
-    modalities = body.get("modalities")
-    if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
-        needed.append("audio")
-    return needed
-
-
-def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
-    """Derive the chat request from the Responses request and the caller's chat-only parameters."""
-    sent = cast("Mapping[str, Any]", request)
-    fields: dict[str, Any] = {name: sent[name] for name in _SAME_FIELDS if name in sent}
-    fields |= {name: body[name] for name in CHAT_ONLY_FIELDS if body.get(name) is not None}
-    fields["messages"] = build_messages(request.get("input", []))
-    if "max_output_tokens" in request:
-        fields["max_tokens"] = request["max_output_tokens"]
-    text = request.get("text", {})
-    if "format" in text:
-        fields["response_format"] = _nested_format(as_object(text["format"]))
-    if "verbosity" in text:
-        fields["verbosity"] = text["verbosity"]
-    return cast("ChatBody", fields)
-
-
-def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
-    """Turn input items into chat messages; what one answer consists of becomes one message."""
-    messages: list[JsonObject] = []
-    for item in items:
-        match item.get("type"):
-            case "function_call_output":
-                output = {"tool_call_id": item["call_id"], "content": item["output"]}
-                messages.append({"role": "tool", **output})
-            case "function_call":
-                _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
-            case "reasoning":
-                details = _last_answer(messages).setdefault("reasoning_details", [])
-                details.extend(_details(item, len(details)))
-            case _ if item.get("role") == "assistant":
-                message = _last_answer(messages)
-                message["content"] = (message["content"] or "") + text_of(item.get("content"))
-            case _:
-                content = _chat_parts(objects_in(item.get("content")))
-                messages.append({"role": item.get("role"), "content": content})
-    return messages
-
-
-def _last_answer(messages: list[JsonObject]) -> JsonObject:
-    """The assistant message that is being put together."""
-    if not messages or messages[-1]["role"] != "assistant":
-        messages.append({"role": "assistant", "content": None})
-    return messages[-1]
-
-
-def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
-    if all(part.get("type") == "input_text" for part in parts):
-        return "\n\n".join(text_of(part.get("text")) for part in parts)
-    return [_chat_part(part) for part in parts]
-
-
-def _chat_part(part: JsonObject) -> JsonObject:
-    if part.get("type") == "input_image":
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
-    return {"type": "text", "text": text_of(part.get("text"))}
-
-
-def _nested_call(item: Mapping[str, Any]) -> JsonObject:
-    function = {"name": item["name"], "arguments": item["arguments"]}
-    return {"id": item["call_id"], "type": "function", "function": function}
-
-
-def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
-    """A reasoning item as the details it came from."""
-    tag = {key: item[key] for key in ("id", "format") if item.get(key)}
-    details: list[JsonObject] = [
-        {"type": "reasoning.summary", "summary": part["text"], **tag}
-        for part in objects_in(item.get("summary"))
-    ]
-    if item.get("signature") or item.get("content"):
-        text = "".join(text_of(part.get("text")) for part in objects_in(item.get("content")))
-        signed = {"signature": item["signature"]} if item.get("signature") else {}
-        details.append({"type": "reasoning.text", "text": text, **signed, **tag})
-    if item.get("encrypted_content"):
-        details.append({"type": "reasoning.encrypted", "data": item["encrypted_content"], **tag})
-    return [{**detail, "index": first_index + n} for n, detail in enumerate(details)]
-
-
-def _nested_format(answer_format: JsonObject) -> JsonObject:
-    if answer_format.get("type") != "json_schema":
-        return answer_format
-    schema = {key: value for key, value in answer_format.items() if key != "type"}
-    return {"type": "json_schema", "json_schema": schema}
+    return hmac.new(
+        secret.encode("utf-8", "surrogateescape"), f"openrouter:{chat_id}".encode(), sha256
+    ).hexdigest()
 
 
 ####################################################################################################
@@ -3177,9 +3826,9 @@ def reasoning_fields(
 def _chosen_effort(options: Mapping[str, Any], settings: Settings, *, is_task: bool) -> str:
     if is_task:
         return settings.task_reasoning_effort
-    if not settings.enable_reasoning:
-        return "none"
-    return "" if number_of(options.get("max_tokens")) else settings.reasoning_effort
+    if number_of(options.get("max_tokens")):
+        return ""  # the chat's own budget
+    return settings.reasoning_effort if settings.enable_reasoning else "none"
 
 
 def _accepted_effort(effort: str, ability: ReasoningAbility | None) -> str:
@@ -3307,6 +3956,10 @@ _REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
 # Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
 ####################################################################################################
 
+MADE_UP_ID = "rs_unnamed_"
+"""Begins the id of an item that had none: the Responses API wants one, chat does not."""
+
+
 def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
     """The items of one answer, in the order in which the model thought.
 
@@ -3328,7 +3981,7 @@ def _item_of_detail(detail: JsonObject) -> tuple[str, str]:
 def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, Any]:
     item: dict[str, Any] = {
         "type": "reasoning",
-        "id": text_of(pieces[0].get("id")) or f"rs_{position}",
+        "id": text_of(pieces[0].get("id")) or f"{MADE_UP_ID}{position}",
         "summary": [],
     }
     for piece in pieces:
@@ -3342,6 +3995,142 @@ def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, An
             if value := text_of(piece.get(key)):
                 item[key] = value
     return item
+
+
+####################################################################################################
+# requests/chat_body.py
+#
+# The same request as a chat-completions body, for what the Responses API cannot carry.
+####################################################################################################
+
+CHAT_ONLY_FIELDS = (
+    "stop",
+    "seed",
+    "min_p",
+    "top_a",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "prediction",
+    "audio",
+)
+"""Parameters that only `/chat/completions` takes (schema `ChatRequest`)."""
+
+_SAME_FIELDS = (
+    "model",
+    "models",
+    "temperature",
+    "top_p",
+    "top_k",
+    "top_logprobs",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning",
+    "modalities",
+    "image_config",
+    "plugins",
+    "provider",
+    "service_tier",
+    "prompt_cache_key",
+    "cache_control",
+    "session_id",
+)
+
+
+def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
+    """The parameters of the caller that `/responses` would refuse or ignore."""
+    needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
+    modalities = body.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
+        needed.append("audio")
+    return needed
+
+
+def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
+    """Derive the chat request from the Responses request and the caller's chat-only parameters."""
+    sent = cast("Mapping[str, Any]", request)
+    fields: dict[str, Any] = {name: sent[name] for name in _SAME_FIELDS if name in sent}
+    fields |= {name: body[name] for name in CHAT_ONLY_FIELDS if body.get(name) is not None}
+    fields["messages"] = build_messages(request.get("input", []))
+    if "max_output_tokens" in request:
+        fields["max_tokens"] = request["max_output_tokens"]
+    text = request.get("text", {})
+    if "format" in text:
+        fields["response_format"] = _nested_format(as_object(text["format"]))
+    if "verbosity" in text:
+        fields["verbosity"] = text["verbosity"]
+    return cast("ChatBody", fields)
+
+
+def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
+    """Turn input items into chat messages; what one answer consists of becomes one message."""
+    messages: list[JsonObject] = []
+    for item in items:
+        match item.get("type"):
+            case "function_call_output":
+                output = {"tool_call_id": item["call_id"], "content": item["output"]}
+                messages.append({"role": "tool", **output})
+            case "function_call":
+                _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
+            case "reasoning":
+                details = _last_answer(messages).setdefault("reasoning_details", [])
+                details.extend(_details(item, len(details)))
+            case _ if item.get("role") == "assistant":
+                message = _last_answer(messages)
+                message["content"] = (message["content"] or "") + text_of(item.get("content"))
+            case _:
+                content = _chat_parts(objects_in(item.get("content")))
+                messages.append({"role": item.get("role"), "content": content})
+    return messages
+
+
+def _last_answer(messages: list[JsonObject]) -> JsonObject:
+    """The assistant message that is being put together."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    return messages[-1]
+
+
+def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
+    if all(part.get("type") == "input_text" for part in parts):
+        return "\n\n".join(text_of(part.get("text")) for part in parts)
+    return [_chat_part(part) for part in parts]
+
+
+def _chat_part(part: JsonObject) -> JsonObject:
+    if part.get("type") == "input_image":
+        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+    return {"type": "text", "text": text_of(part.get("text"))}
+
+
+def _nested_call(item: Mapping[str, Any]) -> JsonObject:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"id": item["call_id"], "type": "function", "function": function}
+
+
+def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
+    """A reasoning item as the details it came from."""
+    tag = {key: item[key] for key in ("id", "format") if item.get(key)}
+    if text_of(tag.get("id")).startswith(MADE_UP_ID):
+        del tag["id"]
+    details: list[JsonObject] = [
+        {"type": "reasoning.summary", "summary": part["text"], **tag}
+        for part in objects_in(item.get("summary"))
+    ]
+    if item.get("signature") or item.get("content"):
+        text = "".join(text_of(part.get("text")) for part in objects_in(item.get("content")))
+        signed = {"signature": item["signature"]} if item.get("signature") else {}
+        details.append({"type": "reasoning.text", "text": text, **signed, **tag})
+    if item.get("encrypted_content"):
+        details.append({"type": "reasoning.encrypted", "data": item["encrypted_content"], **tag})
+    return [{**detail, "index": first_index + n} for n, detail in enumerate(details)]
+
+
+def _nested_format(answer_format: JsonObject) -> JsonObject:
+    if answer_format.get("type") != "json_schema":
+        return answer_format
+    schema = {key: value for key, value in answer_format.items() if key != "type"}
+    return {"type": "json_schema", "json_schema": schema}
 
 
 ####################################################################################################
@@ -3390,11 +4179,15 @@ def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
 
 
 def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The calls of an answer that can be told apart, each with its function."""
+    """The calls of tools that can be told apart, each with its function.
+
+    What OpenRouter did itself is shown as a call too, but nobody has a tool of that name.
+    """
     calls: dict[str, dict[str, Any]] = {}
     for call in objects_in(message.get("tool_calls")):
         call_id, function = text_of(call.get("id")), as_object(call.get("function"))
-        if call_id and text_of(function.get("name")):
+        is_shown_only = not call_id or call_id.startswith(SERVER_TOOL_CALL_PREFIX)
+        if text_of(function.get("name")) and not is_shown_only:
             calls.setdefault(call_id, function)
     return list(calls.items())
 
@@ -3541,14 +4334,19 @@ class Collector:
     """Repairs one stream, so that the renderers need no doubt.
 
     Streams leave deltas out, open an item late or never close it; items may overlap.
-    State is kept by `output_index`, for ids change between events.
+    State is kept by `output_index`, for ids change between events. Text whose place holds
+    something else, or is closed already, gets an item of its own: nothing received is lost.
     """
 
-    __slots__ = ("_open", "_seen", "ended")
+    __slots__ = ("_open", "_seen", "_shown", "_strays", "ended")
 
     def __init__(self) -> None:
         self._open: dict[int, OutputItem] = {}
         self._seen: set[int] = set()
+        self._shown: dict[int, str] = {}
+        """The words of the items that are closed."""
+        self._strays: dict[tuple[int, type[OutputItem]], int] = {}
+        """Where the text went that found no room at its place."""
         self.ended = False
         """Whether the answer's end was given out; nothing comes after it."""
 
@@ -3575,7 +4373,7 @@ class Collector:
             case ItemFinished():
                 self._finish(event, ordered)
             case ResponseFinished():
-                self._end("completed", event, ordered)
+                self._end("incomplete" if event.incomplete_reason else "completed", event, ordered)
             case ResponseFailed():
                 self._end("incomplete", event, ordered)
             case _:
@@ -3589,18 +4387,34 @@ class Collector:
         ordered.append(ItemStarted(index, _without_text(opened)))
 
     def _take_text(self, event: TextDelta, ordered: list[Event]) -> None:
-        self._start(event.output_index, MessageItem(""), ordered)
+        if not isinstance(self._open.get(event.output_index), MessageItem):
+            event = replace(event, output_index=self._room_for(event, MessageItem(""), ordered))
         item = self._open.get(event.output_index)
         if isinstance(item, MessageItem):
             item.text += event.text
             ordered.append(event)
 
     def _take_reasoning(self, event: ReasoningDelta, ordered: list[Event]) -> None:
-        self._start(event.output_index, ReasoningItem(""), ordered)
+        if not isinstance(self._open.get(event.output_index), ReasoningItem):
+            event = replace(event, output_index=self._room_for(event, ReasoningItem(""), ordered))
         item = self._open.get(event.output_index)
         if isinstance(item, ReasoningItem):
-            _add_to_part(item.summary if event.is_summary else item.content, event)
-            ordered.append(event)
+            part = _add_to_part(item.summary if event.is_summary else item.content, event)
+            moved = part != event.part_index
+            ordered.append(replace(event, part_index=part) if moved else event)
+
+    def _room_for(
+        self, event: TextDelta | ReasoningDelta, empty: OutputItem, ordered: list[Event]
+    ) -> int:
+        """The place of the item that takes this text; of a closed one that has it already."""
+        index = event.output_index
+        self._start(index, empty, ordered)
+        if type(self._open.get(index)) is type(empty) or event.text in self._shown.get(index, ""):
+            return index
+        # Below zero there are no places of the API's own.
+        stray = self._strays.setdefault((index, type(empty)), -1 - len(self._strays))
+        self._start(stray, empty, ordered)
+        return stray
 
     def _take_arguments(self, event: ArgumentsDelta, ordered: list[Event]) -> None:
         item = self._open.get(event.output_index)
@@ -3624,12 +4438,15 @@ class Collector:
             finished = opened  # what was shown as one kind cannot end as another
         match finished, opened:
             case MessageItem(), MessageItem():
-                ordered.extend(_missing_text(index, opened.text, finished.text))
+                missing = _missing_text(index, opened.text, finished.text)
+                self._shown[index] = opened.text + "".join(delta.text for delta in missing)
+                ordered.extend(missing)
                 _complete_message(finished, opened)
             case ReasoningItem(), ReasoningItem():
                 ordered.extend(_missing_reasoning(index, opened, finished))
-                finished.summary = finished.summary if any(finished.summary) else opened.summary
-                finished.content = finished.content if any(finished.content) else opened.content
+                finished.summary = _fuller(finished.summary, opened.summary)
+                finished.content = _fuller(finished.content, opened.content)
+                self._shown[index] = "".join([*finished.summary, *finished.content])
             case FunctionCallItem(), FunctionCallItem():
                 finished.arguments = finished.arguments or opened.arguments
                 finished.call_id = finished.call_id or opened.call_id
@@ -3658,6 +4475,8 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
+        case ServerToolItem() | ImageItem():
+            return replace(item, id=item.id or new_item_id("st"))
         case _:
             return item
 
@@ -3680,15 +4499,21 @@ def _each_once(citations: list[Citation]) -> list[Citation]:
     return list(by_url.values())
 
 
-def _add_to_part(parts: list[str], event: ReasoningDelta) -> None:
+def _add_to_part(parts: list[str], event: ReasoningDelta) -> int:
     # An index is the API's word, not a reason to make room for a billion parts.
     position = min(event.part_index, len(parts))
     if position == len(parts):
         parts.append("")
     parts[position] += event.text
+    return position
 
 
-def _missing_text(index: int, shown: str, whole: str) -> list[Event]:
+def _fuller(finished: list[str], opened: list[str]) -> list[str]:
+    """The words the item closes with, unless fewer than those that were shown."""
+    return finished if len("".join(finished)) >= len("".join(opened)) else opened
+
+
+def _missing_text(index: int, shown: str, whole: str) -> list[TextDelta]:
     missing = whole.removeprefix(shown) if whole.startswith(shown) else ""
     return [TextDelta(index, missing)] if missing else []
 
@@ -3829,9 +4654,6 @@ def function_call_item(item: FunctionCallItem) -> HostEvent:
 # What OpenRouter did for the answer, as cards a person can open.
 ####################################################################################################
 
-SERVER_TOOL_CALL_PREFIX = "openrouter:"
-"""Marks a card's call id: such a call is shown, and never sent back as a call of a tool."""
-
 _SEARCHES = frozenset({"web_search_call", "openrouter:web_search"})
 _RESULT_FIELDS = ("result", "content", "output", "outcome", "advice", "datetime", "stdout", "error")
 
@@ -3922,6 +4744,148 @@ def _cost(usage: Usage) -> str:
         return "cost unknown"
     digits = 2 if cost == 0 or cost >= 1 else 4 if cost >= 0.001 else 6
     return f"${cost:.{digits}f}"
+
+
+####################################################################################################
+# streaming/think_tags.py
+#
+# Thinking that a model prints as `<think>` text, told apart from its answer.
+####################################################################################################
+
+_TAGS = ("think", "thinking", "reasoning", "thought")
+_OPENINGS = tuple(f"<{tag}>" for tag in _TAGS)
+_BLOCK = re.compile(rf"\s*<({'|'.join(_TAGS)})>(.*?)(?:</\1>\n*|\Z)", re.DOTALL)
+
+
+@dataclass(slots=True)
+class _Message:
+    """One message: what of its text is held back, and the tag that is open."""
+
+    started: ItemStarted | None = None
+    held: str = ""
+    closing: str = ""
+    """The closing tag that is awaited; empty outside of thinking."""
+    decided: bool = False
+    trims: bool = False
+    """Whether the line breaks between thinking and answer are still to be dropped."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the text passes as it is."""
+        return self.decided and not self.closing and not self.trims
+
+
+class ThinkTags:
+    """Turns a block of thinking at the beginning of a message into reasoning.
+
+    Only the beginning counts: a tag further on is part of the answer.
+    """
+
+    __slots__ = ("_messages",)
+
+    def __init__(self) -> None:
+        self._messages: dict[int, _Message] = {}
+
+    def split(self, batch: list[Event]) -> list[Event]:
+        """The batch, with the thinking as deltas of reasoning items of its own."""
+        events: list[Event] = []
+        for event in batch:
+            match event:
+                case ItemStarted(index, MessageItem()):
+                    self._messages.setdefault(index, _Message(event))
+                case TextDelta(index, text):
+                    message = self._messages.setdefault(index, _Message())
+                    if message.is_plain:
+                        events.append(event)
+                    else:
+                        self._take(index, message, message.held + text, events)
+                case ItemFinished(index, MessageItem() as item):
+                    self._finish(index, item, events)
+                    events.append(event)
+                case ResponseFinished() | ResponseFailed():
+                    for index, message in self._messages.items():
+                        self._release(index, message, events)
+                    events.append(event)
+                case _:
+                    events.append(event)
+        return events
+
+    def _take(self, index: int, message: _Message, text: str, events: list[Event]) -> None:
+        """Read on in a message whose thinking may begin, or has begun."""
+        message.held = ""
+        if not message.decided:
+            beginning = text.lstrip()
+            if any(tag.startswith(beginning) for tag in _OPENINGS):
+                message.held = text  # it may still become a tag
+                return
+            message.decided = True
+            opening = next((tag for tag in _OPENINGS if beginning.startswith(tag)), "")
+            if opening:
+                message.closing = opening.replace("<", "</")
+                text = beginning.removeprefix(opening)
+        if message.closing:
+            self._think(index, message, text, events)
+        else:
+            self._speak(index, message, text, events)
+
+    def _think(self, index: int, message: _Message, text: str, events: list[Event]) -> None:
+        thought, closed, answer = text.partition(message.closing)
+        if not closed:
+            thought, message.held = _hold_back(text, message.closing)
+        if thought:
+            events.append(ReasoningDelta(_reasoning_index(index), 0, thought, is_summary=False))
+        if closed:
+            message.closing = ""
+            message.trims = True
+            events.append(ItemFinished(_reasoning_index(index), ReasoningItem("")))
+            self._speak(index, message, answer, events)
+
+    def _speak(self, index: int, message: _Message, text: str, events: list[Event]) -> None:
+        if message.trims:
+            text = text.lstrip("\n")
+        if not text:
+            return
+        message.trims = False
+        if message.started is not None:
+            events.append(message.started)
+            message.started = None
+        events.append(TextDelta(index, text))
+
+    def _finish(self, index: int, item: MessageItem, events: list[Event]) -> None:
+        message = self._messages.pop(index, None)
+        if message is not None and (message.decided or message.held):
+            self._release(index, message, events)
+        elif block := _BLOCK.match(item.text):
+            place = _reasoning_index(index)
+            events.append(ItemFinished(place, ReasoningItem("", content=[block.group(2)])))
+        item.text = _BLOCK.sub("", item.text, count=1) if _BLOCK.match(item.text) else item.text
+        if message is not None and message.started is not None:
+            events.append(message.started)
+
+    def _release(self, index: int, message: _Message, events: list[Event]) -> None:
+        """Give out what was held back: nothing more can come."""
+        held, message.held = message.held, ""
+        if message.closing:
+            if held:
+                events.append(ReasoningDelta(_reasoning_index(index), 0, held, is_summary=False))
+            events.append(ItemFinished(_reasoning_index(index), ReasoningItem("")))
+            message.closing = ""
+        elif held:
+            message.decided = True
+            self._speak(index, message, held, events)
+
+
+def _reasoning_index(index: int) -> int:
+    """A place of its own that no item of the API has."""
+    return -1 - index
+
+
+def _hold_back(text: str, tag: str) -> tuple[str, str]:
+    """The text, and the end of it that may be the beginning of the tag."""
+    for length in range(min(len(tag) - 1, len(text)), 0, -1):
+        if tag.startswith(text[-length:]):
+            return text[:-length], text[-length:]
+    return text, ""
 
 
 ####################################################################################################
@@ -4188,6 +5152,7 @@ class ResponseEvents:
                 case ResponseFinished():
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
+                    shown.extend(self._sources.events())
                     shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
                     pass
@@ -4264,7 +5229,7 @@ class ResponseEvents:
                 seconds = self._clock() - self._started_at[index]
                 stored = [reasoning_output(item) | {"duration": round(seconds)}]
             case FunctionCallItem():
-                stored = [function_call_item(item)]
+                stored = [function_call_item(item), *_never_run(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
             case _:
@@ -4313,6 +5278,13 @@ def _item_done(place: int, item: HostEvent) -> HostEvent:
     return {"type": "response.output_item.done", "output_index": place, "item": item}
 
 
+def _never_run(call: FunctionCallItem) -> list[HostEvent]:
+    """The output of a call that was cut off: without one Open WebUI would run the half of it."""
+    if call.status == "completed":
+        return []
+    return [function_call_output_item(call.call_id, "The call was cut off and not run.")]
+
+
 def _summary_part_added(place: int, part: int) -> HostEvent:
     return {
         "type": "response.reasoning_summary_part.added",
@@ -4334,10 +5306,6 @@ def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
 # The services of the process: made when first needed, replaced on reload, gone when idle.
 ####################################################################################################
 
-# Every copy of this file that the process has loaded finds the same state here.
-_PROCESS_KEY = "open_webui_openrouter_pipe_process"
-
-
 @dataclass(slots=True)
 class ProcessState:
     """What all copies share. Copies of other ages read it: its names stay as they are."""
@@ -4351,8 +5319,7 @@ class ProcessState:
 
 def process_state() -> ProcessState:
     """The one state of this process."""
-    holder = sys.modules.setdefault(_PROCESS_KEY, ModuleType(_PROCESS_KEY))
-    return cast("ProcessState", holder.__dict__.setdefault("state", ProcessState()))
+    return shared_by_process("state", ProcessState)
 
 
 class Runtime:
@@ -4384,6 +5351,7 @@ class Runtime:
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
+        TIMING.follow(settings.timing_file)
         self._leases += 1
         try:
             yield
@@ -4470,12 +5438,14 @@ async def run_turn(
 
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
-    CURRENT_REQUEST.set(context)
+    current_request().set(context)
     collector = Collector()
-    with runtime.lease(context.function_id, context.settings):
+    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
                 async for batch in batches:
+                    if isinstance(end := batch[-1], ResponseFailed):
+                        _tell(end.error, context)
                     for piece in renderer.render(collector.take(merge_deltas(batch))):
                         yield piece
                     if not collector.ended:
@@ -4483,9 +5453,9 @@ async def run_turn(
             return
         except PipeError as error:
             failure = error
-            LOG.warning("turn: %s", error.cause)
         except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
             failure = _unexpected(error, context)
+        _tell(failure, context)
         for piece in renderer.render(collector.take([ResponseFailed(failure)])):
             yield piece
 
@@ -4499,13 +5469,15 @@ async def _answer(
     request = build_responses_body(body, context, family)
     endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     gate = runtime.gate
-    await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
+    with timing_scope("admission"):
+        await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
         async with aclosing(_attempts(Ask(context, runtime, body, endpoint), request)) as batches:
             async for batch in batches:
                 yield batch
     finally:
         leave_gate(gate)
+        timing_mark("end of the answer")
 
 
 @dataclass(slots=True)
@@ -4516,6 +5488,8 @@ class Ask:
     runtime: Runtime
     body: CompletionsBody
     endpoint: EndpointName
+    usage: Usage | None = None
+    """What a refused request has cost, where its refusal said so."""
 
     def send(self, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
@@ -4538,19 +5512,21 @@ async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Eve
     retries, repairs = 0, set[str]()
     while True:
         try:
-            async with aclosing(_failing_early(ask.send(request))) as batches:
+            async with aclosing(_failing_early(ask, ask.send(request))) as batches:
                 async for batch in batches:
                     yield batch
             return
         except PipeError as error:
             refusal = error
-        LOG.warning("turn: %s", refusal.cause)
+        refusal.cause = without_key(refusal.cause, ask.context.settings)
+        LOG.info("turn: refused: %s", refusal.cause)
         if (repaired := _repaired(request, refusal, repairs)) is not None:
             request = repaired
         elif not ask.fall_back(refusal):
             wait = retry_wait(refusal, retries)
             if wait is None:
-                raise refusal
+                yield [ResponseFailed(refusal, ask.usage)]
+                return
             retries += 1
             yield [RetryScheduled(refusal, wait)]
             await asyncio.sleep(wait)
@@ -4563,16 +5539,20 @@ def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> Re
 
 
 async def _failing_early(
-    answer: AsyncGenerator[list[Event]],
+    ask: Ask, answer: AsyncGenerator[list[Event]]
 ) -> AsyncGenerator[list[Event]]:
     """Raise a failure that came before any output, as if the request had been refused."""
     begun = False
     async with aclosing(answer) as batches:
         async for batch in batches:
-            begun = begun or not all(
-                isinstance(event, ResponseStarted | ResponseFailed) for event in batch
-            )
+            if not begun:
+                begun = not all(
+                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+                )
+                if begun:
+                    timing_mark("first event")
             if not begun and isinstance(failed := batch[-1], ResponseFailed):
+                ask.usage = failed.usage
                 raise failed.error
             yield batch
 
@@ -4584,6 +5564,13 @@ async def _check(context: RequestContext, runtime: Runtime) -> None:
         raise await explain_absence(runtime.registry(settings), settings)
     if not context.task:  # Open WebUI's own chores may use any model
         require_allowed(context.model, context.settings)
+
+
+def _tell(error: PipeError, context: RequestContext) -> None:
+    """Word the failure for the person, and leave its number in the log."""
+    error.explanation = explain_failure(error, context)
+    cause = without_key(error.cause, context.settings)
+    LOG.warning("turn: error %s: %s", context.request_id, cause)
 
 
 def _unexpected(error: Exception, context: RequestContext) -> InternalError:
@@ -4683,58 +5670,68 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/errors.py": ((157, 22, 115),),
-    "core/admission.py": ((280, 12, 50),),
-    "core/ids.py": ((338, 8, 8),),
-    "core/json_codec.py": ((354, 11, 29),),
-    "core/json_values.py": ((391, 8, 31),),
-    "core/retry.py": ((430, 7, 32),),
-    "core/secrets.py": ((470, 18, 76),),
-    "core/config.py": ((554, 13, 371),),
-    "core/context.py": ((933, 11, 21),),
-    "core/logging_system.py": ((962, 11, 92),),
-    "api/bodies.py": ((1062, 8, 68),),
-    "api/errors.py": ((1138, 14, 147),),
-    "api/events.py": ((1293, 11, 202),),
-    "api/gateway/items.py": ((1503, 20, 122),),
-    "api/gateway/selection.py": ((1633, 14, 51),),
-    "api/sse.py": ((1692, 5, 50),),
-    "api/gateway/payloads.py": ((1750, 15, 52),),
-    "api/gateway/chat_reader.py": ((1810, 28, 174),),
-    "api/gateway/responses_reader.py": ((1992, 25, 138),),
-    "api/transport.py": ((2138, 14, 105),),
-    "api/http.py": ((2251, 21, 96),),
-    "api/catalog.py": ((2355, 13, 20),),
-    "api/gateway/stream.py": ((2383, 23, 104),),
-    "api/gateway/chat_completions.py": ((2495, 15, 12),),
-    "api/gateway/responses.py": ((2515, 15, 12),),
-    "host/call.py": ((2535, 13, 59),),
-    "host/versions.py": ((2602, 9, 25),),
-    "models/family.py": ((2635, 12, 80),),
-    "models/registry.py": ((2723, 15, 72),),
-    "models/visibility.py": ((2803, 12, 21),),
-    "models/entries.py": ((2832, 11, 44),),
-    "requests/allow_list.py": ((2884, 10, 29),),
-    "requests/caching.py": ((2921, 13, 18),),
-    "requests/chat_body.py": ((2947, 11, 126),),
-    "requests/parameters.py": ((3081, 12, 59),),
-    "requests/reasoning.py": ((3148, 12, 51),),
-    "requests/recovery.py": ((3207, 15, 95),),
-    "requests/replay.py": ((3310, 12, 35),),
-    "requests/history.py": ((3353, 11, 102),),
-    "requests/normalise.py": ((3463, 16, 23),),
-    "streaming/coalescer.py": ((3494, 12, 38),),
-    "streaming/collector.py": ((3540, 25, 163),),
-    "streaming/renderer.py": ((3711, 9, 13),),
-    "streaming/citations.py": ((3732, 11, 31),),
-    "streaming/output_items.py": ((3771, 9, 53),),
-    "streaming/server_tools.py": ((3832, 11, 41),),
-    "streaming/status.py": ((3881, 9, 44),),
-    "streaming/usage.py": ((3933, 9, 41),),
-    "streaming/completion_chunks.py": ((3982, 22, 75),),
-    "streaming/completion_dict.py": ((4065, 24, 72),),
-    "streaming/response_events.py": ((4145, 38, 184),),
-    "runtime.py": ((4337, 23, 121),),
-    "orchestrator.py": ((4466, 32, 129),),
-    "pipe.py": ((4603, 25, 75),),
+    "core/ids.py": ((158, 7, 12),),
+    "core/json_codec.py": ((178, 11, 29),),
+    "core/json_values.py": ((215, 8, 31),),
+    "core/process.py": ((254, 10, 13),),
+    "core/redaction.py": ((275, 9, 54),),
+    "core/errors.py": ((351, 25, 146),),
+    "core/admission.py": ((505, 12, 50),),
+    "core/retry.py": ((563, 7, 32),),
+    "core/secrets.py": ((603, 18, 76),),
+    "core/template_language.py": ((687, 8, 56),),
+    "core/valve_types.py": ((753, 15, 36),),
+    "core/template_valves.py": ((797, 13, 89),),
+    "core/config.py": ((894, 15, 349),),
+    "core/context.py": ((1251, 13, 26),),
+    "core/logging_system.py": ((1285, 11, 92),),
+    "core/error_templates.py": ((1385, 28, 176),),
+    "core/timing_logger.py": ((1571, 21, 134),),
+    "api/bodies.py": ((1713, 8, 68),),
+    "api/error_figures.py": ((1789, 8, 38),),
+    "api/errors.py": ((1835, 16, 158),),
+    "api/events.py": ((2001, 11, 202),),
+    "api/exchange_log.py": ((2211, 16, 11),),
+    "api/gateway/items.py": ((2230, 20, 128),),
+    "api/gateway/selection.py": ((2366, 15, 54),),
+    "api/sse.py": ((2428, 5, 50),),
+    "api/gateway/payloads.py": ((2486, 15, 52),),
+    "api/gateway/chat_reader.py": ((2546, 28, 190),),
+    "api/gateway/responses_reader.py": ((2744, 26, 147),),
+    "api/transport.py": ((2899, 14, 111),),
+    "api/http.py": ((3018, 22, 105),),
+    "api/catalog.py": ((3131, 13, 21),),
+    "api/gateway/stream.py": ((3160, 24, 107),),
+    "api/gateway/chat_completions.py": ((3275, 15, 12),),
+    "api/gateway/responses.py": ((3295, 15, 12),),
+    "host/call.py": ((3315, 13, 59),),
+    "host/versions.py": ((3382, 9, 25),),
+    "models/family.py": ((3415, 12, 81),),
+    "models/registry.py": ((3504, 15, 72),),
+    "models/visibility.py": ((3584, 12, 21),),
+    "models/entries.py": ((3613, 11, 44),),
+    "requests/allow_list.py": ((3665, 10, 29),),
+    "requests/caching.py": ((3702, 13, 20),),
+    "requests/parameters.py": ((3730, 12, 59),),
+    "requests/reasoning.py": ((3797, 12, 51),),
+    "requests/recovery.py": ((3856, 15, 95),),
+    "requests/replay.py": ((3959, 11, 39),),
+    "requests/chat_body.py": ((4006, 12, 128),),
+    "requests/history.py": ((4142, 12, 106),),
+    "requests/normalise.py": ((4256, 16, 23),),
+    "streaming/coalescer.py": ((4287, 12, 38),),
+    "streaming/collector.py": ((4333, 29, 195),),
+    "streaming/renderer.py": ((4536, 9, 13),),
+    "streaming/citations.py": ((4557, 11, 31),),
+    "streaming/output_items.py": ((4596, 9, 53),),
+    "streaming/server_tools.py": ((4657, 12, 38),),
+    "streaming/status.py": ((4703, 9, 44),),
+    "streaming/think_tags.py": ((4755, 20, 134),),
+    "streaming/usage.py": ((4897, 9, 41),),
+    "streaming/completion_chunks.py": ((4946, 22, 75),),
+    "streaming/completion_dict.py": ((5029, 24, 72),),
+    "streaming/response_events.py": ((5109, 39, 192),),
+    "runtime.py": ((5309, 24, 117),),
+    "orchestrator.py": ((5434, 34, 148),),
+    "pipe.py": ((5590, 25, 75),),
 }

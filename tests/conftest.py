@@ -6,11 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # the bundler is a folder of this project, not an installed package
 
 from tests.bundle_target import answer_from_bundle  # noqa: E402
+
+# A busy machine is no failure: the tests bound what they do, not how long it takes.
+settings.register_profile("default", deadline=None)
 
 NEEDS_MORE = frozenset({"live", "browser", "host"})
 

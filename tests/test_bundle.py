@@ -81,6 +81,11 @@ def test_two_copies_construct_their_pipes_side_by_side(two_copies) -> None:
     assert type(first.valves) is not type(second.valves)
 
 
+def test_two_copies_know_the_same_running_request(two_copies) -> None:
+    first, second = two_copies
+    assert first.current_request() is second.current_request()
+
+
 def _belongs_to(value: object, *copies: ModuleType) -> bool:
     """Whether a value is one of the copy's own: a class, a function, an instance, a container."""
     own = {copy.__name__ for copy in copies}

@@ -9,7 +9,7 @@ import pytest
 
 from open_webui_openrouter_pipe.api.events import Event, ResponseFailed
 from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
-from open_webui_openrouter_pipe.core.context import CURRENT_REQUEST, RequestContext
+from open_webui_openrouter_pipe.core.context import RequestContext, current_request
 from open_webui_openrouter_pipe.orchestrator import run_turn
 from open_webui_openrouter_pipe.runtime import Runtime, process_state
 from pipe_lab.simulator import Simulator, text_reply
@@ -77,7 +77,7 @@ async def test_the_turn_knows_its_request_from_its_first_step(runtime: Runtime) 
     async with Simulator() as simulator:
         simulator.script(text_reply("Hello"))
         async for _ in run_turn(context(simulator), BODY, runtime, EventsThemselves()):
-            current = CURRENT_REQUEST.get()
+            current = current_request().get()
             assert current is not None and current.request_id == "request-1"
 
 

@@ -13,7 +13,7 @@ from .api.gateway.chat_completions import stream_chat_completions
 from .api.gateway.responses import stream_responses
 from .api.gateway.selection import EndpointName, may_fall_back, select_endpoint
 from .core.admission import enter_gate, leave_gate
-from .core.context import CURRENT_REQUEST, RequestContext
+from .core.context import RequestContext, current_request
 from .core.error_templates import explain_failure, without_key
 from .core.errors import InternalError, OpenRouterAPIError, PipeError
 from .core.logging_system import LOG
@@ -38,7 +38,7 @@ async def run_turn(
 
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
-    CURRENT_REQUEST.set(context)
+    current_request().set(context)
     collector = Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:

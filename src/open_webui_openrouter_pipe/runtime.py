@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import httpx
 
@@ -18,11 +16,9 @@ from .api.http import open_client
 from .core.admission import Gate
 from .core.config import Settings
 from .core.logging_system import LOG, install_session_logger
+from .core.process import shared_by_process
 from .core.timing_logger import TIMING
 from .models.registry import OpenRouterModelRegistry
-
-# Every copy of this file that the process has loaded finds the same state here.
-_PROCESS_KEY = "open_webui_openrouter_pipe_process"
 
 
 @dataclass(slots=True)
@@ -38,8 +34,7 @@ class ProcessState:
 
 def process_state() -> ProcessState:
     """The one state of this process."""
-    holder = sys.modules.setdefault(_PROCESS_KEY, ModuleType(_PROCESS_KEY))
-    return cast("ProcessState", holder.__dict__.setdefault("state", ProcessState()))
+    return shared_by_process("state", ProcessState)
 
 
 class Runtime:

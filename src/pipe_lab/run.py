@@ -9,8 +9,8 @@ import socket
 import sys
 from pathlib import Path
 
-from pipe_lab.host.client import OpenWebUIClient, sign_in
-from pipe_lab.host.install import InstallError, ensure_open_webui
+from pipe_lab.host.client import APIError, OpenWebUIClient, sign_in
+from pipe_lab.host.install import InstallError, ensure_open_webui, is_full
 from pipe_lab.host.pipe_setup import (
     BUNDLE,
     ROOT,
@@ -22,7 +22,14 @@ from pipe_lab.host.pipe_setup import (
 from pipe_lab.host.server import OpenWebUIServer, ServerError, ServerSettings
 
 PORT = 8765
-DATA_FOLDER = ROOT / ".lab" / "run"
+# A data folder keeps the settings it was made with, so the full server has one of its own.
+DATA_FOLDERS = {False: ROOT / ".lab" / "run", True: ROOT / ".lab" / "run-full"}
+# With everything installed Open WebUI reads attachments its own way; it fetches the model for that.
+FULL_ENVIRONMENT = {
+    "OFFLINE_MODE": "false",
+    "RAG_EMBEDDING_ENGINE": "",
+    "BYPASS_EMBEDDING_AND_RETRIEVAL": "false",
+}
 # Seconds between two words of the simulator: about as fast as one can read.
 WORD_PAUSE = 0.03
 
@@ -37,7 +44,7 @@ def main() -> int:
     try:
         python = ensure_open_webui()
         return asyncio.run(_run(python, port))
-    except (InstallError, ServerError) as exc:
+    except (InstallError, ServerError, APIError) as exc:
         return _complain(str(exc))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("\nStopped.")
@@ -50,10 +57,12 @@ async def _run(python: Path, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     print("Starting Open WebUI …", flush=True)
-    settings = ServerSettings(DATA_FOLDER, port=port, auth=False)
+    folder = DATA_FOLDERS[is_full()]
+    environment = FULL_ENVIRONMENT if is_full() else {}
+    settings = ServerSettings(folder, port=port, auth=False, environment=environment)
     async with choose_upstream(WORD_PAUSE) as upstream, OpenWebUIServer(python, settings) as server:
         await _set_up(server.url, upstream)
-        print(f"\n  {server.url}\n\nData: {DATA_FOLDER}. Ctrl-C stops it.", flush=True)
+        print(f"\n  {server.url}\n\nData: {folder}. Ctrl-C stops it.", flush=True)
         await server.wait()
         return _complain(f"Open WebUI ended by itself:\n{server.log_tail()}")
 
@@ -63,12 +72,9 @@ async def _set_up(url: str, upstream: Upstream) -> None:
     account = await sign_in(url, "", "")
     async with OpenWebUIClient(url, account) as client:
         outcome = await install_pipe(client, upstream, BUNDLE.read_text(encoding="utf-8"))
-        model = await prepare_page(client)
+        start = await prepare_page(client)
     print(f"The pipe is {outcome} and talks to {upstream.name}.")
-    if model:
-        print(f"A new chat starts with {model}.")
-    else:
-        print("The model list is empty; the pipe's own log lines say why.", file=sys.stderr)
+    print(start)
 
 
 def _is_free(port: int) -> bool:

@@ -43,13 +43,16 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 class Loopback:
     """Answers each request on a connection with the next of its replies; the last one repeats."""
 
-    def __init__(self, replies: tuple[bytes, ...], then_close: bool) -> None:
+    def __init__(self, replies: tuple[bytes, ...], tail: bytes, then_close: bool) -> None:
         self._replies = replies
+        self._tail = tail
         self._then_close = then_close
         self.url = ""
         self.requests: list[bytes] = []
         self.connections: list[asyncio.StreamWriter] = []
         self.asked = asyncio.Event()
+        self.release = asyncio.Event()
+        """Lets the tail of a reply go."""
         self.hung_up = asyncio.Event()
         """A client has left."""
 
@@ -63,6 +66,9 @@ class Loopback:
                 self.requests.append(head + body)
                 self.asked.set()
                 writer.write(self._replies[min(len(self.requests), len(self._replies)) - 1])
+                if self._tail:
+                    await self.release.wait()
+                    writer.write(self._tail)
                 await writer.drain()
                 if self._then_close:
                     break
@@ -79,8 +85,8 @@ Serve = Callable[..., Awaitable[Loopback]]
 async def serve() -> AsyncIterator[Serve]:
     running: list[tuple[asyncio.Server, Loopback]] = []
 
-    async def start(*replies: bytes, then_close: bool = False) -> Loopback:
-        loopback = Loopback(replies, then_close)
+    async def start(*replies: bytes, tail: bytes = b"", then_close: bool = False) -> Loopback:
+        loopback = Loopback(replies, tail, then_close)
         server = await asyncio.start_server(loopback.converse, "127.0.0.1", 0)
         running.append((server, loopback))
         loopback.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -89,6 +95,7 @@ async def serve() -> AsyncIterator[Serve]:
     yield start
     for server, loopback in running:
         server.close()
+        loopback.release.set()
         for writer in loopback.connections:
             writer.close()
         await asyncio.gather(

@@ -61,6 +61,11 @@ async def test_an_answer_without_rows_says_why(
     assert cause in caught.value.cause
 
 
+async def test_a_web_page_says_that_the_address_is_wrong(fetch: Fetch) -> None:
+    with pytest.raises(SettingsError, match=r"https://a\.example/v1 answers with a web page"):
+        await fetch(httpx.Response(200, html="<p>Welcome</p>"))
+
+
 @pytest.mark.parametrize(
     ("error", "url", "cause"),
     [

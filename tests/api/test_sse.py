@@ -68,3 +68,7 @@ def test_a_payload_is_given_out_as_soon_as_its_blank_line_is_here() -> None:
     assert decoder.feed(b"\r") == [b"a"]
     assert decoder.feed(b"\ndata: b\n\n") == [b"b"]
     assert decoder.flush() == []
+
+
+def test_an_empty_piece_between_cr_and_lf_changes_nothing() -> None:
+    assert decode([b"data: a\r", b"", b"\ndata: b\n\n"]) == [b"a\nb"]

@@ -102,6 +102,7 @@ async def test_a_refusal_is_read_in_the_chat_and_again_after_a_reload(
 
     explained = "document.body.innerText.includes('Add credits at https://openrouter.ai')"
     await browser.wait_for(explained)
+    await browser.wait_for("location.pathname.startsWith('/c/')")
     await browser.reload()
     await browser.wait_for(explained)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
-from open_webui_openrouter_pipe.core.context import CURRENT_REQUEST, RequestContext
+from open_webui_openrouter_pipe.core.context import RequestContext, current_request
 from open_webui_openrouter_pipe.core.logging_system import (
     LOG,
     SessionLogger,
@@ -83,7 +83,7 @@ async def test_each_record_carries_the_ids_of_its_own_request(
     both = asyncio.Barrier(2)
 
     async def answer(name: str) -> None:
-        CURRENT_REQUEST.set(context(name))
+        current_request().set(context(name))
         await both.wait()
         log.info(name)
 

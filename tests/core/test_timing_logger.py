@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
-from open_webui_openrouter_pipe.core.context import CURRENT_REQUEST, RequestContext
+from open_webui_openrouter_pipe.core.context import RequestContext, current_request
 from open_webui_openrouter_pipe.core.timing_logger import (
     TIMING,
     timed,
@@ -30,9 +30,9 @@ def request_known() -> Iterator[None]:
     context = RequestContext(
         request_id="r-1", function_id="f", settings=take_snapshot(SystemValves()), model="m"
     )
-    token = CURRENT_REQUEST.set(context)
+    token = current_request().set(context)
     yield
-    CURRENT_REQUEST.reset(token)
+    current_request().reset(token)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_the_log_follows_the_settings(path: Path) -> None:
 
 @pytest.mark.usefixtures("timing")
 def test_a_moment_without_a_request_is_not_noted(path: Path) -> None:
-    CURRENT_REQUEST.set(None)
+    current_request().set(None)
     timing_mark("nobody's")
     with timing_scope("a step"):
         pass

@@ -8,7 +8,7 @@ from ..core.config import Settings
 from ..core.json_codec import decode_json
 from ..core.json_values import JsonObject, as_object, objects_in
 from .errors import read_http_error
-from .http import as_pipe_errors, authorize
+from .http import as_pipe_errors, authorize, refuse_web_page
 
 # A catalog is one body of about a megabyte: it comes soon or not at all (seconds).
 _CATALOG_SECONDS = 30.0
@@ -23,6 +23,7 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
             headers=authorize(settings),
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+    refuse_web_page(response, settings)
     try:
         rows = as_object(decode_json(response.content)).get("data")
     except ValueError:

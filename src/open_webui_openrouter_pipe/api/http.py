@@ -110,6 +110,15 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             )
 
 
+def refuse_web_page(response: httpx.Response, settings: Settings) -> None:
+    """Raise `SettingsError` when a page came: the address leads to something that is no API."""
+    if response.is_success and "html" in response.headers.get("content-type", ""):
+        raise SettingsError(
+            f"{settings.base_url} answers with a web page, not as OpenRouter's API does.",
+            "The admin should correct `BASE_URL` in the settings of the OpenRouter function.",
+        )
+
+
 def _bad_address(settings: Settings) -> SettingsError:
     return SettingsError(
         f"`BASE_URL` is not an address that can be used: {settings.base_url}",

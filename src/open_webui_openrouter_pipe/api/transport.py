@@ -81,8 +81,14 @@ class _AiohttpStream(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
         with _as_httpx_errors(self._request):
-            while chunk := await content.readany():
-                yield chunk
+            try:
+                while chunk := await content.readany():
+                    yield chunk
+            except Exception:
+                # aiohttp raises before it hands out the bytes that came before the failure.
+                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                    yield rest
+                raise
 
     async def aclose(self) -> None:
         """Give the connection back, or cut it when the body is not read to its end.

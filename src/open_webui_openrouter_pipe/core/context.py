@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from .config import Settings
+from .process import shared_by_process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,10 @@ class RequestContext:
     started_at: float = field(default_factory=time.perf_counter)
 
 
-CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar(
-    "open_webui_openrouter_pipe_request", default=None
-)
+def current_request() -> ContextVar[RequestContext | None]:
+    """The request that runs now: one variable for all copies, since they share one logger."""
+    return shared_by_process("current_request", _new_variable)
+
+
+def _new_variable() -> ContextVar[RequestContext | None]:
+    return ContextVar("open_webui_openrouter_pipe_request", default=None)

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 
-from .context import CURRENT_REQUEST
+from .context import current_request
 
 LOG = logging.getLogger("open_webui_openrouter_pipe")
 
@@ -87,7 +87,7 @@ class SessionLogger(logging.Handler):
 
 
 def _stamp(record: logging.LogRecord) -> None:
-    context = CURRENT_REQUEST.get()
+    context = current_request().get()
     record.request_id = context.request_id if context else ""
     record.session_id = context.session_id if context else ""
     record.user_id = context.user_id if context else ""

@@ -14,7 +14,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from .context import CURRENT_REQUEST
+from .context import current_request
 from .json_codec import encode_json
 from .logging_system import LOG, SessionLogger
 
@@ -83,7 +83,7 @@ TIMING = TimingLog()
 
 def timing_mark(name: str) -> None:
     """Note a moment: milliseconds since the request began."""
-    if TIMING.enabled and (context := CURRENT_REQUEST.get()) is not None:
+    if TIMING.enabled and (context := current_request().get()) is not None:
         TIMING.write(name, context.started_at)
 
 

@@ -44,13 +44,13 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
     if not isinstance(model_id, str) or not model_id:
         return None
     architecture = as_object(row.get("architecture"))
-    parameters = _words(row.get("supported_parameters"))
+    parameters = _words_of(row.get("supported_parameters"))
     return ModelFamily(
         id=model_id,
         name=text_of(row.get("name")) or model_id,
         supported_parameters=parameters,
-        input_modalities=_words(architecture.get("input_modalities")) or frozenset({"text"}),
-        output_modalities=_words(architecture.get("output_modalities")) or frozenset({"text"}),
+        input_modalities=_words_of(architecture.get("input_modalities")) or frozenset({"text"}),
+        output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
         reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
     )
 
@@ -67,7 +67,7 @@ def _read_reasoning_ability(value: Any, parameters: frozenset[str]) -> Reasoning
     )
 
 
-def _words(value: Any) -> frozenset[str]:
+def _words_of(value: Any) -> frozenset[str]:
     entries = cast("list[Any]", value) if isinstance(value, list) else []
     return frozenset(entry for entry in entries if isinstance(entry, str))
 

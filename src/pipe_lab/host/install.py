@@ -33,10 +33,14 @@ def cache_folder() -> Path:
     return Path(base) / "open-webui-openrouter-pipe"
 
 
-def ensure_open_webui(*, full: bool | None = None, report: Report = print) -> Path:
+def is_full() -> bool:
+    """Whether FULL=1 asks for everything Open WebUI asks for, instead of the slim list."""
+    return os.environ.get("FULL", "") not in ("", "0")
+
+
+def ensure_open_webui(*, report: Report = print) -> Path:
     """The Python of an environment with Open WebUI in it, which is made when it is not there."""
-    if full is None:
-        full = os.environ.get("FULL", "") not in ("", "0")
+    full = is_full()
     requirements = f"open-webui=={OPEN_WEBUI_VERSION}\n" if full else slim_pins()
     folder = cache_folder() / f"open-webui-{'full' if full else 'slim'}-{_key(requirements)}"
     python = folder / "bin" / "python"

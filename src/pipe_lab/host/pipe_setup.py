@@ -59,11 +59,16 @@ async def install_pipe(client: OpenWebUIClient, upstream: Upstream, source: str)
 
 
 async def prepare_page(client: OpenWebUIClient) -> str:
-    """Choose the model a new chat starts with, and spare its reader the release notes."""
-    listed = [model["id"] for model in await client.models()]
-    wanted = [f"{FUNCTION_ID}.{choice}" for choice in _FIRST_CHOICES]
-    chosen = next((model for model in wanted if model in listed), listed[0] if listed else "")
-    await client.set_default_model(chosen)
+    """Choose the model a new chat starts with, and spare its reader the release notes.
+
+    Says which model it is, or, when the pipe offers none, the reason the pipe itself gives.
+    """
     settings = {"version": OPEN_WEBUI_VERSION, "showChangelog": False}
     await client.post("/api/v1/users/user/settings/update", {"ui": settings})
-    return chosen
+    listed = {model["id"]: model["name"] for model in await client.models()}
+    if f"{FUNCTION_ID}.notice" in listed:
+        return listed[f"{FUNCTION_ID}.notice"]
+    wanted = (f"{FUNCTION_ID}.{choice}" for choice in _FIRST_CHOICES)
+    chosen = next((model for model in wanted if model in listed), next(iter(listed), ""))
+    await client.set_default_model(chosen)
+    return f"A new chat starts with {chosen}."

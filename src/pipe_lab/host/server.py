@@ -183,7 +183,7 @@ def _environment(settings: ServerSettings, url: str) -> dict[str, str]:
         "DATA_DIR": str(settings.data_folder),
         "WEBUI_SECRET_KEY": _secret_key(settings.data_folder),
         "WEBUI_AUTH": str(settings.auth),
-        "CORS_ALLOW_ORIGIN": url,
+        "CORS_ALLOW_ORIGIN": f"{url};{url.replace('127.0.0.1', 'localhost')}",
         "WEBUI_URL": url,
         "PYTHONUNBUFFERED": "1",
         **settings.environment,

@@ -177,6 +177,24 @@ northlight/aurora | Aurora | -base, -pro | ti>t TS Me:axh+ | 1000/0 | .8/3.2 | d
 northlight/aurora-vision | Aurora Vision | . | tiv>t S o | 65/8 | .15/1.5 |
 northlight/polaris | Polaris | -1, -2 | tifav>t TS Me:axhmli | 1048/65 | 1/4 | night
 northlight/borealis-edge | Borealis Edge | . | ti>t T o | 131/32 | .1/.4 | hf
+harbor-ai/petrel | Petrel | -1b, -3b, -7b, -14b, -32b, -72b | t>t TS - | 131/32 | .05/.2 | hf
+harbor-ai/petrel-code | Petrel Code | -7b, -32b | t>t T - | 131/32 | .1/.3 | hf
+harbor-ai/kestrel | Kestrel | -small, -medium, -large, -xl | ti>t TS oe:hml | 262/65 | .3/1.5 | cache=.1
+harbor-ai/cormorant | Cormorant | -2025-03-01, -2025-09-01, -2026-02-15 | t>t TS o | 131/32 | .4/1.6 |
+quillworks/parchment | Parchment | -8b, -12b, -24b, -70b, -120b | t>t . - | 32/8 | .2/.6 | hf
+quillworks/marginalia | Marginalia | -v1, -v2, -v3 | t>t S - | 65/8 | .3/.8 | hf
+quillworks/quarto | Quarto | -mini, -base, -max | t>t S o | 131/16 | .5/1.5 | hf
+northlight/zenith | Zenith | -lite, -flash, -pro, -ultra | tif>t TS oe:hmli | 524/65 | .5/3 | cache=.1
+northlight/solstice | Solstice | -1, -1.5, -2, -2.5 | ti>t TS - | 262/32 | .3/1.2 |
+northlight/meridian | Meridian | -3b, -9b, -27b | t>t TS - | 65/8 | .05/.15 | hf
+nvidia/lattice | Lattice | -4b, -9b, -30b, -49b | t>t TS o | 131/32 | .1/.4 | hf
+cohere/chorus | Chorus | -small, -medium, -large | t>t TS - | 256/8 | .4/2 |
+amazon/nova-harbour | Nova Harbour | -micro, -lite, -pro | tif>t T - | 300/10 | .2/.8 |
+microsoft/phi-6 | Phi 6 | -mini, -small, -medium | ti>t TS o | 131/32 | .1/.4 | hf
+stepfun/step-5 | Step 5 | -mini, -base, -max | tiv>t TS o | 262/65 | .3/1.5 |
+tencent/hy4 | Hy4 | -small, -large, -thinking | t>t TS o | 262/65 | .2/.8 | hf
+minimax/minimax-m4 | MiniMax M4 | -lite, -base | ti>t TS o | 512/131 | .4/1.6 |
+meta-llama/llama-5 | Llama 5 | -8b, -70b, -400b | ti>t TS - | 524/32 | .2/.7 | hf free
 lab/stream-200 | Stream of 200 deltas | . | t>t TS - | 128/16 | .1/.4 |
 lab/stream-2000 | Stream of 2,000 deltas | . | t>t TS - | 128/16 | .1/.4 |
 lab/no-context | No Context Length | . | t>t TS - | 0/0 | .1/.4 |

@@ -10,8 +10,6 @@ from aiohttp import web
 
 from .replies import Reply
 
-_READING_TIME = 0.02
-
 
 async def deliver(reply: Reply, request: web.Request, release: asyncio.Event) -> web.StreamResponse:
     """Send the reply; returns when its last byte is written."""
@@ -62,8 +60,6 @@ async def _abort(transport: asyncio.BaseTransport) -> None:
     if isinstance(transport, asyncio.Transport):
         while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-        # A client drops what it has not read when its connection breaks: let it read first.
-        await asyncio.sleep(_READING_TIME)
         transport.abort()
 
 

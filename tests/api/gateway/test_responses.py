@@ -188,7 +188,7 @@ async def test_a_whole_answer_under_json_is_read(ask: Ask) -> None:
             Reply(status=502, body="<html>", headers={"Content-Type": "text/html"}),
             "OpenRouter (502): Bad Gateway",
         ),
-        (Reply(status=301, headers={"Location": "https://b.example"}), "Moved Permanently"),
+        (Reply(status=301, headers={"Content-Type": "text/html"}), "(301): Moved Permanently"),
     ],
 )
 async def test_a_refusal_is_raised_before_the_first_event(
@@ -217,6 +217,12 @@ async def test_an_impossible_address_asks_for_the_admin(
         await collect(client, settings_for(address))
 
 
+async def test_a_web_page_in_place_of_the_api_asks_for_the_admin(ask: Ask) -> None:
+    page = Reply(body="<html>Welcome</html>", headers={"Content-Type": "text/html"})
+    with pytest.raises(SettingsError, match="web page"):
+        await ask(page)
+
+
 async def test_a_server_that_hangs_up_before_the_answer_is_a_failed_connection(
     client: httpx.AsyncClient, settings_for: MakeSettings, serve: Serve
 ) -> None:
@@ -237,9 +243,14 @@ def head(*lines: bytes) -> bytes:
 async def test_a_finished_stream_gives_its_connection_back(
     client: httpx.AsyncClient, settings_for: MakeSettings, serve: Serve
 ) -> None:
-    server = await serve(head(b"Content-Length: %d" % len(STREAM)) + STREAM)
+    words, done = STREAM[:-14], STREAM[-14:]
+    assert done == b"data: [DONE]\n\n"
+    server = await serve(head(b"Content-Length: %d" % len(STREAM)) + words, tail=done)
     for _ in range(3):
-        assert isinstance((await collect(client, settings_for(server.url)))[-1], ResponseFinished)
+        server.release.clear()
+        async for batch in stream_responses(client, settings_for(server.url), BODY):
+            if isinstance(batch[-1], ResponseFinished):
+                server.release.set()  # what follows the last event comes only now
     assert (len(server.requests), len(server.connections)) == (3, 1)
 
 

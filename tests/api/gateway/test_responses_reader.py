@@ -167,6 +167,12 @@ def test_what_says_nothing_or_is_unknown_passes_by(sent: Any) -> None:
     assert read(wire(sent, COMPLETED)) == [ResponseFinished("gen-1", "a/b", None)]
 
 
+@pytest.mark.parametrize("index", [-1, "2", None, 1.5])
+def test_an_index_that_is_none_counts_as_the_first(index: Any) -> None:
+    delta = {"type": "response.output_text.delta", "output_index": index, "delta": "a"}
+    assert read(wire(delta, COMPLETED))[0] == TextDelta(0, "a")
+
+
 def test_an_event_that_is_no_json_is_logged_by_its_size_alone(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

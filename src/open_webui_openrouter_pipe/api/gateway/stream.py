@@ -18,7 +18,7 @@ from ...core.logging_system import LOG
 from ..errors import holds_error, read_http_error
 from ..events import Event, ResponseFailed
 from ..exchange_log import log_answer, log_request
-from ..http import as_pipe_errors, authorize, timeouts
+from ..http import as_pipe_errors, authorize, refuse_web_page, timeouts
 from .payloads import StreamReader
 
 # How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
@@ -46,6 +46,7 @@ async def stream_endpoint(
     """
     response = await _open(client, settings, endpoint.path, body)
     try:
+        refuse_web_page(response, settings)
         if "json" in response.headers.get("content-type", ""):
             yield await _read_whole_answer(response, settings, endpoint)
             return
