@@ -154,7 +154,7 @@ def _images(chunks: list[bytes], is_chat: bool) -> list[str]:
 
 def payloads(body: bytes) -> Iterator[Any]:
     """The objects of a stream; what is no JSON is passed over, `[DONE]` becomes `None`."""
-    for event in body.replace(b"\r\n", b"\n").split(b"\n\n"):
+    for event in body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n"):
         data = b"\n".join(
             line.removeprefix(b"data:").strip()
             for line in event.split(b"\n")
@@ -164,7 +164,7 @@ def payloads(body: bytes) -> Iterator[Any]:
             yield None
         elif data:
             try:
-                yield json.loads(data)
+                yield json.loads(data.decode())
             except ValueError:
                 continue
 
