@@ -224,6 +224,11 @@ def test_no_text_holds_the_key(key: str, template: str) -> None:
     assert key not in text and "[redacted]" in text
 
 
+def test_no_text_holds_the_key_of_somebody_else() -> None:
+    text = explain(refused(provider="sk-or-v1-another"), OPENROUTER_ERROR_TEMPLATE="<{provider}>")
+    assert text == "<[redacted]>"
+
+
 def test_a_key_that_cannot_be_read_does_not_hide_the_cause() -> None:
     error = ApiKeyError("The key cannot be decrypted.")
     assert "cannot be decrypted" in explain(error, API_KEY="encrypted:nonsense")

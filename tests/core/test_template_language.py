@@ -30,7 +30,7 @@ VALUES = {"who": "Acme", "what": "full", "none": "", "braces": "{who} {{#if who}
         ("{{#if none}}\n{{#if who}}\na\n{{/if}}\nb\n{{/if}}\nc", "c"),
         ("Try{{#if what}} later, {who}{{/if}}.", "Try later, Acme."),
         ("Try{{#if none}} later, {none}{{/if}}.", "Try."),
-        ("{{#if none}}gone{{/if}}\nkept", "kept"),
+        ("a\n{{#if none}}gone{{/if}}\nb", "a\nb"),
         ("{{#if who}}a{{#if what}}b{{/if}}{{#if none}}c{{/if}}{{/if}}", "ab"),
         ("a\r\nb\r\n", "a\nb"),
         ("", ""),

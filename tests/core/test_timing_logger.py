@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.context import RequestContext, current_request
+from open_webui_openrouter_pipe.core.logging_system import LOG
 from open_webui_openrouter_pipe.core.timing_logger import (
     TIMING,
     timed,
@@ -156,6 +158,16 @@ def test_the_log_follows_the_settings(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("timing")
+def test_one_thread_writes_as_long_as_the_file_stays(path: Path) -> None:
+    timing_mark("one")
+    writers = set(threading.enumerate())
+    TIMING.follow(str(path))
+    timing_mark("two")
+    assert set(threading.enumerate()) <= writers
+    assert names(path) == ["one", "two"]
+
+
+@pytest.mark.usefixtures("timing")
 def test_a_moment_without_a_request_is_not_noted(path: Path) -> None:
     current_request().set(None)
     timing_mark("nobody's")
@@ -165,7 +177,10 @@ def test_a_moment_without_a_request_is_not_noted(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("request_known")
-def test_a_file_that_cannot_be_written_costs_no_answer(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_costs_no_answer_and_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOG, "propagate", True)
     (tmp_path / "logs").write_text("no folder")
     TIMING.follow(str(tmp_path / "logs" / "timing.jsonl"))
     with timing_scope("step"):
@@ -173,3 +188,5 @@ def test_a_file_that_cannot_be_written_costs_no_answer(tmp_path: Path) -> None:
     TIMING.flush()
     TIMING.follow("")
     assert (tmp_path / "logs").read_text() == "no folder"
+    [reported] = [text for text in caplog.messages if text.startswith("timing:")]
+    assert "cannot be written" in reported

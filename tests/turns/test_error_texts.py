@@ -12,7 +12,15 @@ import pytest
 
 from open_webui_openrouter_pipe.core.config import SystemValves
 from open_webui_openrouter_pipe.core.logging_system import LOG
-from pipe_lab.simulator import Reply, Simulator, error_plain, error_reply, text_reply
+from pipe_lab.simulator import (
+    Reply,
+    Simulator,
+    broken_off,
+    error_event,
+    error_plain,
+    error_reply,
+    text_reply,
+)
 from tests.turns.calls import (
     BEFORE_TEXT,
     CHAT,
@@ -134,6 +142,18 @@ async def test_a_server_that_echoes_the_key_tells_it_nobody(
     assert "[redacted] is limited" in events[-1]["error"]["message"]
     assert key not in str(events) and log
     assert [line for line in log if key in line] == []
+
+
+async def test_a_key_that_is_echoed_in_the_middle_of_an_answer_is_told_nobody(
+    simulator: Simulator, log: list[str]
+) -> None:
+    reply = text_reply("One two")
+    simulator.script(broken_off(reply, BEFORE_TEXT + 2, error_event("bad sk-gateway", None)))
+    events = await chat(make_pipe(simulator, API_KEY="sk-gateway"))
+    await asyncio.to_thread(flush_log)
+    assert "bad [redacted]" in events[-1]["error"]["message"]
+    assert any("bad [redacted]" in line for line in log)
+    assert "sk-gateway" not in str(events) + str(log)
 
 
 async def test_at_level_debug_the_exchange_is_logged_without_secrets_and_files(
