@@ -12,7 +12,7 @@ from open_webui_openrouter_pipe.requests.replay import reasoning_items
 from open_webui_openrouter_pipe.streaming.output_items import reasoning_output
 
 Json = dict[str, Any]
-SUMMARY: Json = {"type": "reasoning.summary", "summary": "So.", "index": 0}
+SUMMARY: Json = {"type": "reasoning.summary", "summary": "So.", "format": "f", "index": 0}
 SECRET: Json = {"type": "reasoning.encrypted", "data": "e", "format": "f", "index": 0}
 SIGNED: Json = {
     "type": "reasoning.text",

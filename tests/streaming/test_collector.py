@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.api.events import (
+    ArgumentsDelta,
+    Citation,
+    CitationFound,
     Event,
+    FunctionCallItem,
+    ImageItem,
     ItemFinished,
     ItemStarted,
     MessageItem,
@@ -22,6 +27,7 @@ from open_webui_openrouter_pipe.api.events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    ServerToolItem,
     TextDelta,
     Usage,
 )
@@ -167,6 +173,107 @@ def test_an_item_that_closes_as_another_kind_keeps_what_was_shown() -> None:
         END,
     )
     assert events[2:-1] == [ItemFinished(0, MessageItem("m1", "Hi"))]
+
+
+def words(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta | ReasoningDelta))
+
+
+def test_text_at_the_place_of_something_else_gets_a_message_of_its_own() -> None:
+    events = take(
+        ItemStarted(0, ReasoningItem("r1")),
+        thought(0, "hm"),
+        text(0, "Hel"),
+        text(0, "lo"),
+        ItemFinished(0, ReasoningItem("r1", ["hm"])),
+        END,
+    )
+    finished = [event.item for event in events if isinstance(event, ItemFinished)]
+    assert finished == [ReasoningItem("r1", ["hm"]), MessageItem(finished[1].id, "Hello")]
+    assert words(events) == "hmHello"
+
+
+def test_thinking_at_the_place_of_something_else_gets_an_item_of_its_own() -> None:
+    events = take(ItemStarted(0, OtherItem("x", "y")), thought(0, "hm"), thought(0, "!"), END)
+    finished = [event.item for event in events if isinstance(event, ItemFinished)]
+    assert ReasoningItem(finished[0].id, ["hm!"]) in finished
+
+
+def test_text_that_comes_after_its_item_closed_is_kept_unless_it_was_shown() -> None:
+    closed = ItemFinished(0, MessageItem("m1", "Hello"))
+    late = take(ItemStarted(0, MessageItem("m1")), text(0, "Hel"), closed, text(0, "lo"), END)
+    assert words(late) == "Hello"
+    lost = take(text(0, "Hi"), ItemFinished(0, MessageItem("")), text(0, " there"), END)
+    assert words(lost) == "Hi there"
+
+
+def test_thinking_that_comes_after_its_item_closed_is_kept_unless_it_was_shown() -> None:
+    closed = ItemFinished(0, ReasoningItem("r1", ["hm"]))
+    assert words(take(closed, thought(0, "hm"), thought(0, "so"), END)) == "hmso"
+
+
+@pytest.mark.parametrize(
+    ("finished", "kept"),
+    [(["a", "bc"], ["a", "bc"]), (["ab"], ["ab"]), (["b"], ["a", "b"]), ([], ["a", "b"])],
+)
+def test_of_thinking_the_fuller_text_stays(finished: list[str], kept: list[str]) -> None:
+    [*_, last] = take(
+        thought(0, "a"), thought(0, "b", 1), ItemFinished(0, ReasoningItem("r", finished))
+    )
+    assert isinstance(last, ItemFinished) and isinstance(last.item, ReasoningItem)
+    assert last.item.summary == kept
+
+
+def test_a_part_far_away_makes_no_room_for_those_between() -> None:
+    assert take(thought(0, "a", 10**9))[1] == thought(0, "a", 0)
+
+
+def test_what_was_open_when_an_answer_was_cut_is_incomplete() -> None:
+    cut = ResponseFinished("gen-1", "a/one", None, "max_output_tokens")
+    call = FunctionCallItem("f", "c", "n")
+    events = take(ItemStarted(0, call), ArgumentsDelta(0, '{"a'), cut)
+    assert events[-2] == ItemFinished(0, FunctionCallItem("f", "c", "n", '{"a', "incomplete"))
+
+
+def test_arguments_without_their_call_pass_by() -> None:
+    assert take(ArgumentsDelta(0, "{}"), END) == [END]
+
+
+@pytest.mark.parametrize(
+    ("shown", "closing", "arguments"),
+    [("", '{"a":1}', '{"a":1}'), ('{"a":1}', "", '{"a":1}'), ('{"a"', '{"a":1}', '{"a":1}')],
+)
+def test_a_call_closes_with_all_that_is_known_of_it(
+    shown: str, closing: str, arguments: str
+) -> None:
+    events = take(
+        ItemStarted(0, FunctionCallItem("f", "c", "n")),
+        *([ArgumentsDelta(0, shown)] if shown else []),
+        ItemFinished(0, FunctionCallItem("g", "", "", closing)),
+    )
+    assert events[-1] == ItemFinished(0, FunctionCallItem("f", "c", "n", arguments))
+
+
+def test_a_message_keeps_its_citations_refusal_and_phase() -> None:
+    page, other = Citation("https://a.example", "A"), Citation("https://b.example", "B")
+    events = take(
+        ItemStarted(0, MessageItem("m", phase="commentary")),
+        text(0, "No."),
+        CitationFound(0, page),
+        ItemFinished(0, MessageItem("m", "No.", is_refusal=True, citations=[other, page])),
+    )
+    assert events[-1] == ItemFinished(
+        0,
+        MessageItem("m", "No.", is_refusal=True, citations=[page, other], phase="commentary"),
+    )
+
+
+@pytest.mark.parametrize("make", [ServerToolItem, ImageItem])
+def test_an_item_without_an_id_gets_one(make: Any) -> None:
+    empty = make("", "openrouter:x")
+    opened, finished = take(ItemStarted(0, empty), ItemFinished(0, empty))
+    assert isinstance(opened, ItemStarted) and isinstance(finished, ItemFinished)
+    assert opened.item.id == finished.item.id != ""
 
 
 def test_nothing_comes_after_the_end() -> None:
