@@ -184,6 +184,20 @@ def type_checking_inside(package: Package, imports: Imports) -> Iterator[Finding
                 yield Finding(module.path, node.lineno, problem, "move it to the top of the module")
 
 
+def hidden_names(package: Package, imports: Imports) -> Iterator[Finding]:
+    """A name that is bound at top level where no one looks for it: it may meet another module's."""
+    for module in package.modules.values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Global):
+                problem = f"a global statement for {', '.join(node.names)}"
+                yield Finding(module.path, node.lineno, problem, "keep state in an object")
+        for statement in module.tree.body:
+            for handler in getattr(statement, "handlers", ()):
+                if handler.name:
+                    problem = f"the exception's name {handler.name} at top level"
+                    yield Finding(module.path, handler.lineno, problem, "leave the name out")
+
+
 def mixed_lines(package: Package, imports: Imports) -> Iterator[Finding]:
     """Imports are taken out line by line, so nothing else may share their line."""
     for module in package.modules.values():
@@ -227,6 +241,7 @@ RULES: tuple[Rule, ...] = (
     file_and_kin,
     statement_kinds,
     type_checking_inside,
+    hidden_names,
     mixed_lines,
     host_replacements,
     import_time_effects,

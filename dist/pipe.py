@@ -16,83 +16,84 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    152  ids.py                        Identifiers of our own making.
-#    172  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    209  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    248  process.py                    What every copy of the pipe in one process shares.
-#    269  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    331  errors.py                     Every cause of failure a person can act on, each with its words.
-#    499  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    557  retry.py                      Whether a failed request may be sent again, and when.
-#    597  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    681  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    745  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    791  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    888  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1245  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1279  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1379  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1563  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    154  ids.py                        Identifiers of our own making.
+#    174  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    211  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    250  process.py                    What every copy of the pipe in one process shares.
+#    271  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    333  errors.py                     Every cause of failure a person can act on, each with its words.
+#    501  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    559  retry.py                      Whether a failed request may be sent again, and when.
+#    599  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    683  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    715  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    779  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    825  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    922  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1253  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1287  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1387  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1571  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
-# api/  OpenRouter on the wire.
-#   1707  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1783  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1829  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   1995  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2205  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2224  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2360  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2422  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2480  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2540  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2738  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   2893  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3012  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3125  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3154  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3269  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3289  gateway/responses.py          `POST /responses`: a request body in, Events out.
+# api/  Talking to OpenRouter.
+#   1715  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1791  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1837  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2003  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2213  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2232  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2368  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2430  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2488  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2548  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2746  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   2913  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3032  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3158  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3187  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3305  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3325  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3309  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3376  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3345  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3412  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3409  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3498  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3578  visibility.py                 Which models are offered, and which may be used.
-#   3607  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3445  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3534  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   3621  visibility.py                 Which models are offered, and which may be used.
+#   3650  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   3659  allow_list.py                 Only what the API knows goes out.
-#   3696  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   3724  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   3791  reasoning.py                  How hard the model thinks, and what is told of it.
-#   3850  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   3953  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4000  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4136  history.py                    Chat messages become input items.
-#   4250  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   3699  allow_list.py                 Only what the API knows goes out.
+#   3736  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   3764  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   3831  reasoning.py                  How hard the model thinks, and what is told of it.
+#   3890  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   3993  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4040  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4176  history.py                    Chat messages become input items.
+#   4290  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4281  coalescer.py                  Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
-#   4327  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4530  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4551  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4590  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4651  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4697  status.py                     The line under an answer: few words, all of them true.
-#   4749  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   4891  usage.py                      What an answer took and cost, under the names its reader knows.
-#   4940  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5023  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5103  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4321  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4367  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4570  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4591  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4630  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4691  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   4737  status.py                     The line under an answer: few words, all of them true.
+#   4789  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   4931  usage.py                      What an answer took and cost, under the names its reader knows.
+#   4980  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5063  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5143  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5303  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5343  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5428  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5468  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5584  pipe.py                       The entrance: what Open WebUI calls.
+#   5626  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ import secrets
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -470,7 +472,7 @@ def describe_failure(failure: ApiFailure) -> str:
 
 
 _ADVICE_BY_STATUS = {
-    400: "Check the model's parameters and the attachments of this chat.",
+    400: "Choose another model, or check its parameters and the attachments of this chat.",
     401: "The admin should check `API_KEY` in the settings of the OpenRouter function.",
     402: "Add credits at https://openrouter.ai/settings/credits or choose a cheaper model.",
     403: "The request was blocked by a policy; rephrase it or choose another model.",
@@ -532,7 +534,7 @@ async def enter_gate(gate: Gate, limit: int, queue_limit: int) -> None:
     gate.waiting.append(place)
     try:
         await place
-    except asyncio.CancelledError:
+    except BaseException:
         if place.done() and not place.cancelled():
             leave_gate(gate)  # the slot was granted in the same moment
         elif place in gate.waiting:  # else a slot came by in the same moment and passed it over
@@ -676,6 +678,38 @@ def _cipher() -> Fernet | None:
     derivation = HKDF(SHA256(), length=32, salt=None, info=b"open-webui-openrouter-pipe/valves")
     key = derivation.derive(secret.encode("utf-8", "surrogateescape"))
     return Fernet(base64.urlsafe_b64encode(key))
+
+
+####################################################################################################
+# core/source_map.py
+#
+# Where a line of the flat file comes from: for our own error log.
+####################################################################################################
+
+LineMap = dict[str, tuple[tuple[int, int, int], ...]]
+"""By source file: (line in the flat file, line in the source, how many lines)."""
+
+
+def trace_of(error: BaseException) -> str:
+    """The error's traceback, with the source line behind each line of the flat file."""
+    line_map: LineMap = globals().get("BUNDLE_MAP") or {}
+    lines: list[str] = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        place = f"{frame.filename}:{frame.lineno}"
+        if frame.filename == "<string>" and frame.lineno is not None:
+            place = source_of(frame.lineno, line_map)
+        lines.append(f"  {place} in {frame.name}")
+    summary = "".join(traceback.format_exception_only(error)).strip()
+    return "\n".join([summary, *lines])
+
+
+def source_of(line: int, line_map: LineMap) -> str:
+    """`streaming/collector.py:88 (pipe.py line 9120)`, or the line alone where nobody knows."""
+    for path, runs in line_map.items():
+        for here, there, count in runs:
+            if here <= line < here + count:
+                return f"{path}:{there + line - here} (pipe.py line {line})"
+    return f"pipe.py line {line}"
 
 
 ####################################################################################################
@@ -901,12 +935,10 @@ LogLevel = Annotated[
 ]
 ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
-ThinkingMode = Literal["open_webui", "status", "both"]
 EndpointChoice = Literal["responses", "chat_completions"]
 CacheTtl = Literal["off", "5m", "1h"]
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
-OwnThinkingMode = Literal["inherit", "open_webui", "status", "both"]
 OwnSwitch = Literal["inherit", "on", "off"]
 
 
@@ -1035,18 +1067,6 @@ class ReasoningValves(BaseModel):
         title="Reasoning effort of chores",
         description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
     )
-    THINKING_OUTPUT_MODE: Annotated[
-        ThinkingMode, one_of(*get_args(ThinkingMode), fallback="open_webui")
-    ] = Field(
-        default="open_webui",
-        title="Where thinking is shown",
-        description="In Open WebUI's own reasoning box, in the status line, or in both.",
-    )
-    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
-        default=True,
-        title="Interleaved thinking",
-        description="Whether Claude models may think between tool calls.",
-    )
 
 
 class DisplayValves(BaseModel):
@@ -1138,13 +1158,6 @@ class PersonalValves(BaseModel):
         title="Reasoning summary",
         description="How much of hidden thinking is summed up for you.",
     )
-    THINKING_OUTPUT_MODE: Annotated[
-        OwnThinkingMode, one_of(*get_args(OwnThinkingMode), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Where thinking is shown",
-        description="In the reasoning box, in the status line, or in both.",
-    )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
     ] = Field(
@@ -1178,9 +1191,6 @@ class Settings:
     """Empty leaves it to the model, as in the two below."""
     reasoning_summary: str
     task_reasoning_effort: str
-    thinking_output: str
-    """`open_webui`, `status` or `both`."""
-    interleaved_thinking: bool
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -1214,8 +1224,6 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
         task_reasoning_effort="" if task_effort == "auto" else task_effort,
-        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
-        interleaved_thinking=valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
@@ -1715,7 +1723,7 @@ CompletionsBody = Mapping[str, Any]
 
 
 class ResponsesBody(TypedDict, total=False):
-    """The body of `POST /responses`: every field the API takes (schema `ResponsesRequest`)."""
+    """The body of `POST /responses`: every field the pipe sends (schema `ResponsesRequest`)."""
 
     model: str
     models: list[str]
@@ -2743,20 +2751,27 @@ def _text_of_detail(detail: JsonObject) -> str:
 
 def read_finished_answer(body: JsonObject) -> list[Event]:
     """Read a response object that came whole, where a stream was asked for."""
-    events: list[Event] = [ResponseStarted(text_of(body.get("id")), text_of(body.get("model")))]
-    for index, item in enumerate(objects_in(body.get("output"))):
-        events.append(ItemFinished(index, read_item(item)))
-    events.append(_read_end(body))
-    return events
+    return [
+        ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
+        *_finished_items(body),
+        _read_end(body),
+    ]
+
+
+def _finished_items(response: JsonObject) -> list[Event]:
+    """The items of a finished response: all there is where a stream sent nothing before its end."""
+    output = objects_in(response.get("output"))
+    return [ItemFinished(index, read_item(item)) for index, item in enumerate(output)]
 
 
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "finished")
+    __slots__ = ("_decoder", "_has_output", "finished")
 
     def __init__(self) -> None:
         self._decoder = PayloadDecoder()
+        self._has_output = False
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -2777,11 +2792,15 @@ class ResponsesReader:
             if self.finished:
                 break
             event = _read_payload(data) if data is not None else None
-            if event is None:
+            if data is None or event is None:
                 continue
-            events.append(event)
             if isinstance(event, ResponseFinished | ResponseFailed):
                 self.finished = True
+                if not self._has_output:
+                    events.extend(_finished_items(as_object(data.get("response"))))
+            elif not isinstance(event, ResponseStarted):
+                self._has_output = True
+            events.append(event)
         return events
 
 
@@ -2853,7 +2872,8 @@ def _item_of(data: JsonObject) -> OutputItem | None:
 
 
 def _read_completed(data: JsonObject) -> Event:
-    return _read_end(as_object(data.get("response")))
+    response = as_object(data.get("response"))
+    return _read_failed(data) if holds_error(response) else _read_end(response)
 
 
 def _read_failed(data: JsonObject) -> Event:
@@ -3037,17 +3057,22 @@ def authorize(settings: Settings) -> dict[str, str]:
     """The header that names the account; raises `ApiKeyError` when there is no usable key."""
     key = settings.api_key.reveal()
     if not key:
-        raise ApiKeyError(
-            "No OpenRouter API key is set.",
-            "The admin should enter `API_KEY` in the settings of the OpenRouter function "
-            "(Admin Panel → Functions → OpenRouter → gear).",
-        )
+        raise missing_key()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ApiKeyError(
             "The OpenRouter API key holds characters that no key has.",
             "The admin should enter `API_KEY` again in the settings of the OpenRouter function.",
         )
     return {"Authorization": f"Bearer {key}"}
+
+
+def missing_key() -> ApiKeyError:
+    """What a request, or the list of models, says as long as no key is set."""
+    return ApiKeyError(
+        "No OpenRouter API key is set.",
+        "The admin should enter `API_KEY` in the settings of the OpenRouter function "
+        "(Admin Panel → Functions → OpenRouter → gear).",
+    )
 
 
 def timeouts(settings: Settings) -> dict[str, dict[str, float | None]]:
@@ -3091,7 +3116,7 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             return _bad_address(settings)
         case httpx.ConnectError():
             return ConnectionFailedError(
-                f"No connection to {settings.base_url}.",
+                f"No connection to {_shown(settings.base_url)}.",
                 "Try again; if it stays so, the admin should check `BASE_URL` and the network.",
                 request_was_sent=False,
             )
@@ -3110,16 +3135,24 @@ def refuse_web_page(response: httpx.Response, settings: Settings) -> None:
     """Raise `SettingsError` when a page came: the address leads to something that is no API."""
     if response.is_success and "html" in response.headers.get("content-type", ""):
         raise SettingsError(
-            f"{settings.base_url} answers with a web page, not as OpenRouter's API does.",
+            f"{_shown(settings.base_url)} answers with a web page, not as OpenRouter's API does.",
             "The admin should correct `BASE_URL` in the settings of the OpenRouter function.",
         )
 
 
 def _bad_address(settings: Settings) -> SettingsError:
     return SettingsError(
-        f"`BASE_URL` is not an address that can be used: {settings.base_url}",
-        "The admin should correct it in the settings of the OpenRouter function.",
+        f"`BASE_URL` is not an address that can be used: {_shown(settings.base_url)}",
+        "The admin should correct it in the settings of the OpenRouter function; "
+        "a user name or password in the address is not supported.",
     )
+
+
+def _shown(base_url: str) -> str:
+    """The address without what may be secret in it: credentials and a query."""
+    head, _, rest = base_url.partition("?")[0].rpartition("@")
+    scheme = head.partition("://")[0] + "://" if "://" in head else ""
+    return scheme + rest
 
 
 ####################################################################################################
@@ -3240,15 +3273,18 @@ async def _read_stream(
     response: httpx.Response, settings: Settings, reader: StreamReader
 ) -> AsyncGenerator[list[Event]]:
     encoded = "content-encoding" in response.headers
-    chunks = response.aiter_bytes() if encoded else response.aiter_raw()
+    chunks = cast(
+        "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
+    )
     try:
         with as_pipe_errors(settings, answering=True):
-            async for chunk in chunks:
-                if batch := reader.feed(chunk):
-                    yield batch
-                if reader.finished:
-                    await _drain(chunks)
-                    return
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    if batch := reader.feed(chunk):
+                        yield batch
+                    if reader.finished:
+                        await _drain(chunks)
+                        return
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -3523,6 +3559,7 @@ class OpenRouterModelRegistry:
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
+        self._has_waited = False
         self.error: PipeError | None = None
         """Why the last refresh brought nothing; `None` while all is well."""
 
@@ -3532,8 +3569,9 @@ class OpenRouterModelRegistry:
         """The models known now; only the very first call waits, `patience` seconds at most."""
         if self._refresh is None and self._clock() >= self._due_at:
             self._refresh = asyncio.create_task(self._load(settings))
-        if not self._families and self._refresh is not None:
+        if not self._families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
+            self._has_waited = True
         return self._families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -3554,9 +3592,14 @@ class OpenRouterModelRegistry:
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
-        except Exception as error:  # noqa: BLE001 - a background job must not end the registry
+        except Exception:  # noqa: BLE001 - a background job must not end the registry
             LOG.exception("catalog: the refresh failed")
-            self._postpone(InternalError(f"The catalog could not be read: {error}"))
+            self._postpone(
+                InternalError(
+                    "The catalog could not be read.",
+                    "The admin finds the details in the server's log.",
+                )
+            )
         finally:
             self._refresh = None
 
@@ -3626,25 +3669,22 @@ async def list_entries(registry: OpenRouterModelRegistry, settings: Settings) ->
 
 def notice_entry(error: PipeError) -> Entry:
     """One entry whose name is the reason."""
-    return {"id": NOTICE_ID, "name": f"⚠ OpenRouter: {error.cause}"}
+    return {"id": NOTICE_ID, "name": f"⚠ {error.cause}"}
 
 
 async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings) -> PipeError:
     """Why no model is offered."""
     if not settings.api_key:
-        return ApiKeyError(
-            "no API key is set.",
-            "The admin should enter `API_KEY` in the settings of the OpenRouter function.",
-        )
+        return missing_key()
     if registry.error is not None:
         return registry.error
     if settings.model_ids and await registry.families(settings, patience=0):
         return ModelUnavailableError(
-            f"no model matches MODEL_ID ({', '.join(settings.model_ids)}).",
+            f"No OpenRouter model matches MODEL_ID ({', '.join(settings.model_ids)}).",
             "The admin should correct `MODEL_ID`, or set it to `auto`.",
         )
     return ModelUnavailableError(
-        "the list of models is still on its way.", "Reload the page in a moment."
+        "The list of OpenRouter's models is still on its way.", "Reload the page in a moment."
     )
 
 
@@ -4260,7 +4300,7 @@ def build_responses_body(
 
     `family` is what the catalog says of the model, where it knows it.
     """
-    conversation = build_input(body.get("messages") or [])
+    conversation = build_input(objects_in(body.get("messages")))
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
@@ -4281,7 +4321,7 @@ def build_responses_body(
 ####################################################################################################
 # streaming/coalescer.py
 #
-# Fewer, larger pieces: an Open WebUI message costs more than the delta in it.
+# Fewer, larger pieces: sending one costs the server far more than reading one.
 ####################################################################################################
 
 # A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
@@ -5403,7 +5443,7 @@ class Runtime:
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            self._close_later(client=self._client, registry=self._registry)
+            self._close_later(registry=self._registry, client=self._client)
             self._client, self._registry = None, None
 
     def _close_later(self, **services: Any) -> None:
@@ -5439,14 +5479,14 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    collector = Collector()
+    tags, collector = ThinkTags(), Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(merge_deltas(batch))):
+                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
                         yield piece
                     if not collector.ended:
                         await pace(batch)
@@ -5456,7 +5496,7 @@ async def run_turn(
         except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
             failure = _unexpected(error, context)
         _tell(failure, context)
-        for piece in renderer.render(collector.take([ResponseFailed(failure)])):
+        for piece in renderer.render(collector.take(tags.split([ResponseFailed(failure)]))):
             yield piece
 
 
@@ -5562,6 +5602,8 @@ async def _check(context: RequestContext, runtime: Runtime) -> None:
     if context.model == NOTICE_ID:
         settings = context.settings
         raise await explain_absence(runtime.registry(settings), settings)
+    if not context.model:
+        raise ModelUnavailableError("No model is chosen.", "Choose one from the list.")
     if not context.task:  # Open WebUI's own chores may use any model
         require_allowed(context.model, context.settings)
 
@@ -5574,7 +5616,7 @@ def _tell(error: PipeError, context: RequestContext) -> None:
 
 
 def _unexpected(error: Exception, context: RequestContext) -> InternalError:
-    LOG.error("turn: an unexpected error", exc_info=error)
+    LOG.error("turn: an unexpected error: %s", trace_of(error))
     return InternalError(
         "Something went wrong inside the OpenRouter function.",
         f"The admin finds the details in the server's log under request {context.request_id}.",
@@ -5660,8 +5702,8 @@ class Pipe:
 
 def _function_id() -> str:
     """The id the admin chose: Open WebUI loads the file as `function_<id>_<32 hex digits>`."""
-    match = re.fullmatch(r"function_(.+?)(?:_[0-9a-f]{32})?", __name__)
-    return match.group(1) if match else "openrouter"
+    loaded = re.match(r"function_(?P<id>.+?)(_[0-9a-f]{32})?$", __name__)
+    return loaded["id"] if loaded else "openrouter"
 
 
 ####################################################################################################
@@ -5670,68 +5712,69 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((158, 7, 12),),
-    "core/json_codec.py": ((178, 11, 29),),
-    "core/json_values.py": ((215, 8, 31),),
-    "core/process.py": ((254, 10, 13),),
-    "core/redaction.py": ((275, 9, 54),),
-    "core/errors.py": ((351, 25, 146),),
-    "core/admission.py": ((505, 12, 50),),
-    "core/retry.py": ((563, 7, 32),),
-    "core/secrets.py": ((603, 18, 76),),
-    "core/template_language.py": ((687, 8, 56),),
-    "core/valve_types.py": ((753, 15, 36),),
-    "core/template_valves.py": ((797, 13, 89),),
-    "core/config.py": ((894, 15, 349),),
-    "core/context.py": ((1251, 13, 26),),
-    "core/logging_system.py": ((1285, 11, 92),),
-    "core/error_templates.py": ((1385, 28, 176),),
-    "core/timing_logger.py": ((1571, 21, 134),),
-    "api/bodies.py": ((1713, 8, 68),),
-    "api/error_figures.py": ((1789, 8, 38),),
-    "api/errors.py": ((1835, 16, 158),),
-    "api/events.py": ((2001, 11, 202),),
-    "api/exchange_log.py": ((2211, 16, 11),),
-    "api/gateway/items.py": ((2230, 20, 128),),
-    "api/gateway/selection.py": ((2366, 15, 54),),
-    "api/sse.py": ((2428, 5, 50),),
-    "api/gateway/payloads.py": ((2486, 15, 52),),
-    "api/gateway/chat_reader.py": ((2546, 28, 190),),
-    "api/gateway/responses_reader.py": ((2744, 26, 147),),
-    "api/transport.py": ((2899, 14, 111),),
-    "api/http.py": ((3018, 22, 105),),
-    "api/catalog.py": ((3131, 13, 21),),
-    "api/gateway/stream.py": ((3160, 24, 107),),
-    "api/gateway/chat_completions.py": ((3275, 15, 12),),
-    "api/gateway/responses.py": ((3295, 15, 12),),
-    "host/call.py": ((3315, 13, 59),),
-    "host/versions.py": ((3382, 9, 25),),
-    "models/family.py": ((3415, 12, 81),),
-    "models/registry.py": ((3504, 15, 72),),
-    "models/visibility.py": ((3584, 12, 21),),
-    "models/entries.py": ((3613, 11, 44),),
-    "requests/allow_list.py": ((3665, 10, 29),),
-    "requests/caching.py": ((3702, 13, 20),),
-    "requests/parameters.py": ((3730, 12, 59),),
-    "requests/reasoning.py": ((3797, 12, 51),),
-    "requests/recovery.py": ((3856, 15, 95),),
-    "requests/replay.py": ((3959, 11, 39),),
-    "requests/chat_body.py": ((4006, 12, 128),),
-    "requests/history.py": ((4142, 12, 106),),
-    "requests/normalise.py": ((4256, 16, 23),),
-    "streaming/coalescer.py": ((4287, 12, 38),),
-    "streaming/collector.py": ((4333, 29, 195),),
-    "streaming/renderer.py": ((4536, 9, 13),),
-    "streaming/citations.py": ((4557, 11, 31),),
-    "streaming/output_items.py": ((4596, 9, 53),),
-    "streaming/server_tools.py": ((4657, 12, 38),),
-    "streaming/status.py": ((4703, 9, 44),),
-    "streaming/think_tags.py": ((4755, 20, 134),),
-    "streaming/usage.py": ((4897, 9, 41),),
-    "streaming/completion_chunks.py": ((4946, 22, 75),),
-    "streaming/completion_dict.py": ((5029, 24, 72),),
-    "streaming/response_events.py": ((5109, 39, 192),),
-    "runtime.py": ((5309, 24, 117),),
-    "orchestrator.py": ((5434, 34, 148),),
-    "pipe.py": ((5590, 25, 75),),
+    "core/ids.py": ((160, 7, 12),),
+    "core/json_codec.py": ((180, 11, 29),),
+    "core/json_values.py": ((217, 8, 31),),
+    "core/process.py": ((256, 10, 13),),
+    "core/redaction.py": ((277, 9, 54),),
+    "core/errors.py": ((353, 25, 146),),
+    "core/admission.py": ((507, 12, 50),),
+    "core/retry.py": ((565, 7, 32),),
+    "core/secrets.py": ((605, 18, 76),),
+    "core/source_map.py": ((689, 7, 24),),
+    "core/template_language.py": ((721, 8, 56),),
+    "core/valve_types.py": ((787, 15, 36),),
+    "core/template_valves.py": ((831, 13, 89),),
+    "core/config.py": ((928, 15, 323),),
+    "core/context.py": ((1259, 13, 26),),
+    "core/logging_system.py": ((1293, 11, 92),),
+    "core/error_templates.py": ((1393, 28, 176),),
+    "core/timing_logger.py": ((1579, 21, 134),),
+    "api/bodies.py": ((1721, 8, 68),),
+    "api/error_figures.py": ((1797, 8, 38),),
+    "api/errors.py": ((1843, 16, 158),),
+    "api/events.py": ((2009, 11, 202),),
+    "api/exchange_log.py": ((2219, 16, 11),),
+    "api/gateway/items.py": ((2238, 20, 128),),
+    "api/gateway/selection.py": ((2374, 15, 54),),
+    "api/sse.py": ((2436, 5, 50),),
+    "api/gateway/payloads.py": ((2494, 15, 52),),
+    "api/gateway/chat_reader.py": ((2554, 28, 190),),
+    "api/gateway/responses_reader.py": ((2752, 26, 159),),
+    "api/transport.py": ((2919, 14, 111),),
+    "api/http.py": ((3038, 22, 118),),
+    "api/catalog.py": ((3164, 13, 21),),
+    "api/gateway/stream.py": ((3193, 24, 110),),
+    "api/gateway/chat_completions.py": ((3311, 15, 12),),
+    "api/gateway/responses.py": ((3331, 15, 12),),
+    "host/call.py": ((3351, 13, 59),),
+    "host/versions.py": ((3418, 9, 25),),
+    "models/family.py": ((3451, 12, 81),),
+    "models/registry.py": ((3540, 15, 79),),
+    "models/visibility.py": ((3627, 12, 21),),
+    "models/entries.py": ((3656, 12, 41),),
+    "requests/allow_list.py": ((3705, 10, 29),),
+    "requests/caching.py": ((3742, 13, 20),),
+    "requests/parameters.py": ((3770, 12, 59),),
+    "requests/reasoning.py": ((3837, 12, 51),),
+    "requests/recovery.py": ((3896, 15, 95),),
+    "requests/replay.py": ((3999, 11, 39),),
+    "requests/chat_body.py": ((4046, 12, 128),),
+    "requests/history.py": ((4182, 12, 106),),
+    "requests/normalise.py": ((4296, 17, 23),),
+    "streaming/coalescer.py": ((4327, 12, 38),),
+    "streaming/collector.py": ((4373, 29, 195),),
+    "streaming/renderer.py": ((4576, 9, 13),),
+    "streaming/citations.py": ((4597, 11, 31),),
+    "streaming/output_items.py": ((4636, 9, 53),),
+    "streaming/server_tools.py": ((4697, 12, 38),),
+    "streaming/status.py": ((4743, 9, 44),),
+    "streaming/think_tags.py": ((4795, 20, 134),),
+    "streaming/usage.py": ((4937, 9, 41),),
+    "streaming/completion_chunks.py": ((4986, 22, 75),),
+    "streaming/completion_dict.py": ((5069, 24, 72),),
+    "streaming/response_events.py": ((5149, 39, 192),),
+    "runtime.py": ((5349, 24, 117),),
+    "orchestrator.py": ((5474, 41, 150),),
+    "pipe.py": ((5632, 25, 75),),
 }

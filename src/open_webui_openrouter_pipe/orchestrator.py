@@ -15,9 +15,15 @@ from .api.gateway.selection import EndpointName, may_fall_back, select_endpoint
 from .core.admission import enter_gate, leave_gate
 from .core.context import RequestContext, current_request
 from .core.error_templates import explain_failure, without_key
-from .core.errors import InternalError, OpenRouterAPIError, PipeError
+from .core.errors import (
+    InternalError,
+    ModelUnavailableError,
+    OpenRouterAPIError,
+    PipeError,
+)
 from .core.logging_system import LOG
 from .core.retry import retry_wait
+from .core.source_map import trace_of
 from .core.timing_logger import timing_mark, timing_scope
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
@@ -29,6 +35,7 @@ from .runtime import Runtime
 from .streaming.coalescer import merge_deltas, pace
 from .streaming.collector import Collector
 from .streaming.renderer import Piece, Renderer
+from .streaming.think_tags import ThinkTags
 
 
 async def run_turn(
@@ -39,14 +46,14 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    collector = Collector()
+    tags, collector = ThinkTags(), Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(merge_deltas(batch))):
+                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
                         yield piece
                     if not collector.ended:
                         await pace(batch)
@@ -56,7 +63,7 @@ async def run_turn(
         except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
             failure = _unexpected(error, context)
         _tell(failure, context)
-        for piece in renderer.render(collector.take([ResponseFailed(failure)])):
+        for piece in renderer.render(collector.take(tags.split([ResponseFailed(failure)]))):
             yield piece
 
 
@@ -162,6 +169,8 @@ async def _check(context: RequestContext, runtime: Runtime) -> None:
     if context.model == NOTICE_ID:
         settings = context.settings
         raise await explain_absence(runtime.registry(settings), settings)
+    if not context.model:
+        raise ModelUnavailableError("No model is chosen.", "Choose one from the list.")
     if not context.task:  # Open WebUI's own chores may use any model
         require_allowed(context.model, context.settings)
 
@@ -174,7 +183,7 @@ def _tell(error: PipeError, context: RequestContext) -> None:
 
 
 def _unexpected(error: Exception, context: RequestContext) -> InternalError:
-    LOG.error("turn: an unexpected error", exc_info=error)
+    LOG.error("turn: an unexpected error: %s", trace_of(error))
     return InternalError(
         "Something went wrong inside the OpenRouter function.",
         f"The admin finds the details in the server's log under request {context.request_id}.",

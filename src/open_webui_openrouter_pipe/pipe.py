@@ -95,5 +95,5 @@ class Pipe:
 
 def _function_id() -> str:
     """The id the admin chose: Open WebUI loads the file as `function_<id>_<32 hex digits>`."""
-    match = re.fullmatch(r"function_(.+?)(?:_[0-9a-f]{32})?", __name__)
-    return match.group(1) if match else "openrouter"
+    loaded = re.match(r"function_(?P<id>.+?)(_[0-9a-f]{32})?$", __name__)
+    return loaded["id"] if loaded else "openrouter"

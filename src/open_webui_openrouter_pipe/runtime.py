@@ -118,7 +118,7 @@ class Runtime:
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            self._close_later(client=self._client, registry=self._registry)
+            self._close_later(registry=self._registry, client=self._client)
             self._client, self._registry = None, None
 
     def _close_later(self, **services: Any) -> None:

@@ -1,1 +1,1 @@
-"""Where the pipe is run: an OpenRouter simulator, a real Open WebUI, a terminal chat, a bench."""
+"""What the pipe is run with: a stand-in for OpenRouter, Open WebUI itself, a terminal, a clock."""

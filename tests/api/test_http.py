@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+import respx
 
 from open_webui_openrouter_pipe.api.http import as_pipe_errors, authorize, open_client, timeouts
 from open_webui_openrouter_pipe.core.config import Settings
@@ -21,11 +22,26 @@ MakeSettings = Callable[..., Settings]
 
 
 async def test_every_request_says_which_app_it_comes_from() -> None:
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=dict(request.headers)))
-    async with open_client(transport) as client:
-        sent = (await client.get("https://openrouter.example/x")).json()
+    router = respx.MockRouter()
+    asked = router.get("https://openrouter.example/x").respond(200)
+    async with open_client(httpx.MockTransport(router.async_handler)) as client:
+        await client.get("https://openrouter.example/x")
+    sent = asked.calls.last.request.headers
     assert sent["http-referer"] == "https://openwebui.com/"
     assert sent["x-openrouter-title"] == "Open WebUI"
+
+
+@pytest.mark.parametrize(
+    "address", ["https://admin:hunter2@gate.example/v1", "https://gate.example/v1?key=hunter2"]
+)
+@pytest.mark.parametrize("error", [httpx.ConnectError("x"), httpx.UnsupportedProtocol("x")])
+def test_no_message_shows_what_is_secret_in_the_address(
+    address: str, error: Exception, settings_for: MakeSettings
+) -> None:
+    with pytest.raises(PipeError) as caught, as_pipe_errors(settings_for(address), answering=False):
+        raise error
+    assert "https://gate.example/v1" in caught.value.for_person()
+    assert "hunter2" not in caught.value.for_person()
 
 
 def test_the_key_becomes_a_bearer_header(settings_for: MakeSettings) -> None:

@@ -12,6 +12,14 @@ REFUSALS = {
         {"a.py": "from .b import B\nA = 1\n", "b.py": "from .a import A\nB = 1\n"},
         "b.py:3: an import cycle: b.py:3 imports a, a.py:3 imports b",
     ),
+    "global statement": (
+        {"a.py": "def f():\n    global json\n    json = 1\n"},
+        "a.py:4: a global statement for json",
+    ),
+    "name of an exception": (
+        {"a.py": "try:\n    import lz4\nexcept ImportError as json:\n    lz4 = None\n"},
+        "a.py:5: the exception's name json at top level",
+    ),
     "star import of ours": (
         {**OTHER, "a.py": "from .core.other import *\n"},
         "a.py:3: a star import",

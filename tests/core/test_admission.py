@@ -47,6 +47,16 @@ async def test_who_finds_the_queue_full_is_refused_with_the_numbers_and_changes_
         await task
 
 
+async def test_a_waiter_that_is_closed_leaves_no_dead_place() -> None:
+    gate = Gate()
+    await enter_gate(gate, 1, QUEUE_LIMIT)
+    waiter = enter_gate(gate, 1, QUEUE_LIMIT)
+    waiter.send(None)
+    waiter.close()
+    leave_gate(gate)
+    assert (gate.running, len(gate.waiting)) == (0, 0)
+
+
 async def test_a_newcomer_does_not_overtake_who_was_just_let_in() -> None:
     gate = Gate()
     await enter_gate(gate, 1, QUEUE_LIMIT)

@@ -49,7 +49,7 @@ async def test_every_model_for_chats_is_an_entry_with_its_name() -> None:
 @pytest.mark.parametrize(
     ("source", "valves", "reason"),
     [
-        pytest.param(never_asked, {"API_KEY": ""}, "no API key", id="no key"),
+        pytest.param(never_asked, {"API_KEY": ""}, "No OpenRouter API key is set", id="no key"),
         pytest.param(fail, {}, "No connection to there.", id="no catalog"),
         pytest.param(fetch, {"MODEL_ID": "x/y"}, "x/y", id="nothing matches"),
     ],

@@ -80,6 +80,13 @@ async def test_the_first_call_waits_for_the_catalog(
     assert await ids(registry) == ["a/one"]
 
 
+async def test_only_the_first_call_waits_while_the_other_side_is_silent(
+    registry: OpenRouterModelRegistry,
+) -> None:
+    assert await ids(registry, patience=0.01) == []
+    assert await ids(registry, patience=A_LONG_WAIT) == []
+
+
 async def test_the_first_call_waits_no_longer_than_its_patience(
     registry: OpenRouterModelRegistry, upstream: Upstream
 ) -> None:
@@ -160,6 +167,7 @@ async def test_a_failing_catalog_is_asked_less_and_less_often(
     while upstream.answers:
         before = upstream.asked
         assert await ids(registry) == []
+        await settle()
         if upstream.asked > before:
             asked_at.append(upstream.now)
         upstream.now += 1.0
@@ -176,6 +184,7 @@ async def test_after_a_success_the_pauses_start_anew(
     for now in (0.0, 2.0, 6.0, 106.0, 108.0):
         upstream.now = now
         await ids(registry)
+        await settle()
         await settle()
     assert await ids(registry) == ["a/two"]
 

@@ -1,1 +1,1 @@
-"""OpenRouter on the wire."""
+"""Talking to OpenRouter."""

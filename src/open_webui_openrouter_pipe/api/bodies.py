@@ -10,7 +10,7 @@ CompletionsBody = Mapping[str, Any]
 
 
 class ResponsesBody(TypedDict, total=False):
-    """The body of `POST /responses`: every field the API takes (schema `ResponsesRequest`)."""
+    """The body of `POST /responses`: every field the pipe sends (schema `ResponsesRequest`)."""
 
     model: str
     models: list[str]

@@ -41,17 +41,22 @@ def authorize(settings: Settings) -> dict[str, str]:
     """The header that names the account; raises `ApiKeyError` when there is no usable key."""
     key = settings.api_key.reveal()
     if not key:
-        raise ApiKeyError(
-            "No OpenRouter API key is set.",
-            "The admin should enter `API_KEY` in the settings of the OpenRouter function "
-            "(Admin Panel → Functions → OpenRouter → gear).",
-        )
+        raise missing_key()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ApiKeyError(
             "The OpenRouter API key holds characters that no key has.",
             "The admin should enter `API_KEY` again in the settings of the OpenRouter function.",
         )
     return {"Authorization": f"Bearer {key}"}
+
+
+def missing_key() -> ApiKeyError:
+    """What a request, or the list of models, says as long as no key is set."""
+    return ApiKeyError(
+        "No OpenRouter API key is set.",
+        "The admin should enter `API_KEY` in the settings of the OpenRouter function "
+        "(Admin Panel → Functions → OpenRouter → gear).",
+    )
 
 
 def timeouts(settings: Settings) -> dict[str, dict[str, float | None]]:
@@ -95,7 +100,7 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             return _bad_address(settings)
         case httpx.ConnectError():
             return ConnectionFailedError(
-                f"No connection to {settings.base_url}.",
+                f"No connection to {_shown(settings.base_url)}.",
                 "Try again; if it stays so, the admin should check `BASE_URL` and the network.",
                 request_was_sent=False,
             )
@@ -114,13 +119,21 @@ def refuse_web_page(response: httpx.Response, settings: Settings) -> None:
     """Raise `SettingsError` when a page came: the address leads to something that is no API."""
     if response.is_success and "html" in response.headers.get("content-type", ""):
         raise SettingsError(
-            f"{settings.base_url} answers with a web page, not as OpenRouter's API does.",
+            f"{_shown(settings.base_url)} answers with a web page, not as OpenRouter's API does.",
             "The admin should correct `BASE_URL` in the settings of the OpenRouter function.",
         )
 
 
 def _bad_address(settings: Settings) -> SettingsError:
     return SettingsError(
-        f"`BASE_URL` is not an address that can be used: {settings.base_url}",
-        "The admin should correct it in the settings of the OpenRouter function.",
+        f"`BASE_URL` is not an address that can be used: {_shown(settings.base_url)}",
+        "The admin should correct it in the settings of the OpenRouter function; "
+        "a user name or password in the address is not supported.",
     )
+
+
+def _shown(base_url: str) -> str:
+    """The address without what may be secret in it: credentials and a query."""
+    head, _, rest = base_url.partition("?")[0].rpartition("@")
+    scheme = head.partition("://")[0] + "://" if "://" in head else ""
+    return scheme + rest

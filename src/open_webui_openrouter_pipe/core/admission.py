@@ -39,7 +39,7 @@ async def enter_gate(gate: Gate, limit: int, queue_limit: int) -> None:
     gate.waiting.append(place)
     try:
         await place
-    except asyncio.CancelledError:
+    except BaseException:
         if place.done() and not place.cancelled():
             leave_gate(gate)  # the slot was granted in the same moment
         elif place in gate.waiting:  # else a slot came by in the same moment and passed it over

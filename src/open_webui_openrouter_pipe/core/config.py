@@ -22,12 +22,10 @@ LogLevel = Annotated[
 ]
 ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
-ThinkingMode = Literal["open_webui", "status", "both"]
 EndpointChoice = Literal["responses", "chat_completions"]
 CacheTtl = Literal["off", "5m", "1h"]
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
-OwnThinkingMode = Literal["inherit", "open_webui", "status", "both"]
 OwnSwitch = Literal["inherit", "on", "off"]
 
 
@@ -156,18 +154,6 @@ class ReasoningValves(BaseModel):
         title="Reasoning effort of chores",
         description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
     )
-    THINKING_OUTPUT_MODE: Annotated[
-        ThinkingMode, one_of(*get_args(ThinkingMode), fallback="open_webui")
-    ] = Field(
-        default="open_webui",
-        title="Where thinking is shown",
-        description="In Open WebUI's own reasoning box, in the status line, or in both.",
-    )
-    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
-        default=True,
-        title="Interleaved thinking",
-        description="Whether Claude models may think between tool calls.",
-    )
 
 
 class DisplayValves(BaseModel):
@@ -259,13 +245,6 @@ class PersonalValves(BaseModel):
         title="Reasoning summary",
         description="How much of hidden thinking is summed up for you.",
     )
-    THINKING_OUTPUT_MODE: Annotated[
-        OwnThinkingMode, one_of(*get_args(OwnThinkingMode), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Where thinking is shown",
-        description="In the reasoning box, in the status line, or in both.",
-    )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
     ] = Field(
@@ -299,9 +278,6 @@ class Settings:
     """Empty leaves it to the model, as in the two below."""
     reasoning_summary: str
     task_reasoning_effort: str
-    thinking_output: str
-    """`open_webui`, `status` or `both`."""
-    interleaved_thinking: bool
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -335,8 +311,6 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
         task_reasoning_effort="" if task_effort == "auto" else task_effort,
-        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
-        interleaved_thinking=valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,

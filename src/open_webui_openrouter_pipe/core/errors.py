@@ -144,7 +144,7 @@ def describe_failure(failure: ApiFailure) -> str:
 
 
 _ADVICE_BY_STATUS = {
-    400: "Check the model's parameters and the attachments of this chat.",
+    400: "Choose another model, or check its parameters and the attachments of this chat.",
     401: "The admin should check `API_KEY` in the settings of the OpenRouter function.",
     402: "Add credits at https://openrouter.ai/settings/credits or choose a cheaper model.",
     403: "The request was blocked by a policy; rephrase it or choose another model.",

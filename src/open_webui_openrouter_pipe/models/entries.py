@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..api.http import missing_key
 from ..core.config import Settings
-from ..core.errors import ApiKeyError, ModelUnavailableError, PipeError
+from ..core.errors import ModelUnavailableError, PipeError
 from .family import ModelFamily, to_host_id
 from .registry import OpenRouterModelRegistry
 from .visibility import offered_families
@@ -24,25 +25,22 @@ async def list_entries(registry: OpenRouterModelRegistry, settings: Settings) ->
 
 def notice_entry(error: PipeError) -> Entry:
     """One entry whose name is the reason."""
-    return {"id": NOTICE_ID, "name": f"⚠ OpenRouter: {error.cause}"}
+    return {"id": NOTICE_ID, "name": f"⚠ {error.cause}"}
 
 
 async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings) -> PipeError:
     """Why no model is offered."""
     if not settings.api_key:
-        return ApiKeyError(
-            "no API key is set.",
-            "The admin should enter `API_KEY` in the settings of the OpenRouter function.",
-        )
+        return missing_key()
     if registry.error is not None:
         return registry.error
     if settings.model_ids and await registry.families(settings, patience=0):
         return ModelUnavailableError(
-            f"no model matches MODEL_ID ({', '.join(settings.model_ids)}).",
+            f"No OpenRouter model matches MODEL_ID ({', '.join(settings.model_ids)}).",
             "The admin should correct `MODEL_ID`, or set it to `auto`.",
         )
     return ModelUnavailableError(
-        "the list of models is still on its way.", "Reload the page in a moment."
+        "The list of OpenRouter's models is still on its way.", "Reload the page in a moment."
     )
 
 

@@ -34,6 +34,7 @@ class OpenRouterModelRegistry:
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
+        self._has_waited = False
         self.error: PipeError | None = None
         """Why the last refresh brought nothing; `None` while all is well."""
 
@@ -43,8 +44,9 @@ class OpenRouterModelRegistry:
         """The models known now; only the very first call waits, `patience` seconds at most."""
         if self._refresh is None and self._clock() >= self._due_at:
             self._refresh = asyncio.create_task(self._load(settings))
-        if not self._families and self._refresh is not None:
+        if not self._families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
+            self._has_waited = True
         return self._families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -65,9 +67,14 @@ class OpenRouterModelRegistry:
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
-        except Exception as error:  # noqa: BLE001 - a background job must not end the registry
+        except Exception:  # noqa: BLE001 - a background job must not end the registry
             LOG.exception("catalog: the refresh failed")
-            self._postpone(InternalError(f"The catalog could not be read: {error}"))
+            self._postpone(
+                InternalError(
+                    "The catalog could not be read.",
+                    "The admin finds the details in the server's log.",
+                )
+            )
         finally:
             self._refresh = None
 

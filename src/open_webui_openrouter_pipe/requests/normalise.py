@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..api.bodies import CompletionsBody, ResponsesBody
 from ..core.context import RequestContext
 from ..core.errors import UnsupportedInputError
+from ..core.json_values import objects_in
 from ..models.family import ModelFamily
 from .allow_list import keep_allowed, passed_fields
 from .caching import caching_fields
@@ -20,7 +21,7 @@ def build_responses_body(
 
     `family` is what the catalog says of the model, where it knows it.
     """
-    conversation = build_input(body.get("messages") or [])
+    conversation = build_input(objects_in(body.get("messages")))
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."

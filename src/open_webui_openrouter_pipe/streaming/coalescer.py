@@ -1,4 +1,4 @@
-"""Fewer, larger pieces: an Open WebUI message costs more than the delta in it."""
+"""Fewer, larger pieces: sending one costs the server far more than reading one."""
 
 from __future__ import annotations
 

@@ -195,6 +195,8 @@ stepfun/step-5 | Step 5 | -mini, -base, -max | tiv>t TS o | 262/65 | .3/1.5 |
 tencent/hy4 | Hy4 | -small, -large, -thinking | t>t TS o | 262/65 | .2/.8 | hf
 minimax/minimax-m4 | MiniMax M4 | -lite, -base | ti>t TS o | 512/131 | .4/1.6 |
 meta-llama/llama-5 | Llama 5 | -8b, -70b, -400b | ti>t TS - | 524/32 | .2/.7 | hf free
+northlight/spectrum | Spectrum | . | tifav>ti TS o | 524/65 | .6/3 |
+northlight/cinema | Cinema | . | tiv>t TS - | 262/32 | .3/1.2 |
 lab/stream-200 | Stream of 200 deltas | . | t>t TS - | 128/16 | .1/.4 |
 lab/stream-2000 | Stream of 2,000 deltas | . | t>t TS - | 128/16 | .1/.4 |
 lab/no-context | No Context Length | . | t>t TS - | 0/0 | .1/.4 |

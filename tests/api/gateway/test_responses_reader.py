@@ -167,6 +167,23 @@ def test_what_says_nothing_or_is_unknown_passes_by(sent: Any) -> None:
     assert read(wire(sent, COMPLETED)) == [ResponseFinished("gen-1", "a/b", None)]
 
 
+def test_items_that_came_only_with_the_end_are_read() -> None:
+    message = {"type": "message", "id": "m", "content": [{"type": "output_text", "text": "HELLO"}]}
+    ended = {"id": "gen-1", "model": "a/b", "status": "completed", "output": [message]}
+    events = read(wire({"type": "response.completed", "response": ended}))
+    assert events == [
+        ItemFinished(0, MessageItem("m", "HELLO")),
+        ResponseFinished("gen-1", "a/b", None),
+    ]
+
+
+def test_an_end_that_reports_a_failure_is_none() -> None:
+    ended = {"status": "failed", "error": {"code": "server_error", "message": "Broke"}}
+    (event,) = read(wire({"type": "response.completed", "response": ended}))
+    assert isinstance(event, ResponseFailed)
+    assert "Broke" in event.error.cause
+
+
 @pytest.mark.parametrize("index", [-1, "2", None, 1.5])
 def test_an_index_that_is_none_counts_as_the_first(index: Any) -> None:
     delta = {"type": "response.output_text.delta", "output_index": index, "delta": "a"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...core.json_values import JsonObject, as_object, objects_in, text_of, whole_of
-from ..errors import read_error_body
+from ..errors import holds_error, read_error_body
 from ..events import (
     ArgumentsDelta,
     CitationFound,
@@ -25,20 +25,27 @@ from .payloads import PayloadDecoder, answer_cut_short
 
 def read_finished_answer(body: JsonObject) -> list[Event]:
     """Read a response object that came whole, where a stream was asked for."""
-    events: list[Event] = [ResponseStarted(text_of(body.get("id")), text_of(body.get("model")))]
-    for index, item in enumerate(objects_in(body.get("output"))):
-        events.append(ItemFinished(index, read_item(item)))
-    events.append(_read_end(body))
-    return events
+    return [
+        ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
+        *_finished_items(body),
+        _read_end(body),
+    ]
+
+
+def _finished_items(response: JsonObject) -> list[Event]:
+    """The items of a finished response: all there is where a stream sent nothing before its end."""
+    output = objects_in(response.get("output"))
+    return [ItemFinished(index, read_item(item)) for index, item in enumerate(output)]
 
 
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "finished")
+    __slots__ = ("_decoder", "_has_output", "finished")
 
     def __init__(self) -> None:
         self._decoder = PayloadDecoder()
+        self._has_output = False
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -59,11 +66,15 @@ class ResponsesReader:
             if self.finished:
                 break
             event = _read_payload(data) if data is not None else None
-            if event is None:
+            if data is None or event is None:
                 continue
-            events.append(event)
             if isinstance(event, ResponseFinished | ResponseFailed):
                 self.finished = True
+                if not self._has_output:
+                    events.extend(_finished_items(as_object(data.get("response"))))
+            elif not isinstance(event, ResponseStarted):
+                self._has_output = True
+            events.append(event)
         return events
 
 
@@ -135,7 +146,8 @@ def _item_of(data: JsonObject) -> OutputItem | None:
 
 
 def _read_completed(data: JsonObject) -> Event:
-    return _read_end(as_object(data.get("response")))
+    response = as_object(data.get("response"))
+    return _read_failed(data) if holds_error(response) else _read_end(response)
 
 
 def _read_failed(data: JsonObject) -> Event:

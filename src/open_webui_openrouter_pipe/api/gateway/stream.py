@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -104,15 +104,18 @@ async def _read_stream(
     response: httpx.Response, settings: Settings, reader: StreamReader
 ) -> AsyncGenerator[list[Event]]:
     encoded = "content-encoding" in response.headers
-    chunks = response.aiter_bytes() if encoded else response.aiter_raw()
+    chunks = cast(
+        "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
+    )
     try:
         with as_pipe_errors(settings, answering=True):
-            async for chunk in chunks:
-                if batch := reader.feed(chunk):
-                    yield batch
-                if reader.finished:
-                    await _drain(chunks)
-                    return
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    if batch := reader.feed(chunk):
+                        yield batch
+                    if reader.finished:
+                        await _drain(chunks)
+                        return
         if batch := reader.end():
             yield batch
     except PipeError as error:
