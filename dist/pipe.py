@@ -82,7 +82,7 @@ license: MIT
 #   4591  citations.py                  The pages an answer leans on, as Open WebUI's sources.
 #   4630  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
 #   4691  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4737  status.py                     The line under an answer: few words, all of them true.
+#   4737  status.py                     The status line of an answer: few words, all of them true.
 #   4789  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
 #   4931  usage.py                      What an answer took and cost, under the names its reader knows.
 #   4980  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
@@ -1075,7 +1075,7 @@ class DisplayValves(BaseModel):
     SHOW_FINAL_USAGE_STATUS: Switch = Field(
         default=True,
         title="Closing status",
-        description="Whether time, tokens and cost stand under each answer.",
+        description="Whether time, tokens and cost are told with each answer.",
     )
 
 
@@ -1163,7 +1163,7 @@ class PersonalValves(BaseModel):
     ] = Field(
         default="inherit",
         title="Closing status",
-        description="Whether time, tokens and cost stand under each answer.",
+        description="Whether time, tokens and cost are told with each answer.",
     )
 
 
@@ -4737,7 +4737,7 @@ def _readable(value: object) -> str:
 ####################################################################################################
 # streaming/status.py
 #
-# The line under an answer: few words, all of them true.
+# The status line of an answer: few words, all of them true.
 ####################################################################################################
 
 def status_event(description: str, *, done: bool) -> HostEvent:

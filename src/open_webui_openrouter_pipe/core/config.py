@@ -162,7 +162,7 @@ class DisplayValves(BaseModel):
     SHOW_FINAL_USAGE_STATUS: Switch = Field(
         default=True,
         title="Closing status",
-        description="Whether time, tokens and cost stand under each answer.",
+        description="Whether time, tokens and cost are told with each answer.",
     )
 
 
@@ -250,7 +250,7 @@ class PersonalValves(BaseModel):
     ] = Field(
         default="inherit",
         title="Closing status",
-        description="Whether time, tokens and cost stand under each answer.",
+        description="Whether time, tokens and cost are told with each answer.",
     )
 
 

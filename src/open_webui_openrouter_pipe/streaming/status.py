@@ -1,4 +1,4 @@
-"""The line under an answer: few words, all of them true."""
+"""The status line of an answer: few words, all of them true."""
 
 from __future__ import annotations
 
