@@ -69,31 +69,31 @@ license: MIT
 #   3736  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
 #   3764  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
 #   3831  reasoning.py                  How hard the model thinks, and what is told of it.
-#   3890  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   3993  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4040  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4176  history.py                    Chat messages become input items.
-#   4290  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   3895  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   3998  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4045  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4181  history.py                    Chat messages become input items.
+#   4295  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4321  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4367  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4570  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4591  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4630  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4691  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4737  status.py                     The status line of an answer: few words, all of them true.
-#   4789  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   4931  usage.py                      What an answer took and cost, under the names its reader knows.
-#   4980  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5063  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5143  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4326  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4372  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4575  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4596  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4635  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4696  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   4742  status.py                     The status line of an answer: few words, all of them true.
+#   4794  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   4936  usage.py                      What an answer took and cost, under the names its reader knows.
+#   4985  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5068  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5148  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5343  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5348  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5468  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5473  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5626  pipe.py                       The entrance: what Open WebUI calls.
+#   5631  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -3857,10 +3857,15 @@ def reasoning_fields(
     if effort:
         options.pop("max_tokens", None)  # the API refuses the two together
         options["effort"] = effort
-    if settings.reasoning_summary and not is_task and effort != "none":
+    if settings.reasoning_summary and not is_task and effort != "none" and _sums_up(family):
         options.setdefault("summary", settings.reasoning_summary)
     fields: dict[str, Any] = {"reasoning": options} if options else {}
     return fields if is_task else {**fields, "include": [_ENCRYPTED]}
+
+
+def _sums_up(family: ModelFamily | None) -> bool:
+    """Whether the vendor hides the thinking and sums it up on request; others show it unasked."""
+    return family is not None and family.id.lstrip("~").startswith("openai/")
 
 
 def _chosen_effort(options: Mapping[str, Any], settings: Settings, *, is_task: bool) -> str:
@@ -5756,25 +5761,25 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "requests/allow_list.py": ((3705, 10, 29),),
     "requests/caching.py": ((3742, 13, 20),),
     "requests/parameters.py": ((3770, 12, 59),),
-    "requests/reasoning.py": ((3837, 12, 51),),
-    "requests/recovery.py": ((3896, 15, 95),),
-    "requests/replay.py": ((3999, 11, 39),),
-    "requests/chat_body.py": ((4046, 12, 128),),
-    "requests/history.py": ((4182, 12, 106),),
-    "requests/normalise.py": ((4296, 17, 23),),
-    "streaming/coalescer.py": ((4327, 12, 38),),
-    "streaming/collector.py": ((4373, 29, 195),),
-    "streaming/renderer.py": ((4576, 9, 13),),
-    "streaming/citations.py": ((4597, 11, 31),),
-    "streaming/output_items.py": ((4636, 9, 53),),
-    "streaming/server_tools.py": ((4697, 12, 38),),
-    "streaming/status.py": ((4743, 9, 44),),
-    "streaming/think_tags.py": ((4795, 20, 134),),
-    "streaming/usage.py": ((4937, 9, 41),),
-    "streaming/completion_chunks.py": ((4986, 22, 75),),
-    "streaming/completion_dict.py": ((5069, 24, 72),),
-    "streaming/response_events.py": ((5149, 39, 192),),
-    "runtime.py": ((5349, 24, 117),),
-    "orchestrator.py": ((5474, 41, 150),),
-    "pipe.py": ((5632, 25, 75),),
+    "requests/reasoning.py": ((3837, 12, 56),),
+    "requests/recovery.py": ((3901, 15, 95),),
+    "requests/replay.py": ((4004, 11, 39),),
+    "requests/chat_body.py": ((4051, 12, 128),),
+    "requests/history.py": ((4187, 12, 106),),
+    "requests/normalise.py": ((4301, 17, 23),),
+    "streaming/coalescer.py": ((4332, 12, 38),),
+    "streaming/collector.py": ((4378, 29, 195),),
+    "streaming/renderer.py": ((4581, 9, 13),),
+    "streaming/citations.py": ((4602, 11, 31),),
+    "streaming/output_items.py": ((4641, 9, 53),),
+    "streaming/server_tools.py": ((4702, 12, 38),),
+    "streaming/status.py": ((4748, 9, 44),),
+    "streaming/think_tags.py": ((4800, 20, 134),),
+    "streaming/usage.py": ((4942, 9, 41),),
+    "streaming/completion_chunks.py": ((4991, 22, 75),),
+    "streaming/completion_dict.py": ((5074, 24, 72),),
+    "streaming/response_events.py": ((5154, 39, 192),),
+    "runtime.py": ((5354, 24, 117),),
+    "orchestrator.py": ((5479, 41, 150),),
+    "pipe.py": ((5637, 25, 75),),
 }

@@ -74,11 +74,7 @@ def build(body: dict[str, Any], family: ModelFamily | None = PLAIN) -> Any:
     [
         (PLAIN, "", {}),
         (PLAIN, "title_generation", {}),
-        (
-            THINKER,
-            "",
-            {"reasoning": {"summary": "auto"}, "include": ["reasoning.encrypted_content"]},
-        ),
+        (THINKER, "", {"include": ["reasoning.encrypted_content"]}),
         (THINKER, "title_generation", {"reasoning": {"effort": "low"}}),
     ],
 )

@@ -15,7 +15,7 @@ ENCRYPTED = ["reasoning.encrypted_content"]
 
 
 def thinker(efforts: tuple[str, ...] | None = None, *, mandatory: bool = False) -> ModelFamily:
-    return ModelFamily("a/one", "One", reasoning=ReasoningAbility(mandatory, efforts))
+    return ModelFamily("openai/one", "One", reasoning=ReasoningAbility(mandatory, efforts))
 
 
 def fields(
@@ -39,6 +39,12 @@ def test_no_effort_goes_out_unless_somebody_chose_one() -> None:
         "reasoning": {"summary": "auto"},
         "include": ENCRYPTED,
     }
+
+
+@pytest.mark.parametrize("model", ["anthropic/one", "~google/one"])
+def test_only_a_vendor_that_hides_thinking_is_asked_to_sum_it_up(model: str) -> None:
+    family = ModelFamily(model, "One", reasoning=ReasoningAbility())
+    assert fields(None, family, REASONING_SUMMARY_MODE="auto") == {"include": ENCRYPTED}
 
 
 def test_a_model_that_does_not_think_is_asked_nothing() -> None:

@@ -158,7 +158,6 @@ async def test_the_request_carries_the_chat_and_nothing_about_the_person(
         "model": "~a/one-1.5:free",
         "input": [{"type": "message", "role": "user", "content": content}],
         # The catalog does not know this model: it may be one that thinks.
-        "reasoning": {"summary": "auto"},
         "include": ["reasoning.encrypted_content"],
         "session_id": request.body["session_id"],
         "stream": True,

@@ -32,10 +32,15 @@ def reasoning_fields(
     if effort:
         options.pop("max_tokens", None)  # the API refuses the two together
         options["effort"] = effort
-    if settings.reasoning_summary and not is_task and effort != "none":
+    if settings.reasoning_summary and not is_task and effort != "none" and _sums_up(family):
         options.setdefault("summary", settings.reasoning_summary)
     fields: dict[str, Any] = {"reasoning": options} if options else {}
     return fields if is_task else {**fields, "include": [_ENCRYPTED]}
+
+
+def _sums_up(family: ModelFamily | None) -> bool:
+    """Whether the vendor hides the thinking and sums it up on request; others show it unasked."""
+    return family is not None and family.id.lstrip("~").startswith("openai/")
 
 
 def _chosen_effort(options: Mapping[str, Any], settings: Settings, *, is_task: bool) -> str:
