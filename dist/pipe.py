@@ -30,70 +30,70 @@ license: MIT
 #    779  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
 #    825  template_valves.py            The valves with which an admin words the errors, and the value object they become.
 #    922  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1253  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1287  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1387  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1571  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1257  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1291  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1391  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1575  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1715  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1791  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1837  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2003  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2213  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2232  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2368  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2430  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2488  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2548  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2746  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   2913  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3032  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3158  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3187  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3305  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3325  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1719  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1795  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1841  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2007  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2217  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2236  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2372  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2434  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2492  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2552  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2750  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   2917  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3036  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3162  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3191  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3309  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3329  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3345  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3412  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3349  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3416  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3445  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3534  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3621  visibility.py                 Which models are offered, and which may be used.
-#   3650  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3449  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3538  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   3625  visibility.py                 Which models are offered, and which may be used.
+#   3654  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   3699  allow_list.py                 Only what the API knows goes out.
-#   3736  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   3764  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   3831  reasoning.py                  How hard the model thinks, and what is told of it.
-#   3895  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   3998  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4045  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4181  history.py                    Chat messages become input items.
-#   4295  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   3703  allow_list.py                 Only what the API knows goes out.
+#   3740  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   3768  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   3835  reasoning.py                  How hard the model thinks, and what is told of it.
+#   3899  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4002  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4049  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4185  history.py                    Chat messages become input items.
+#   4299  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4326  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4372  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4575  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4596  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4635  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4696  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4742  status.py                     The status line of an answer: few words, all of them true.
-#   4794  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   4936  usage.py                      What an answer took and cost, under the names its reader knows.
-#   4985  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5068  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5148  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4330  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4376  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4579  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4600  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4639  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4700  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   4746  status.py                     The status line of an answer: few words, all of them true.
+#   4798  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   4940  usage.py                      What an answer took and cost, under the names its reader knows.
+#   4989  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5072  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5152  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5348  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5352  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5473  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5477  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5631  pipe.py                       The entrance: what Open WebUI calls.
+#   5635  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -1133,7 +1133,11 @@ class SystemValves(
 
 
 class PersonalValves(BaseModel):
-    """What each user can choose for themselves; `inherit` leaves it to the admin."""
+    """What each user can choose for themselves; `inherit` leaves it to the admin.
+
+    Not yet offered as the host's `UserValves`: that costs a database query with every call
+    (`functions.py`, `get_function_params`), more than the whole pipe does of a short answer.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -5643,9 +5647,6 @@ class Pipe:
     class Valves(SystemValves):
         """What the admin sets for everyone."""
 
-    class UserValves(PersonalValves):
-        """What each user can choose for themselves."""
-
     def __init__(self) -> None:
         self.valves = self.Valves()
         self._runtime = Runtime()
@@ -5730,56 +5731,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/template_language.py": ((721, 8, 56),),
     "core/valve_types.py": ((787, 15, 36),),
     "core/template_valves.py": ((831, 13, 89),),
-    "core/config.py": ((928, 15, 323),),
-    "core/context.py": ((1259, 13, 26),),
-    "core/logging_system.py": ((1293, 11, 92),),
-    "core/error_templates.py": ((1393, 28, 176),),
-    "core/timing_logger.py": ((1579, 21, 134),),
-    "api/bodies.py": ((1721, 8, 68),),
-    "api/error_figures.py": ((1797, 8, 38),),
-    "api/errors.py": ((1843, 16, 158),),
-    "api/events.py": ((2009, 11, 202),),
-    "api/exchange_log.py": ((2219, 16, 11),),
-    "api/gateway/items.py": ((2238, 20, 128),),
-    "api/gateway/selection.py": ((2374, 15, 54),),
-    "api/sse.py": ((2436, 5, 50),),
-    "api/gateway/payloads.py": ((2494, 15, 52),),
-    "api/gateway/chat_reader.py": ((2554, 28, 190),),
-    "api/gateway/responses_reader.py": ((2752, 26, 159),),
-    "api/transport.py": ((2919, 14, 111),),
-    "api/http.py": ((3038, 22, 118),),
-    "api/catalog.py": ((3164, 13, 21),),
-    "api/gateway/stream.py": ((3193, 24, 110),),
-    "api/gateway/chat_completions.py": ((3311, 15, 12),),
-    "api/gateway/responses.py": ((3331, 15, 12),),
-    "host/call.py": ((3351, 13, 59),),
-    "host/versions.py": ((3418, 9, 25),),
-    "models/family.py": ((3451, 12, 81),),
-    "models/registry.py": ((3540, 15, 79),),
-    "models/visibility.py": ((3627, 12, 21),),
-    "models/entries.py": ((3656, 12, 41),),
-    "requests/allow_list.py": ((3705, 10, 29),),
-    "requests/caching.py": ((3742, 13, 20),),
-    "requests/parameters.py": ((3770, 12, 59),),
-    "requests/reasoning.py": ((3837, 12, 56),),
-    "requests/recovery.py": ((3901, 15, 95),),
-    "requests/replay.py": ((4004, 11, 39),),
-    "requests/chat_body.py": ((4051, 12, 128),),
-    "requests/history.py": ((4187, 12, 106),),
-    "requests/normalise.py": ((4301, 17, 23),),
-    "streaming/coalescer.py": ((4332, 12, 38),),
-    "streaming/collector.py": ((4378, 29, 195),),
-    "streaming/renderer.py": ((4581, 9, 13),),
-    "streaming/citations.py": ((4602, 11, 31),),
-    "streaming/output_items.py": ((4641, 9, 53),),
-    "streaming/server_tools.py": ((4702, 12, 38),),
-    "streaming/status.py": ((4748, 9, 44),),
-    "streaming/think_tags.py": ((4800, 20, 134),),
-    "streaming/usage.py": ((4942, 9, 41),),
-    "streaming/completion_chunks.py": ((4991, 22, 75),),
-    "streaming/completion_dict.py": ((5074, 24, 72),),
-    "streaming/response_events.py": ((5154, 39, 192),),
-    "runtime.py": ((5354, 24, 117),),
-    "orchestrator.py": ((5479, 41, 150),),
-    "pipe.py": ((5637, 25, 75),),
+    "core/config.py": ((928, 15, 327),),
+    "core/context.py": ((1263, 13, 26),),
+    "core/logging_system.py": ((1297, 11, 92),),
+    "core/error_templates.py": ((1397, 28, 176),),
+    "core/timing_logger.py": ((1583, 21, 134),),
+    "api/bodies.py": ((1725, 8, 68),),
+    "api/error_figures.py": ((1801, 8, 38),),
+    "api/errors.py": ((1847, 16, 158),),
+    "api/events.py": ((2013, 11, 202),),
+    "api/exchange_log.py": ((2223, 16, 11),),
+    "api/gateway/items.py": ((2242, 20, 128),),
+    "api/gateway/selection.py": ((2378, 15, 54),),
+    "api/sse.py": ((2440, 5, 50),),
+    "api/gateway/payloads.py": ((2498, 15, 52),),
+    "api/gateway/chat_reader.py": ((2558, 28, 190),),
+    "api/gateway/responses_reader.py": ((2756, 26, 159),),
+    "api/transport.py": ((2923, 14, 111),),
+    "api/http.py": ((3042, 22, 118),),
+    "api/catalog.py": ((3168, 13, 21),),
+    "api/gateway/stream.py": ((3197, 24, 110),),
+    "api/gateway/chat_completions.py": ((3315, 15, 12),),
+    "api/gateway/responses.py": ((3335, 15, 12),),
+    "host/call.py": ((3355, 13, 59),),
+    "host/versions.py": ((3422, 9, 25),),
+    "models/family.py": ((3455, 12, 81),),
+    "models/registry.py": ((3544, 15, 79),),
+    "models/visibility.py": ((3631, 12, 21),),
+    "models/entries.py": ((3660, 12, 41),),
+    "requests/allow_list.py": ((3709, 10, 29),),
+    "requests/caching.py": ((3746, 13, 20),),
+    "requests/parameters.py": ((3774, 12, 59),),
+    "requests/reasoning.py": ((3841, 12, 56),),
+    "requests/recovery.py": ((3905, 15, 95),),
+    "requests/replay.py": ((4008, 11, 39),),
+    "requests/chat_body.py": ((4055, 12, 128),),
+    "requests/history.py": ((4191, 12, 106),),
+    "requests/normalise.py": ((4305, 17, 23),),
+    "streaming/coalescer.py": ((4336, 12, 38),),
+    "streaming/collector.py": ((4382, 29, 195),),
+    "streaming/renderer.py": ((4585, 9, 13),),
+    "streaming/citations.py": ((4606, 11, 31),),
+    "streaming/output_items.py": ((4645, 9, 53),),
+    "streaming/server_tools.py": ((4706, 12, 38),),
+    "streaming/status.py": ((4752, 9, 44),),
+    "streaming/think_tags.py": ((4804, 20, 134),),
+    "streaming/usage.py": ((4946, 9, 41),),
+    "streaming/completion_chunks.py": ((4995, 22, 75),),
+    "streaming/completion_dict.py": ((5078, 24, 72),),
+    "streaming/response_events.py": ((5158, 39, 192),),
+    "runtime.py": ((5358, 24, 117),),
+    "orchestrator.py": ((5483, 41, 150),),
+    "pipe.py": ((5641, 25, 72),),
 }

@@ -31,9 +31,6 @@ class Pipe:
     class Valves(SystemValves):
         """What the admin sets for everyone."""
 
-    class UserValves(PersonalValves):
-        """What each user can choose for themselves."""
-
     def __init__(self) -> None:
         self.valves = self.Valves()
         self._runtime = Runtime()

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.responses import StreamingResponse
 
-from open_webui_openrouter_pipe.pipe import Pipe
+from open_webui_openrouter_pipe.core.config import PersonalValves
 from pipe_lab.simulator import (
     Answer,
     Message,
@@ -92,7 +92,7 @@ async def test_the_closing_status_can_be_switched_off_by_admin_and_user(
     events = await chat(quiet)
     assert text_of_chat(events) == "Hi"
     assert "event" not in kinds(events)
-    loud: Json = {"id": "user-1", "valves": Pipe.UserValves(SHOW_FINAL_USAGE_STATUS="on")}
+    loud: Json = {"id": "user-1", "valves": PersonalValves(SHOW_FINAL_USAGE_STATUS="on")}
     answer = await quiet.pipe(body(), loud, CHAT)
     assert isinstance(answer, AsyncGenerator)
     assert "event" in kinds([event async for event in answer])

@@ -220,7 +220,11 @@ class SystemValves(
 
 
 class PersonalValves(BaseModel):
-    """What each user can choose for themselves; `inherit` leaves it to the admin."""
+    """What each user can choose for themselves; `inherit` leaves it to the admin.
+
+    Not yet offered as the host's `UserValves`: that costs a database query with every call
+    (`functions.py`, `get_function_params`), more than the whole pipe does of a short answer.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
