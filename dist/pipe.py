@@ -77,23 +77,23 @@ license: MIT
 #
 # streaming/  From Events to what Open WebUI shows.
 #   4330  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4376  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4579  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4600  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4639  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4700  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4746  status.py                     The status line of an answer: few words, all of them true.
-#   4798  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   4940  usage.py                      What an answer took and cost, under the names its reader knows.
-#   4989  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5072  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5152  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4395  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4598  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4619  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4658  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4719  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   4765  status.py                     The status line of an answer: few words, all of them true.
+#   4817  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   4959  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5008  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5091  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5171  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5352  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5371  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5477  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5496  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5635  pipe.py                       The entrance: what Open WebUI calls.
+#   5654  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -4335,6 +4335,8 @@ def build_responses_body(
 
 # A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
 WINDOW_SECONDS = 0.03
+_LATENESS_FACTOR = 4.0
+_LONGEST_EXTENSION_SECONDS = 0.3
 
 
 def merge_deltas(batch: list[Event]) -> list[Event]:
@@ -4362,15 +4364,32 @@ def _join(events: list[Event]) -> Event:
     return replace(deltas[0], text="".join(delta.text for delta in deltas))
 
 
-async def pace(
-    batch: list[Event], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-) -> None:
-    """Let a window pass after text was shown, so that the next read brings all that came in it.
+class Pacer:
+    """Lets a window pass after text was shown, so that the next read brings all that came in it.
 
-    The first words are not held back, and while the model is silent there is no timer.
+    The first words are not held back, and while the model is silent there is no timer. Where the
+    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
     """
-    if any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-        await sleep(WINDOW_SECONDS)
+
+    __slots__ = ("_clock", "_late", "_sleep")
+
+    def __init__(
+        self,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sleep = sleep
+        self._clock = clock
+        self._late = 0.0
+
+    async def pause(self, batch: list[Event]) -> None:
+        """Wait, if this batch showed text."""
+        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
+            return
+        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
+        begun = self._clock()
+        await self._sleep(window)
+        self._late = max(self._clock() - begun - window, 0.0)
 
 
 ####################################################################################################
@@ -5488,7 +5507,7 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    tags, collector = ThinkTags(), Collector()
+    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
@@ -5498,7 +5517,7 @@ async def run_turn(
                     for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
                         yield piece
                     if not collector.ended:
-                        await pace(batch)
+                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
@@ -5768,19 +5787,19 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "requests/chat_body.py": ((4055, 12, 128),),
     "requests/history.py": ((4191, 12, 106),),
     "requests/normalise.py": ((4305, 17, 23),),
-    "streaming/coalescer.py": ((4336, 12, 38),),
-    "streaming/collector.py": ((4382, 29, 195),),
-    "streaming/renderer.py": ((4585, 9, 13),),
-    "streaming/citations.py": ((4606, 11, 31),),
-    "streaming/output_items.py": ((4645, 9, 53),),
-    "streaming/server_tools.py": ((4706, 12, 38),),
-    "streaming/status.py": ((4752, 9, 44),),
-    "streaming/think_tags.py": ((4804, 20, 134),),
-    "streaming/usage.py": ((4946, 9, 41),),
-    "streaming/completion_chunks.py": ((4995, 22, 75),),
-    "streaming/completion_dict.py": ((5078, 24, 72),),
-    "streaming/response_events.py": ((5158, 39, 192),),
-    "runtime.py": ((5358, 24, 117),),
-    "orchestrator.py": ((5483, 41, 150),),
-    "pipe.py": ((5641, 25, 72),),
+    "streaming/coalescer.py": ((4336, 13, 57),),
+    "streaming/collector.py": ((4401, 29, 195),),
+    "streaming/renderer.py": ((4604, 9, 13),),
+    "streaming/citations.py": ((4625, 11, 31),),
+    "streaming/output_items.py": ((4664, 9, 53),),
+    "streaming/server_tools.py": ((4725, 12, 38),),
+    "streaming/status.py": ((4771, 9, 44),),
+    "streaming/think_tags.py": ((4823, 20, 134),),
+    "streaming/usage.py": ((4965, 9, 41),),
+    "streaming/completion_chunks.py": ((5014, 22, 75),),
+    "streaming/completion_dict.py": ((5097, 24, 72),),
+    "streaming/response_events.py": ((5177, 39, 192),),
+    "runtime.py": ((5377, 24, 117),),
+    "orchestrator.py": ((5502, 41, 150),),
+    "pipe.py": ((5660, 25, 72),),
 }

@@ -32,7 +32,7 @@ from .requests.chat_body import build_chat_body, needs_chat_endpoint
 from .requests.normalise import build_responses_body
 from .requests.recovery import repair_request
 from .runtime import Runtime
-from .streaming.coalescer import merge_deltas, pace
+from .streaming.coalescer import Pacer, merge_deltas
 from .streaming.collector import Collector
 from .streaming.renderer import Piece, Renderer
 from .streaming.think_tags import ThinkTags
@@ -46,7 +46,7 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    tags, collector = ThinkTags(), Collector()
+    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
@@ -56,7 +56,7 @@ async def run_turn(
                     for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
                         yield piece
                     if not collector.ended:
-                        await pace(batch)
+                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error

@@ -19,7 +19,7 @@ from open_webui_openrouter_pipe.api.events import (
     ResponseStarted,
     TextDelta,
 )
-from open_webui_openrouter_pipe.streaming.coalescer import WINDOW_SECONDS, merge_deltas, pace
+from open_webui_openrouter_pipe.streaming.coalescer import WINDOW_SECONDS, Pacer, merge_deltas
 
 EVENT = st.one_of(
     st.builds(TextDelta, st.integers(0, 1), st.text("abc", min_size=1, max_size=3)),
@@ -86,5 +86,22 @@ async def test_only_text_is_followed_by_a_pause(batch: list[Event], pauses: list
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    await pace(batch, sleep)
+    await Pacer(sleep, clock=lambda: sum(slept)).pause(batch)
     assert slept == pauses
+
+
+async def test_a_server_that_wakes_late_sends_fewer_pieces_until_it_keeps_up() -> None:
+    lateness = [0.01, 5.0, 0.0, 0.0]
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    def clock() -> float:
+        return sum(slept) + sum(lateness[: len(slept)])
+
+    pacer = Pacer(sleep, clock)
+    for _ in lateness:
+        await pacer.pause([TextDelta(0, "Hi")])
+    extensions = [seconds - WINDOW_SECONDS for seconds in slept]
+    assert extensions == pytest.approx([0.0, 0.04, 0.3, 0.0], abs=1e-9)
