@@ -16,84 +16,85 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    154  ids.py                        Identifiers of our own making.
-#    174  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    211  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    250  process.py                    What every copy of the pipe in one process shares.
-#    271  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    333  errors.py                     Every cause of failure a person can act on, each with its words.
-#    501  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    559  retry.py                      Whether a failed request may be sent again, and when.
-#    599  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    683  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    715  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    779  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    825  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    922  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1257  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1291  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1391  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1575  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    155  ids.py                        Identifiers of our own making.
+#    175  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    212  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    251  process.py                    What every copy of the pipe in one process shares.
+#    272  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    334  errors.py                     Every cause of failure a person can act on, each with its words.
+#    502  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    560  retry.py                      Whether a failed request may be sent again, and when.
+#    600  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    684  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    716  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    780  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    826  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1254  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1308  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1408  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1592  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1719  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1795  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1841  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2007  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2217  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2236  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2372  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2434  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2492  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2552  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2750  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   2917  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3036  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3162  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3191  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3309  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3329  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1736  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1812  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1858  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2024  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2266  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2285  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2421  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2483  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2541  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2601  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2799  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   2966  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3085  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3211  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3240  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3358  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3378  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3349  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3416  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3398  users.py                      The person who asks, and what they have set for themselves.
+#   3456  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3520  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3449  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3538  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3625  visibility.py                 Which models are offered, and which may be used.
-#   3654  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3553  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3642  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   3729  visibility.py                 Which models are offered, and which may be used.
+#   3758  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   3703  allow_list.py                 Only what the API knows goes out.
-#   3740  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   3768  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   3835  reasoning.py                  How hard the model thinks, and what is told of it.
-#   3899  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4002  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4049  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4185  history.py                    Chat messages become input items.
-#   4299  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   3807  allow_list.py                 Only what the API knows goes out.
+#   3844  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   3872  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   3939  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4003  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4106  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4153  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4289  history.py                    Chat messages become input items.
+#   4403  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4330  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4395  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4598  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4619  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4658  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4719  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4765  status.py                     The status line of an answer: few words, all of them true.
-#   4817  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   4959  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5008  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5091  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5171  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4434  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4499  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4702  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4723  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4762  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4823  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   4869  status.py                     The status line of an answer: few words, all of them true.
+#   4921  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5063  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5112  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5195  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5275  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5371  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5475  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5496  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5600  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5654  pipe.py                       The entrance: what Open WebUI calls.
+#   5758  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -1133,11 +1134,7 @@ class SystemValves(
 
 
 class PersonalValves(BaseModel):
-    """What each user can choose for themselves; `inherit` leaves it to the admin.
-
-    Not yet offered as the host's `UserValves`: that costs a database query with every call
-    (`functions.py`, `get_function_params`), more than the whole pipe does of a short answer.
-    """
+    """What each user can choose for themselves; `inherit` leaves it to the admin."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -1260,6 +1257,25 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 # Who asks, for which message, under which settings: carried through the whole turn.
 ####################################################################################################
 
+EventCall = Callable[[dict[str, Any]], Awaitable[Any]]
+"""Sends an event to the page; `__event_call__` also waits for what the page answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostHandles:
+    """What Open WebUI hands over with a call, for `host/` and `tools/` to use; all may be missing.
+
+    Only those two rooms look inside: everything else works with what they make of it.
+    """
+
+    request: Any = None
+    """The `Request` of the web server: `app.state`, `state.user`."""
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    event_emitter: EventCall | None = None
+    event_call: EventCall | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
     """One call of the pipe. Ids that Open WebUI did not give are empty."""
@@ -1276,6 +1292,7 @@ class RequestContext:
     message_id: str = ""
     task: str = ""
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
 
 
@@ -2105,6 +2122,22 @@ class ServerToolItem:
 
 
 @dataclass(slots=True)
+class ToolOutputItem:
+    """What a call of one of our tools brought back."""
+
+    id: str
+    call_id: str
+    text: str
+    images: list[str] = field(default_factory=list[str])
+    """Pictures for the model: data URLs or https addresses."""
+    files: list[JsonObject] = field(default_factory=list[JsonObject])
+    """Files for the person, as Open WebUI's messages hold them."""
+    embeds: list[str] = field(default_factory=list[str])
+    """Pages shown inside the tool's card: HTML, or an address."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
 class OtherItem:
     """An item this version does not know."""
 
@@ -2112,7 +2145,15 @@ class OtherItem:
     type: str
 
 
-OutputItem = MessageItem | ReasoningItem | FunctionCallItem | ImageItem | ServerToolItem | OtherItem
+OutputItem = (
+    MessageItem
+    | ReasoningItem
+    | FunctionCallItem
+    | ToolOutputItem
+    | ImageItem
+    | ServerToolItem
+    | OtherItem
+)
 
 
 @dataclass(slots=True)
@@ -2166,6 +2207,13 @@ class CitationFound:
 
 
 @dataclass(slots=True)
+class SourcesFound:
+    """What a tool leaned on, each as the `data` of Open WebUI's `source` event."""
+
+    sources: list[JsonObject]
+
+
+@dataclass(slots=True)
 class ItemFinished:
     """The whole item, as the API closed it: the truth where deltas were missing."""
 
@@ -2207,6 +2255,7 @@ Event = (
     | ReasoningDelta
     | ArgumentsDelta
     | CitationFound
+    | SourcesFound
     | ItemFinished
     | RetryScheduled
     | ResponseFinished
@@ -3347,6 +3396,64 @@ def stream_responses(
 
 
 ####################################################################################################
+# host/users.py
+#
+# The person who asks, and what they have set for themselves.
+####################################################################################################
+
+def user_of(handles: HostHandles) -> Any:
+    """Open WebUI's user object, as the sign-in left it (`utils/auth.py`); `None` without one."""
+    return getattr(getattr(handles.request, "state", None), "user", None)
+
+
+def user_id_of(handles: HostHandles) -> str:
+    """The id of the person who asks; empty where nobody does."""
+    return text_of(handles.metadata.get("user_id")) or text_of(
+        getattr(user_of(handles), "id", None)
+    )
+
+
+async def read_personal_valves(handles: HostHandles, function_id: str) -> PersonalValves | None:
+    """What the user has chosen; `None` where that is nothing.
+
+    The settings came with the sign-in. To have Open WebUI hand them over as `__user__["valves"]`
+    would cost a query of the database with every call (`functions.py`, `get_function_params`).
+    """
+    user = user_of(handles)
+    if user is None or text_of(getattr(user, "id", None)) != user_id_of(handles):
+        stored = await _query_valves(function_id, user_id_of(handles))
+    else:
+        functions = as_object(getattr(getattr(user, "settings", None), "functions", None))
+        stored = _decrypted(as_object(functions.get("valves")).get(function_id))
+    return PersonalValves(**{str(name): stored[name] for name in stored}) if stored else None
+
+
+async def _query_valves(function_id: str, user_id: str) -> Mapping[str, Any]:
+    """Ask the database, where a call comes without a sign-in: an automation, a sub-agent."""
+    if not user_id:
+        return {}
+    try:
+        from open_webui.models.functions import Functions  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    return as_object(await Functions.get_user_valves_by_id_and_user_id(function_id, user_id))
+
+
+def _decrypted(stored: Any) -> Mapping[str, Any]:
+    """The values; where the server encrypts valves they are one token (`utils/valves.py`)."""
+    if not isinstance(stored, str):
+        return as_object(stored)
+    try:
+        from open_webui.utils.valves import (  # pyright: ignore[reportMissingImports]
+            decrypt_valves,
+        )
+    except ImportError:
+        LOG.warning("users: encrypted personal settings cannot be read and were left out")
+        return {}
+    return as_object(decrypt_valves(stored))
+
+
+####################################################################################################
 # host/call.py
 #
 # One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
@@ -3377,6 +3484,7 @@ class HostCall:
     message_id: str
     task: str
     form: AnswerForm
+    handles: HostHandles
 
     @property
     def is_live(self) -> bool:
@@ -3384,14 +3492,9 @@ class HostCall:
         return bool(self.chat_id and self.message_id)
 
 
-def read_call(
-    body: Mapping[str, Any],
-    user: Mapping[str, Any] | None,
-    metadata: Mapping[str, Any] | None,
-    task: Any,
-) -> HostCall:
+def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -> HostCall:
     """Read what Open WebUI hands over (`functions.py`, `generate_function_chat_completion`)."""
-    metadata = metadata or {}
+    metadata = handles.metadata
     function_id, _, host_model_id = text_of(body.get("model")).partition(".")
     chat_id, message_id = text_of(metadata.get("chat_id")), text_of(metadata.get("message_id"))
     if not body.get("stream"):
@@ -3404,12 +3507,13 @@ def read_call(
         body=body,
         function_id=function_id,
         host_model_id=host_model_id,
-        user_id=text_of((user or {}).get("id")),
+        user_id=user_id_of(handles),
         session_id=text_of(metadata.get("session_id")),
         chat_id=chat_id,
         message_id=message_id,
         task=text_of(task),
         form=form,
+        handles=handles,
     )
 
 
@@ -5666,6 +5770,9 @@ class Pipe:
     class Valves(SystemValves):
         """What the admin sets for everyone."""
 
+    class UserValves(PersonalValves):
+        """What each user sets for themselves."""
+
     def __init__(self) -> None:
         self.valves = self.Valves()
         self._runtime = Runtime()
@@ -5680,16 +5787,26 @@ class Pipe:
                 return [notice_entry(error)]
             return await list_entries(self._runtime.registry(settings), settings)
 
-    async def pipe(
+    async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
         body: dict[str, Any],
-        __user__: dict[str, Any] | None = None,
         __metadata__: dict[str, Any] | None = None,
+        __request__: Any = None,
+        __tools__: dict[str, Any] | None = None,
+        __event_emitter__: EventCall | None = None,
+        __event_call__: EventCall | None = None,
         __task__: str | None = None,
     ) -> Answer:
         """Answer one chat, API call or chore, in the form its caller can read."""
-        call = read_call(body, __user__, __metadata__, __task__)
-        context = self._context(call, (__user__ or {}).get("valves"))
+        handles = HostHandles(
+            request=__request__,
+            metadata=__metadata__ or {},
+            tools=__tools__ or {},
+            event_emitter=__event_emitter__,
+            event_call=__event_call__,
+        )
+        call = read_call(body, handles, __task__)
+        context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
         match call.form:
             case AnswerForm.CHAT_EVENTS:
@@ -5711,17 +5828,18 @@ class Pipe:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
         await self._runtime.close()
 
-    def _context(self, call: HostCall, own: Any) -> RequestContext:
+    def _context(self, call: HostCall, own: PersonalValves | None) -> RequestContext:
         return RequestContext(
             request_id=new_request_id(),
             function_id=call.function_id,
-            settings=take_snapshot(self.valves, own if isinstance(own, PersonalValves) else None),
+            settings=take_snapshot(self.valves, own),
             model=from_host_id(call.host_model_id),
             user_id=call.user_id,
             session_id=call.session_id,
             chat_id=call.chat_id,
             message_id=call.message_id,
             task=call.task,
+            host=call.handles,
         )
 
 
@@ -5737,69 +5855,70 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((160, 7, 12),),
-    "core/json_codec.py": ((180, 11, 29),),
-    "core/json_values.py": ((217, 8, 31),),
-    "core/process.py": ((256, 10, 13),),
-    "core/redaction.py": ((277, 9, 54),),
-    "core/errors.py": ((353, 25, 146),),
-    "core/admission.py": ((507, 12, 50),),
-    "core/retry.py": ((565, 7, 32),),
-    "core/secrets.py": ((605, 18, 76),),
-    "core/source_map.py": ((689, 7, 24),),
-    "core/template_language.py": ((721, 8, 56),),
-    "core/valve_types.py": ((787, 15, 36),),
-    "core/template_valves.py": ((831, 13, 89),),
-    "core/config.py": ((928, 15, 327),),
-    "core/context.py": ((1263, 13, 26),),
-    "core/logging_system.py": ((1297, 11, 92),),
-    "core/error_templates.py": ((1397, 28, 176),),
-    "core/timing_logger.py": ((1583, 21, 134),),
-    "api/bodies.py": ((1725, 8, 68),),
-    "api/error_figures.py": ((1801, 8, 38),),
-    "api/errors.py": ((1847, 16, 158),),
-    "api/events.py": ((2013, 11, 202),),
-    "api/exchange_log.py": ((2223, 16, 11),),
-    "api/gateway/items.py": ((2242, 20, 128),),
-    "api/gateway/selection.py": ((2378, 15, 54),),
-    "api/sse.py": ((2440, 5, 50),),
-    "api/gateway/payloads.py": ((2498, 15, 52),),
-    "api/gateway/chat_reader.py": ((2558, 28, 190),),
-    "api/gateway/responses_reader.py": ((2756, 26, 159),),
-    "api/transport.py": ((2923, 14, 111),),
-    "api/http.py": ((3042, 22, 118),),
-    "api/catalog.py": ((3168, 13, 21),),
-    "api/gateway/stream.py": ((3197, 24, 110),),
-    "api/gateway/chat_completions.py": ((3315, 15, 12),),
-    "api/gateway/responses.py": ((3335, 15, 12),),
-    "host/call.py": ((3355, 13, 59),),
-    "host/versions.py": ((3422, 9, 25),),
-    "models/family.py": ((3455, 12, 81),),
-    "models/registry.py": ((3544, 15, 79),),
-    "models/visibility.py": ((3631, 12, 21),),
-    "models/entries.py": ((3660, 12, 41),),
-    "requests/allow_list.py": ((3709, 10, 29),),
-    "requests/caching.py": ((3746, 13, 20),),
-    "requests/parameters.py": ((3774, 12, 59),),
-    "requests/reasoning.py": ((3841, 12, 56),),
-    "requests/recovery.py": ((3905, 15, 95),),
-    "requests/replay.py": ((4008, 11, 39),),
-    "requests/chat_body.py": ((4055, 12, 128),),
-    "requests/history.py": ((4191, 12, 106),),
-    "requests/normalise.py": ((4305, 17, 23),),
-    "streaming/coalescer.py": ((4336, 13, 57),),
-    "streaming/collector.py": ((4401, 29, 195),),
-    "streaming/renderer.py": ((4604, 9, 13),),
-    "streaming/citations.py": ((4625, 11, 31),),
-    "streaming/output_items.py": ((4664, 9, 53),),
-    "streaming/server_tools.py": ((4725, 12, 38),),
-    "streaming/status.py": ((4771, 9, 44),),
-    "streaming/think_tags.py": ((4823, 20, 134),),
-    "streaming/usage.py": ((4965, 9, 41),),
-    "streaming/completion_chunks.py": ((5014, 22, 75),),
-    "streaming/completion_dict.py": ((5097, 24, 72),),
-    "streaming/response_events.py": ((5177, 39, 192),),
-    "runtime.py": ((5377, 24, 117),),
-    "orchestrator.py": ((5502, 41, 150),),
-    "pipe.py": ((5660, 25, 72),),
+    "core/ids.py": ((161, 7, 12),),
+    "core/json_codec.py": ((181, 11, 29),),
+    "core/json_values.py": ((218, 8, 31),),
+    "core/process.py": ((257, 10, 13),),
+    "core/redaction.py": ((278, 9, 54),),
+    "core/errors.py": ((354, 25, 146),),
+    "core/admission.py": ((508, 12, 50),),
+    "core/retry.py": ((566, 7, 32),),
+    "core/secrets.py": ((606, 18, 76),),
+    "core/source_map.py": ((690, 7, 24),),
+    "core/template_language.py": ((722, 8, 56),),
+    "core/valve_types.py": ((788, 15, 36),),
+    "core/template_valves.py": ((832, 13, 89),),
+    "core/config.py": ((929, 15, 323),),
+    "core/context.py": ((1260, 14, 46),),
+    "core/logging_system.py": ((1314, 11, 92),),
+    "core/error_templates.py": ((1414, 28, 176),),
+    "core/timing_logger.py": ((1600, 21, 134),),
+    "api/bodies.py": ((1742, 8, 68),),
+    "api/error_figures.py": ((1818, 8, 38),),
+    "api/errors.py": ((1864, 16, 158),),
+    "api/events.py": ((2030, 11, 234),),
+    "api/exchange_log.py": ((2272, 16, 11),),
+    "api/gateway/items.py": ((2291, 20, 128),),
+    "api/gateway/selection.py": ((2427, 15, 54),),
+    "api/sse.py": ((2489, 5, 50),),
+    "api/gateway/payloads.py": ((2547, 15, 52),),
+    "api/gateway/chat_reader.py": ((2607, 28, 190),),
+    "api/gateway/responses_reader.py": ((2805, 26, 159),),
+    "api/transport.py": ((2972, 14, 111),),
+    "api/http.py": ((3091, 22, 118),),
+    "api/catalog.py": ((3217, 13, 21),),
+    "api/gateway/stream.py": ((3246, 24, 110),),
+    "api/gateway/chat_completions.py": ((3364, 15, 12),),
+    "api/gateway/responses.py": ((3384, 15, 12),),
+    "host/users.py": ((3404, 14, 50),),
+    "host/call.py": ((3462, 15, 56),),
+    "host/versions.py": ((3526, 9, 25),),
+    "models/family.py": ((3559, 12, 81),),
+    "models/registry.py": ((3648, 15, 79),),
+    "models/visibility.py": ((3735, 12, 21),),
+    "models/entries.py": ((3764, 12, 41),),
+    "requests/allow_list.py": ((3813, 10, 29),),
+    "requests/caching.py": ((3850, 13, 20),),
+    "requests/parameters.py": ((3878, 12, 59),),
+    "requests/reasoning.py": ((3945, 12, 56),),
+    "requests/recovery.py": ((4009, 15, 95),),
+    "requests/replay.py": ((4112, 11, 39),),
+    "requests/chat_body.py": ((4159, 12, 128),),
+    "requests/history.py": ((4295, 12, 106),),
+    "requests/normalise.py": ((4409, 17, 23),),
+    "streaming/coalescer.py": ((4440, 13, 57),),
+    "streaming/collector.py": ((4505, 29, 195),),
+    "streaming/renderer.py": ((4708, 9, 13),),
+    "streaming/citations.py": ((4729, 11, 31),),
+    "streaming/output_items.py": ((4768, 9, 53),),
+    "streaming/server_tools.py": ((4829, 12, 38),),
+    "streaming/status.py": ((4875, 9, 44),),
+    "streaming/think_tags.py": ((4927, 20, 134),),
+    "streaming/usage.py": ((5069, 9, 41),),
+    "streaming/completion_chunks.py": ((5118, 22, 75),),
+    "streaming/completion_dict.py": ((5201, 24, 72),),
+    "streaming/response_events.py": ((5281, 39, 192),),
+    "runtime.py": ((5481, 24, 117),),
+    "orchestrator.py": ((5606, 41, 150),),
+    "pipe.py": ((5764, 26, 86),),
 }

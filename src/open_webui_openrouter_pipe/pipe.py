@@ -9,10 +9,11 @@ from typing import Any
 from starlette.responses import StreamingResponse
 
 from .core.config import PersonalValves, SystemValves, take_snapshot
-from .core.context import RequestContext
+from .core.context import EventCall, HostHandles, RequestContext
 from .core.errors import PipeError
 from .core.ids import new_request_id
 from .host.call import AnswerForm, HostCall, read_call
+from .host.users import read_personal_valves
 from .host.versions import require_supported_host
 from .models.entries import Entry, list_entries, notice_entry
 from .models.family import from_host_id
@@ -31,6 +32,9 @@ class Pipe:
     class Valves(SystemValves):
         """What the admin sets for everyone."""
 
+    class UserValves(PersonalValves):
+        """What each user sets for themselves."""
+
     def __init__(self) -> None:
         self.valves = self.Valves()
         self._runtime = Runtime()
@@ -45,16 +49,26 @@ class Pipe:
                 return [notice_entry(error)]
             return await list_entries(self._runtime.registry(settings), settings)
 
-    async def pipe(
+    async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
         body: dict[str, Any],
-        __user__: dict[str, Any] | None = None,
         __metadata__: dict[str, Any] | None = None,
+        __request__: Any = None,
+        __tools__: dict[str, Any] | None = None,
+        __event_emitter__: EventCall | None = None,
+        __event_call__: EventCall | None = None,
         __task__: str | None = None,
     ) -> Answer:
         """Answer one chat, API call or chore, in the form its caller can read."""
-        call = read_call(body, __user__, __metadata__, __task__)
-        context = self._context(call, (__user__ or {}).get("valves"))
+        handles = HostHandles(
+            request=__request__,
+            metadata=__metadata__ or {},
+            tools=__tools__ or {},
+            event_emitter=__event_emitter__,
+            event_call=__event_call__,
+        )
+        call = read_call(body, handles, __task__)
+        context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
         match call.form:
             case AnswerForm.CHAT_EVENTS:
@@ -76,17 +90,18 @@ class Pipe:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
         await self._runtime.close()
 
-    def _context(self, call: HostCall, own: Any) -> RequestContext:
+    def _context(self, call: HostCall, own: PersonalValves | None) -> RequestContext:
         return RequestContext(
             request_id=new_request_id(),
             function_id=call.function_id,
-            settings=take_snapshot(self.valves, own if isinstance(own, PersonalValves) else None),
+            settings=take_snapshot(self.valves, own),
             model=from_host_id(call.host_model_id),
             user_id=call.user_id,
             session_id=call.session_id,
             chat_id=call.chat_id,
             message_id=call.message_id,
             task=call.task,
+            host=call.handles,
         )
 
 

@@ -47,7 +47,7 @@ async def pipe(simulator: Simulator) -> AsyncIterator[Pipe]:
 
 async def answer_events(pipe: Pipe) -> list[dict[str, Any]]:
     """Everything the pipe yields for one saved chat's turn."""
-    answer = await pipe.pipe(dict(BODY), __user__={"id": "ada"}, __metadata__=dict(SAVED_CHAT))
+    answer = await pipe.pipe(dict(BODY), __metadata__={**SAVED_CHAT, "user_id": "ada"})
     assert isinstance(answer, AsyncGenerator)
     return [event async for event in answer]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from open_webui_openrouter_pipe.core.context import HostHandles
 from open_webui_openrouter_pipe.host.call import AnswerForm, read_call
 
 CHAT = {"chat_id": "chat-1", "message_id": "msg-1", "session_id": "session-1"}
@@ -40,7 +41,7 @@ def test_the_form_of_the_answer_follows_its_reader(
     stream: bool | None, metadata: dict[str, Any] | None, form: AnswerForm
 ) -> None:
     body = {"model": "openrouter.a.one", "stream": stream}
-    assert read_call(body, None, metadata, None).form is form
+    assert read_call(body, HostHandles(metadata=metadata or {})).form is form
 
 
 @pytest.mark.parametrize(
@@ -56,12 +57,14 @@ def test_the_form_of_the_answer_follows_its_reader(
 def test_the_function_stands_before_the_first_dot(
     model: Any, function_id: str, host_model_id: str
 ) -> None:
-    call = read_call({"model": model}, None, None, None)
+    call = read_call({"model": model}, HostHandles())
     assert (call.function_id, call.host_model_id) == (function_id, host_model_id)
 
 
 def test_who_asks_and_for_what_is_read() -> None:
-    call = read_call({"model": "o.a.b"}, {"id": "user-1"}, CHAT, "title_generation")
+    call = read_call(
+        {"model": "o.a.b"}, HostHandles(metadata=CHAT | {"user_id": "user-1"}), "title_generation"
+    )
     assert (call.user_id, call.session_id, call.chat_id, call.message_id, call.task) == (
         "user-1",
         "session-1",
@@ -74,5 +77,5 @@ def test_who_asks_and_for_what_is_read() -> None:
 @pytest.mark.parametrize(("chat_id", "message_id"), [("chat-1", ""), ("", "msg-1"), (None, None)])
 def test_a_call_is_live_only_with_a_chat_and_a_message(chat_id: Any, message_id: Any) -> None:
     metadata = {"chat_id": chat_id, "message_id": message_id}
-    assert not read_call({"model": "o.a.b"}, None, metadata, None).is_live
-    assert read_call({"model": "o.a.b"}, None, CHAT, None).is_live
+    assert not read_call({"model": "o.a.b"}, HostHandles(metadata=metadata)).is_live
+    assert read_call({"model": "o.a.b"}, HostHandles(metadata=CHAT)).is_live

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -16,7 +17,12 @@ from starlette.responses import StreamingResponse
 from open_webui_openrouter_pipe.pipe import Pipe
 from pipe_lab.simulator import Reply, Simulator, text_reply
 
-CHAT = {"chat_id": "chat-1", "message_id": "msg-1", "session_id": "session-1"}
+CHAT = {
+    "chat_id": "chat-1",
+    "message_id": "msg-1",
+    "session_id": "session-1",
+    "user_id": "user-1",
+}
 # The comment, response.created, in_progress, item and part come before the first delta.
 BEFORE_TEXT = 5
 
@@ -55,8 +61,15 @@ def body(text: str = "Hello", model: str = "a.one", stream: bool = True) -> Json
     return {"model": f"openrouter.{model}", "messages": messages, "stream": stream}
 
 
+def request_of(user_id: str, **personal_valves: Json) -> Any:
+    """The web request of a signed-in user with these settings, by function."""
+    settings = SimpleNamespace(functions={"valves": personal_valves})
+    user = SimpleNamespace(id=user_id, role="user", settings=settings)
+    return SimpleNamespace(state=SimpleNamespace(user=user))
+
+
 async def start_chat(pipe: Pipe, **options: Any) -> AsyncGenerator[Json]:
-    answer = await pipe.pipe(body(**options), {"id": "user-1"}, CHAT)
+    answer = await pipe.pipe(body(**options), CHAT)
     assert isinstance(answer, AsyncGenerator)
     return answer
 
@@ -68,7 +81,7 @@ async def chat(pipe: Pipe, **options: Any) -> list[Json]:
 
 async def stream(pipe: Pipe, **options: Any) -> list[bytes]:
     async with asyncio.timeout(10):
-        answer = await pipe.pipe(body(**options), {"id": "user-1"}, {"chat_id": ""})
+        answer = await pipe.pipe(body(**options), {"chat_id": "", "user_id": "user-1"})
         assert isinstance(answer, StreamingResponse)
         return [bytes(piece) async for piece in as_pieces(answer)]
 
@@ -79,7 +92,9 @@ def as_pieces(answer: StreamingResponse) -> AsyncIterator[bytes]:
 
 async def whole(pipe: Pipe, task: str | None = None, **options: Any) -> Json:
     async with asyncio.timeout(10):
-        answer = await pipe.pipe(body(stream=False, **options), {"id": "user-1"}, {}, task)
+        answer = await pipe.pipe(
+            body(stream=False, **options), {"user_id": "user-1"}, __task__=task
+        )
         assert isinstance(answer, dict)
         return answer
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.responses import StreamingResponse
 
-from open_webui_openrouter_pipe.core.config import PersonalValves
 from pipe_lab.simulator import (
     Answer,
     Message,
@@ -21,12 +20,12 @@ from pipe_lab.simulator import (
 )
 from tests.turns.calls import (
     CHAT,
-    Json,
     body,
     chat,
     kinds,
     make_pipe,
     read_chunks,
+    request_of,
     stream,
     text_of_chat,
     whole,
@@ -92,8 +91,8 @@ async def test_the_closing_status_can_be_switched_off_by_admin_and_user(
     events = await chat(quiet)
     assert text_of_chat(events) == "Hi"
     assert "event" not in kinds(events)
-    loud: Json = {"id": "user-1", "valves": PersonalValves(SHOW_FINAL_USAGE_STATUS="on")}
-    answer = await quiet.pipe(body(), loud, CHAT)
+    loud = request_of("user-1", openrouter={"SHOW_FINAL_USAGE_STATUS": "on"})
+    answer = await quiet.pipe(body(), CHAT, loud)
     assert isinstance(answer, AsyncGenerator)
     assert "event" in kinds([event async for event in answer])
 
@@ -131,7 +130,7 @@ async def test_a_caller_that_waits_gets_one_object(simulator: Simulator) -> None
 
 async def test_a_quiet_chat_gets_one_object_with_its_items(simulator: Simulator) -> None:
     simulator.script(text_reply("Hello there.", reasoning="Let me see."))
-    answer = await make_pipe(simulator).pipe(body(stream=False), {"id": "user-1"}, CHAT)
+    answer = await make_pipe(simulator).pipe(body(stream=False), CHAT)
     assert isinstance(answer, dict)
     assert [item["type"] for item in answer["output"]] == ["reasoning", "message"]
 

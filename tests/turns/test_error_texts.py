@@ -75,7 +75,7 @@ async def test_each_failure_is_told_in_its_own_words(simulator: Simulator, name:
 
 async def test_a_conflict_of_endpoints_is_told_in_its_own_words(simulator: Simulator) -> None:
     pipe = make_pipe(simulator, **OWN, FORCE_RESPONSES_MODELS="a/*")
-    answer: Any = await pipe.pipe({**body(), "audio": {"voice": "x"}}, {"id": "user-1"}, CHAT)
+    answer: Any = await pipe.pipe({**body(), "audio": {"voice": "x"}}, CHAT)
     [event] = [event async for event in answer]
     assert event["error"]["message"].startswith("ENDPOINT_OVERRIDE_CONFLICT_TEMPLATE")
     assert simulator.requests == []
@@ -166,7 +166,7 @@ async def test_at_level_debug_the_exchange_is_logged_without_secrets_and_files(
     content = [{"type": "text", "text": f"Is {KEY} good?"}, picture]
     request = {**body(), "messages": [{"role": "user", "content": content}]}
     pipe = make_pipe(simulator, LOG_LEVEL="DEBUG", API_KEY=KEY)
-    answer: Any = await pipe.pipe(request, {"id": "user-1"}, CHAT)
+    answer: Any = await pipe.pipe(request, CHAT)
     assert [event async for event in answer][-1]["type"] == "response.completed"
     await asyncio.to_thread(flush_log)
     [sent] = [line for line in log if line.startswith("POST /responses")]

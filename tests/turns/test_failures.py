@@ -192,7 +192,7 @@ async def test_a_host_that_is_too_old_is_told_in_the_list_and_in_the_chat(
     [None, [], "text", [None], [{"role": ["user"], "content": "x"}], [{"role": "user"}], 7],
 )
 async def test_a_body_of_any_shape_is_answered(simulator: Simulator, messages: Any) -> None:
-    answer = await make_pipe(simulator).pipe({**body(), "messages": messages}, {}, CHAT)
+    answer = await make_pipe(simulator).pipe({**body(), "messages": messages}, CHAT)
     assert isinstance(answer, AsyncGenerator)
     [event] = [event async for event in answer]
     assert event["error"]["message"]

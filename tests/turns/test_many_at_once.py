@@ -77,7 +77,7 @@ async def test_answers_side_by_side_do_not_mix(
 
     async def turn(number: int) -> list[Json]:
         ids = {name: f"{name}-{number}" for name in ("chat_id", "message_id", "session_id")}
-        answer = await pipe.pipe(body(model=f"a.{number}"), {"id": f"user-{number}"}, ids)
+        answer = await pipe.pipe(body(model=f"a.{number}"), {**ids, "user_id": f"user-{number}"})
         assert isinstance(answer, AsyncGenerator)
         return [event async for event in answer]
 

@@ -180,7 +180,7 @@ EFFORT = 'reasoning.effort: Invalid option: expected one of "low"|"medium"'
 
 
 async def asked(pipe: Pipe, **fields: Any) -> list[Json]:
-    answer: Any = await pipe.pipe({**body(), **fields}, {"id": "user-1"}, CHAT)
+    answer: Any = await pipe.pipe({**body(), **fields}, CHAT)
     async with asyncio.timeout(10):
         return [event async for event in answer]
 

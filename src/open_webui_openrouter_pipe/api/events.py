@@ -103,6 +103,22 @@ class ServerToolItem:
 
 
 @dataclass(slots=True)
+class ToolOutputItem:
+    """What a call of one of our tools brought back."""
+
+    id: str
+    call_id: str
+    text: str
+    images: list[str] = field(default_factory=list[str])
+    """Pictures for the model: data URLs or https addresses."""
+    files: list[JsonObject] = field(default_factory=list[JsonObject])
+    """Files for the person, as Open WebUI's messages hold them."""
+    embeds: list[str] = field(default_factory=list[str])
+    """Pages shown inside the tool's card: HTML, or an address."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
 class OtherItem:
     """An item this version does not know."""
 
@@ -110,7 +126,15 @@ class OtherItem:
     type: str
 
 
-OutputItem = MessageItem | ReasoningItem | FunctionCallItem | ImageItem | ServerToolItem | OtherItem
+OutputItem = (
+    MessageItem
+    | ReasoningItem
+    | FunctionCallItem
+    | ToolOutputItem
+    | ImageItem
+    | ServerToolItem
+    | OtherItem
+)
 
 
 @dataclass(slots=True)
@@ -164,6 +188,13 @@ class CitationFound:
 
 
 @dataclass(slots=True)
+class SourcesFound:
+    """What a tool leaned on, each as the `data` of Open WebUI's `source` event."""
+
+    sources: list[JsonObject]
+
+
+@dataclass(slots=True)
 class ItemFinished:
     """The whole item, as the API closed it: the truth where deltas were missing."""
 
@@ -205,6 +236,7 @@ Event = (
     | ReasoningDelta
     | ArgumentsDelta
     | CitationFound
+    | SourcesFound
     | ItemFinished
     | RetryScheduled
     | ResponseFinished

@@ -220,11 +220,7 @@ class SystemValves(
 
 
 class PersonalValves(BaseModel):
-    """What each user can choose for themselves; `inherit` leaves it to the admin.
-
-    Not yet offered as the host's `UserValves`: that costs a database query with every call
-    (`functions.py`, `get_function_params`), more than the whole pipe does of a short answer.
-    """
+    """What each user can choose for themselves; `inherit` leaves it to the admin."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from .config import Settings
 from .process import shared_by_process
+
+EventCall = Callable[[dict[str, Any]], Awaitable[Any]]
+"""Sends an event to the page; `__event_call__` also waits for what the page answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostHandles:
+    """What Open WebUI hands over with a call, for `host/` and `tools/` to use; all may be missing.
+
+    Only those two rooms look inside: everything else works with what they make of it.
+    """
+
+    request: Any = None
+    """The `Request` of the web server: `app.state`, `state.user`."""
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    event_emitter: EventCall | None = None
+    event_call: EventCall | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +46,7 @@ class RequestContext:
     message_id: str = ""
     task: str = ""
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
 
 

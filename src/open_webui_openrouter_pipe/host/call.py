@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ..core.context import HostHandles
 from ..core.json_values import text_of
+from .users import user_id_of
 
 
 class AnswerForm(Enum):
@@ -35,6 +37,7 @@ class HostCall:
     message_id: str
     task: str
     form: AnswerForm
+    handles: HostHandles
 
     @property
     def is_live(self) -> bool:
@@ -42,14 +45,9 @@ class HostCall:
         return bool(self.chat_id and self.message_id)
 
 
-def read_call(
-    body: Mapping[str, Any],
-    user: Mapping[str, Any] | None,
-    metadata: Mapping[str, Any] | None,
-    task: Any,
-) -> HostCall:
+def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -> HostCall:
     """Read what Open WebUI hands over (`functions.py`, `generate_function_chat_completion`)."""
-    metadata = metadata or {}
+    metadata = handles.metadata
     function_id, _, host_model_id = text_of(body.get("model")).partition(".")
     chat_id, message_id = text_of(metadata.get("chat_id")), text_of(metadata.get("message_id"))
     if not body.get("stream"):
@@ -62,10 +60,11 @@ def read_call(
         body=body,
         function_id=function_id,
         host_model_id=host_model_id,
-        user_id=text_of((user or {}).get("id")),
+        user_id=user_id_of(handles),
         session_id=text_of(metadata.get("session_id")),
         chat_id=chat_id,
         message_id=message_id,
         task=text_of(task),
         form=form,
+        handles=handles,
     )

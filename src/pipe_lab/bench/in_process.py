@@ -38,7 +38,7 @@ async def _cpu_of_answer(pipe: Any, deltas: int) -> float:
         "stream": True,
     }
     started = time.process_time()
-    answer = await pipe.pipe(body, {"id": "bench"}, _CHAT, None)
+    answer = await pipe.pipe(body, _CHAT)
     failure = [piece async for piece in answer if "error" in piece]
     spent = time.process_time() - started
     if failure:

@@ -1,0 +1,63 @@
+"""The person who asks, and what they have set for themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.config import PersonalValves
+from ..core.context import HostHandles
+from ..core.json_values import as_object, text_of
+from ..core.logging_system import LOG
+
+
+def user_of(handles: HostHandles) -> Any:
+    """Open WebUI's user object, as the sign-in left it (`utils/auth.py`); `None` without one."""
+    return getattr(getattr(handles.request, "state", None), "user", None)
+
+
+def user_id_of(handles: HostHandles) -> str:
+    """The id of the person who asks; empty where nobody does."""
+    return text_of(handles.metadata.get("user_id")) or text_of(
+        getattr(user_of(handles), "id", None)
+    )
+
+
+async def read_personal_valves(handles: HostHandles, function_id: str) -> PersonalValves | None:
+    """What the user has chosen; `None` where that is nothing.
+
+    The settings came with the sign-in. To have Open WebUI hand them over as `__user__["valves"]`
+    would cost a query of the database with every call (`functions.py`, `get_function_params`).
+    """
+    user = user_of(handles)
+    if user is None or text_of(getattr(user, "id", None)) != user_id_of(handles):
+        stored = await _query_valves(function_id, user_id_of(handles))
+    else:
+        functions = as_object(getattr(getattr(user, "settings", None), "functions", None))
+        stored = _decrypted(as_object(functions.get("valves")).get(function_id))
+    return PersonalValves(**{str(name): stored[name] for name in stored}) if stored else None
+
+
+async def _query_valves(function_id: str, user_id: str) -> Mapping[str, Any]:
+    """Ask the database, where a call comes without a sign-in: an automation, a sub-agent."""
+    if not user_id:
+        return {}
+    try:
+        from open_webui.models.functions import Functions  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    return as_object(await Functions.get_user_valves_by_id_and_user_id(function_id, user_id))
+
+
+def _decrypted(stored: Any) -> Mapping[str, Any]:
+    """The values; where the server encrypts valves they are one token (`utils/valves.py`)."""
+    if not isinstance(stored, str):
+        return as_object(stored)
+    try:
+        from open_webui.utils.valves import (  # pyright: ignore[reportMissingImports]
+            decrypt_valves,
+        )
+    except ImportError:
+        LOG.warning("users: encrypted personal settings cannot be read and were left out")
+        return {}
+    return as_object(decrypt_valves(stored))
