@@ -30,71 +30,71 @@ license: MIT
 #    780  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
 #    826  template_valves.py            The valves with which an admin words the errors, and the value object they become.
 #    923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1254  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1308  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1408  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1592  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1346  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1400  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1500  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1684  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1736  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1812  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1858  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2024  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2266  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2285  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2421  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2483  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2541  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2601  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2799  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   2966  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3085  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3211  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3240  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3358  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3378  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1828  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1904  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1950  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2116  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2358  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2377  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2513  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2575  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2633  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2693  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2891  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3058  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3177  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3303  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3332  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3450  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3470  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3398  users.py                      The person who asks, and what they have set for themselves.
-#   3456  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3520  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3490  users.py                      The person who asks, and what they have set for themselves.
+#   3548  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3612  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3553  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3642  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3729  visibility.py                 Which models are offered, and which may be used.
-#   3758  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3645  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3734  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   3821  visibility.py                 Which models are offered, and which may be used.
+#   3850  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   3807  allow_list.py                 Only what the API knows goes out.
-#   3844  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   3872  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   3939  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4003  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4106  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4153  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4289  history.py                    Chat messages become input items.
-#   4403  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   3899  allow_list.py                 Only what the API knows goes out.
+#   3936  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   3964  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4031  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4095  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4198  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4245  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4381  history.py                    Chat messages become input items.
+#   4495  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4434  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4499  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4702  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4723  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4762  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4823  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4869  status.py                     The status line of an answer: few words, all of them true.
-#   4921  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5063  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5112  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5195  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5275  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4526  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4591  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4794  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4815  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4854  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4915  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   4961  status.py                     The status line of an answer: few words, all of them true.
+#   5013  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5155  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5204  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5287  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5367  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5475  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5567  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5600  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5692  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5758  pipe.py                       The entrance: what Open WebUI calls.
+#   5850  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -941,6 +941,8 @@ CacheTtl = Literal["off", "5m", "1h"]
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnSwitch = Literal["inherit", "on", "off"]
+ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
+OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 
 
 class ConnectionValves(BaseModel):
@@ -1070,6 +1072,66 @@ class ReasoningValves(BaseModel):
     )
 
 
+class ToolValves(BaseModel):
+    """How the calls of tools are run."""
+
+    TOOL_EXECUTION_MODE: Annotated[
+        ToolExecutionMode, one_of(*get_args(ToolExecutionMode), fallback="auto")
+    ] = Field(
+        default="auto",
+        title="Who runs tools",
+        description=(
+            "`auto`: the pipe, in parallel; Open WebUI where a person must approve or answer. "
+            "`Pipeline`: the pipe wherever it is able to. `Open-WebUI`: always Open WebUI."
+        ),
+    )
+    ENABLE_STRICT_TOOL_CALLING: Switch = Field(
+        default=True,
+        title="Strict tool calls",
+        description="Whether OpenAI's models are held to the exact schema of each tool.",
+    )
+    MAX_FUNCTION_CALL_LOOPS: Annotated[int, whole_number(1, 256, 25)] = Field(
+        default=25,
+        title="Rounds of tools",
+        description="How often one answer may call tools before it must do without.",
+    )
+    MAX_PARALLEL_TOOLS_PER_REQUEST: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Tools at once, per answer",
+        description="How many tools of one answer run at the same time.",
+    )
+    MAX_PARALLEL_TOOLS_GLOBAL: Annotated[int, whole_number(1, 2_000, 200)] = Field(
+        default=200,
+        title="Tools at once, in all",
+        description="How many tools one server process runs at the same time.",
+    )
+    TOOL_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 3_600, 60)] = Field(
+        default=60,
+        title="Timeout of a tool (seconds)",
+        description="How long one call of a tool may take.",
+    )
+    TOOL_BATCH_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 7_200, 120)] = Field(
+        default=120,
+        title="Timeout of a round (seconds)",
+        description="How long all calls that a model makes at once may take, waiting included.",
+    )
+    BREAKER_MAX_FAILURES: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Failures before a pause",
+        description="After how many failures in the time below a tool is not run for that user.",
+    )
+    BREAKER_WINDOW_SECONDS: Annotated[int, whole_number(5, 900, 60)] = Field(
+        default=60,
+        title="Failures are remembered (seconds)",
+        description="How long a failure of a tool counts.",
+    )
+    PERSIST_TOOL_RESULTS: Switch = Field(
+        default=True,
+        title="Remember tool results",
+        description="Whether later turns of a chat show the model what its tools brought back.",
+    )
+
+
 class DisplayValves(BaseModel):
     """What is shown beside the answer."""
 
@@ -1122,6 +1184,7 @@ class SystemValves(
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
+    ToolValves,
     CachingValves,
     ReasoningValves,
     CatalogValves,
@@ -1159,6 +1222,13 @@ class PersonalValves(BaseModel):
         title="Reasoning summary",
         description="How much of hidden thinking is summed up for you.",
     )
+    TOOL_EXECUTION_MODE: Annotated[
+        OwnToolExecutionMode, one_of(*get_args(OwnToolExecutionMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Who runs tools",
+        description="Whether the pipe or Open WebUI runs the tools of your chats.",
+    )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
     ] = Field(
@@ -1192,6 +1262,18 @@ class Settings:
     """Empty leaves it to the model, as in the two below."""
     reasoning_summary: str
     task_reasoning_effort: str
+    tool_execution_mode: str
+    enable_strict_tool_calling: bool
+    max_function_call_loops: int
+    max_parallel_tools_per_request: int
+    max_parallel_tools_global: int
+    tool_timeout: float
+    """Seconds, as the one below."""
+    tool_batch_timeout: float
+    breaker_max_failures: int
+    breaker_window: float
+    """Seconds."""
+    persist_tool_results: bool
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -1225,6 +1307,16 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
         task_reasoning_effort="" if task_effort == "auto" else task_effort,
+        tool_execution_mode=_own(own.TOOL_EXECUTION_MODE, valves.TOOL_EXECUTION_MODE),
+        enable_strict_tool_calling=valves.ENABLE_STRICT_TOOL_CALLING,
+        max_function_call_loops=valves.MAX_FUNCTION_CALL_LOOPS,
+        max_parallel_tools_per_request=valves.MAX_PARALLEL_TOOLS_PER_REQUEST,
+        max_parallel_tools_global=valves.MAX_PARALLEL_TOOLS_GLOBAL,
+        tool_timeout=float(valves.TOOL_TIMEOUT_SECONDS),
+        tool_batch_timeout=float(valves.TOOL_BATCH_TIMEOUT_SECONDS),
+        breaker_max_failures=valves.BREAKER_MAX_FAILURES,
+        breaker_window=float(valves.BREAKER_WINDOW_SECONDS),
+        persist_tool_results=valves.PERSIST_TOOL_RESULTS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
@@ -5868,57 +5960,57 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/template_language.py": ((722, 8, 56),),
     "core/valve_types.py": ((788, 15, 36),),
     "core/template_valves.py": ((832, 13, 89),),
-    "core/config.py": ((929, 15, 323),),
-    "core/context.py": ((1260, 14, 46),),
-    "core/logging_system.py": ((1314, 11, 92),),
-    "core/error_templates.py": ((1414, 28, 176),),
-    "core/timing_logger.py": ((1600, 21, 134),),
-    "api/bodies.py": ((1742, 8, 68),),
-    "api/error_figures.py": ((1818, 8, 38),),
-    "api/errors.py": ((1864, 16, 158),),
-    "api/events.py": ((2030, 11, 234),),
-    "api/exchange_log.py": ((2272, 16, 11),),
-    "api/gateway/items.py": ((2291, 20, 128),),
-    "api/gateway/selection.py": ((2427, 15, 54),),
-    "api/sse.py": ((2489, 5, 50),),
-    "api/gateway/payloads.py": ((2547, 15, 52),),
-    "api/gateway/chat_reader.py": ((2607, 28, 190),),
-    "api/gateway/responses_reader.py": ((2805, 26, 159),),
-    "api/transport.py": ((2972, 14, 111),),
-    "api/http.py": ((3091, 22, 118),),
-    "api/catalog.py": ((3217, 13, 21),),
-    "api/gateway/stream.py": ((3246, 24, 110),),
-    "api/gateway/chat_completions.py": ((3364, 15, 12),),
-    "api/gateway/responses.py": ((3384, 15, 12),),
-    "host/users.py": ((3404, 14, 50),),
-    "host/call.py": ((3462, 15, 56),),
-    "host/versions.py": ((3526, 9, 25),),
-    "models/family.py": ((3559, 12, 81),),
-    "models/registry.py": ((3648, 15, 79),),
-    "models/visibility.py": ((3735, 12, 21),),
-    "models/entries.py": ((3764, 12, 41),),
-    "requests/allow_list.py": ((3813, 10, 29),),
-    "requests/caching.py": ((3850, 13, 20),),
-    "requests/parameters.py": ((3878, 12, 59),),
-    "requests/reasoning.py": ((3945, 12, 56),),
-    "requests/recovery.py": ((4009, 15, 95),),
-    "requests/replay.py": ((4112, 11, 39),),
-    "requests/chat_body.py": ((4159, 12, 128),),
-    "requests/history.py": ((4295, 12, 106),),
-    "requests/normalise.py": ((4409, 17, 23),),
-    "streaming/coalescer.py": ((4440, 13, 57),),
-    "streaming/collector.py": ((4505, 29, 195),),
-    "streaming/renderer.py": ((4708, 9, 13),),
-    "streaming/citations.py": ((4729, 11, 31),),
-    "streaming/output_items.py": ((4768, 9, 53),),
-    "streaming/server_tools.py": ((4829, 12, 38),),
-    "streaming/status.py": ((4875, 9, 44),),
-    "streaming/think_tags.py": ((4927, 20, 134),),
-    "streaming/usage.py": ((5069, 9, 41),),
-    "streaming/completion_chunks.py": ((5118, 22, 75),),
-    "streaming/completion_dict.py": ((5201, 24, 72),),
-    "streaming/response_events.py": ((5281, 39, 192),),
-    "runtime.py": ((5481, 24, 117),),
-    "orchestrator.py": ((5606, 41, 150),),
-    "pipe.py": ((5764, 26, 86),),
+    "core/config.py": ((929, 15, 415),),
+    "core/context.py": ((1352, 14, 46),),
+    "core/logging_system.py": ((1406, 11, 92),),
+    "core/error_templates.py": ((1506, 28, 176),),
+    "core/timing_logger.py": ((1692, 21, 134),),
+    "api/bodies.py": ((1834, 8, 68),),
+    "api/error_figures.py": ((1910, 8, 38),),
+    "api/errors.py": ((1956, 16, 158),),
+    "api/events.py": ((2122, 11, 234),),
+    "api/exchange_log.py": ((2364, 16, 11),),
+    "api/gateway/items.py": ((2383, 20, 128),),
+    "api/gateway/selection.py": ((2519, 15, 54),),
+    "api/sse.py": ((2581, 5, 50),),
+    "api/gateway/payloads.py": ((2639, 15, 52),),
+    "api/gateway/chat_reader.py": ((2699, 28, 190),),
+    "api/gateway/responses_reader.py": ((2897, 26, 159),),
+    "api/transport.py": ((3064, 14, 111),),
+    "api/http.py": ((3183, 22, 118),),
+    "api/catalog.py": ((3309, 13, 21),),
+    "api/gateway/stream.py": ((3338, 24, 110),),
+    "api/gateway/chat_completions.py": ((3456, 15, 12),),
+    "api/gateway/responses.py": ((3476, 15, 12),),
+    "host/users.py": ((3496, 14, 50),),
+    "host/call.py": ((3554, 15, 56),),
+    "host/versions.py": ((3618, 9, 25),),
+    "models/family.py": ((3651, 12, 81),),
+    "models/registry.py": ((3740, 15, 79),),
+    "models/visibility.py": ((3827, 12, 21),),
+    "models/entries.py": ((3856, 12, 41),),
+    "requests/allow_list.py": ((3905, 10, 29),),
+    "requests/caching.py": ((3942, 13, 20),),
+    "requests/parameters.py": ((3970, 12, 59),),
+    "requests/reasoning.py": ((4037, 12, 56),),
+    "requests/recovery.py": ((4101, 15, 95),),
+    "requests/replay.py": ((4204, 11, 39),),
+    "requests/chat_body.py": ((4251, 12, 128),),
+    "requests/history.py": ((4387, 12, 106),),
+    "requests/normalise.py": ((4501, 17, 23),),
+    "streaming/coalescer.py": ((4532, 13, 57),),
+    "streaming/collector.py": ((4597, 29, 195),),
+    "streaming/renderer.py": ((4800, 9, 13),),
+    "streaming/citations.py": ((4821, 11, 31),),
+    "streaming/output_items.py": ((4860, 9, 53),),
+    "streaming/server_tools.py": ((4921, 12, 38),),
+    "streaming/status.py": ((4967, 9, 44),),
+    "streaming/think_tags.py": ((5019, 20, 134),),
+    "streaming/usage.py": ((5161, 9, 41),),
+    "streaming/completion_chunks.py": ((5210, 22, 75),),
+    "streaming/completion_dict.py": ((5293, 24, 72),),
+    "streaming/response_events.py": ((5373, 39, 192),),
+    "runtime.py": ((5573, 24, 117),),
+    "orchestrator.py": ((5698, 41, 150),),
+    "pipe.py": ((5856, 26, 86),),
 }
