@@ -16,91 +16,105 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    155  ids.py                        Identifiers of our own making.
-#    175  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    212  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    251  process.py                    What every copy of the pipe in one process shares.
-#    272  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    334  errors.py                     Every cause of failure a person can act on, each with its words.
-#    502  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    560  retry.py                      Whether a failed request may be sent again, and when.
-#    600  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    684  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    716  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    780  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    826  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1346  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1400  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1500  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1684  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    177  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    233  ids.py                        Identifiers of our own making.
+#    264  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    301  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    340  process.py                    What every copy of the pipe in one process shares.
+#    361  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    423  errors.py                     Every cause of failure a person can act on, each with its words.
+#    591  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    649  retry.py                      Whether a failed request may be sent again, and when.
+#    689  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    773  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    805  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    869  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    915  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1012  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1435  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1489  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1589  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1773  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1828  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1904  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1950  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2116  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2358  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2377  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2513  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2575  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2633  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2693  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2891  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3058  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3177  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3303  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3332  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3450  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3470  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1917  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1993  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2039  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2205  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2447  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2466  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2602  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2664  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2722  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2782  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2980  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3147  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3266  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3392  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3421  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3539  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3559  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3490  users.py                      The person who asks, and what they have set for themselves.
-#   3548  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3612  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3579  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   3633  users.py                      The person who asks, and what they have set for themselves.
+#   3703  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3767  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4002  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3645  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3734  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3821  visibility.py                 Which models are offered, and which may be used.
-#   3850  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4035  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4124  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4211  visibility.py                 Which models are offered, and which may be used.
+#   4240  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   3899  allow_list.py                 Only what the API knows goes out.
-#   3936  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   3964  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4031  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4095  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4198  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4245  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4381  history.py                    Chat messages become input items.
-#   4495  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4289  allow_list.py                 Only what the API knows goes out.
+#   4326  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4354  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4421  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4485  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4588  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4635  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4771  history.py                    Chat messages become input items.
+#   4885  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4526  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4591  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4794  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4815  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4854  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4915  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4961  status.py                     The status line of an answer: few words, all of them true.
-#   5013  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5155  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5204  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5287  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5367  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4916  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4981  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5184  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5205  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5244  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5305  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5351  status.py                     The status line of an answer: few words, all of them true.
+#   5403  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5545  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5594  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5677  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5757  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5567  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+# tools/  The calls a model makes of tools: who runs them, and what each brings back.
+#   5957  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6081  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6112  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   6419  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   6540  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   6638  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   6820  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   5692  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   6954  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5850  pipe.py                       The entrance: what Open WebUI calls.
+#   7079  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#
+#   7237  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
+import hashlib
 import hmac
 import inspect
 import json
@@ -113,19 +127,26 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
+from collections import deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
+    Container,
     Generator,
     Iterable,
     Mapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextlib import (
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, UTC
 from enum import Enum
@@ -139,6 +160,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, cast, get_args, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 from urllib.request import getproxies, proxy_bypass
+from uuid import uuid4
 
 import aiohttp
 import httpx
@@ -153,6 +175,62 @@ from yarl import URL
 
 
 ####################################################################################################
+# core/circuit_breaker.py
+#
+# The breaker: what failed again and again is left alone until its failures are old.
+####################################################################################################
+
+BreakerKey = tuple[str, ...]
+
+# A failure that long ago, in a process that long-lived, decides nothing any more.
+_MOST_KEYS = 10_000
+_MOST_FAILURES = 50
+
+
+@dataclass(slots=True)
+class FailureLog:
+    """When what has failed lately, for every copy of the pipe in one process.
+
+    A copy may be older than the code that reads this, so it holds nothing but plain state.
+    """
+
+    times: OrderedDict[BreakerKey, deque[float]] = field(
+        default_factory=OrderedDict[BreakerKey, deque[float]]
+    )
+    """Seconds of one clock, oldest first; what failed last stands last."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimit:
+    """So many failures within so many seconds are too many."""
+
+    failures: int
+    window: float
+
+
+def pause_left(log: FailureLog, key: BreakerKey, limit: BreakerLimit, now: float) -> float:
+    """Seconds until it may be tried again; 0 when it may be tried now."""
+    failed_at = log.times.get(key, ())
+    recent = [time for time in failed_at if now - time < limit.window]
+    if len(recent) < limit.failures:
+        return 0.0
+    return recent[-limit.failures] + limit.window - now
+
+
+def note_failure(log: FailureLog, key: BreakerKey, now: float) -> None:
+    """Remember a failure; the longest forgotten key makes room."""
+    log.times.setdefault(key, deque(maxlen=_MOST_FAILURES)).append(now)
+    log.times.move_to_end(key)
+    while len(log.times) > _MOST_KEYS:
+        log.times.popitem(last=False)
+
+
+def note_success(log: FailureLog, key: BreakerKey) -> None:
+    """It works: whatever failed before does not count."""
+    log.times.pop(key, None)
+
+
+####################################################################################################
 # core/ids.py
 #
 # Identifiers of our own making.
@@ -160,6 +238,9 @@ from yarl import URL
 
 SERVER_TOOL_CALL_PREFIX = "openrouter:"
 """Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
+
+_API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def new_request_id() -> str:
@@ -170,6 +251,14 @@ def new_request_id() -> str:
 def new_item_id(prefix: str) -> str:
     """An id for an output item that came without one: `msg_…`, `rs_…`."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def api_tool_name(name: str) -> str:
+    """The name itself where the API takes it, else one it takes that stands for no other."""
+    if _API_TOOL_NAME.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"
 
 
 ####################################################################################################
@@ -3488,6 +3577,60 @@ def stream_responses(
 
 
 ####################################################################################################
+# host/blocking.py
+#
+# Python tools written without `async`: run off the event loop, which they would hold up.
+####################################################################################################
+
+def is_blocking(function: Any) -> bool:
+    """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
+    wrapped = getattr(function, "__function__", None)
+    return wrapped is not None and not inspect.iscoroutinefunction(wrapped)
+
+
+async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
+
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
+    context = copy_context()
+
+    def deliver(result: Any, error: BaseException | None) -> None:
+        if outcome.done():
+            return
+        if error is None:
+            outcome.set_result(result)
+        else:
+            outcome.set_exception(error)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = context.run(_run_through, function, arguments)
+        except BaseException as raised:  # noqa: BLE001 - a tool is contained
+            error = raised if isinstance(raised, Exception) else RuntimeError(repr(raised))
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliver, result, error)
+
+    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    result = await outcome
+    return await result if inspect.isawaitable(result) else result
+
+
+def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Step the wrapper to its end at once: it awaits nothing."""
+    coroutine = function(**arguments)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    coroutine.close()
+    raise RuntimeError("It waits for something that only the server's event loop can give it.")
+
+
+####################################################################################################
 # host/users.py
 #
 # The person who asks, and what they have set for themselves.
@@ -3503,6 +3646,18 @@ def user_id_of(handles: HostHandles) -> str:
     return text_of(handles.metadata.get("user_id")) or text_of(
         getattr(user_of(handles), "id", None)
     )
+
+
+async def load_user(handles: HostHandles) -> Any:
+    """The user object of the person who asks, from the sign-in or else the database."""
+    user, user_id = user_of(handles), user_id_of(handles)
+    if not user_id or (user is not None and text_of(getattr(user, "id", None)) == user_id):
+        return user
+    try:
+        from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return user
+    return await Users.get_user_by_id(user_id)
 
 
 async def read_personal_valves(handles: HostHandles, function_id: str) -> PersonalValves | None:
@@ -3607,6 +3762,241 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
         form=form,
         handles=handles,
     )
+
+
+####################################################################################################
+# host/tools.py
+#
+# Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#
+# The steps are those of the host's own loop (`utils/middleware.py`: `execute_tool_call` and what
+# follows it), with the host's own functions.
+####################################################################################################
+
+CALL_TOOL_ID = "builtin:call_tool"
+"""The tool behind which Open WebUI hides those it does not show the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostTool:
+    """One entry of `__tools__`."""
+
+    name: str
+    kind: str
+    """`builtin`, `mcp`, `external`, `terminal`; empty for a Python tool or one of the browser."""
+    tool_id: str
+    parameters: JsonObject
+    lane: str
+    """Calls of one lane run one after the other; empty for a tool that may run beside itself."""
+    entry: Mapping[str, Any]
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether Open WebUI itself brings it."""
+        return self.kind == "builtin"
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolResult:
+    """What a call brought back: for the model `text` and `images`, for the person the rest."""
+
+    text: str
+    failed: bool = False
+    images: list[str] = field(default_factory=list[str])
+    files: list[JsonObject] = field(default_factory=list[JsonObject])
+    embeds: list[str] = field(default_factory=list[str])
+    sources: list[JsonObject] = field(default_factory=list[JsonObject])
+
+
+def read_tool(name: str, value: Any) -> HostTool:
+    """Read an entry of `__tools__`."""
+    entry = as_object(value)
+    kind, tool_id = text_of(entry.get("type")), text_of(entry.get("tool_id"))
+    spec = as_object(entry.get("spec"))
+    return HostTool(
+        name,
+        kind,
+        tool_id,
+        as_object(spec.get("parameters")),
+        _lane_of(entry, kind, tool_id),
+        entry,
+    )
+
+
+def _lane_of(entry: JsonObject, kind: str, tool_id: str) -> str:
+    """One MCP session and one terminal each remember what was done before."""
+    server = as_object(entry.get("server"))
+    if kind == "mcp":
+        return f"mcp:{id(entry.get('client'))}"
+    if kind == "terminal":
+        return tool_id
+    return f"terminal:{text_of(server.get('url'))}" if server.get("is_terminal") is True else ""
+
+
+def resolve_hidden_call(
+    name: str, arguments: JsonObject, tools: Mapping[str, Any]
+) -> tuple[str, JsonObject] | str:
+    """The call that a call of `call_tool` stands for, any other call as it is; or what is wrong."""
+    if read_tool(name, tools.get(name)).tool_id != CALL_TOOL_ID:
+        return name, arguments
+    try:
+        from open_webui.utils.tool_search import (  # pyright: ignore[reportMissingImports]
+            resolve_tool_call,
+        )
+    except ImportError:
+        return name, arguments
+    call = {"function": {"name": name, "arguments": encode_json(arguments).decode()}}
+    error = resolve_tool_call(call, tools)
+    if error:
+        return text_of(error)
+    return call["function"]["name"], json.loads(call["function"]["arguments"])
+
+
+async def call_tool(
+    handles: HostHandles, tool: HostTool, arguments: JsonObject, messages: Sequence[Any]
+) -> Any:
+    """Run the tool; gives what it returns and raises what it raises."""
+    if tool.entry.get("direct"):
+        return await _call_in_browser(handles, tool, arguments)
+    function = tool.entry.get("callable")
+    if function is None:
+        raise LookupError("Open WebUI gives no way to run it.")
+    function = await _with_conversation(function, handles, messages)
+    if is_blocking(function):
+        return await call_off_loop(function, arguments)
+    return await function(**arguments)
+
+
+async def _call_in_browser(handles: HostHandles, tool: HostTool, arguments: JsonObject) -> Any:
+    if handles.event_call is None:
+        raise ConnectionError("It runs in the browser, and no browser is connected.")
+    data = {
+        "id": str(uuid4()),
+        "name": tool.name,
+        "params": arguments,
+        "server": tool.entry.get("server") or {},
+        "session_id": handles.metadata.get("session_id"),
+    }
+    return await handles.event_call({"type": "execute:tool", "data": data})
+
+
+async def _with_conversation(function: Any, handles: HostHandles, messages: Sequence[Any]) -> Any:
+    """The tool as it stands now: its `__messages__` and `__files__` are those of this turn."""
+    try:
+        from open_webui.utils.tools import (  # pyright: ignore[reportMissingImports]
+            get_updated_tool_function,
+        )
+    except ImportError:
+        return function
+    files = handles.metadata.get("files") or []
+    return await get_updated_tool_function(
+        function=function, extra_params={"__messages__": messages, "__files__": files}
+    )
+
+
+async def read_result(
+    handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
+) -> ToolResult:
+    """What the tool returned, as Open WebUI understands it."""
+    process = _from_middleware("process_tool_result")
+    if process is None:
+        return _result_of(_text_without_host(raw))
+    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+        raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
+    user = await load_user(handles)
+    direct = bool(tool.entry.get("direct"))
+    text, files, embeds = await process(
+        handles.request, tool.name, raw, tool.kind, direct, handles.metadata, user
+    )
+    result = _result_of(text or "")
+    result.embeds = [embed for embed in embeds if isinstance(embed, str)]
+    result.sources = _sources_of(handles, tool, arguments, result.text)
+    for file in objects_in(files):
+        await _add_file(result, file, handles, user)
+    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+        await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
+    return result
+
+
+def _from_middleware(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
+
+
+def _result_of(text: str) -> ToolResult:
+    """The text, and whether Open WebUI shows it as a failure."""
+    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    return ToolResult(text=text, failed=bool(is_error(text)))
+
+
+def _begins_as_error(text: str) -> bool:
+    return text.lstrip().lower().startswith("error:")
+
+
+def _text_without_host(raw: Any) -> str:
+    """The result in words, where the host's own reading is not at hand."""
+    if isinstance(raw, tuple):
+        raw = cast("tuple[Any, ...]", raw)[0] if raw else ""
+    if raw is None or isinstance(raw, str):
+        return raw or ""
+    return json.dumps(raw, indent=2, ensure_ascii=False, default=str)
+
+
+def _sources_of(
+    handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
+) -> list[JsonObject]:
+    """What the person may look up, of the tools that search and fetch."""
+    cited = _from_middleware("CITATION_TOOL_NAMES") or ()
+    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
+        return []
+    return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
+
+
+def _shows_citations(handles: HostHandles) -> bool:
+    """The model's capability; in a chat with several models `metadata["model"]` is another's."""
+    models = getattr(getattr(getattr(handles.request, "app", None), "state", None), "MODELS", None)
+    model = as_object(as_object(models).get(text_of(handles.metadata.get("model_id"))))
+    meta = as_object(as_object(model.get("info")).get("meta"))
+    return as_object(meta.get("capabilities")).get("citations", True) is not False
+
+
+async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, user: Any) -> None:
+    """A picture goes to the model as it is, to the person as a file; the rest to the person."""
+    url = text_of(file.get("url"))
+    if file.get("type") != "image" or not url:
+        result.files.append(file)
+    elif url.startswith("data:"):
+        result.images.append(url)
+        result.files.append({**file, "url": await _store_image(url, handles, user)})
+    else:
+        result.files.append(file)
+        if data_url := await _read_image(url, user):
+            result.images.append(data_url)
+
+
+async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
+    """The address under which the chat keeps the picture; without one, the picture itself."""
+    store = _from_middleware("store_tool_result_image")
+    if store is None:
+        return data_url
+    return await store(handles.request, data_url, handles.metadata, user)
+
+
+async def _read_image(url: str, user: Any) -> str:
+    """A picture that Open WebUI has stored, as a data URL; empty where it cannot be read."""
+    try:
+        from open_webui.utils.files import (  # pyright: ignore[reportMissingImports]
+            get_image_base64_from_url,
+        )
+    except ImportError:
+        LOG.warning("tools: a tool's picture could not be read for the model")
+        return ""
+    return text_of(await get_image_base64_from_url(url, user))
 
 
 ####################################################################################################
@@ -5565,6 +5955,1003 @@ def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
 
 
 ####################################################################################################
+# tools/outputs.py
+#
+# What a model is told of its calls: results no longer than the chat has room for, and failures.
+####################################################################################################
+
+_CHARACTERS_PER_TOKEN = 4
+_UNKNOWN_ROOM = 100_000
+"""Tokens: for a model of which nobody says how much it can read."""
+_LEAST_CHARACTERS = 400
+_NOTE_LENGTH = 150
+_SHOWN_ARGUMENTS = 500
+_SHOWN_NAMES = 30
+
+
+class OutputRoom:
+    """The tokens that are left for a round's outputs, shared fairly as the calls finish."""
+
+    def __init__(self, tokens: int | None, calls: int) -> None:
+        self._characters = (_UNKNOWN_ROOM if tokens is None else tokens) * _CHARACTERS_PER_TOKEN
+        self._calls = calls
+
+    def fit(self, text: str) -> str:
+        """The text of the next call, shortened where it is longer than its share."""
+        share = max(self._characters // max(self._calls, 1), _LEAST_CHARACTERS)
+        fitting = shorten(text, share)
+        self._calls -= 1
+        self._characters -= len(fitting)
+        return fitting
+
+
+def shorten(text: str, limit: int) -> str:
+    """Beginning and end of a text that is too long, with a note between them."""
+    if len(text) <= limit:
+        return text
+    room = max(limit - _NOTE_LENGTH, 0)
+    tail = room // 3
+    note = (
+        f"\n\n[{len(text) - room} characters are left out here: the result was longer than this "
+        "chat has room for. Ask for a part of it, or for less.]\n\n"
+    )
+    return text[: room - tail] + note + text[len(text) - tail :]
+
+
+def failed(text: str) -> ToolResult:
+    """A call that came to nothing, in words the model can act on."""
+    return ToolResult(text=f"Error: {text}", failed=True)
+
+
+def cut_off(name: str) -> ToolResult:
+    """The answer ended in the middle of the call."""
+    return failed(
+        f"The call of `{name}` was cut off before it was complete, so it was not run. "
+        "If it is still needed, call it again with all its arguments."
+    )
+
+
+def unknown_tool(name: str, known: Sequence[str]) -> ToolResult:
+    """There is no such tool."""
+    listed = ", ".join(f"`{entry}`" for entry in sorted(known)[:_SHOWN_NAMES])
+    choice = f"The tools are: {listed}." if listed else "There are no tools in this chat."
+    return failed(f"There is no tool named `{name}`. {choice}")
+
+
+def unreadable_arguments(name: str, sent: str) -> ToolResult:
+    """What was sent is no JSON object, nor anything that can only mean one."""
+    return failed(
+        f"The arguments of `{name}` are not a JSON object, so it was not run. "
+        f"Call it again with one JSON object. This was sent: {shorten(sent, _SHOWN_ARGUMENTS)}"
+    )
+
+
+def not_approved(name: str) -> ToolResult:
+    """The chat asks a person before a tool runs, and here nobody can be asked."""
+    return failed(
+        f"`{name}` was not run: in this chat a person must approve each call, and none has "
+        "approved this one."
+    )
+
+
+def paused(name: str, seconds: float) -> ToolResult:
+    """The breaker is open."""
+    return failed(
+        f"`{name}` has failed several times in a row and was not run. It can be tried again in "
+        f"{seconds:.0f} seconds; until then go on without it, and say so."
+    )
+
+
+def not_begun(name: str) -> ToolResult:
+    """The round's time was over before the call's turn came."""
+    return failed(
+        f"`{name}` was not run: the other calls of this round took all the time there was. "
+        "Call it again, with fewer calls at once."
+    )
+
+
+def timed_out(name: str, seconds: float) -> ToolResult:
+    """The tool did not come back in time."""
+    return failed(
+        f"`{name}` did not finish within {seconds:.0f} seconds and was stopped. What it had begun "
+        "may have been done. Do not simply repeat the call; ask for less, or go on without it."
+    )
+
+
+def raised(name: str, cause: str) -> ToolResult:
+    """The tool raised an exception."""
+    return failed(f"`{name}` failed: {cause}")
+
+
+def join_results(results: Sequence[tuple[JsonObject, ToolResult]]) -> ToolResult:
+    """One output for a call that held several argument objects, each of which was run."""
+    joined = ToolResult(text="", failed=all(result.failed for _, result in results))
+    parts: list[str] = []
+    for number, (arguments, result) in enumerate(results, 1):
+        shown = shorten(encode_json(arguments).decode(), _SHOWN_ARGUMENTS)
+        parts.append(f"Result {number} of {len(results)}, for {shown}:\n{result.text}")
+        joined.images += result.images
+        joined.files += result.files
+        joined.embeds += result.embeds
+        joined.sources += result.sources
+    joined.text = "\n\n".join(parts)
+    return joined
+
+
+####################################################################################################
+# tools/policy.py
+#
+# Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+####################################################################################################
+
+# They wait for a person, or work as long as an answer of its own.
+HOSTS_OWN_TOOLS = frozenset({"ask_user", "delegate_task"})
+"""Built-in tools that Open WebUI runs itself wherever it can."""
+
+
+def host_can_run(context: RequestContext, body: CompletionsBody) -> bool:
+    """Whether Open WebUI takes up calls that the stream leaves open: in a streamed chat only."""
+    return bool(context.chat_id and context.message_id and body.get("stream"))
+
+
+def needs_approval(context: RequestContext) -> bool:
+    """Whether a person must allow each call of this chat."""
+    params = as_object(context.host.metadata.get("params"))
+    return params.get("tool_approval_mode") == "ask"
+
+
+def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
+    """Whether Open WebUI is to run a round that calls these tools, if it can."""
+    return (
+        context.settings.tool_execution_mode == "Open-WebUI"
+        or needs_approval(context)
+        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+    )
+
+
+####################################################################################################
+# tools/schema.py
+#
+# Strict schemas: what OpenAI's models can be held to, letter by letter.
+#
+# Every object is closed and asks for all of its properties; what was optional may be null instead
+# (https://platform.openai.com/docs/guides/structured-outputs, "Supported schemas").
+####################################################################################################
+
+_MOST_LEVELS = 10
+"""Deeper than this OpenAI takes no schema."""
+
+_KEPT = frozenset(
+    {
+        "type",
+        "title",
+        "description",
+        "enum",
+        "items",
+        "multipleOf",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minItems",
+        "maxItems",
+        "pattern",
+        "format",
+    }
+)
+# Read elsewhere, or a refinement that the tool itself checks: leaving it out breaks nothing.
+_LEFT_OUT = frozenset(
+    {
+        "$schema",
+        "$id",
+        "$anchor",
+        "$comment",
+        "$defs",
+        "definitions",
+        "$ref",
+        "properties",
+        "required",
+        "additionalProperties",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "const",
+        "nullable",
+        "default",
+        "example",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "minLength",
+        "maxLength",
+        "uniqueItems",
+        "minProperties",
+        "maxProperties",
+        "discriminator",
+        "xml",
+        "externalDocs",
+        "contentEncoding",
+        "contentMediaType",
+    }
+)
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+)
+_TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
+_SHAPES = frozenset({"type", "properties", "items", "enum", "const"})
+_UNIONS = ("anyOf", "oneOf")
+_NULL: JsonObject = {"type": "null"}
+
+
+class _NotStrictError(Exception):
+    """The schema says something that the strict form cannot say."""
+
+
+def strict_schema(schema: JsonObject) -> JsonObject | None:
+    """The strict form of a tool's parameters; `None` where there is none."""
+    try:
+        text = _strict_text(encode_json(schema))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return None if text is None else decode_json(text)
+
+
+@lru_cache(maxsize=256)
+def _strict_text(text: bytes) -> bytes | None:
+    root = as_object(decode_json(text))
+    try:
+        return encode_json(_StrictWriter(root).write_root())
+    except _NotStrictError:
+        return None
+
+
+class _StrictWriter:
+    """Rewrites one schema, and of its definitions those that are used."""
+
+    def __init__(self, root: JsonObject) -> None:
+        self._root = root
+        self._definitions: JsonObject = {}
+
+    def write_root(self) -> JsonObject:
+        """A tool's parameters are one object; without properties it takes nothing."""
+        if _types_of(self._root) not in ([], ["object"]) or any(
+            name in self._root for name in (*_UNIONS, "allOf", "$ref", "enum", "const")
+        ):
+            raise _NotStrictError
+        if not self._root.get("properties") and not _is_open(self._root):
+            empty: JsonObject = {"type": "object", "properties": {}, "required": []}
+            return {**empty, "additionalProperties": False}
+        strict = self._write({**self._root, "type": "object"}, 1)
+        return {**strict, "$defs": self._definitions} if self._definitions else strict
+
+    def _write(self, value: Any, level: int) -> JsonObject:
+        schema = _known(value)
+        if level > _MOST_LEVELS:
+            raise _NotStrictError
+        if "allOf" in schema:
+            schema = _without_all_of(schema)
+        if "$ref" in schema:
+            strict = self._reference(schema, level)
+        elif any(name in schema for name in _UNIONS):
+            strict = self._union(schema, level)
+        else:
+            strict = self._plain(schema, level)
+        return _or_null(strict) if schema.get("nullable") is True else strict
+
+    def _plain(self, schema: JsonObject, level: int) -> JsonObject:
+        types = _types_of(schema)
+        if not types:
+            raise _NotStrictError
+        strict = {name: schema[name] for name in _KEPT if name in schema and _is_sent(name, schema)}
+        strict["type"] = types[0] if len(types) == 1 else types
+        if "const" in schema:
+            strict["enum"] = [schema["const"]]
+        if "enum" in strict and not _are_plain(strict["enum"]):
+            raise _NotStrictError
+        if "array" in types:
+            strict["items"] = self._write(schema.get("items"), level + 1)
+        if "object" in types:
+            strict |= self._object(schema, level)
+        return strict
+
+    def _object(self, schema: JsonObject, level: int) -> JsonObject:
+        properties = as_object(schema.get("properties"))
+        if not properties or _is_open(schema):
+            raise _NotStrictError  # it takes any key
+        required = _entries_of(schema.get("required"))
+        return {
+            "properties": {
+                name: self._write(inner, level + 1)
+                if name in required
+                else _or_null(self._write(inner, level + 1))
+                for name, inner in properties.items()
+            },
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    def _union(self, schema: JsonObject, level: int) -> JsonObject:
+        if _SHAPES & schema.keys() or all(name in schema for name in _UNIONS):
+            raise _NotStrictError
+        branches = _entries_of(schema.get("anyOf", schema.get("oneOf")))
+        if not branches:
+            raise _NotStrictError
+        strict = _words_of_schema(schema)
+        strict["anyOf"] = [self._write(branch, level) for branch in branches]
+        return strict
+
+    def _reference(self, schema: JsonObject, level: int) -> JsonObject:
+        if (_SHAPES | set(_UNIONS)) & schema.keys():
+            raise _NotStrictError
+        name, definition = definition_of(schema["$ref"], self._root)
+        if definition is None:
+            raise _NotStrictError
+        if name not in self._definitions:
+            self._definitions[name] = {}  # a definition may lead back to itself
+            self._definitions[name] = self._write(definition, level)
+        words = _words_of_schema(schema)
+        reference: JsonObject = {"$ref": f"#/$defs/{name}"}
+        # Beside a reference nothing else may stand.
+        return {**words, "anyOf": [reference]} if words else reference
+
+
+def definition_of(reference: Any, root: JsonObject) -> tuple[str, Any]:
+    """The name and schema behind `#/$defs/name`; no schema for any other reference."""
+    for place in ("$defs", "definitions"):
+        prefix = f"#/{place}/"
+        if isinstance(reference, str) and reference.startswith(prefix):
+            name = reference.removeprefix(prefix)
+            return name, as_object(root.get(place)).get(name)
+    return "", None
+
+
+def accepts_null(value: Any, root: JsonObject, level: int = 0) -> bool:
+    """Whether null is a value of the schema, as far as can be seen; unsure means yes."""
+    schema = as_object(value)
+    if schema.get("nullable") is True or level > _MOST_LEVELS:
+        return True
+    if "$ref" in schema:
+        definition = definition_of(schema["$ref"], root)[1]
+        return definition is None or accepts_null(definition, root, level + 1)
+    branches = [branch for name in _UNIONS for branch in _entries_of(schema.get(name))]
+    if branches:
+        return any(accepts_null(branch, root, level + 1) for branch in branches)
+    if "const" in schema:
+        return schema["const"] is None
+    if "enum" in schema:
+        return None in _entries_of(schema["enum"])
+    types = _types_of(schema)
+    return not types or "null" in types
+
+
+def _known(value: Any) -> JsonObject:
+    schema = as_object(value)
+    if not schema or any(
+        name not in _KEPT and name not in _LEFT_OUT and not name.startswith("x-") for name in schema
+    ):
+        raise _NotStrictError
+    return schema
+
+
+def _without_all_of(schema: JsonObject) -> JsonObject:
+    """`allOf` around one schema is only a way to put words beside a reference."""
+    parts = _entries_of(schema["allOf"])
+    others = {name: value for name, value in schema.items() if name != "allOf"}
+    if len(parts) != 1 or (_SHAPES | {"$ref", *_UNIONS}) & others.keys():
+        raise _NotStrictError
+    return {**_known(parts[0]), **_words_of_schema(others)}
+
+
+def _types_of(schema: JsonObject) -> list[str]:
+    """The named types, or those that the rest of the schema implies."""
+    named = schema.get("type")
+    if isinstance(named, str):
+        named = [named]
+    if isinstance(named, list):
+        types = [str(entry) for entry in _entries_of(cast("Any", named))]
+        return types if set(types) <= _TYPES else []
+    if "properties" in schema:
+        return ["object"]
+    if "items" in schema:
+        return ["array"]
+    values = [schema["const"]] if "const" in schema else _entries_of(schema.get("enum"))
+    return list(dict.fromkeys(_type_of_value(value) for value in values))
+
+
+def _type_of_value(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case _:
+            raise _NotStrictError
+
+
+def _is_sent(name: str, schema: JsonObject) -> bool:
+    value = schema[name]
+    if name == "format":
+        return value in _FORMATS
+    if name == "pattern":
+        return isinstance(value, str) and "(?" not in value  # no looking around
+    return not (name.startswith("exclusive") and isinstance(value, bool))
+
+
+def _is_open(schema: JsonObject) -> bool:
+    return schema.get("additionalProperties", False) is not False
+
+
+def _entries_of(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _are_plain(values: Any) -> bool:
+    entries = _entries_of(values)
+    return bool(entries) and not any(isinstance(entry, dict | list) for entry in entries)
+
+
+def _words_of_schema(schema: JsonObject) -> JsonObject:
+    return {name: schema[name] for name in ("title", "description") if name in schema}
+
+
+def _or_null(strict: JsonObject) -> JsonObject:
+    """The same schema, which null satisfies too."""
+    if "$ref" in strict:
+        return {"anyOf": [strict, _NULL]}
+    if "anyOf" in strict:
+        branches = cast("list[JsonObject]", strict["anyOf"])
+        return strict if _NULL in branches else {**strict, "anyOf": [*branches, _NULL]}
+    types = cast("list[str] | str", strict["type"])
+    types = [types] if isinstance(types, str) else types
+    widened: JsonObject = {**strict, "type": types if "null" in types else [*types, "null"]}
+    if None not in strict.get("enum", [None]):
+        widened["enum"] = [*strict["enum"], None]
+    return widened
+
+
+####################################################################################################
+# tools/arguments.py
+#
+# The arguments of a call: read, repaired where they can only mean one thing, fitted.
+####################################################################################################
+
+_FENCE = re.compile(r"\A\s*```[\w-]*\s*\n?(.*?)\n?\s*```\s*\Z", re.DOTALL)
+# A string, which stays as it is, or a comma before the end of an object or list.
+_STRING_OR_LAST_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
+_MOST_LEVELS_READ = 50
+
+
+def read_arguments(text: str) -> list[JsonObject] | None:
+    """The objects a call was sent: one, or several that stand in a row; `None` when unreadable.
+
+    The same object twice counts once: a tool must not act twice on a slip of the stream.
+    """
+    if not text.strip():
+        return [{}]
+    fenced = _FENCE.match(text)
+    inner = fenced[1] if fenced else text
+    for candidate in (inner, _without_last_commas(inner)):
+        objects = _objects_in_a_row(candidate)
+        if objects is not None:
+            return objects
+    literal = _python_literal(inner)
+    return None if literal is None else [literal]
+
+
+def fit_arguments(arguments: JsonObject, schema: JsonObject, *, keep_unknown: bool) -> JsonObject:
+    """What the tool takes of it: no key it does not name, no null it does not accept.
+
+    In a strict schema null stands for an argument that is left out.
+    """
+    known = as_object(schema.get("properties"))
+    fitting = {name: value for name, value in arguments.items() if keep_unknown or name in known}
+    return cast("JsonObject", _without_nulls(fitting, schema, schema, 0))
+
+
+def _objects_in_a_row(text: str) -> list[JsonObject] | None:
+    decoder = json.JSONDecoder(strict=False)  # models leave line breaks in strings as they are
+    objects: list[JsonObject] = []
+    position = 0
+    while (position := _skip_space(text, position)) < len(text):
+        try:
+            value, position = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            return None
+        found = _as_arguments(value)
+        if found is None:
+            return None
+        if found not in objects:
+            objects.append(found)
+    return objects or None
+
+
+def _skip_space(text: str, position: int) -> int:
+    while position < len(text) and text[position].isspace():
+        position += 1
+    return position
+
+
+def _as_arguments(value: Any) -> JsonObject | None:
+    """An object; null, which some models send for none; or an object written as a JSON string."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value, strict=False)
+        except (ValueError, RecursionError):
+            return None
+    return cast("JsonObject", value) if isinstance(value, dict) else None
+
+
+def _without_last_commas(text: str) -> str:
+    return _STRING_OR_LAST_COMMA.sub(lambda found: found[0].removeprefix(","), text)
+
+
+def _python_literal(text: str) -> JsonObject | None:
+    """A dict as Python prints it, which some models send; sets, bytes and the like are none."""
+    try:
+        value = json.loads(json.dumps(ast.literal_eval(text.strip()), allow_nan=False))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return cast("JsonObject", value) if isinstance(value, dict) else None
+
+
+def _without_nulls(value: Any, schema: JsonObject, root: JsonObject, level: int) -> Any:
+    schema = _resolved(schema, root)
+    if level > _MOST_LEVELS_READ:
+        return value
+    if isinstance(value, list):
+        items = as_object(schema.get("items"))
+        entries = cast("list[Any]", value)
+        return [_without_nulls(entry, items, root, level + 1) for entry in entries]
+    if not isinstance(value, dict):
+        return value
+    properties = as_object(schema.get("properties"))
+    required: Any = schema.get("required")
+    return {
+        name: _without_nulls(inner, as_object(properties.get(name)), root, level + 1)
+        for name, inner in cast("JsonObject", value).items()
+        if inner is not None
+        or (isinstance(required, list) and name in required)
+        or accepts_null(properties.get(name), root)
+    }
+
+
+def _resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
+    """The schema behind a reference, or behind the one branch that is more than null."""
+    if "$ref" in schema:
+        return as_object(definition_of(schema["$ref"], root)[1])
+    for union in ("anyOf", "oneOf", "allOf"):
+        branches: Any = schema.get(union)
+        if isinstance(branches, list):
+            typed = [as_object(branch) for branch in cast("list[Any]", branches)]
+            shaped = [branch for branch in typed if branch.get("type") != "null"]
+            return _resolved(shaped[0], root) if len(shaped) == 1 else {}
+    return schema
+
+
+####################################################################################################
+# tools/definitions.py
+#
+# The `tools` of a request: what the chat offers, in the Responses API's words.
+####################################################################################################
+
+def takes_tools(family: ModelFamily | None) -> bool:
+    """Whether the model may be offered tools; one the catalog says nothing about may."""
+    if family is None:
+        return True
+    if "text" not in family.output_modalities:
+        return False
+    return not family.supported_parameters or "tools" in family.supported_parameters
+
+
+def define_host_tools(
+    body: CompletionsBody, model: str, loose: Container[str] | None
+) -> list[JsonObject]:
+    """The tools Open WebUI offers, under names the API takes, in the order of their names.
+
+    Their schemas become strict where they can and the model follows them, except for the `loose`
+    ones; `None` leaves all as they are.
+    """
+    definitions = _flat_definitions(body, model)
+    for definition in definitions:
+        if definition["type"] != "function":
+            continue
+        name = text_of(definition["name"])
+        definition["name"] = api_tool_name(name)
+        if loose is not None and name not in loose and _follows_schemas(model):
+            _make_strict(definition)
+    return _in_order(definitions)
+
+
+def define_callers_tools(body: CompletionsBody, model: str) -> list[JsonObject]:
+    """The tools an API client has sent: its own words, in the Responses API's form."""
+    return _in_order(_flat_definitions(body, model))
+
+
+def _follows_schemas(model: str) -> bool:
+    """Whether the vendor holds its models to a strict schema: OpenAI does, others vary."""
+    return model.removeprefix("~").startswith("openai/")
+
+
+def _flat_definitions(body: CompletionsBody, model: str) -> list[JsonObject]:
+    definitions: list[JsonObject] = []
+    for entry in objects_in(body.get("tools")):
+        definition = _flat_definition(entry)
+        if definition is None:
+            continue
+        if definition["type"] == "function" and _follows_schemas(model):
+            definition.setdefault("strict", False)  # unsaid, the Responses API supposes it
+        definitions.append(definition)
+    return definitions
+
+
+def _flat_definition(entry: JsonObject) -> JsonObject | None:
+    """Chat completions nest a function's fields; what is no function goes out as it came."""
+    kind = text_of(entry.get("type")) or "function"
+    if kind != "function":
+        return dict(entry)
+    function = as_object(entry.get("function")) or entry
+    name = text_of(function.get("name"))
+    if not name:
+        return None
+    flat: JsonObject = {"type": "function", "name": name}
+    if description := text_of(function.get("description")):
+        flat["description"] = description
+    flat["parameters"] = as_object(function.get("parameters")) or _no_parameters()
+    if isinstance(function.get("strict"), bool):
+        flat["strict"] = function["strict"]
+    return flat
+
+
+def _no_parameters() -> JsonObject:
+    return {"type": "object", "properties": {}}
+
+
+def _make_strict(definition: JsonObject) -> None:
+    strict = strict_schema(definition["parameters"])
+    definition["strict"] = strict is not None
+    if strict is not None:
+        definition["parameters"] = strict
+
+
+def _in_order(definitions: list[JsonObject]) -> list[JsonObject]:
+    """One definition for each type and name, the last: the same chat gives the same list."""
+    unique = {
+        (text_of(entry.get("name")), text_of(entry.get("type"))): entry for entry in definitions
+    }
+    return [unique[key] for key in sorted(unique)]
+
+
+def names_of(tools: Mapping[str, Any]) -> dict[str, str]:
+    """Open WebUI's name of each tool, by the name the API knows it under."""
+    return {api_tool_name(name): name for name in tools}
+
+
+####################################################################################################
+# tools/executor.py
+#
+# One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+####################################################################################################
+
+_NO_QUEUE_LIMIT = 1_000_000_000
+
+
+@dataclass(slots=True)
+class ToolLimits:
+    """What all copies of the pipe in one process share. Copies of other ages read it."""
+
+    gate: Gate = field(default_factory=Gate)
+    failures: FailureLog = field(default_factory=FailureLog)
+    running: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+    """Tools at work; one that does not heed its cancellation stays until it ends."""
+
+
+def tool_limits() -> ToolLimits:
+    """The one of this process."""
+    return shared_by_process("tool_limits", ToolLimits)
+
+
+class Executor:
+    """Runs the calls of one turn."""
+
+    def __init__(
+        self,
+        context: RequestContext,
+        names: Mapping[str, str],
+        messages: Sequence[Any],
+        limits: ToolLimits,
+    ) -> None:
+        self._context = context
+        self._handles = context.host
+        self._names = names
+        self._messages = messages
+        self._limits = limits
+        self._slots = asyncio.Semaphore(context.settings.max_parallel_tools_per_request)
+        self._lanes: dict[str, asyncio.Lock] = {}
+
+    def host_name(self, name: str) -> str:
+        """Open WebUI's name of a tool, from the one the API knows it under."""
+        return self._names.get(name, name)
+
+    def tools_called_by(self, call: FunctionCallItem) -> list[HostTool]:
+        """The tools behind a call; none for one that names none."""
+        name = self.host_name(call.name)
+        targets = [self._resolve(name, sent) for sent in read_arguments(call.arguments) or [{}]]
+        return [target[0] for target in targets if not isinstance(target, ToolResult)]
+
+    async def answer(self, call: FunctionCallItem, deadline: float) -> ToolResult:
+        """What the call brings back, or why it brings nothing; raises only when cancelled."""
+        try:
+            return await self._answer(call, deadline)
+        except Exception as error:  # noqa: BLE001 - a tool is contained
+            LOG.error("tools: %s could not be answered: %s", call.name, trace_of(error))
+            return failed(f"`{call.name}` could not be run, through a fault of the pipe.")
+
+    async def _answer(self, call: FunctionCallItem, deadline: float) -> ToolResult:
+        name = self.host_name(call.name)
+        if call.status != "completed":
+            return cut_off(name)
+        if name not in self._handles.tools:
+            return unknown_tool(name, list(self._handles.tools))
+        objects = read_arguments(call.arguments)
+        if objects is None:
+            return unreadable_arguments(name, call.arguments)
+        results: list[tuple[JsonObject, ToolResult]] = []
+        for sent in objects:
+            target = self._resolve(name, sent)
+            results.append((sent, await self._run_target(target, deadline)))
+        return results[0][1] if len(results) == 1 else join_results(results)
+
+    def _resolve(self, name: str, sent: JsonObject) -> tuple[HostTool, JsonObject] | ToolResult:
+        tools = self._handles.tools
+        if read_tool(name, tools.get(name)).tool_id == CALL_TOOL_ID:
+            sent = _with_params_as_text(sent)
+        resolved = resolve_hidden_call(name, sent, tools)
+        if isinstance(resolved, str):
+            return ToolResult(text=resolved, failed=True)
+        target, arguments = resolved
+        if target not in tools:
+            return unknown_tool(target, list(tools))
+        return read_tool(target, tools[target]), arguments
+
+    async def _run_target(
+        self, target: tuple[HostTool, JsonObject] | ToolResult, deadline: float
+    ) -> ToolResult:
+        if isinstance(target, ToolResult):
+            return target
+        tool, sent = target
+        if needs_approval(self._context):
+            return not_approved(tool.name)
+        if (wait := self._pause_left(tool)) > 0:
+            return paused(tool.name, wait)
+        arguments = fit_arguments(sent, tool.parameters, keep_unknown=tool.kind == "mcp")
+        return await self._run_in_turn(tool, arguments, deadline)
+
+    async def _run_in_turn(
+        self, tool: HostTool, arguments: JsonObject, deadline: float
+    ) -> ToolResult:
+        try:
+            # The time to wait is bounded here, the tool's own while it runs.
+            async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
+                waiting.reschedule(None)
+                return await self._run(tool, arguments, deadline)
+        except TimeoutError:
+            return not_begun(tool.name)
+
+    @asynccontextmanager
+    async def _turn(self, tool: HostTool) -> AsyncGenerator[None]:
+        """A place in the tool's lane, then one among this answer's tools and the process's."""
+        lane = self._lanes.setdefault(tool.lane, asyncio.Lock()) if tool.lane else asyncio.Lock()
+        gate, limit = self._limits.gate, self._context.settings.max_parallel_tools_global
+        async with lane, self._slots:
+            await enter_gate(gate, limit, _NO_QUEUE_LIMIT)
+            try:
+                yield
+            finally:
+                leave_gate(gate)
+
+    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+        """Run it in a task of its own: one that ignores its end must not hold up the answer."""
+        seconds = min(
+            self._context.settings.tool_timeout, deadline - asyncio.get_running_loop().time()
+        )
+        if seconds <= 0:
+            return not_begun(tool.name)
+        task = asyncio.ensure_future(self._contained(tool, arguments))
+        self._limits.running.add(task)
+        task.add_done_callback(self._limits.running.discard)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        finally:
+            task.cancel()
+        if not task.done():
+            self._note_failure(tool)
+            return timed_out(tool.name, seconds)
+        if task.cancelled():
+            self._note_failure(tool)
+            return raised(tool.name, "it was cancelled.")
+        return task.result()
+
+    async def _contained(self, tool: HostTool, arguments: JsonObject) -> ToolResult:
+        try:
+            returned = await call_tool(self._handles, tool, arguments, self._messages)
+        except (Exception, BaseExceptionGroup, SystemExit) as error:  # noqa: BLE001 - a tool is contained
+            self._note_failure(tool)
+            LOG.info("tools: %s failed: %s", tool.name, type(error).__name__)
+            return raised(tool.name, redact_text(str(error)) or type(error).__name__)
+        note_success(self._limits.failures, self._breaker_key(tool))
+        try:
+            return await read_result(self._handles, tool, arguments, returned)
+        except Exception as error:  # noqa: BLE001 - so is what it returns
+            LOG.warning("tools: the result of %s: %s", tool.name, trace_of(error))
+            return raised(tool.name, "it was run, but its result could not be read.")
+
+    def _breaker_key(self, tool: HostTool) -> BreakerKey:
+        return (self._context.user_id, tool.tool_id, tool.name)
+
+    def _pause_left(self, tool: HostTool) -> float:
+        settings = self._context.settings
+        limit = BreakerLimit(settings.breaker_max_failures, settings.breaker_window)
+        return pause_left(self._limits.failures, self._breaker_key(tool), limit, time.monotonic())
+
+    def _note_failure(self, tool: HostTool) -> None:
+        note_failure(self._limits.failures, self._breaker_key(tool), time.monotonic())
+
+
+def _with_params_as_text(sent: JsonObject) -> JsonObject:
+    """`call_tool` wants its target's arguments as JSON text; an object can only mean that."""
+    params = sent.get("params")
+    if params is None:
+        return sent
+    objects = [params] if isinstance(params, dict) else read_arguments(str(params))
+    if objects is None or len(objects) != 1:
+        return sent
+    return {**sent, "params": encode_json(objects[0]).decode()}
+
+
+####################################################################################################
+# tools/toolbox.py
+#
+# The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+####################################################################################################
+
+class CallOwner(Enum):
+    """Who runs a round of calls."""
+
+    PIPE = "the pipe"
+    HOST = "Open WebUI"
+    """The stream ends with the calls open; Open WebUI runs them and calls the pipe again."""
+    CALLER = "the API client"
+    """The tools are the client's own: it is told of the calls, and nothing is run."""
+
+
+@dataclass(slots=True)
+class CallOutcome:
+    """What one call brought back."""
+
+    output: ToolOutputItem
+    sources: list[JsonObject] = field(default_factory=list[JsonObject])
+    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+
+
+class Toolbox:
+    """The tools of one turn."""
+
+    def __init__(
+        self,
+        definitions: list[JsonObject],
+        executor: Executor,
+        context: RequestContext,
+        body: CompletionsBody,
+    ) -> None:
+        self.definitions = definitions
+        """The `tools` of the request, in an order that does not change."""
+        self._executor = executor
+        self._context = context
+        self._host_can_run = host_can_run(context, body)
+        self._are_callers = _are_callers_tools(context, body)
+        self._known_ids: set[str] = set()
+
+    def host_name(self, name: str) -> str:
+        """Open WebUI's name of a tool, from the one the API knows it under."""
+        return self._executor.host_name(name)
+
+    def owner_of(self, calls: Sequence[FunctionCallItem]) -> CallOwner:
+        """Who runs this round. Half a call is nobody's: the pipe answers it without running it."""
+        if self._are_callers:
+            return CallOwner.CALLER
+        if not self._host_can_run or any(call.status != "completed" for call in calls):
+            return CallOwner.PIPE
+        called = [tool for call in calls for tool in self._executor.tools_called_by(call)]
+        return CallOwner.HOST if host_should_run(self._context, called) else CallOwner.PIPE
+
+    async def run(
+        self, calls: Sequence[FunctionCallItem], context_left: int | None
+    ) -> AsyncGenerator[CallOutcome]:
+        """Run a round's calls at once; one outcome for each call, as each finishes.
+
+        `context_left` says how many tokens all outputs together may take. A call without an id,
+        or with the id of an earlier one, is given one of its own. Closing this, or cancelling
+        what waits in it, cancels every tool that runs.
+        """
+        room = OutputRoom(context_left, len(calls))
+        deadline = asyncio.get_running_loop().time() + self._context.settings.tool_batch_timeout
+        tasks: dict[asyncio.Task[ToolResult], FunctionCallItem] = {}
+        try:
+            for call in calls:
+                self._name_call(call)
+                tasks[asyncio.create_task(self._executor.answer(call, deadline))] = call
+            waiting = set(tasks)
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in filter(done.__contains__, tasks):
+                    yield _outcome(tasks[task], task.result(), room)
+        finally:
+            open_tasks = [task for task in tasks if not task.done()]
+            for task in open_tasks:
+                task.cancel()
+            if open_tasks:
+                await asyncio.wait(open_tasks)
+
+    def _name_call(self, call: FunctionCallItem) -> None:
+        if not call.call_id or call.call_id in self._known_ids:
+            call.call_id = new_item_id("call")
+        self._known_ids.add(call.call_id)
+
+
+def open_toolbox(
+    context: RequestContext,
+    body: CompletionsBody,
+    family: ModelFamily | None,
+    limits: ToolLimits | None = None,
+) -> Toolbox:
+    """The tools of this turn; none for Open WebUI's chores and for models that take none."""
+    executor = Executor(
+        context, names_of(context.host.tools), body.get("messages") or [], limits or tool_limits()
+    )
+    return Toolbox(_definitions_for(context, body, family), executor, context, body)
+
+
+def _definitions_for(
+    context: RequestContext, body: CompletionsBody, family: ModelFamily | None
+) -> list[JsonObject]:
+    if context.task or not takes_tools(family):
+        return []
+    if _are_callers_tools(context, body):
+        return define_callers_tools(body, context.model)
+    # Open WebUI would hand the nulls of a strict call to the tool in place of its defaults.
+    host_runs = host_can_run(context, body) and host_should_run(context, ())
+    is_strict = context.settings.enable_strict_tool_calling and not host_runs
+    return define_host_tools(body, context.model, HOSTS_OWN_TOOLS if is_strict else None)
+
+
+def _are_callers_tools(context: RequestContext, body: CompletionsBody) -> bool:
+    """Open WebUI adds none of its own where the request brings tools (`process_chat_payload`)."""
+    return not context.host.tools and bool(objects_in(body.get("tools")))
+
+
+def _outcome(call: FunctionCallItem, result: ToolResult, room: OutputRoom) -> CallOutcome:
+    output = ToolOutputItem(
+        id=new_item_id("fco"),
+        call_id=call.call_id,
+        text=room.fit(result.text or "The tool returned nothing."),
+        images=result.images,
+        files=result.files,
+        embeds=result.embeds,
+        status="failed" if result.failed else "completed",
+    )
+    return CallOutcome(output, result.sources)
+
+
+####################################################################################################
 # runtime.py
 #
 # The services of the process: made when first needed, replaced on reload, gone when idle.
@@ -5947,70 +7334,80 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((161, 7, 12),),
-    "core/json_codec.py": ((181, 11, 29),),
-    "core/json_values.py": ((218, 8, 31),),
-    "core/process.py": ((257, 10, 13),),
-    "core/redaction.py": ((278, 9, 54),),
-    "core/errors.py": ((354, 25, 146),),
-    "core/admission.py": ((508, 12, 50),),
-    "core/retry.py": ((566, 7, 32),),
-    "core/secrets.py": ((606, 18, 76),),
-    "core/source_map.py": ((690, 7, 24),),
-    "core/template_language.py": ((722, 8, 56),),
-    "core/valve_types.py": ((788, 15, 36),),
-    "core/template_valves.py": ((832, 13, 89),),
-    "core/config.py": ((929, 15, 415),),
-    "core/context.py": ((1352, 14, 46),),
-    "core/logging_system.py": ((1406, 11, 92),),
-    "core/error_templates.py": ((1506, 28, 176),),
-    "core/timing_logger.py": ((1692, 21, 134),),
-    "api/bodies.py": ((1834, 8, 68),),
-    "api/error_figures.py": ((1910, 8, 38),),
-    "api/errors.py": ((1956, 16, 158),),
-    "api/events.py": ((2122, 11, 234),),
-    "api/exchange_log.py": ((2364, 16, 11),),
-    "api/gateway/items.py": ((2383, 20, 128),),
-    "api/gateway/selection.py": ((2519, 15, 54),),
-    "api/sse.py": ((2581, 5, 50),),
-    "api/gateway/payloads.py": ((2639, 15, 52),),
-    "api/gateway/chat_reader.py": ((2699, 28, 190),),
-    "api/gateway/responses_reader.py": ((2897, 26, 159),),
-    "api/transport.py": ((3064, 14, 111),),
-    "api/http.py": ((3183, 22, 118),),
-    "api/catalog.py": ((3309, 13, 21),),
-    "api/gateway/stream.py": ((3338, 24, 110),),
-    "api/gateway/chat_completions.py": ((3456, 15, 12),),
-    "api/gateway/responses.py": ((3476, 15, 12),),
-    "host/users.py": ((3496, 14, 50),),
-    "host/call.py": ((3554, 15, 56),),
-    "host/versions.py": ((3618, 9, 25),),
-    "models/family.py": ((3651, 12, 81),),
-    "models/registry.py": ((3740, 15, 79),),
-    "models/visibility.py": ((3827, 12, 21),),
-    "models/entries.py": ((3856, 12, 41),),
-    "requests/allow_list.py": ((3905, 10, 29),),
-    "requests/caching.py": ((3942, 13, 20),),
-    "requests/parameters.py": ((3970, 12, 59),),
-    "requests/reasoning.py": ((4037, 12, 56),),
-    "requests/recovery.py": ((4101, 15, 95),),
-    "requests/replay.py": ((4204, 11, 39),),
-    "requests/chat_body.py": ((4251, 12, 128),),
-    "requests/history.py": ((4387, 12, 106),),
-    "requests/normalise.py": ((4501, 17, 23),),
-    "streaming/coalescer.py": ((4532, 13, 57),),
-    "streaming/collector.py": ((4597, 29, 195),),
-    "streaming/renderer.py": ((4800, 9, 13),),
-    "streaming/citations.py": ((4821, 11, 31),),
-    "streaming/output_items.py": ((4860, 9, 53),),
-    "streaming/server_tools.py": ((4921, 12, 38),),
-    "streaming/status.py": ((4967, 9, 44),),
-    "streaming/think_tags.py": ((5019, 20, 134),),
-    "streaming/usage.py": ((5161, 9, 41),),
-    "streaming/completion_chunks.py": ((5210, 22, 75),),
-    "streaming/completion_dict.py": ((5293, 24, 72),),
-    "streaming/response_events.py": ((5373, 39, 192),),
-    "runtime.py": ((5573, 24, 117),),
-    "orchestrator.py": ((5698, 41, 150),),
-    "pipe.py": ((5856, 26, 86),),
+    "core/circuit_breaker.py": ((183, 8, 48),),
+    "core/ids.py": ((239, 9, 23),),
+    "core/json_codec.py": ((270, 11, 29),),
+    "core/json_values.py": ((307, 8, 31),),
+    "core/process.py": ((346, 10, 13),),
+    "core/redaction.py": ((367, 9, 54),),
+    "core/errors.py": ((443, 25, 146),),
+    "core/admission.py": ((597, 12, 50),),
+    "core/retry.py": ((655, 7, 32),),
+    "core/secrets.py": ((695, 18, 76),),
+    "core/source_map.py": ((779, 7, 24),),
+    "core/template_language.py": ((811, 8, 56),),
+    "core/valve_types.py": ((877, 15, 36),),
+    "core/template_valves.py": ((921, 13, 89),),
+    "core/config.py": ((1018, 15, 415),),
+    "core/context.py": ((1441, 14, 46),),
+    "core/logging_system.py": ((1495, 11, 92),),
+    "core/error_templates.py": ((1595, 28, 176),),
+    "core/timing_logger.py": ((1781, 21, 134),),
+    "api/bodies.py": ((1923, 8, 68),),
+    "api/error_figures.py": ((1999, 8, 38),),
+    "api/errors.py": ((2045, 16, 158),),
+    "api/events.py": ((2211, 11, 234),),
+    "api/exchange_log.py": ((2453, 16, 11),),
+    "api/gateway/items.py": ((2472, 20, 128),),
+    "api/gateway/selection.py": ((2608, 15, 54),),
+    "api/sse.py": ((2670, 5, 50),),
+    "api/gateway/payloads.py": ((2728, 15, 52),),
+    "api/gateway/chat_reader.py": ((2788, 28, 190),),
+    "api/gateway/responses_reader.py": ((2986, 26, 159),),
+    "api/transport.py": ((3153, 14, 111),),
+    "api/http.py": ((3272, 22, 118),),
+    "api/catalog.py": ((3398, 13, 21),),
+    "api/gateway/stream.py": ((3427, 24, 110),),
+    "api/gateway/chat_completions.py": ((3545, 15, 12),),
+    "api/gateway/responses.py": ((3565, 15, 12),),
+    "host/blocking.py": ((3585, 13, 46),),
+    "host/users.py": ((3639, 14, 62),),
+    "host/call.py": ((3709, 15, 56),),
+    "host/tools.py": ((3776, 22, 224),),
+    "host/versions.py": ((4008, 9, 25),),
+    "models/family.py": ((4041, 12, 81),),
+    "models/registry.py": ((4130, 15, 79),),
+    "models/visibility.py": ((4217, 12, 21),),
+    "models/entries.py": ((4246, 12, 41),),
+    "requests/allow_list.py": ((4295, 10, 29),),
+    "requests/caching.py": ((4332, 13, 20),),
+    "requests/parameters.py": ((4360, 12, 59),),
+    "requests/reasoning.py": ((4427, 12, 56),),
+    "requests/recovery.py": ((4491, 15, 95),),
+    "requests/replay.py": ((4594, 11, 39),),
+    "requests/chat_body.py": ((4641, 12, 128),),
+    "requests/history.py": ((4777, 12, 106),),
+    "requests/normalise.py": ((4891, 17, 23),),
+    "streaming/coalescer.py": ((4922, 13, 57),),
+    "streaming/collector.py": ((4987, 29, 195),),
+    "streaming/renderer.py": ((5190, 9, 13),),
+    "streaming/citations.py": ((5211, 11, 31),),
+    "streaming/output_items.py": ((5250, 9, 53),),
+    "streaming/server_tools.py": ((5311, 12, 38),),
+    "streaming/status.py": ((5357, 9, 44),),
+    "streaming/think_tags.py": ((5409, 20, 134),),
+    "streaming/usage.py": ((5551, 9, 41),),
+    "streaming/completion_chunks.py": ((5600, 22, 75),),
+    "streaming/completion_dict.py": ((5683, 24, 72),),
+    "streaming/response_events.py": ((5763, 39, 192),),
+    "tools/outputs.py": ((5963, 11, 116),),
+    "tools/policy.py": ((6087, 12, 23),),
+    "tools/schema.py": ((6121, 15, 296),),
+    "tools/arguments.py": ((6425, 13, 113),),
+    "tools/definitions.py": ((6546, 15, 90),),
+    "tools/executor.py": ((6644, 53, 174),),
+    "tools/toolbox.py": ((6826, 23, 126),),
+    "runtime.py": ((6960, 24, 117),),
+    "orchestrator.py": ((7085, 41, 150),),
+    "pipe.py": ((7243, 26, 86),),
 }
