@@ -97,16 +97,16 @@ license: MIT
 #   5957  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
 #   6081  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
 #   6112  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   6419  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   6540  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   6638  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   6820  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   6421  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   6542  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   6640  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   6822  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   6954  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   6956  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7079  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   7081  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   7237  pipe.py                       The entrance: what Open WebUI calls.
+#   7239  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -6314,6 +6314,8 @@ def accepts_null(value: Any, root: JsonObject, level: int = 0) -> bool:
     if "$ref" in schema:
         definition = definition_of(schema["$ref"], root)[1]
         return definition is None or accepts_null(definition, root, level + 1)
+    if not all(accepts_null(part, root, level + 1) for part in _entries_of(schema.get("allOf"))):
+        return False
     branches = [branch for name in _UNIONS for branch in _entries_of(schema.get(name))]
     if branches:
         return any(accepts_null(branch, root, level + 1) for branch in branches)
@@ -6410,7 +6412,7 @@ def _or_null(strict: JsonObject) -> JsonObject:
         return strict if _NULL in branches else {**strict, "anyOf": [*branches, _NULL]}
     types = cast("list[str] | str", strict["type"])
     types = [types] if isinstance(types, str) else types
-    widened: JsonObject = {**strict, "type": types if "null" in types else [*types, "null"]}
+    widened = dict(strict) if "null" in types else {**strict, "type": [*types, "null"]}
     if None not in strict.get("enum", [None]):
         widened["enum"] = [*strict["enum"], None]
     return widened
@@ -7402,12 +7404,12 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "streaming/response_events.py": ((5763, 39, 192),),
     "tools/outputs.py": ((5963, 11, 116),),
     "tools/policy.py": ((6087, 12, 23),),
-    "tools/schema.py": ((6121, 15, 296),),
-    "tools/arguments.py": ((6425, 13, 113),),
-    "tools/definitions.py": ((6546, 15, 90),),
-    "tools/executor.py": ((6644, 53, 174),),
-    "tools/toolbox.py": ((6826, 23, 126),),
-    "runtime.py": ((6960, 24, 117),),
-    "orchestrator.py": ((7085, 41, 150),),
-    "pipe.py": ((7243, 26, 86),),
+    "tools/schema.py": ((6121, 15, 298),),
+    "tools/arguments.py": ((6427, 13, 113),),
+    "tools/definitions.py": ((6548, 15, 90),),
+    "tools/executor.py": ((6646, 53, 174),),
+    "tools/toolbox.py": ((6828, 23, 126),),
+    "runtime.py": ((6962, 24, 117),),
+    "orchestrator.py": ((7087, 41, 150),),
+    "pipe.py": ((7245, 26, 86),),
 }
