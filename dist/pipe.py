@@ -60,53 +60,53 @@ license: MIT
 #   3633  users.py                      The person who asks, and what they have set for themselves.
 #   3703  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
 #   3767  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4002  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4013  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4035  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4124  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4211  visibility.py                 Which models are offered, and which may be used.
-#   4240  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4046  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4135  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4222  visibility.py                 Which models are offered, and which may be used.
+#   4251  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4289  allow_list.py                 Only what the API knows goes out.
-#   4326  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4354  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4421  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4485  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4588  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4635  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4771  history.py                    Chat messages become input items.
-#   4885  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4300  allow_list.py                 Only what the API knows goes out.
+#   4337  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4365  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4432  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4496  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4599  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4646  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4782  history.py                    Chat messages become input items.
+#   4896  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4916  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4981  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5184  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5205  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5244  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5305  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5351  status.py                     The status line of an answer: few words, all of them true.
-#   5403  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5545  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5594  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5677  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5757  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4927  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4992  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5195  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5216  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5255  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5316  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5362  status.py                     The status line of an answer: few words, all of them true.
+#   5414  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5556  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5605  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5688  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5768  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   5957  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6081  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6112  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   6421  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   6542  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   6640  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   6822  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   5968  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6092  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6129  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   6438  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   6559  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   6652  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   6850  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   6956  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   6984  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7081  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   7109  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   7239  pipe.py                       The entrance: what Open WebUI calls.
+#   7267  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def api_tool_name(name: str) -> str:
     """The name itself where the API takes it, else one it takes that stands for no other."""
     if _API_TOOL_NAME.fullmatch(name):
         return name
-    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"
 
 
@@ -1207,7 +1207,7 @@ class ToolValves(BaseModel):
     BREAKER_MAX_FAILURES: Annotated[int, whole_number(1, 50, 5)] = Field(
         default=5,
         title="Failures before a pause",
-        description="After how many failures in the time below a tool is not run for that user.",
+        description="After how many failures in a row a tool is left alone for that user.",
     )
     BREAKER_WINDOW_SECONDS: Annotated[int, whole_number(5, 900, 60)] = Field(
         default=60,
@@ -3852,6 +3852,17 @@ def resolve_hidden_call(
     return call["function"]["name"], json.loads(call["function"]["arguments"])
 
 
+async def ask_for_approval(
+    handles: HostHandles, tool: HostTool, call_id: str, arguments: JsonObject
+) -> bool:
+    """Whether the person at the page lets the tool run; a page that is gone has not said yes."""
+    if handles.event_call is None:
+        return False
+    call = {"id": call_id, "name": tool.name, "arguments": arguments}
+    answer = await handles.event_call({"type": "confirmation", "data": {"tool_call": call}})
+    return answer is True
+
+
 async def call_tool(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, messages: Sequence[Any]
 ) -> Any:
@@ -6100,11 +6111,17 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def can_ask_here(context: RequestContext) -> bool:
+    """Whether the pipe itself may ask that person: where it is to run all it can, on a page."""
+    is_ours = context.settings.tool_execution_mode == "Pipeline"
+    return is_ours and bool(context.session_id) and context.host.event_call is not None
+
+
 def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
     """Whether Open WebUI is to run a round that calls these tools, if it can."""
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
-        or needs_approval(context)
+        or (needs_approval(context) and not can_ask_here(context))
         or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
     )
 
@@ -6632,11 +6649,6 @@ def _in_order(definitions: list[JsonObject]) -> list[JsonObject]:
     return [unique[key] for key in sorted(unique)]
 
 
-def names_of(tools: Mapping[str, Any]) -> dict[str, str]:
-    """Open WebUI's name of each tool, by the name the API knows it under."""
-    return {api_tool_name(name): name for name in tools}
-
-
 ####################################################################################################
 # tools/executor.py
 #
@@ -6667,15 +6679,17 @@ class Executor:
     def __init__(
         self,
         context: RequestContext,
-        names: Mapping[str, str],
+        tools: Mapping[str, Any],
         messages: Sequence[Any],
         limits: ToolLimits,
     ) -> None:
         self._context = context
         self._handles = context.host
-        self._names = names
+        self._tools = tools
+        self._names = {api_tool_name(name): name for name in tools}
         self._messages = messages
         self._limits = limits
+        self._asking = asyncio.Lock()
         self._slots = asyncio.Semaphore(context.settings.max_parallel_tools_per_request)
         self._lanes: dict[str, asyncio.Lock] = {}
 
@@ -6701,19 +6715,19 @@ class Executor:
         name = self.host_name(call.name)
         if call.status != "completed":
             return cut_off(name)
-        if name not in self._handles.tools:
-            return unknown_tool(name, list(self._handles.tools))
+        if name not in self._tools:
+            return unknown_tool(name, list(self._tools))
         objects = read_arguments(call.arguments)
         if objects is None:
             return unreadable_arguments(name, call.arguments)
         results: list[tuple[JsonObject, ToolResult]] = []
         for sent in objects:
             target = self._resolve(name, sent)
-            results.append((sent, await self._run_target(target, deadline)))
+            results.append((sent, await self._run_target(call, target, deadline)))
         return results[0][1] if len(results) == 1 else join_results(results)
 
     def _resolve(self, name: str, sent: JsonObject) -> tuple[HostTool, JsonObject] | ToolResult:
-        tools = self._handles.tools
+        tools = self._tools
         if read_tool(name, tools.get(name)).tool_id == CALL_TOOL_ID:
             sent = _with_params_as_text(sent)
         resolved = resolve_hidden_call(name, sent, tools)
@@ -6725,17 +6739,29 @@ class Executor:
         return read_tool(target, tools[target]), arguments
 
     async def _run_target(
-        self, target: tuple[HostTool, JsonObject] | ToolResult, deadline: float
+        self,
+        call: FunctionCallItem,
+        target: tuple[HostTool, JsonObject] | ToolResult,
+        deadline: float,
     ) -> ToolResult:
         if isinstance(target, ToolResult):
             return target
         tool, sent = target
-        if needs_approval(self._context):
-            return not_approved(tool.name)
         if (wait := self._pause_left(tool)) > 0:
             return paused(tool.name, wait)
         arguments = fit_arguments(sent, tool.parameters, keep_unknown=tool.kind == "mcp")
+        if needs_approval(self._context):
+            asked_at = _loop_time()
+            if not await self._is_approved(tool, call.call_id, arguments):
+                return not_approved(tool.name)
+            deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
         return await self._run_in_turn(tool, arguments, deadline)
+
+    async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
+        if not can_ask_here(self._context):
+            return False
+        async with self._asking:  # the page shows one question at a time
+            return await ask_for_approval(self._handles, tool, call_id, arguments)
 
     async def _run_in_turn(
         self, tool: HostTool, arguments: JsonObject, deadline: float
@@ -6762,9 +6788,7 @@ class Executor:
 
     async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(
-            self._context.settings.tool_timeout, deadline - asyncio.get_running_loop().time()
-        )
+        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
         if seconds <= 0:
             return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
@@ -6806,6 +6830,10 @@ class Executor:
 
     def _note_failure(self, tool: HostTool) -> None:
         note_failure(self._limits.failures, self._breaker_key(tool), time.monotonic())
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _with_params_as_text(sent: JsonObject) -> JsonObject:
@@ -6916,10 +6944,10 @@ def open_toolbox(
     limits: ToolLimits | None = None,
 ) -> Toolbox:
     """The tools of this turn; none for Open WebUI's chores and for models that take none."""
-    executor = Executor(
-        context, names_of(context.host.tools), body.get("messages") or [], limits or tool_limits()
-    )
-    return Toolbox(_definitions_for(context, body, family), executor, context, body)
+    definitions = _definitions_for(context, body, family)
+    tools = context.host.tools if definitions else {}  # a call of what was not offered runs nothing
+    executor = Executor(context, tools, body.get("messages") or [], limits or tool_limits())
+    return Toolbox(definitions, executor, context, body)
 
 
 def _definitions_for(
@@ -7375,41 +7403,41 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/blocking.py": ((3585, 13, 46),),
     "host/users.py": ((3639, 14, 62),),
     "host/call.py": ((3709, 15, 56),),
-    "host/tools.py": ((3776, 22, 224),),
-    "host/versions.py": ((4008, 9, 25),),
-    "models/family.py": ((4041, 12, 81),),
-    "models/registry.py": ((4130, 15, 79),),
-    "models/visibility.py": ((4217, 12, 21),),
-    "models/entries.py": ((4246, 12, 41),),
-    "requests/allow_list.py": ((4295, 10, 29),),
-    "requests/caching.py": ((4332, 13, 20),),
-    "requests/parameters.py": ((4360, 12, 59),),
-    "requests/reasoning.py": ((4427, 12, 56),),
-    "requests/recovery.py": ((4491, 15, 95),),
-    "requests/replay.py": ((4594, 11, 39),),
-    "requests/chat_body.py": ((4641, 12, 128),),
-    "requests/history.py": ((4777, 12, 106),),
-    "requests/normalise.py": ((4891, 17, 23),),
-    "streaming/coalescer.py": ((4922, 13, 57),),
-    "streaming/collector.py": ((4987, 29, 195),),
-    "streaming/renderer.py": ((5190, 9, 13),),
-    "streaming/citations.py": ((5211, 11, 31),),
-    "streaming/output_items.py": ((5250, 9, 53),),
-    "streaming/server_tools.py": ((5311, 12, 38),),
-    "streaming/status.py": ((5357, 9, 44),),
-    "streaming/think_tags.py": ((5409, 20, 134),),
-    "streaming/usage.py": ((5551, 9, 41),),
-    "streaming/completion_chunks.py": ((5600, 22, 75),),
-    "streaming/completion_dict.py": ((5683, 24, 72),),
-    "streaming/response_events.py": ((5763, 39, 192),),
-    "tools/outputs.py": ((5963, 11, 116),),
-    "tools/policy.py": ((6087, 12, 23),),
-    "tools/schema.py": ((6121, 15, 298),),
-    "tools/arguments.py": ((6427, 13, 113),),
-    "tools/definitions.py": ((6548, 15, 90),),
-    "tools/executor.py": ((6646, 53, 174),),
-    "tools/toolbox.py": ((6828, 23, 126),),
-    "runtime.py": ((6962, 24, 117),),
-    "orchestrator.py": ((7087, 41, 150),),
-    "pipe.py": ((7245, 26, 86),),
+    "host/tools.py": ((3776, 22, 235),),
+    "host/versions.py": ((4019, 9, 25),),
+    "models/family.py": ((4052, 12, 81),),
+    "models/registry.py": ((4141, 15, 79),),
+    "models/visibility.py": ((4228, 12, 21),),
+    "models/entries.py": ((4257, 12, 41),),
+    "requests/allow_list.py": ((4306, 10, 29),),
+    "requests/caching.py": ((4343, 13, 20),),
+    "requests/parameters.py": ((4371, 12, 59),),
+    "requests/reasoning.py": ((4438, 12, 56),),
+    "requests/recovery.py": ((4502, 15, 95),),
+    "requests/replay.py": ((4605, 11, 39),),
+    "requests/chat_body.py": ((4652, 12, 128),),
+    "requests/history.py": ((4788, 12, 106),),
+    "requests/normalise.py": ((4902, 17, 23),),
+    "streaming/coalescer.py": ((4933, 13, 57),),
+    "streaming/collector.py": ((4998, 29, 195),),
+    "streaming/renderer.py": ((5201, 9, 13),),
+    "streaming/citations.py": ((5222, 11, 31),),
+    "streaming/output_items.py": ((5261, 9, 53),),
+    "streaming/server_tools.py": ((5322, 12, 38),),
+    "streaming/status.py": ((5368, 9, 44),),
+    "streaming/think_tags.py": ((5420, 20, 134),),
+    "streaming/usage.py": ((5562, 9, 41),),
+    "streaming/completion_chunks.py": ((5611, 22, 75),),
+    "streaming/completion_dict.py": ((5694, 24, 72),),
+    "streaming/response_events.py": ((5774, 39, 192),),
+    "tools/outputs.py": ((5974, 11, 116),),
+    "tools/policy.py": ((6098, 12, 29),),
+    "tools/schema.py": ((6138, 15, 298),),
+    "tools/arguments.py": ((6444, 13, 113),),
+    "tools/definitions.py": ((6565, 14, 85),),
+    "tools/executor.py": ((6658, 55, 190),),
+    "tools/toolbox.py": ((6856, 23, 126),),
+    "runtime.py": ((6990, 24, 117),),
+    "orchestrator.py": ((7115, 41, 150),),
+    "pipe.py": ((7273, 26, 86),),
 }
