@@ -94,8 +94,8 @@ license: MIT
 #   5768  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   5968  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6092  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   5968  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6005  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
 #   6129  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
 #   6438  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
 #   6559  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
@@ -5966,7 +5966,44 @@ def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
 
 
 ####################################################################################################
-# tools/outputs.py
+# tools/policy.py
+#
+# Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+####################################################################################################
+
+# They wait for a person, or work as long as an answer of its own.
+HOSTS_OWN_TOOLS = frozenset({"ask_user", "delegate_task"})
+"""Built-in tools that Open WebUI runs itself wherever it can."""
+
+
+def host_can_run(context: RequestContext, body: CompletionsBody) -> bool:
+    """Whether Open WebUI takes up calls that the stream leaves open: in a streamed chat only."""
+    return bool(context.chat_id and context.message_id and body.get("stream"))
+
+
+def needs_approval(context: RequestContext) -> bool:
+    """Whether a person must allow each call of this chat."""
+    params = as_object(context.host.metadata.get("params"))
+    return params.get("tool_approval_mode") == "ask"
+
+
+def can_ask_here(context: RequestContext) -> bool:
+    """Whether the pipe itself may ask that person: where it is to run all it can, on a page."""
+    is_ours = context.settings.tool_execution_mode == "Pipeline"
+    return is_ours and bool(context.session_id) and context.host.event_call is not None
+
+
+def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
+    """Whether Open WebUI is to run a round that calls these tools, if it can."""
+    return (
+        context.settings.tool_execution_mode == "Open-WebUI"
+        or (needs_approval(context) and not can_ask_here(context))
+        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+    )
+
+
+####################################################################################################
+# tools/results.py
 #
 # What a model is told of its calls: results no longer than the chat has room for, and failures.
 ####################################################################################################
@@ -6087,43 +6124,6 @@ def join_results(results: Sequence[tuple[JsonObject, ToolResult]]) -> ToolResult
         joined.sources += result.sources
     joined.text = "\n\n".join(parts)
     return joined
-
-
-####################################################################################################
-# tools/policy.py
-#
-# Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-####################################################################################################
-
-# They wait for a person, or work as long as an answer of its own.
-HOSTS_OWN_TOOLS = frozenset({"ask_user", "delegate_task"})
-"""Built-in tools that Open WebUI runs itself wherever it can."""
-
-
-def host_can_run(context: RequestContext, body: CompletionsBody) -> bool:
-    """Whether Open WebUI takes up calls that the stream leaves open: in a streamed chat only."""
-    return bool(context.chat_id and context.message_id and body.get("stream"))
-
-
-def needs_approval(context: RequestContext) -> bool:
-    """Whether a person must allow each call of this chat."""
-    params = as_object(context.host.metadata.get("params"))
-    return params.get("tool_approval_mode") == "ask"
-
-
-def can_ask_here(context: RequestContext) -> bool:
-    """Whether the pipe itself may ask that person: where it is to run all it can, on a page."""
-    is_ours = context.settings.tool_execution_mode == "Pipeline"
-    return is_ours and bool(context.session_id) and context.host.event_call is not None
-
-
-def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
-    """Whether Open WebUI is to run a round that calls these tools, if it can."""
-    return (
-        context.settings.tool_execution_mode == "Open-WebUI"
-        or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
-    )
 
 
 ####################################################################################################
@@ -7430,8 +7430,8 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "streaming/completion_chunks.py": ((5611, 22, 75),),
     "streaming/completion_dict.py": ((5694, 24, 72),),
     "streaming/response_events.py": ((5774, 39, 192),),
-    "tools/outputs.py": ((5974, 11, 116),),
-    "tools/policy.py": ((6098, 12, 29),),
+    "tools/policy.py": ((5974, 12, 29),),
+    "tools/results.py": ((6011, 11, 116),),
     "tools/schema.py": ((6138, 15, 298),),
     "tools/arguments.py": ((6444, 13, 113),),
     "tools/definitions.py": ((6565, 14, 85),),

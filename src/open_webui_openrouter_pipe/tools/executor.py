@@ -38,7 +38,8 @@ from ..host.tools import (
     resolve_hidden_call,
 )
 from .arguments import fit_arguments, read_arguments
-from .outputs import (
+from .policy import can_ask_here, needs_approval
+from .results import (
     cut_off,
     failed,
     join_results,
@@ -50,7 +51,6 @@ from .outputs import (
     unknown_tool,
     unreadable_arguments,
 )
-from .policy import can_ask_here, needs_approval
 
 _NO_QUEUE_LIMIT = 1_000_000_000
 

@@ -16,8 +16,8 @@ from ..host.tools import ToolResult
 from ..models.family import ModelFamily
 from .definitions import define_callers_tools, define_host_tools, takes_tools
 from .executor import Executor, ToolLimits, tool_limits
-from .outputs import OutputRoom
 from .policy import HOSTS_OWN_TOOLS, host_can_run, host_should_run
+from .results import OutputRoom
 
 
 class CallOwner(Enum):
