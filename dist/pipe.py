@@ -60,53 +60,53 @@ license: MIT
 #   3633  users.py                      The person who asks, and what they have set for themselves.
 #   3703  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
 #   3767  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4013  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4016  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4046  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4135  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4222  visibility.py                 Which models are offered, and which may be used.
-#   4251  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4049  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4138  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4225  visibility.py                 Which models are offered, and which may be used.
+#   4254  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4300  allow_list.py                 Only what the API knows goes out.
-#   4337  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4365  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4432  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4496  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4599  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4646  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4782  history.py                    Chat messages become input items.
-#   4896  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4303  allow_list.py                 Only what the API knows goes out.
+#   4340  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4368  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4435  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4499  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4602  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4649  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4785  history.py                    Chat messages become input items.
+#   4899  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4927  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4992  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5195  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5216  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5255  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5316  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5362  status.py                     The status line of an answer: few words, all of them true.
-#   5414  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5556  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5605  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5688  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5768  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4930  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4995  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5198  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5219  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5258  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5319  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5365  status.py                     The status line of an answer: few words, all of them true.
+#   5417  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5559  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5608  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5691  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5771  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   5968  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6005  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6129  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   6438  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   6559  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   6652  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   6850  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   5971  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6008  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6132  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   6441  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   6562  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   6655  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   6853  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   6984  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   6987  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7109  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   7112  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   7267  pipe.py                       The entrance: what Open WebUI calls.
+#   7270  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -3776,6 +3776,9 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
 CALL_TOOL_ID = "builtin:call_tool"
 """The tool behind which Open WebUI hides those it does not show the model."""
 
+# Open WebUI 0.11 has these names in its loop, where nobody can ask for them.
+_CITED_TOOLS = ("fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files")
+
 
 @dataclass(frozen=True, slots=True)
 class HostTool:
@@ -3961,7 +3964,7 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or ()
+    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
     read_sources = _from_middleware("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
@@ -7403,41 +7406,41 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/blocking.py": ((3585, 13, 46),),
     "host/users.py": ((3639, 14, 62),),
     "host/call.py": ((3709, 15, 56),),
-    "host/tools.py": ((3776, 22, 235),),
-    "host/versions.py": ((4019, 9, 25),),
-    "models/family.py": ((4052, 12, 81),),
-    "models/registry.py": ((4141, 15, 79),),
-    "models/visibility.py": ((4228, 12, 21),),
-    "models/entries.py": ((4257, 12, 41),),
-    "requests/allow_list.py": ((4306, 10, 29),),
-    "requests/caching.py": ((4343, 13, 20),),
-    "requests/parameters.py": ((4371, 12, 59),),
-    "requests/reasoning.py": ((4438, 12, 56),),
-    "requests/recovery.py": ((4502, 15, 95),),
-    "requests/replay.py": ((4605, 11, 39),),
-    "requests/chat_body.py": ((4652, 12, 128),),
-    "requests/history.py": ((4788, 12, 106),),
-    "requests/normalise.py": ((4902, 17, 23),),
-    "streaming/coalescer.py": ((4933, 13, 57),),
-    "streaming/collector.py": ((4998, 29, 195),),
-    "streaming/renderer.py": ((5201, 9, 13),),
-    "streaming/citations.py": ((5222, 11, 31),),
-    "streaming/output_items.py": ((5261, 9, 53),),
-    "streaming/server_tools.py": ((5322, 12, 38),),
-    "streaming/status.py": ((5368, 9, 44),),
-    "streaming/think_tags.py": ((5420, 20, 134),),
-    "streaming/usage.py": ((5562, 9, 41),),
-    "streaming/completion_chunks.py": ((5611, 22, 75),),
-    "streaming/completion_dict.py": ((5694, 24, 72),),
-    "streaming/response_events.py": ((5774, 39, 192),),
-    "tools/policy.py": ((5974, 12, 29),),
-    "tools/results.py": ((6011, 11, 116),),
-    "tools/schema.py": ((6138, 15, 298),),
-    "tools/arguments.py": ((6444, 13, 113),),
-    "tools/definitions.py": ((6565, 14, 85),),
-    "tools/executor.py": ((6658, 55, 190),),
-    "tools/toolbox.py": ((6856, 23, 126),),
-    "runtime.py": ((6990, 24, 117),),
-    "orchestrator.py": ((7115, 41, 150),),
-    "pipe.py": ((7273, 26, 86),),
+    "host/tools.py": ((3776, 22, 238),),
+    "host/versions.py": ((4022, 9, 25),),
+    "models/family.py": ((4055, 12, 81),),
+    "models/registry.py": ((4144, 15, 79),),
+    "models/visibility.py": ((4231, 12, 21),),
+    "models/entries.py": ((4260, 12, 41),),
+    "requests/allow_list.py": ((4309, 10, 29),),
+    "requests/caching.py": ((4346, 13, 20),),
+    "requests/parameters.py": ((4374, 12, 59),),
+    "requests/reasoning.py": ((4441, 12, 56),),
+    "requests/recovery.py": ((4505, 15, 95),),
+    "requests/replay.py": ((4608, 11, 39),),
+    "requests/chat_body.py": ((4655, 12, 128),),
+    "requests/history.py": ((4791, 12, 106),),
+    "requests/normalise.py": ((4905, 17, 23),),
+    "streaming/coalescer.py": ((4936, 13, 57),),
+    "streaming/collector.py": ((5001, 29, 195),),
+    "streaming/renderer.py": ((5204, 9, 13),),
+    "streaming/citations.py": ((5225, 11, 31),),
+    "streaming/output_items.py": ((5264, 9, 53),),
+    "streaming/server_tools.py": ((5325, 12, 38),),
+    "streaming/status.py": ((5371, 9, 44),),
+    "streaming/think_tags.py": ((5423, 20, 134),),
+    "streaming/usage.py": ((5565, 9, 41),),
+    "streaming/completion_chunks.py": ((5614, 22, 75),),
+    "streaming/completion_dict.py": ((5697, 24, 72),),
+    "streaming/response_events.py": ((5777, 39, 192),),
+    "tools/policy.py": ((5977, 12, 29),),
+    "tools/results.py": ((6014, 11, 116),),
+    "tools/schema.py": ((6141, 15, 298),),
+    "tools/arguments.py": ((6447, 13, 113),),
+    "tools/definitions.py": ((6568, 14, 85),),
+    "tools/executor.py": ((6661, 55, 190),),
+    "tools/toolbox.py": ((6859, 23, 126),),
+    "runtime.py": ((6993, 24, 117),),
+    "orchestrator.py": ((7118, 41, 150),),
+    "pipe.py": ((7276, 26, 86),),
 }
