@@ -60,53 +60,53 @@ license: MIT
 #   3633  users.py                      The person who asks, and what they have set for themselves.
 #   3703  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
 #   3767  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4016  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4018  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4049  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4138  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4225  visibility.py                 Which models are offered, and which may be used.
-#   4254  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4051  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4140  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4227  visibility.py                 Which models are offered, and which may be used.
+#   4256  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4303  allow_list.py                 Only what the API knows goes out.
-#   4340  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4368  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4435  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4499  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4602  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4649  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4785  history.py                    Chat messages become input items.
-#   4899  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4305  allow_list.py                 Only what the API knows goes out.
+#   4342  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4370  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4437  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4501  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4604  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4651  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4787  history.py                    Chat messages become input items.
+#   4901  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4930  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4995  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5198  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5219  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5258  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5319  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5365  status.py                     The status line of an answer: few words, all of them true.
-#   5417  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5559  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5608  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5691  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5771  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4932  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   4997  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5200  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5221  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5260  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5321  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5367  status.py                     The status line of an answer: few words, all of them true.
+#   5419  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5561  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5610  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5693  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5773  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   5971  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6008  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6132  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   6441  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   6562  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   6655  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   6853  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   5973  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6010  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6134  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   6443  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   6564  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   6657  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   6855  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   6987  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   6989  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7112  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   7114  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   7270  pipe.py                       The entrance: what Open WebUI calls.
+#   7272  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -3777,7 +3777,9 @@ CALL_TOOL_ID = "builtin:call_tool"
 """The tool behind which Open WebUI hides those it does not show the model."""
 
 # Open WebUI 0.11 has these names in its loop, where nobody can ask for them.
-_CITED_TOOLS = ("fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files")
+_CITED_TOOLS = frozenset(
+    {"fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files", "query_chat_files"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -7406,41 +7408,41 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/blocking.py": ((3585, 13, 46),),
     "host/users.py": ((3639, 14, 62),),
     "host/call.py": ((3709, 15, 56),),
-    "host/tools.py": ((3776, 22, 238),),
-    "host/versions.py": ((4022, 9, 25),),
-    "models/family.py": ((4055, 12, 81),),
-    "models/registry.py": ((4144, 15, 79),),
-    "models/visibility.py": ((4231, 12, 21),),
-    "models/entries.py": ((4260, 12, 41),),
-    "requests/allow_list.py": ((4309, 10, 29),),
-    "requests/caching.py": ((4346, 13, 20),),
-    "requests/parameters.py": ((4374, 12, 59),),
-    "requests/reasoning.py": ((4441, 12, 56),),
-    "requests/recovery.py": ((4505, 15, 95),),
-    "requests/replay.py": ((4608, 11, 39),),
-    "requests/chat_body.py": ((4655, 12, 128),),
-    "requests/history.py": ((4791, 12, 106),),
-    "requests/normalise.py": ((4905, 17, 23),),
-    "streaming/coalescer.py": ((4936, 13, 57),),
-    "streaming/collector.py": ((5001, 29, 195),),
-    "streaming/renderer.py": ((5204, 9, 13),),
-    "streaming/citations.py": ((5225, 11, 31),),
-    "streaming/output_items.py": ((5264, 9, 53),),
-    "streaming/server_tools.py": ((5325, 12, 38),),
-    "streaming/status.py": ((5371, 9, 44),),
-    "streaming/think_tags.py": ((5423, 20, 134),),
-    "streaming/usage.py": ((5565, 9, 41),),
-    "streaming/completion_chunks.py": ((5614, 22, 75),),
-    "streaming/completion_dict.py": ((5697, 24, 72),),
-    "streaming/response_events.py": ((5777, 39, 192),),
-    "tools/policy.py": ((5977, 12, 29),),
-    "tools/results.py": ((6014, 11, 116),),
-    "tools/schema.py": ((6141, 15, 298),),
-    "tools/arguments.py": ((6447, 13, 113),),
-    "tools/definitions.py": ((6568, 14, 85),),
-    "tools/executor.py": ((6661, 55, 190),),
-    "tools/toolbox.py": ((6859, 23, 126),),
-    "runtime.py": ((6993, 24, 117),),
-    "orchestrator.py": ((7118, 41, 150),),
-    "pipe.py": ((7276, 26, 86),),
+    "host/tools.py": ((3776, 22, 240),),
+    "host/versions.py": ((4024, 9, 25),),
+    "models/family.py": ((4057, 12, 81),),
+    "models/registry.py": ((4146, 15, 79),),
+    "models/visibility.py": ((4233, 12, 21),),
+    "models/entries.py": ((4262, 12, 41),),
+    "requests/allow_list.py": ((4311, 10, 29),),
+    "requests/caching.py": ((4348, 13, 20),),
+    "requests/parameters.py": ((4376, 12, 59),),
+    "requests/reasoning.py": ((4443, 12, 56),),
+    "requests/recovery.py": ((4507, 15, 95),),
+    "requests/replay.py": ((4610, 11, 39),),
+    "requests/chat_body.py": ((4657, 12, 128),),
+    "requests/history.py": ((4793, 12, 106),),
+    "requests/normalise.py": ((4907, 17, 23),),
+    "streaming/coalescer.py": ((4938, 13, 57),),
+    "streaming/collector.py": ((5003, 29, 195),),
+    "streaming/renderer.py": ((5206, 9, 13),),
+    "streaming/citations.py": ((5227, 11, 31),),
+    "streaming/output_items.py": ((5266, 9, 53),),
+    "streaming/server_tools.py": ((5327, 12, 38),),
+    "streaming/status.py": ((5373, 9, 44),),
+    "streaming/think_tags.py": ((5425, 20, 134),),
+    "streaming/usage.py": ((5567, 9, 41),),
+    "streaming/completion_chunks.py": ((5616, 22, 75),),
+    "streaming/completion_dict.py": ((5699, 24, 72),),
+    "streaming/response_events.py": ((5779, 39, 192),),
+    "tools/policy.py": ((5979, 12, 29),),
+    "tools/results.py": ((6016, 11, 116),),
+    "tools/schema.py": ((6143, 15, 298),),
+    "tools/arguments.py": ((6449, 13, 113),),
+    "tools/definitions.py": ((6570, 14, 85),),
+    "tools/executor.py": ((6663, 55, 190),),
+    "tools/toolbox.py": ((6861, 23, 126),),
+    "runtime.py": ((6995, 24, 117),),
+    "orchestrator.py": ((7120, 41, 150),),
+    "pipe.py": ((7278, 26, 86),),
 }

@@ -161,9 +161,8 @@ async def play(pipe: ModuleType) -> dict[str, Any]:
     body = {"messages": MESSAGES, "stream": True, "tools": shown}
     box = pipe.open_toolbox(context(pipe, offered, events), body, None)
     calls = [pipe.FunctionCallItem("f", name, name, CALLS.get(name, "{}")) for name in offered]
-    calls += [
-        pipe.FunctionCallItem("f", name, "call_tool", MORE_CALLS[name]) for name in MORE_CALLS
-    ]
+    for name, sent in MORE_CALLS.items() if "call_tool" in offered else ():
+        calls.append(pipe.FunctionCallItem("f", name, "call_tool", sent))
     outcomes = {
         outcome.output.call_id: dataclasses.asdict(outcome)
         async for outcome in box.run(calls, None)

@@ -23,7 +23,9 @@ CALL_TOOL_ID = "builtin:call_tool"
 """The tool behind which Open WebUI hides those it does not show the model."""
 
 # Open WebUI 0.11 has these names in its loop, where nobody can ask for them.
-_CITED_TOOLS = ("fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files")
+_CITED_TOOLS = frozenset(
+    {"fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files", "query_chat_files"}
+)
 
 
 @dataclass(frozen=True, slots=True)
