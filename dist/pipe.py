@@ -16,85 +16,87 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    155  ids.py                        Identifiers of our own making.
-#    175  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    212  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    251  process.py                    What every copy of the pipe in one process shares.
-#    272  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    334  errors.py                     Every cause of failure a person can act on, each with its words.
-#    502  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    560  retry.py                      Whether a failed request may be sent again, and when.
-#    600  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    684  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    716  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    780  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    826  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1254  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1308  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1408  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1592  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    157  ids.py                        Identifiers of our own making.
+#    177  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    214  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    253  process.py                    What every copy of the pipe in one process shares.
+#    274  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    336  errors.py                     Every cause of failure a person can act on, each with its words.
+#    504  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    562  retry.py                      Whether a failed request may be sent again, and when.
+#    602  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    686  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    718  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    782  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    828  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    925  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1256  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1310  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1410  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1594  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1736  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1812  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1858  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2024  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2266  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2285  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2421  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2483  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2541  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2601  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2799  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   2966  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3085  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3211  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3240  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3358  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3378  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1738  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1814  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1860  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2026  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2272  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2291  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2349  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2485  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2524  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2586  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2652  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2699  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2757  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2962  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3149  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3284  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3410  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3439  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3559  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3579  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3398  users.py                      The person who asks, and what they have set for themselves.
-#   3456  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3520  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3599  users.py                      The person who asks, and what they have set for themselves.
+#   3657  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3721  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3553  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3642  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3729  visibility.py                 Which models are offered, and which may be used.
-#   3758  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3754  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3843  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   3930  visibility.py                 Which models are offered, and which may be used.
+#   3959  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   3807  allow_list.py                 Only what the API knows goes out.
-#   3844  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   3872  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   3939  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4003  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4106  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4153  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4289  history.py                    Chat messages become input items.
-#   4403  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4008  allow_list.py                 Only what the API knows goes out.
+#   4045  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4073  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4140  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4204  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4307  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4354  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4490  history.py                    Chat messages become input items.
+#   4604  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4434  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4499  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4702  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4723  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4762  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4823  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4869  status.py                     The status line of an answer: few words, all of them true.
-#   4921  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5063  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5112  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5195  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5275  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4635  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4838  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4859  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4898  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4959  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5005  status.py                     The status line of an answer: few words, all of them true.
+#   5057  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5199  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5248  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5331  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5411  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5475  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5611  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5600  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5736  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5758  pipe.py                       The entrance: what Open WebUI calls.
+#   5892  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -2198,6 +2200,10 @@ class ArgumentsDelta:
     text: str
 
 
+Delta = TextDelta | ReasoningDelta | ArgumentsDelta
+"""The next piece of something that comes in pieces."""
+
+
 @dataclass(slots=True)
 class CitationFound:
     """A page that a message leans on."""
@@ -2280,6 +2286,64 @@ def log_answer(path: str, response: httpx.Response) -> None:
     if LOG.isEnabledFor(logging.DEBUG):
         generation = response.headers.get("x-generation-id", "unknown")
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
+
+
+####################################################################################################
+# api/gateway/batch.py
+#
+# The Events of one network read, with neighbouring deltas joined as they come.
+#
+# A piece that is sent costs the server far more than one that is read, and what is joined at once
+# leaves nothing behind for the garbage collector, whose rounds grow with the whole server's memory.
+####################################################################################################
+
+class EventBatch:
+    """Takes Events in their order; deltas of the same text that follow each other become one."""
+
+    __slots__ = ("_events", "_last", "_pieces")
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._events: list[Event] = []
+        self._last: Event | None = None
+        self._pieces: list[str] = []
+        """What is still to be joined to the last Event."""
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        """Take the next Event; it is the batch's from now on."""
+        last = self._last
+        if isinstance(event, Delta) and type(event) is type(last) and _is_same_text(event, last):
+            self._pieces.append(event.text)
+            return
+        self._join()
+        self._last = event
+        self._events.append(event)
+
+    def close(self) -> list[Event]:
+        """The Events of the batch."""
+        self._join()
+        return self._events
+
+    def _join(self) -> None:
+        if self._pieces and isinstance(last := self._last, Delta):
+            last.text += "".join(self._pieces)
+            self._pieces.clear()
+
+
+def _is_same_text(one: Event, other: Event | None) -> bool:
+    """Whether the two, which are of one kind, add to the same text."""
+    match one, other:
+        case ReasoningDelta(), ReasoningDelta():
+            return (one.output_index, one.part_index, one.is_summary) == (
+                other.output_index,
+                other.part_index,
+                other.is_summary,
+            )
+        case (TextDelta(), TextDelta()) | (ArgumentsDelta(), ArgumentsDelta()):
+            return one.output_index == other.output_index
+        case _:
+            return False
 
 
 ####################################################################################################
@@ -2419,6 +2483,45 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ####################################################################################################
+# api/gateway/payloads.py
+#
+# The objects of an event stream, whichever endpoint sends it.
+####################################################################################################
+
+class StreamReader(Protocol):
+    """Turns the bytes of one stream into Events; what it does not know it passes over."""
+
+    finished: bool
+    """Whether the Event that ends an answer was given out."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        ...
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        ...
+
+
+def read_payload(payload: bytes) -> JsonObject | None:
+    """The object of one event; `None` for one that is no JSON, which is noted in the log."""
+    try:
+        return as_object(decode_json(payload))
+    except ValueError:
+        size = len(payload)
+        LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
+        return None
+
+
+def answer_cut_short() -> StreamInterruptedError:
+    """What a stream is told to be that ends without the event that ends an answer."""
+    return StreamInterruptedError(
+        "The answer stopped before its end.",
+        "What had arrived is kept. Try again for a whole answer.",
+    )
+
+
+####################################################################################################
 # api/gateway/selection.py
 #
 # Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
@@ -2481,6 +2584,119 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 
 
 ####################################################################################################
+# api/gateway/text_run.py
+#
+# A run of text deltas, read by its bytes: only the words differ from one event to the next.
+####################################################################################################
+
+_KEY = b'"delta":"'
+# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+_WORDS = re.compile(
+    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+)
+_HALF_EMOJI = re.compile(rb"\\u[dD]")
+
+
+class TextRun:
+    """Takes the events that begin with the same bytes as the delta before them.
+
+    To decode each of hundreds of events for its one word is what reading a stream costs most.
+    Whatever has another form is left to the caller, who decodes it.
+    """
+
+    __slots__ = ("_beginning", "_words")
+
+    def __init__(self) -> None:
+        self._beginning = b""
+        self._words: list[bytes] = []
+
+    def follow(self, payload: bytes) -> None:
+        """Take what begins as this delta does, which the caller has decoded."""
+        before, key, _ = payload.partition(_KEY)
+        self._beginning = before + key if key else b""
+
+    def takes(self, payload: bytes) -> bool:
+        """Whether the event is one of the run; then its words are kept."""
+        beginning = self._beginning
+        if not beginning or not payload.startswith(beginning):
+            return False
+        found = _WORDS.fullmatch(payload, len(beginning))
+        if found is None:
+            return False
+        self._words.append(found[1])
+        return True
+
+    def take_text(self) -> str:
+        """The text of the run so far; words that cannot be read are noted and left out."""
+        if not self._words:
+            return ""
+        words, self._words = self._words, []
+        joined = b"".join(words)
+        try:
+            # Halves of an emoji stay apart: whether two meet depends on how the network cut.
+            if not _HALF_EMOJI.search(joined):
+                return str(decode_json(b'"' + joined + b'"'))
+        except ValueError:
+            pass
+        return "".join(map(_decode_words, words))
+
+
+def _decode_words(words: bytes) -> str:
+    try:
+        return str(decode_json(b'"' + words + b'"'))
+    except ValueError:
+        LOG.warning("stream: a delta is not JSON and was passed over (%d bytes)", len(words))
+        return ""
+
+
+####################################################################################################
+# api/pacing.py
+#
+# Pauses between reads, in which the network gathers what would else come piece by piece.
+####################################################################################################
+
+# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
+WINDOW_SECONDS = 0.03
+_LATENESS_FACTOR = 4.0
+_LONGEST_EXTENSION_SECONDS = 0.3
+
+Hold = Callable[[], AbstractContextManager[None]]
+"""Leaves the connection unread while the `with` block runs."""
+
+
+class Pacer:
+    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+
+    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
+    The first words are not held back, and while the model is silent there is no timer. Where the
+    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    """
+
+    __slots__ = ("_clock", "_hold", "_late", "_sleep")
+
+    def __init__(
+        self,
+        hold: Hold = nullcontext,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hold = hold
+        self._sleep = sleep
+        self._clock = clock
+        self._late = 0.0
+
+    async def pause(self, batch: list[Event]) -> None:
+        """Wait, if this batch showed text."""
+        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
+            return
+        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
+        begun = self._clock()
+        with self._hold():
+            await self._sleep(window)
+        self._late = max(self._clock() - begun - window, 0.0)
+
+
+####################################################################################################
 # api/sse.py
 #
 # Server-sent events: bytes in any pieces become data payloads.
@@ -2539,66 +2755,6 @@ class SseDecoder:
 
 
 ####################################################################################################
-# api/gateway/payloads.py
-#
-# The objects of an event stream, whichever endpoint sends it.
-####################################################################################################
-
-class StreamReader(Protocol):
-    """Turns the bytes of one stream into Events; what it does not know it passes over."""
-
-    finished: bool
-    """Whether the Event that ends an answer was given out."""
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Read one piece of the body."""
-        ...
-
-    def end(self) -> list[Event]:
-        """Read what is left when the body ends, and say so if the answer's end is missing."""
-        ...
-
-
-class PayloadDecoder:
-    """Bytes in any pieces become JSON objects; `None` stands for `[DONE]`."""
-
-    __slots__ = ("_decoder",)
-
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-
-    def feed(self, chunk: bytes) -> list[JsonObject | None]:
-        """The objects that this chunk completes."""
-        return _decode_all(self._decoder.feed(chunk))
-
-    def flush(self) -> list[JsonObject | None]:
-        """The object that stands at the end of the body without its blank line."""
-        return _decode_all(self._decoder.flush())
-
-
-def _decode_all(payloads: list[bytes]) -> list[JsonObject | None]:
-    objects: list[JsonObject | None] = []
-    for payload in payloads:
-        if payload == DONE_PAYLOAD:
-            objects.append(None)
-            continue
-        try:
-            objects.append(as_object(decode_json(payload)))
-        except ValueError:
-            size = len(payload)
-            LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
-    return objects
-
-
-def answer_cut_short() -> StreamInterruptedError:
-    """What a stream is told to be that ends without the event that ends an answer."""
-    return StreamInterruptedError(
-        "The answer stopped before its end.",
-        "What had arrived is kept. Try again for a whole answer.",
-    )
-
-
-####################################################################################################
 # api/gateway/chat_reader.py
 #
 # The stream of `POST /chat/completions`, read into the same Events.
@@ -2622,7 +2778,7 @@ class ChatReader:
     """
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
         self._message: int | None = None
@@ -2645,13 +2801,20 @@ class ChatReader:
             events.extend(self.finish())
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch = EventBatch()
+        for payload in payloads:
             if self.finished:
                 break
-            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
-        return events
+            for event in self._read_one(payload):
+                batch.add(event)
+        return batch.close()
+
+    def _read_one(self, payload: bytes) -> list[Event]:
+        if payload == DONE_PAYLOAD:
+            return self.finish(done=True)
+        data = read_payload(payload)
+        return [] if data is None else self.read_chunk(data)
 
     def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""
@@ -2820,11 +2983,14 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_has_output", "finished")
+    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._has_output = False
+        self._run = TextRun()
+        self._delta: Delta | None = None
+        """The delta that the run goes on from."""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -2839,25 +3005,42 @@ class ResponsesReader:
             events.append(ResponseFailed(answer_cut_short()))
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch, run = EventBatch(), self._run
+        for payload in payloads:
             if self.finished:
                 break
-            event = _read_payload(data) if data is not None else None
-            if data is None or event is None:
+            if run.takes(payload):
                 continue
-            if isinstance(event, ResponseFinished | ResponseFailed):
-                self.finished = True
-                if not self._has_output:
-                    events.extend(_finished_items(as_object(data.get("response"))))
-            elif not isinstance(event, ResponseStarted):
-                self._has_output = True
-            events.append(event)
-        return events
+            self._end_run(batch)
+            if payload != DONE_PAYLOAD:
+                self._read_one(payload, batch)
+        self._end_run(batch)
+        return batch.close()
+
+    def _end_run(self, batch: EventBatch) -> None:
+        if self._delta is not None and (text := self._run.take_text()):
+            batch.add(replace(self._delta, text=text))
+
+    def _read_one(self, payload: bytes, batch: EventBatch) -> None:
+        data = read_payload(payload)
+        event = _read_event(data) if data is not None else None
+        if data is None or event is None:
+            return
+        if isinstance(event, Delta):
+            self._delta = event
+            self._run.follow(payload)
+        if isinstance(event, ResponseFinished | ResponseFailed):
+            self.finished = True
+            if not self._has_output:
+                for item in _finished_items(as_object(data.get("response"))):
+                    batch.add(item)
+        elif not isinstance(event, ResponseStarted):
+            self._has_output = True
+        batch.add(event)
 
 
-def _read_payload(data: JsonObject) -> Event | None:
+def _read_event(data: JsonObject) -> Event | None:
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)
@@ -3016,6 +3199,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             headers=response.raw_headers,
             stream=_AiohttpStream(response, request),
             request=request,
+            extensions={"hold_reading": lambda: _hold_reading(response)},
         )
 
     async def aclose(self) -> None:
@@ -3054,6 +3238,21 @@ class _AiohttpStream(httpx.AsyncByteStream):
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
         self._response.release()
+
+
+@contextmanager
+def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
+    """Leave the connection unread; one that is read to its end may serve another request by now."""
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    if transport is None or not transport.is_reading():
+        yield
+        return
+    transport.pause_reading()
+    try:
+        yield
+    finally:
+        transport.resume_reading()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -3329,6 +3528,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
+    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -3338,6 +3538,7 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
+                    await pacer.pause(batch)
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -4429,71 +4630,6 @@ def build_responses_body(
             **reasoning_fields(body, family, context.settings, is_task=is_task),
         }
     )
-
-
-####################################################################################################
-# streaming/coalescer.py
-#
-# Fewer, larger pieces: sending one costs the server far more than reading one.
-####################################################################################################
-
-# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
-
-
-def merge_deltas(batch: list[Event]) -> list[Event]:
-    """Join neighbouring deltas of the same text; what stands between two keeps its place."""
-    merged: list[Event] = []
-    for place, run in groupby(batch, key=_place_of_delta):
-        events = list(run)
-        if place is None or len(events) == 1:
-            merged.extend(events)
-        else:
-            merged.append(_join(events))
-    return merged
-
-
-def _place_of_delta(event: Event) -> tuple[int, int, bool] | int | None:
-    if isinstance(event, TextDelta):
-        return event.output_index
-    if isinstance(event, ReasoningDelta):
-        return event.output_index, event.part_index, event.is_summary
-    return None
-
-
-def _join(events: list[Event]) -> Event:
-    deltas = [event for event in events if isinstance(event, TextDelta | ReasoningDelta)]
-    return replace(deltas[0], text="".join(delta.text for delta in deltas))
-
-
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
-
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
-    """
-
-    __slots__ = ("_clock", "_late", "_sleep")
-
-    def __init__(
-        self,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
 
 
 ####################################################################################################
@@ -5611,17 +5747,15 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
+    tags, collector = ThinkTags(), Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
+                    for piece in renderer.render(collector.take(tags.split(batch))):
                         yield piece
-                    if not collector.ended:
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
@@ -5855,70 +5989,72 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((161, 7, 12),),
-    "core/json_codec.py": ((181, 11, 29),),
-    "core/json_values.py": ((218, 8, 31),),
-    "core/process.py": ((257, 10, 13),),
-    "core/redaction.py": ((278, 9, 54),),
-    "core/errors.py": ((354, 25, 146),),
-    "core/admission.py": ((508, 12, 50),),
-    "core/retry.py": ((566, 7, 32),),
-    "core/secrets.py": ((606, 18, 76),),
-    "core/source_map.py": ((690, 7, 24),),
-    "core/template_language.py": ((722, 8, 56),),
-    "core/valve_types.py": ((788, 15, 36),),
-    "core/template_valves.py": ((832, 13, 89),),
-    "core/config.py": ((929, 15, 323),),
-    "core/context.py": ((1260, 14, 46),),
-    "core/logging_system.py": ((1314, 11, 92),),
-    "core/error_templates.py": ((1414, 28, 176),),
-    "core/timing_logger.py": ((1600, 21, 134),),
-    "api/bodies.py": ((1742, 8, 68),),
-    "api/error_figures.py": ((1818, 8, 38),),
-    "api/errors.py": ((1864, 16, 158),),
-    "api/events.py": ((2030, 11, 234),),
-    "api/exchange_log.py": ((2272, 16, 11),),
-    "api/gateway/items.py": ((2291, 20, 128),),
-    "api/gateway/selection.py": ((2427, 15, 54),),
-    "api/sse.py": ((2489, 5, 50),),
-    "api/gateway/payloads.py": ((2547, 15, 52),),
-    "api/gateway/chat_reader.py": ((2607, 28, 190),),
-    "api/gateway/responses_reader.py": ((2805, 26, 159),),
-    "api/transport.py": ((2972, 14, 111),),
-    "api/http.py": ((3091, 22, 118),),
-    "api/catalog.py": ((3217, 13, 21),),
-    "api/gateway/stream.py": ((3246, 24, 110),),
-    "api/gateway/chat_completions.py": ((3364, 15, 12),),
-    "api/gateway/responses.py": ((3384, 15, 12),),
-    "host/users.py": ((3404, 14, 50),),
-    "host/call.py": ((3462, 15, 56),),
-    "host/versions.py": ((3526, 9, 25),),
-    "models/family.py": ((3559, 12, 81),),
-    "models/registry.py": ((3648, 15, 79),),
-    "models/visibility.py": ((3735, 12, 21),),
-    "models/entries.py": ((3764, 12, 41),),
-    "requests/allow_list.py": ((3813, 10, 29),),
-    "requests/caching.py": ((3850, 13, 20),),
-    "requests/parameters.py": ((3878, 12, 59),),
-    "requests/reasoning.py": ((3945, 12, 56),),
-    "requests/recovery.py": ((4009, 15, 95),),
-    "requests/replay.py": ((4112, 11, 39),),
-    "requests/chat_body.py": ((4159, 12, 128),),
-    "requests/history.py": ((4295, 12, 106),),
-    "requests/normalise.py": ((4409, 17, 23),),
-    "streaming/coalescer.py": ((4440, 13, 57),),
-    "streaming/collector.py": ((4505, 29, 195),),
-    "streaming/renderer.py": ((4708, 9, 13),),
-    "streaming/citations.py": ((4729, 11, 31),),
-    "streaming/output_items.py": ((4768, 9, 53),),
-    "streaming/server_tools.py": ((4829, 12, 38),),
-    "streaming/status.py": ((4875, 9, 44),),
-    "streaming/think_tags.py": ((4927, 20, 134),),
-    "streaming/usage.py": ((5069, 9, 41),),
-    "streaming/completion_chunks.py": ((5118, 22, 75),),
-    "streaming/completion_dict.py": ((5201, 24, 72),),
-    "streaming/response_events.py": ((5281, 39, 192),),
-    "runtime.py": ((5481, 24, 117),),
-    "orchestrator.py": ((5606, 41, 150),),
-    "pipe.py": ((5764, 26, 86),),
+    "core/ids.py": ((163, 7, 12),),
+    "core/json_codec.py": ((183, 11, 29),),
+    "core/json_values.py": ((220, 8, 31),),
+    "core/process.py": ((259, 10, 13),),
+    "core/redaction.py": ((280, 9, 54),),
+    "core/errors.py": ((356, 25, 146),),
+    "core/admission.py": ((510, 12, 50),),
+    "core/retry.py": ((568, 7, 32),),
+    "core/secrets.py": ((608, 18, 76),),
+    "core/source_map.py": ((692, 7, 24),),
+    "core/template_language.py": ((724, 8, 56),),
+    "core/valve_types.py": ((790, 15, 36),),
+    "core/template_valves.py": ((834, 13, 89),),
+    "core/config.py": ((931, 15, 323),),
+    "core/context.py": ((1262, 14, 46),),
+    "core/logging_system.py": ((1316, 11, 92),),
+    "core/error_templates.py": ((1416, 28, 176),),
+    "core/timing_logger.py": ((1602, 21, 134),),
+    "api/bodies.py": ((1744, 8, 68),),
+    "api/error_figures.py": ((1820, 8, 38),),
+    "api/errors.py": ((1866, 16, 158),),
+    "api/events.py": ((2032, 11, 238),),
+    "api/exchange_log.py": ((2278, 16, 11),),
+    "api/gateway/batch.py": ((2300, 14, 47),),
+    "api/gateway/items.py": ((2355, 20, 128),),
+    "api/gateway/payloads.py": ((2491, 14, 31),),
+    "api/gateway/selection.py": ((2530, 15, 54),),
+    "api/gateway/text_run.py": ((2592, 10, 58),),
+    "api/pacing.py": ((2658, 12, 39),),
+    "api/sse.py": ((2705, 5, 50),),
+    "api/gateway/chat_reader.py": ((2763, 30, 197),),
+    "api/gateway/responses_reader.py": ((2968, 31, 179),),
+    "api/transport.py": ((3155, 14, 127),),
+    "api/http.py": ((3290, 22, 118),),
+    "api/catalog.py": ((3416, 13, 21),),
+    "api/gateway/stream.py": ((3445, 25, 112),),
+    "api/gateway/chat_completions.py": ((3565, 15, 12),),
+    "api/gateway/responses.py": ((3585, 15, 12),),
+    "host/users.py": ((3605, 14, 50),),
+    "host/call.py": ((3663, 15, 56),),
+    "host/versions.py": ((3727, 9, 25),),
+    "models/family.py": ((3760, 12, 81),),
+    "models/registry.py": ((3849, 15, 79),),
+    "models/visibility.py": ((3936, 12, 21),),
+    "models/entries.py": ((3965, 12, 41),),
+    "requests/allow_list.py": ((4014, 10, 29),),
+    "requests/caching.py": ((4051, 13, 20),),
+    "requests/parameters.py": ((4079, 12, 59),),
+    "requests/reasoning.py": ((4146, 12, 56),),
+    "requests/recovery.py": ((4210, 15, 95),),
+    "requests/replay.py": ((4313, 11, 39),),
+    "requests/chat_body.py": ((4360, 12, 128),),
+    "requests/history.py": ((4496, 12, 106),),
+    "requests/normalise.py": ((4610, 17, 23),),
+    "streaming/collector.py": ((4641, 29, 195),),
+    "streaming/renderer.py": ((4844, 9, 13),),
+    "streaming/citations.py": ((4865, 11, 31),),
+    "streaming/output_items.py": ((4904, 9, 53),),
+    "streaming/server_tools.py": ((4965, 12, 38),),
+    "streaming/status.py": ((5011, 9, 44),),
+    "streaming/think_tags.py": ((5063, 20, 134),),
+    "streaming/usage.py": ((5205, 9, 41),),
+    "streaming/completion_chunks.py": ((5254, 22, 75),),
+    "streaming/completion_dict.py": ((5337, 24, 72),),
+    "streaming/response_events.py": ((5417, 39, 192),),
+    "runtime.py": ((5617, 24, 117),),
+    "orchestrator.py": ((5742, 40, 148),),
+    "pipe.py": ((5898, 26, 86),),
 }
