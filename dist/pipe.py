@@ -16,87 +16,87 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    157  ids.py                        Identifiers of our own making.
-#    177  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    214  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    253  process.py                    What every copy of the pipe in one process shares.
-#    274  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    336  errors.py                     Every cause of failure a person can act on, each with its words.
-#    504  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    562  retry.py                      Whether a failed request may be sent again, and when.
-#    602  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    686  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    718  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    782  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    828  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    925  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1256  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1310  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1410  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1594  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    156  ids.py                        Identifiers of our own making.
+#    176  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    213  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    252  process.py                    What every copy of the pipe in one process shares.
+#    273  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    335  errors.py                     Every cause of failure a person can act on, each with its words.
+#    503  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    561  retry.py                      Whether a failed request may be sent again, and when.
+#    601  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    685  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    717  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    781  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    827  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    924  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1255  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1309  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1409  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1593  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1738  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1814  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1860  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2026  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2272  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2291  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2349  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2485  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2524  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2586  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   2652  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   2699  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2757  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2962  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3149  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3284  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3410  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3439  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3559  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3579  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1737  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1813  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1859  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2025  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2271  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2290  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2348  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2484  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2523  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2585  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2651  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2698  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2756  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2961  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3148  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3283  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3433  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3462  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3582  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3602  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3599  users.py                      The person who asks, and what they have set for themselves.
-#   3657  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3721  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3622  users.py                      The person who asks, and what they have set for themselves.
+#   3680  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3744  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3754  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3843  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3930  visibility.py                 Which models are offered, and which may be used.
-#   3959  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3782  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3871  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   3958  visibility.py                 Which models are offered, and which may be used.
+#   3987  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4008  allow_list.py                 Only what the API knows goes out.
-#   4045  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4073  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4140  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4204  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4307  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4354  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4490  history.py                    Chat messages become input items.
-#   4604  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4036  allow_list.py                 Only what the API knows goes out.
+#   4073  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4101  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4168  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4232  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4335  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4382  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4518  history.py                    Chat messages become input items.
+#   4632  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4635  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4838  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4859  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4898  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4959  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5005  status.py                     The status line of an answer: few words, all of them true.
-#   5057  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5199  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5248  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5331  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5411  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4663  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4866  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4887  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4926  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4987  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5033  status.py                     The status line of an answer: few words, all of them true.
+#   5085  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5227  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5276  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5359  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5439  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5611  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5639  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5736  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5764  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5892  pipe.py                       The entrance: what Open WebUI calls.
+#   5920  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -132,9 +132,8 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, UTC
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from hashlib import sha256
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
@@ -3294,15 +3293,39 @@ _ATTRIBUTION_HEADERS = {
 }
 
 
+class ApiClient(httpx.AsyncClient):
+    """httpx's client, with the shortest way to the wire.
+
+    One client serves everyone: no cookie may tie their requests together. An API does not
+    redirect. And a line in the server's log for each request is what Open WebUI's own connection
+    does not write either; all three would cost more than building the request.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        super().__init__(
+            transport=transport,
+            headers=_ATTRIBUTION_HEADERS,
+            trust_env=False,  # the transport reads the proxy settings itself
+        )
+        self._wire = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: Any
+    ) -> httpx.Response:
+        """Send the request; with `stream` its caller reads the body, and closes the response."""
+        response = await self._wire.handle_async_request(request)
+        response.request = request
+        if not stream:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
+
+
 def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Make the client of one generation of the pipe; whoever makes it closes it."""
-    return httpx.AsyncClient(
-        transport=transport or AiohttpTransport(),
-        headers=_ATTRIBUTION_HEADERS,
-        # One client serves everyone: a cookie would tie their requests together.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        trust_env=False,  # the transport reads the proxy settings itself
-    )
+    return ApiClient(transport or AiohttpTransport())
 
 
 def authorize(settings: Settings) -> dict[str, str]:
@@ -3742,9 +3765,14 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    return _version_numbers(str(VERSION))
+
+
+@cache
+def _version_numbers(version: str) -> tuple[int, ...] | None:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     # It calls itself 0.0.0 when it cannot find out, as in a checkout.
-    return version if any(version) else None
+    return numbers if any(numbers) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -5989,72 +6017,72 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((163, 7, 12),),
-    "core/json_codec.py": ((183, 11, 29),),
-    "core/json_values.py": ((220, 8, 31),),
-    "core/process.py": ((259, 10, 13),),
-    "core/redaction.py": ((280, 9, 54),),
-    "core/errors.py": ((356, 25, 146),),
-    "core/admission.py": ((510, 12, 50),),
-    "core/retry.py": ((568, 7, 32),),
-    "core/secrets.py": ((608, 18, 76),),
-    "core/source_map.py": ((692, 7, 24),),
-    "core/template_language.py": ((724, 8, 56),),
-    "core/valve_types.py": ((790, 15, 36),),
-    "core/template_valves.py": ((834, 13, 89),),
-    "core/config.py": ((931, 15, 323),),
-    "core/context.py": ((1262, 14, 46),),
-    "core/logging_system.py": ((1316, 11, 92),),
-    "core/error_templates.py": ((1416, 28, 176),),
-    "core/timing_logger.py": ((1602, 21, 134),),
-    "api/bodies.py": ((1744, 8, 68),),
-    "api/error_figures.py": ((1820, 8, 38),),
-    "api/errors.py": ((1866, 16, 158),),
-    "api/events.py": ((2032, 11, 238),),
-    "api/exchange_log.py": ((2278, 16, 11),),
-    "api/gateway/batch.py": ((2300, 14, 47),),
-    "api/gateway/items.py": ((2355, 20, 128),),
-    "api/gateway/payloads.py": ((2491, 14, 31),),
-    "api/gateway/selection.py": ((2530, 15, 54),),
-    "api/gateway/text_run.py": ((2592, 10, 58),),
-    "api/pacing.py": ((2658, 12, 39),),
-    "api/sse.py": ((2705, 5, 50),),
-    "api/gateway/chat_reader.py": ((2763, 30, 197),),
-    "api/gateway/responses_reader.py": ((2968, 31, 179),),
-    "api/transport.py": ((3155, 14, 127),),
-    "api/http.py": ((3290, 22, 118),),
-    "api/catalog.py": ((3416, 13, 21),),
-    "api/gateway/stream.py": ((3445, 25, 112),),
-    "api/gateway/chat_completions.py": ((3565, 15, 12),),
-    "api/gateway/responses.py": ((3585, 15, 12),),
-    "host/users.py": ((3605, 14, 50),),
-    "host/call.py": ((3663, 15, 56),),
-    "host/versions.py": ((3727, 9, 25),),
-    "models/family.py": ((3760, 12, 81),),
-    "models/registry.py": ((3849, 15, 79),),
-    "models/visibility.py": ((3936, 12, 21),),
-    "models/entries.py": ((3965, 12, 41),),
-    "requests/allow_list.py": ((4014, 10, 29),),
-    "requests/caching.py": ((4051, 13, 20),),
-    "requests/parameters.py": ((4079, 12, 59),),
-    "requests/reasoning.py": ((4146, 12, 56),),
-    "requests/recovery.py": ((4210, 15, 95),),
-    "requests/replay.py": ((4313, 11, 39),),
-    "requests/chat_body.py": ((4360, 12, 128),),
-    "requests/history.py": ((4496, 12, 106),),
-    "requests/normalise.py": ((4610, 17, 23),),
-    "streaming/collector.py": ((4641, 29, 195),),
-    "streaming/renderer.py": ((4844, 9, 13),),
-    "streaming/citations.py": ((4865, 11, 31),),
-    "streaming/output_items.py": ((4904, 9, 53),),
-    "streaming/server_tools.py": ((4965, 12, 38),),
-    "streaming/status.py": ((5011, 9, 44),),
-    "streaming/think_tags.py": ((5063, 20, 134),),
-    "streaming/usage.py": ((5205, 9, 41),),
-    "streaming/completion_chunks.py": ((5254, 22, 75),),
-    "streaming/completion_dict.py": ((5337, 24, 72),),
-    "streaming/response_events.py": ((5417, 39, 192),),
-    "runtime.py": ((5617, 24, 117),),
-    "orchestrator.py": ((5742, 40, 148),),
-    "pipe.py": ((5898, 26, 86),),
+    "core/ids.py": ((162, 7, 12),),
+    "core/json_codec.py": ((182, 11, 29),),
+    "core/json_values.py": ((219, 8, 31),),
+    "core/process.py": ((258, 10, 13),),
+    "core/redaction.py": ((279, 9, 54),),
+    "core/errors.py": ((355, 25, 146),),
+    "core/admission.py": ((509, 12, 50),),
+    "core/retry.py": ((567, 7, 32),),
+    "core/secrets.py": ((607, 18, 76),),
+    "core/source_map.py": ((691, 7, 24),),
+    "core/template_language.py": ((723, 8, 56),),
+    "core/valve_types.py": ((789, 15, 36),),
+    "core/template_valves.py": ((833, 13, 89),),
+    "core/config.py": ((930, 15, 323),),
+    "core/context.py": ((1261, 14, 46),),
+    "core/logging_system.py": ((1315, 11, 92),),
+    "core/error_templates.py": ((1415, 28, 176),),
+    "core/timing_logger.py": ((1601, 21, 134),),
+    "api/bodies.py": ((1743, 8, 68),),
+    "api/error_figures.py": ((1819, 8, 38),),
+    "api/errors.py": ((1865, 16, 158),),
+    "api/events.py": ((2031, 11, 238),),
+    "api/exchange_log.py": ((2277, 16, 11),),
+    "api/gateway/batch.py": ((2299, 14, 47),),
+    "api/gateway/items.py": ((2354, 20, 128),),
+    "api/gateway/payloads.py": ((2490, 14, 31),),
+    "api/gateway/selection.py": ((2529, 15, 54),),
+    "api/gateway/text_run.py": ((2591, 10, 58),),
+    "api/pacing.py": ((2657, 12, 39),),
+    "api/sse.py": ((2704, 5, 50),),
+    "api/gateway/chat_reader.py": ((2762, 30, 197),),
+    "api/gateway/responses_reader.py": ((2967, 31, 179),),
+    "api/transport.py": ((3154, 14, 127),),
+    "api/http.py": ((3289, 22, 142),),
+    "api/catalog.py": ((3439, 13, 21),),
+    "api/gateway/stream.py": ((3468, 25, 112),),
+    "api/gateway/chat_completions.py": ((3588, 15, 12),),
+    "api/gateway/responses.py": ((3608, 15, 12),),
+    "host/users.py": ((3628, 14, 50),),
+    "host/call.py": ((3686, 15, 56),),
+    "host/versions.py": ((3750, 10, 30),),
+    "models/family.py": ((3788, 12, 81),),
+    "models/registry.py": ((3877, 15, 79),),
+    "models/visibility.py": ((3964, 12, 21),),
+    "models/entries.py": ((3993, 12, 41),),
+    "requests/allow_list.py": ((4042, 10, 29),),
+    "requests/caching.py": ((4079, 13, 20),),
+    "requests/parameters.py": ((4107, 12, 59),),
+    "requests/reasoning.py": ((4174, 12, 56),),
+    "requests/recovery.py": ((4238, 15, 95),),
+    "requests/replay.py": ((4341, 11, 39),),
+    "requests/chat_body.py": ((4388, 12, 128),),
+    "requests/history.py": ((4524, 12, 106),),
+    "requests/normalise.py": ((4638, 17, 23),),
+    "streaming/collector.py": ((4669, 29, 195),),
+    "streaming/renderer.py": ((4872, 9, 13),),
+    "streaming/citations.py": ((4893, 11, 31),),
+    "streaming/output_items.py": ((4932, 9, 53),),
+    "streaming/server_tools.py": ((4993, 12, 38),),
+    "streaming/status.py": ((5039, 9, 44),),
+    "streaming/think_tags.py": ((5091, 20, 134),),
+    "streaming/usage.py": ((5233, 9, 41),),
+    "streaming/completion_chunks.py": ((5282, 22, 75),),
+    "streaming/completion_dict.py": ((5365, 24, 72),),
+    "streaming/response_events.py": ((5445, 39, 192),),
+    "runtime.py": ((5645, 24, 117),),
+    "orchestrator.py": ((5770, 40, 148),),
+    "pipe.py": ((5926, 26, 86),),
 }
