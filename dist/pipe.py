@@ -25,78 +25,78 @@ license: MIT
 #    503  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
 #    561  retry.py                      Whether a failed request may be sent again, and when.
 #    601  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    685  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    717  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    781  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    827  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    924  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1255  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1309  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1409  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1593  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    695  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    727  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    791  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    837  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    934  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1265  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1319  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1419  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1603  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1737  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1813  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1859  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2025  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2271  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2290  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2348  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2484  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2523  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2585  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   2651  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   2698  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2756  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2961  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3148  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3283  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3433  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3462  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3582  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3602  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1747  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1823  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1869  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2035  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2281  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2300  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2358  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2494  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2533  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2595  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2661  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2708  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2766  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2971  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3158  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3295  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3445  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3474  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3594  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3614  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3622  users.py                      The person who asks, and what they have set for themselves.
-#   3680  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3744  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3634  users.py                      The person who asks, and what they have set for themselves.
+#   3692  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3756  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3782  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3871  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3958  visibility.py                 Which models are offered, and which may be used.
-#   3987  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3794  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3883  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   3970  visibility.py                 Which models are offered, and which may be used.
+#   3999  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4036  allow_list.py                 Only what the API knows goes out.
-#   4073  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4101  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4168  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4232  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4335  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4382  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4518  history.py                    Chat messages become input items.
-#   4632  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4048  allow_list.py                 Only what the API knows goes out.
+#   4085  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4113  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4180  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4244  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4347  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4394  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4530  history.py                    Chat messages become input items.
+#   4644  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4663  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4866  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4887  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4926  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4987  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5033  status.py                     The status line of an answer: few words, all of them true.
-#   5085  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5227  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5276  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5359  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5439  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4675  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   4878  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   4899  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   4938  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   4999  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5045  status.py                     The status line of an answer: few words, all of them true.
+#   5097  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5239  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5288  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5371  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5451  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   5639  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   5651  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5764  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   5776  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   5920  pipe.py                       The entrance: what Open WebUI calls.
+#   5932  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -629,7 +629,7 @@ class EncryptedStr(str):
         text = str.__str__(text).strip()
         if not text or text.startswith(_CIPHERTEXT_PREFIX):
             return cls(text)
-        cipher = _cipher()
+        cipher = _cipher(_secret())
         if cipher is None:
             return cls(text)
         return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
@@ -639,13 +639,10 @@ class EncryptedStr(str):
         text = str.__str__(self)
         if not text.startswith(_CIPHERTEXT_PREFIX):
             return text
-        cipher = _cipher()
         try:
-            if cipher is not None:
-                return cipher.decrypt(text.removeprefix(_CIPHERTEXT_PREFIX).encode()).decode()
+            return _decrypt(text.removeprefix(_CIPHERTEXT_PREFIX), _secret())
         except InvalidToken as error:
             raise _unreadable() from error
-        raise _unreadable()
 
     def fingerprint(self) -> str:
         """A name for this secret that gives nothing of it away; equal secrets have equal names."""
@@ -672,8 +669,21 @@ def _unreadable() -> ApiKeyError:
     )
 
 
-def _cipher() -> Fernet | None:
-    secret = os.environ.get("WEBUI_SECRET_KEY", "")
+def _secret() -> str:
+    return os.environ.get("WEBUI_SECRET_KEY", "")
+
+
+@lru_cache(maxsize=16)
+def _decrypt(ciphertext: str, secret: str) -> str:
+    """The plain text, which every request needs; raises `InvalidToken` when it cannot be had."""
+    cipher = _cipher(secret)
+    if cipher is None:
+        raise InvalidToken
+    return cipher.decrypt(ciphertext.encode()).decode()
+
+
+@lru_cache(maxsize=4)
+def _cipher(secret: str) -> Fernet | None:
     if not secret:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.
@@ -3169,7 +3179,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
-        self._proxies = getproxies()
+        self._proxies = {
+            scheme: address for scheme, address in getproxies().items() if scheme != "no"
+        }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""
@@ -6025,64 +6037,64 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/errors.py": ((355, 25, 146),),
     "core/admission.py": ((509, 12, 50),),
     "core/retry.py": ((567, 7, 32),),
-    "core/secrets.py": ((607, 18, 76),),
-    "core/source_map.py": ((691, 7, 24),),
-    "core/template_language.py": ((723, 8, 56),),
-    "core/valve_types.py": ((789, 15, 36),),
-    "core/template_valves.py": ((833, 13, 89),),
-    "core/config.py": ((930, 15, 323),),
-    "core/context.py": ((1261, 14, 46),),
-    "core/logging_system.py": ((1315, 11, 92),),
-    "core/error_templates.py": ((1415, 28, 176),),
-    "core/timing_logger.py": ((1601, 21, 134),),
-    "api/bodies.py": ((1743, 8, 68),),
-    "api/error_figures.py": ((1819, 8, 38),),
-    "api/errors.py": ((1865, 16, 158),),
-    "api/events.py": ((2031, 11, 238),),
-    "api/exchange_log.py": ((2277, 16, 11),),
-    "api/gateway/batch.py": ((2299, 14, 47),),
-    "api/gateway/items.py": ((2354, 20, 128),),
-    "api/gateway/payloads.py": ((2490, 14, 31),),
-    "api/gateway/selection.py": ((2529, 15, 54),),
-    "api/gateway/text_run.py": ((2591, 10, 58),),
-    "api/pacing.py": ((2657, 12, 39),),
-    "api/sse.py": ((2704, 5, 50),),
-    "api/gateway/chat_reader.py": ((2762, 30, 197),),
-    "api/gateway/responses_reader.py": ((2967, 31, 179),),
-    "api/transport.py": ((3154, 14, 127),),
-    "api/http.py": ((3289, 22, 142),),
-    "api/catalog.py": ((3439, 13, 21),),
-    "api/gateway/stream.py": ((3468, 25, 112),),
-    "api/gateway/chat_completions.py": ((3588, 15, 12),),
-    "api/gateway/responses.py": ((3608, 15, 12),),
-    "host/users.py": ((3628, 14, 50),),
-    "host/call.py": ((3686, 15, 56),),
-    "host/versions.py": ((3750, 10, 30),),
-    "models/family.py": ((3788, 12, 81),),
-    "models/registry.py": ((3877, 15, 79),),
-    "models/visibility.py": ((3964, 12, 21),),
-    "models/entries.py": ((3993, 12, 41),),
-    "requests/allow_list.py": ((4042, 10, 29),),
-    "requests/caching.py": ((4079, 13, 20),),
-    "requests/parameters.py": ((4107, 12, 59),),
-    "requests/reasoning.py": ((4174, 12, 56),),
-    "requests/recovery.py": ((4238, 15, 95),),
-    "requests/replay.py": ((4341, 11, 39),),
-    "requests/chat_body.py": ((4388, 12, 128),),
-    "requests/history.py": ((4524, 12, 106),),
-    "requests/normalise.py": ((4638, 17, 23),),
-    "streaming/collector.py": ((4669, 29, 195),),
-    "streaming/renderer.py": ((4872, 9, 13),),
-    "streaming/citations.py": ((4893, 11, 31),),
-    "streaming/output_items.py": ((4932, 9, 53),),
-    "streaming/server_tools.py": ((4993, 12, 38),),
-    "streaming/status.py": ((5039, 9, 44),),
-    "streaming/think_tags.py": ((5091, 20, 134),),
-    "streaming/usage.py": ((5233, 9, 41),),
-    "streaming/completion_chunks.py": ((5282, 22, 75),),
-    "streaming/completion_dict.py": ((5365, 24, 72),),
-    "streaming/response_events.py": ((5445, 39, 192),),
-    "runtime.py": ((5645, 24, 117),),
-    "orchestrator.py": ((5770, 40, 148),),
-    "pipe.py": ((5926, 26, 86),),
+    "core/secrets.py": ((607, 19, 86),),
+    "core/source_map.py": ((701, 7, 24),),
+    "core/template_language.py": ((733, 8, 56),),
+    "core/valve_types.py": ((799, 15, 36),),
+    "core/template_valves.py": ((843, 13, 89),),
+    "core/config.py": ((940, 15, 323),),
+    "core/context.py": ((1271, 14, 46),),
+    "core/logging_system.py": ((1325, 11, 92),),
+    "core/error_templates.py": ((1425, 28, 176),),
+    "core/timing_logger.py": ((1611, 21, 134),),
+    "api/bodies.py": ((1753, 8, 68),),
+    "api/error_figures.py": ((1829, 8, 38),),
+    "api/errors.py": ((1875, 16, 158),),
+    "api/events.py": ((2041, 11, 238),),
+    "api/exchange_log.py": ((2287, 16, 11),),
+    "api/gateway/batch.py": ((2309, 14, 47),),
+    "api/gateway/items.py": ((2364, 20, 128),),
+    "api/gateway/payloads.py": ((2500, 14, 31),),
+    "api/gateway/selection.py": ((2539, 15, 54),),
+    "api/gateway/text_run.py": ((2601, 10, 58),),
+    "api/pacing.py": ((2667, 12, 39),),
+    "api/sse.py": ((2714, 5, 50),),
+    "api/gateway/chat_reader.py": ((2772, 30, 197),),
+    "api/gateway/responses_reader.py": ((2977, 31, 179),),
+    "api/transport.py": ((3164, 14, 129),),
+    "api/http.py": ((3301, 22, 142),),
+    "api/catalog.py": ((3451, 13, 21),),
+    "api/gateway/stream.py": ((3480, 25, 112),),
+    "api/gateway/chat_completions.py": ((3600, 15, 12),),
+    "api/gateway/responses.py": ((3620, 15, 12),),
+    "host/users.py": ((3640, 14, 50),),
+    "host/call.py": ((3698, 15, 56),),
+    "host/versions.py": ((3762, 10, 30),),
+    "models/family.py": ((3800, 12, 81),),
+    "models/registry.py": ((3889, 15, 79),),
+    "models/visibility.py": ((3976, 12, 21),),
+    "models/entries.py": ((4005, 12, 41),),
+    "requests/allow_list.py": ((4054, 10, 29),),
+    "requests/caching.py": ((4091, 13, 20),),
+    "requests/parameters.py": ((4119, 12, 59),),
+    "requests/reasoning.py": ((4186, 12, 56),),
+    "requests/recovery.py": ((4250, 15, 95),),
+    "requests/replay.py": ((4353, 11, 39),),
+    "requests/chat_body.py": ((4400, 12, 128),),
+    "requests/history.py": ((4536, 12, 106),),
+    "requests/normalise.py": ((4650, 17, 23),),
+    "streaming/collector.py": ((4681, 29, 195),),
+    "streaming/renderer.py": ((4884, 9, 13),),
+    "streaming/citations.py": ((4905, 11, 31),),
+    "streaming/output_items.py": ((4944, 9, 53),),
+    "streaming/server_tools.py": ((5005, 12, 38),),
+    "streaming/status.py": ((5051, 9, 44),),
+    "streaming/think_tags.py": ((5103, 20, 134),),
+    "streaming/usage.py": ((5245, 9, 41),),
+    "streaming/completion_chunks.py": ((5294, 22, 75),),
+    "streaming/completion_dict.py": ((5377, 24, 72),),
+    "streaming/response_events.py": ((5457, 39, 192),),
+    "runtime.py": ((5657, 24, 117),),
+    "orchestrator.py": ((5782, 40, 148),),
+    "pipe.py": ((5938, 26, 86),),
 }
