@@ -16,97 +16,99 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    177  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    233  ids.py                        Identifiers of our own making.
-#    264  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    301  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    340  process.py                    What every copy of the pipe in one process shares.
-#    361  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    423  errors.py                     Every cause of failure a person can act on, each with its words.
-#    591  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    649  retry.py                      Whether a failed request may be sent again, and when.
-#    689  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    773  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    805  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    869  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    915  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1012  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1435  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1489  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1589  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1773  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    178  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    234  ids.py                        Identifiers of our own making.
+#    265  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    302  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    341  process.py                    What every copy of the pipe in one process shares.
+#    362  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    424  errors.py                     Every cause of failure a person can act on, each with its words.
+#    592  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    650  retry.py                      Whether a failed request may be sent again, and when.
+#    690  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    784  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    816  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    880  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    926  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1023  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1446  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1500  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1600  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1784  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1917  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1993  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2039  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2205  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2447  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2466  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2602  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2664  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2722  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2782  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2980  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3147  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3266  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3392  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3421  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3539  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3559  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1928  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2004  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2050  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2216  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2462  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2481  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2539  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2675  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2714  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2776  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2842  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2889  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2947  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3152  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3339  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3476  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3626  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3655  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3775  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3795  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3579  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   3633  users.py                      The person who asks, and what they have set for themselves.
-#   3703  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3767  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4018  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3815  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   3869  users.py                      The person who asks, and what they have set for themselves.
+#   3939  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4003  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4254  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4051  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4140  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4227  visibility.py                 Which models are offered, and which may be used.
-#   4256  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4292  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4381  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4468  visibility.py                 Which models are offered, and which may be used.
+#   4497  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4305  allow_list.py                 Only what the API knows goes out.
-#   4342  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4370  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4437  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4501  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4604  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4651  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4787  history.py                    Chat messages become input items.
-#   4901  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4546  allow_list.py                 Only what the API knows goes out.
+#   4583  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4611  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4678  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4742  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4845  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4892  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5028  history.py                    Chat messages become input items.
+#   5142  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4932  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4997  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5200  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5221  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5260  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5321  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5367  status.py                     The status line of an answer: few words, all of them true.
-#   5419  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5561  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5610  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5693  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5773  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   5173  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5376  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5397  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5436  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5497  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5543  status.py                     The status line of an answer: few words, all of them true.
+#   5595  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5737  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5786  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5869  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5949  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   5973  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6010  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6134  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   6443  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   6564  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   6657  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   6855  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   6149  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6186  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6310  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   6619  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   6740  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   6833  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   7031  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   6989  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   7165  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7114  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   7290  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   7272  pipe.py                       The entrance: what Open WebUI calls.
+#   7446  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -151,9 +153,8 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, UTC
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from hashlib import sha256
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
@@ -717,7 +718,7 @@ class EncryptedStr(str):
         text = str.__str__(text).strip()
         if not text or text.startswith(_CIPHERTEXT_PREFIX):
             return cls(text)
-        cipher = _cipher()
+        cipher = _cipher(_secret())
         if cipher is None:
             return cls(text)
         return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
@@ -727,13 +728,10 @@ class EncryptedStr(str):
         text = str.__str__(self)
         if not text.startswith(_CIPHERTEXT_PREFIX):
             return text
-        cipher = _cipher()
         try:
-            if cipher is not None:
-                return cipher.decrypt(text.removeprefix(_CIPHERTEXT_PREFIX).encode()).decode()
+            return _decrypt(text.removeprefix(_CIPHERTEXT_PREFIX), _secret())
         except InvalidToken as error:
             raise _unreadable() from error
-        raise _unreadable()
 
     def fingerprint(self) -> str:
         """A name for this secret that gives nothing of it away; equal secrets have equal names."""
@@ -760,8 +758,21 @@ def _unreadable() -> ApiKeyError:
     )
 
 
-def _cipher() -> Fernet | None:
-    secret = os.environ.get("WEBUI_SECRET_KEY", "")
+def _secret() -> str:
+    return os.environ.get("WEBUI_SECRET_KEY", "")
+
+
+@lru_cache(maxsize=16)
+def _decrypt(ciphertext: str, secret: str) -> str:
+    """The plain text, which every request needs; raises `InvalidToken` when it cannot be had."""
+    cipher = _cipher(secret)
+    if cipher is None:
+        raise InvalidToken
+    return cipher.decrypt(ciphertext.encode()).decode()
+
+
+@lru_cache(maxsize=4)
+def _cipher(secret: str) -> Fernet | None:
     if not secret:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.
@@ -2379,6 +2390,10 @@ class ArgumentsDelta:
     text: str
 
 
+Delta = TextDelta | ReasoningDelta | ArgumentsDelta
+"""The next piece of something that comes in pieces."""
+
+
 @dataclass(slots=True)
 class CitationFound:
     """A page that a message leans on."""
@@ -2461,6 +2476,64 @@ def log_answer(path: str, response: httpx.Response) -> None:
     if LOG.isEnabledFor(logging.DEBUG):
         generation = response.headers.get("x-generation-id", "unknown")
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
+
+
+####################################################################################################
+# api/gateway/batch.py
+#
+# The Events of one network read, with neighbouring deltas joined as they come.
+#
+# A piece that is sent costs the server far more than one that is read, and what is joined at once
+# leaves nothing behind for the garbage collector, whose rounds grow with the whole server's memory.
+####################################################################################################
+
+class EventBatch:
+    """Takes Events in their order; deltas of the same text that follow each other become one."""
+
+    __slots__ = ("_events", "_last", "_pieces")
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._events: list[Event] = []
+        self._last: Event | None = None
+        self._pieces: list[str] = []
+        """What is still to be joined to the last Event."""
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        """Take the next Event; it is the batch's from now on."""
+        last = self._last
+        if isinstance(event, Delta) and type(event) is type(last) and _is_same_text(event, last):
+            self._pieces.append(event.text)
+            return
+        self._join()
+        self._last = event
+        self._events.append(event)
+
+    def close(self) -> list[Event]:
+        """The Events of the batch."""
+        self._join()
+        return self._events
+
+    def _join(self) -> None:
+        if self._pieces and isinstance(last := self._last, Delta):
+            last.text += "".join(self._pieces)
+            self._pieces.clear()
+
+
+def _is_same_text(one: Event, other: Event | None) -> bool:
+    """Whether the two, which are of one kind, add to the same text."""
+    match one, other:
+        case ReasoningDelta(), ReasoningDelta():
+            return (one.output_index, one.part_index, one.is_summary) == (
+                other.output_index,
+                other.part_index,
+                other.is_summary,
+            )
+        case (TextDelta(), TextDelta()) | (ArgumentsDelta(), ArgumentsDelta()):
+            return one.output_index == other.output_index
+        case _:
+            return False
 
 
 ####################################################################################################
@@ -2600,6 +2673,45 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ####################################################################################################
+# api/gateway/payloads.py
+#
+# The objects of an event stream, whichever endpoint sends it.
+####################################################################################################
+
+class StreamReader(Protocol):
+    """Turns the bytes of one stream into Events; what it does not know it passes over."""
+
+    finished: bool
+    """Whether the Event that ends an answer was given out."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        ...
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        ...
+
+
+def read_payload(payload: bytes) -> JsonObject | None:
+    """The object of one event; `None` for one that is no JSON, which is noted in the log."""
+    try:
+        return as_object(decode_json(payload))
+    except ValueError:
+        size = len(payload)
+        LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
+        return None
+
+
+def answer_cut_short() -> StreamInterruptedError:
+    """What a stream is told to be that ends without the event that ends an answer."""
+    return StreamInterruptedError(
+        "The answer stopped before its end.",
+        "What had arrived is kept. Try again for a whole answer.",
+    )
+
+
+####################################################################################################
 # api/gateway/selection.py
 #
 # Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
@@ -2662,6 +2774,119 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 
 
 ####################################################################################################
+# api/gateway/text_run.py
+#
+# A run of text deltas, read by its bytes: only the words differ from one event to the next.
+####################################################################################################
+
+_KEY = b'"delta":"'
+# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+_WORDS = re.compile(
+    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+)
+_HALF_EMOJI = re.compile(rb"\\u[dD]")
+
+
+class TextRun:
+    """Takes the events that begin with the same bytes as the delta before them.
+
+    To decode each of hundreds of events for its one word is what reading a stream costs most.
+    Whatever has another form is left to the caller, who decodes it.
+    """
+
+    __slots__ = ("_beginning", "_words")
+
+    def __init__(self) -> None:
+        self._beginning = b""
+        self._words: list[bytes] = []
+
+    def follow(self, payload: bytes) -> None:
+        """Take what begins as this delta does, which the caller has decoded."""
+        before, key, _ = payload.partition(_KEY)
+        self._beginning = before + key if key else b""
+
+    def takes(self, payload: bytes) -> bool:
+        """Whether the event is one of the run; then its words are kept."""
+        beginning = self._beginning
+        if not beginning or not payload.startswith(beginning):
+            return False
+        found = _WORDS.fullmatch(payload, len(beginning))
+        if found is None:
+            return False
+        self._words.append(found[1])
+        return True
+
+    def take_text(self) -> str:
+        """The text of the run so far; words that cannot be read are noted and left out."""
+        if not self._words:
+            return ""
+        words, self._words = self._words, []
+        joined = b"".join(words)
+        try:
+            # Halves of an emoji stay apart: whether two meet depends on how the network cut.
+            if not _HALF_EMOJI.search(joined):
+                return str(decode_json(b'"' + joined + b'"'))
+        except ValueError:
+            pass
+        return "".join(map(_decode_words, words))
+
+
+def _decode_words(words: bytes) -> str:
+    try:
+        return str(decode_json(b'"' + words + b'"'))
+    except ValueError:
+        LOG.warning("stream: a delta is not JSON and was passed over (%d bytes)", len(words))
+        return ""
+
+
+####################################################################################################
+# api/pacing.py
+#
+# Pauses between reads, in which the network gathers what would else come piece by piece.
+####################################################################################################
+
+# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
+WINDOW_SECONDS = 0.03
+_LATENESS_FACTOR = 4.0
+_LONGEST_EXTENSION_SECONDS = 0.3
+
+Hold = Callable[[], AbstractContextManager[None]]
+"""Leaves the connection unread while the `with` block runs."""
+
+
+class Pacer:
+    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+
+    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
+    The first words are not held back, and while the model is silent there is no timer. Where the
+    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    """
+
+    __slots__ = ("_clock", "_hold", "_late", "_sleep")
+
+    def __init__(
+        self,
+        hold: Hold = nullcontext,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hold = hold
+        self._sleep = sleep
+        self._clock = clock
+        self._late = 0.0
+
+    async def pause(self, batch: list[Event]) -> None:
+        """Wait, if this batch showed text."""
+        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
+            return
+        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
+        begun = self._clock()
+        with self._hold():
+            await self._sleep(window)
+        self._late = max(self._clock() - begun - window, 0.0)
+
+
+####################################################################################################
 # api/sse.py
 #
 # Server-sent events: bytes in any pieces become data payloads.
@@ -2720,66 +2945,6 @@ class SseDecoder:
 
 
 ####################################################################################################
-# api/gateway/payloads.py
-#
-# The objects of an event stream, whichever endpoint sends it.
-####################################################################################################
-
-class StreamReader(Protocol):
-    """Turns the bytes of one stream into Events; what it does not know it passes over."""
-
-    finished: bool
-    """Whether the Event that ends an answer was given out."""
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Read one piece of the body."""
-        ...
-
-    def end(self) -> list[Event]:
-        """Read what is left when the body ends, and say so if the answer's end is missing."""
-        ...
-
-
-class PayloadDecoder:
-    """Bytes in any pieces become JSON objects; `None` stands for `[DONE]`."""
-
-    __slots__ = ("_decoder",)
-
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-
-    def feed(self, chunk: bytes) -> list[JsonObject | None]:
-        """The objects that this chunk completes."""
-        return _decode_all(self._decoder.feed(chunk))
-
-    def flush(self) -> list[JsonObject | None]:
-        """The object that stands at the end of the body without its blank line."""
-        return _decode_all(self._decoder.flush())
-
-
-def _decode_all(payloads: list[bytes]) -> list[JsonObject | None]:
-    objects: list[JsonObject | None] = []
-    for payload in payloads:
-        if payload == DONE_PAYLOAD:
-            objects.append(None)
-            continue
-        try:
-            objects.append(as_object(decode_json(payload)))
-        except ValueError:
-            size = len(payload)
-            LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
-    return objects
-
-
-def answer_cut_short() -> StreamInterruptedError:
-    """What a stream is told to be that ends without the event that ends an answer."""
-    return StreamInterruptedError(
-        "The answer stopped before its end.",
-        "What had arrived is kept. Try again for a whole answer.",
-    )
-
-
-####################################################################################################
 # api/gateway/chat_reader.py
 #
 # The stream of `POST /chat/completions`, read into the same Events.
@@ -2803,7 +2968,7 @@ class ChatReader:
     """
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
         self._message: int | None = None
@@ -2826,13 +2991,20 @@ class ChatReader:
             events.extend(self.finish())
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch = EventBatch()
+        for payload in payloads:
             if self.finished:
                 break
-            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
-        return events
+            for event in self._read_one(payload):
+                batch.add(event)
+        return batch.close()
+
+    def _read_one(self, payload: bytes) -> list[Event]:
+        if payload == DONE_PAYLOAD:
+            return self.finish(done=True)
+        data = read_payload(payload)
+        return [] if data is None else self.read_chunk(data)
 
     def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""
@@ -3001,11 +3173,14 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_has_output", "finished")
+    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._has_output = False
+        self._run = TextRun()
+        self._delta: Delta | None = None
+        """The delta that the run goes on from."""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -3020,25 +3195,42 @@ class ResponsesReader:
             events.append(ResponseFailed(answer_cut_short()))
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch, run = EventBatch(), self._run
+        for payload in payloads:
             if self.finished:
                 break
-            event = _read_payload(data) if data is not None else None
-            if data is None or event is None:
+            if run.takes(payload):
                 continue
-            if isinstance(event, ResponseFinished | ResponseFailed):
-                self.finished = True
-                if not self._has_output:
-                    events.extend(_finished_items(as_object(data.get("response"))))
-            elif not isinstance(event, ResponseStarted):
-                self._has_output = True
-            events.append(event)
-        return events
+            self._end_run(batch)
+            if payload != DONE_PAYLOAD:
+                self._read_one(payload, batch)
+        self._end_run(batch)
+        return batch.close()
+
+    def _end_run(self, batch: EventBatch) -> None:
+        if self._delta is not None and (text := self._run.take_text()):
+            batch.add(replace(self._delta, text=text))
+
+    def _read_one(self, payload: bytes, batch: EventBatch) -> None:
+        data = read_payload(payload)
+        event = _read_event(data) if data is not None else None
+        if data is None or event is None:
+            return
+        if isinstance(event, Delta):
+            self._delta = event
+            self._run.follow(payload)
+        if isinstance(event, ResponseFinished | ResponseFailed):
+            self.finished = True
+            if not self._has_output:
+                for item in _finished_items(as_object(data.get("response"))):
+                    batch.add(item)
+        elif not isinstance(event, ResponseStarted):
+            self._has_output = True
+        batch.add(event)
 
 
-def _read_payload(data: JsonObject) -> Event | None:
+def _read_event(data: JsonObject) -> Event | None:
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)
@@ -3168,7 +3360,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
-        self._proxies = getproxies()
+        self._proxies = {
+            scheme: address for scheme, address in getproxies().items() if scheme != "no"
+        }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""
@@ -3197,6 +3391,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             headers=response.raw_headers,
             stream=_AiohttpStream(response, request),
             request=request,
+            extensions={"hold_reading": lambda: _hold_reading(response)},
         )
 
     async def aclose(self) -> None:
@@ -3235,6 +3430,21 @@ class _AiohttpStream(httpx.AsyncByteStream):
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
         self._response.release()
+
+
+@contextmanager
+def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
+    """Leave the connection unread; one that is read to its end may serve another request by now."""
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    if transport is None or not transport.is_reading():
+        yield
+        return
+    transport.pause_reading()
+    try:
+        yield
+    finally:
+        transport.resume_reading()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -3276,15 +3486,39 @@ _ATTRIBUTION_HEADERS = {
 }
 
 
+class ApiClient(httpx.AsyncClient):
+    """httpx's client, with the shortest way to the wire.
+
+    One client serves everyone: no cookie may tie their requests together. An API does not
+    redirect. And a line in the server's log for each request is what Open WebUI's own connection
+    does not write either; all three would cost more than building the request.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        super().__init__(
+            transport=transport,
+            headers=_ATTRIBUTION_HEADERS,
+            trust_env=False,  # the transport reads the proxy settings itself
+        )
+        self._wire = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: Any
+    ) -> httpx.Response:
+        """Send the request; with `stream` its caller reads the body, and closes the response."""
+        response = await self._wire.handle_async_request(request)
+        response.request = request
+        if not stream:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
+
+
 def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Make the client of one generation of the pipe; whoever makes it closes it."""
-    return httpx.AsyncClient(
-        transport=transport or AiohttpTransport(),
-        headers=_ATTRIBUTION_HEADERS,
-        # One client serves everyone: a cookie would tie their requests together.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        trust_env=False,  # the transport reads the proxy settings itself
-    )
+    return ApiClient(transport or AiohttpTransport())
 
 
 def authorize(settings: Settings) -> dict[str, str]:
@@ -3510,6 +3744,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
+    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -3519,6 +3754,7 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
+                    await pacer.pause(batch)
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -4039,9 +4275,14 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    return _version_numbers(str(VERSION))
+
+
+@cache
+def _version_numbers(version: str) -> tuple[int, ...] | None:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     # It calls itself 0.0.0 when it cannot find out, as in a checkout.
-    return version if any(version) else None
+    return numbers if any(numbers) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -4927,71 +5168,6 @@ def build_responses_body(
             **reasoning_fields(body, family, context.settings, is_task=is_task),
         }
     )
-
-
-####################################################################################################
-# streaming/coalescer.py
-#
-# Fewer, larger pieces: sending one costs the server far more than reading one.
-####################################################################################################
-
-# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
-
-
-def merge_deltas(batch: list[Event]) -> list[Event]:
-    """Join neighbouring deltas of the same text; what stands between two keeps its place."""
-    merged: list[Event] = []
-    for place, run in groupby(batch, key=_place_of_delta):
-        events = list(run)
-        if place is None or len(events) == 1:
-            merged.extend(events)
-        else:
-            merged.append(_join(events))
-    return merged
-
-
-def _place_of_delta(event: Event) -> tuple[int, int, bool] | int | None:
-    if isinstance(event, TextDelta):
-        return event.output_index
-    if isinstance(event, ReasoningDelta):
-        return event.output_index, event.part_index, event.is_summary
-    return None
-
-
-def _join(events: list[Event]) -> Event:
-    deltas = [event for event in events if isinstance(event, TextDelta | ReasoningDelta)]
-    return replace(deltas[0], text="".join(delta.text for delta in deltas))
-
-
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
-
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
-    """
-
-    __slots__ = ("_clock", "_late", "_sleep")
-
-    def __init__(
-        self,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
 
 
 ####################################################################################################
@@ -7125,17 +7301,15 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
+    tags, collector = ThinkTags(), Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
+                    for piece in renderer.render(collector.take(tags.split(batch))):
                         yield piece
-                    if not collector.ended:
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
@@ -7369,80 +7543,82 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((183, 8, 48),),
-    "core/ids.py": ((239, 9, 23),),
-    "core/json_codec.py": ((270, 11, 29),),
-    "core/json_values.py": ((307, 8, 31),),
-    "core/process.py": ((346, 10, 13),),
-    "core/redaction.py": ((367, 9, 54),),
-    "core/errors.py": ((443, 25, 146),),
-    "core/admission.py": ((597, 12, 50),),
-    "core/retry.py": ((655, 7, 32),),
-    "core/secrets.py": ((695, 18, 76),),
-    "core/source_map.py": ((779, 7, 24),),
-    "core/template_language.py": ((811, 8, 56),),
-    "core/valve_types.py": ((877, 15, 36),),
-    "core/template_valves.py": ((921, 13, 89),),
-    "core/config.py": ((1018, 15, 415),),
-    "core/context.py": ((1441, 14, 46),),
-    "core/logging_system.py": ((1495, 11, 92),),
-    "core/error_templates.py": ((1595, 28, 176),),
-    "core/timing_logger.py": ((1781, 21, 134),),
-    "api/bodies.py": ((1923, 8, 68),),
-    "api/error_figures.py": ((1999, 8, 38),),
-    "api/errors.py": ((2045, 16, 158),),
-    "api/events.py": ((2211, 11, 234),),
-    "api/exchange_log.py": ((2453, 16, 11),),
-    "api/gateway/items.py": ((2472, 20, 128),),
-    "api/gateway/selection.py": ((2608, 15, 54),),
-    "api/sse.py": ((2670, 5, 50),),
-    "api/gateway/payloads.py": ((2728, 15, 52),),
-    "api/gateway/chat_reader.py": ((2788, 28, 190),),
-    "api/gateway/responses_reader.py": ((2986, 26, 159),),
-    "api/transport.py": ((3153, 14, 111),),
-    "api/http.py": ((3272, 22, 118),),
-    "api/catalog.py": ((3398, 13, 21),),
-    "api/gateway/stream.py": ((3427, 24, 110),),
-    "api/gateway/chat_completions.py": ((3545, 15, 12),),
-    "api/gateway/responses.py": ((3565, 15, 12),),
-    "host/blocking.py": ((3585, 13, 46),),
-    "host/users.py": ((3639, 14, 62),),
-    "host/call.py": ((3709, 15, 56),),
-    "host/tools.py": ((3776, 22, 240),),
-    "host/versions.py": ((4024, 9, 25),),
-    "models/family.py": ((4057, 12, 81),),
-    "models/registry.py": ((4146, 15, 79),),
-    "models/visibility.py": ((4233, 12, 21),),
-    "models/entries.py": ((4262, 12, 41),),
-    "requests/allow_list.py": ((4311, 10, 29),),
-    "requests/caching.py": ((4348, 13, 20),),
-    "requests/parameters.py": ((4376, 12, 59),),
-    "requests/reasoning.py": ((4443, 12, 56),),
-    "requests/recovery.py": ((4507, 15, 95),),
-    "requests/replay.py": ((4610, 11, 39),),
-    "requests/chat_body.py": ((4657, 12, 128),),
-    "requests/history.py": ((4793, 12, 106),),
-    "requests/normalise.py": ((4907, 17, 23),),
-    "streaming/coalescer.py": ((4938, 13, 57),),
-    "streaming/collector.py": ((5003, 29, 195),),
-    "streaming/renderer.py": ((5206, 9, 13),),
-    "streaming/citations.py": ((5227, 11, 31),),
-    "streaming/output_items.py": ((5266, 9, 53),),
-    "streaming/server_tools.py": ((5327, 12, 38),),
-    "streaming/status.py": ((5373, 9, 44),),
-    "streaming/think_tags.py": ((5425, 20, 134),),
-    "streaming/usage.py": ((5567, 9, 41),),
-    "streaming/completion_chunks.py": ((5616, 22, 75),),
-    "streaming/completion_dict.py": ((5699, 24, 72),),
-    "streaming/response_events.py": ((5779, 39, 192),),
-    "tools/policy.py": ((5979, 12, 29),),
-    "tools/results.py": ((6016, 11, 116),),
-    "tools/schema.py": ((6143, 15, 298),),
-    "tools/arguments.py": ((6449, 13, 113),),
-    "tools/definitions.py": ((6570, 14, 85),),
-    "tools/executor.py": ((6663, 55, 190),),
-    "tools/toolbox.py": ((6861, 23, 126),),
-    "runtime.py": ((6995, 24, 117),),
-    "orchestrator.py": ((7120, 41, 150),),
-    "pipe.py": ((7278, 26, 86),),
+    "core/circuit_breaker.py": ((184, 8, 48),),
+    "core/ids.py": ((240, 9, 23),),
+    "core/json_codec.py": ((271, 11, 29),),
+    "core/json_values.py": ((308, 8, 31),),
+    "core/process.py": ((347, 10, 13),),
+    "core/redaction.py": ((368, 9, 54),),
+    "core/errors.py": ((444, 25, 146),),
+    "core/admission.py": ((598, 12, 50),),
+    "core/retry.py": ((656, 7, 32),),
+    "core/secrets.py": ((696, 19, 86),),
+    "core/source_map.py": ((790, 7, 24),),
+    "core/template_language.py": ((822, 8, 56),),
+    "core/valve_types.py": ((888, 15, 36),),
+    "core/template_valves.py": ((932, 13, 89),),
+    "core/config.py": ((1029, 15, 415),),
+    "core/context.py": ((1452, 14, 46),),
+    "core/logging_system.py": ((1506, 11, 92),),
+    "core/error_templates.py": ((1606, 28, 176),),
+    "core/timing_logger.py": ((1792, 21, 134),),
+    "api/bodies.py": ((1934, 8, 68),),
+    "api/error_figures.py": ((2010, 8, 38),),
+    "api/errors.py": ((2056, 16, 158),),
+    "api/events.py": ((2222, 11, 238),),
+    "api/exchange_log.py": ((2468, 16, 11),),
+    "api/gateway/batch.py": ((2490, 14, 47),),
+    "api/gateway/items.py": ((2545, 20, 128),),
+    "api/gateway/payloads.py": ((2681, 14, 31),),
+    "api/gateway/selection.py": ((2720, 15, 54),),
+    "api/gateway/text_run.py": ((2782, 10, 58),),
+    "api/pacing.py": ((2848, 12, 39),),
+    "api/sse.py": ((2895, 5, 50),),
+    "api/gateway/chat_reader.py": ((2953, 30, 197),),
+    "api/gateway/responses_reader.py": ((3158, 31, 179),),
+    "api/transport.py": ((3345, 14, 129),),
+    "api/http.py": ((3482, 22, 142),),
+    "api/catalog.py": ((3632, 13, 21),),
+    "api/gateway/stream.py": ((3661, 25, 112),),
+    "api/gateway/chat_completions.py": ((3781, 15, 12),),
+    "api/gateway/responses.py": ((3801, 15, 12),),
+    "host/blocking.py": ((3821, 13, 46),),
+    "host/users.py": ((3875, 14, 62),),
+    "host/call.py": ((3945, 15, 56),),
+    "host/tools.py": ((4012, 22, 240),),
+    "host/versions.py": ((4260, 10, 30),),
+    "models/family.py": ((4298, 12, 81),),
+    "models/registry.py": ((4387, 15, 79),),
+    "models/visibility.py": ((4474, 12, 21),),
+    "models/entries.py": ((4503, 12, 41),),
+    "requests/allow_list.py": ((4552, 10, 29),),
+    "requests/caching.py": ((4589, 13, 20),),
+    "requests/parameters.py": ((4617, 12, 59),),
+    "requests/reasoning.py": ((4684, 12, 56),),
+    "requests/recovery.py": ((4748, 15, 95),),
+    "requests/replay.py": ((4851, 11, 39),),
+    "requests/chat_body.py": ((4898, 12, 128),),
+    "requests/history.py": ((5034, 12, 106),),
+    "requests/normalise.py": ((5148, 17, 23),),
+    "streaming/collector.py": ((5179, 29, 195),),
+    "streaming/renderer.py": ((5382, 9, 13),),
+    "streaming/citations.py": ((5403, 11, 31),),
+    "streaming/output_items.py": ((5442, 9, 53),),
+    "streaming/server_tools.py": ((5503, 12, 38),),
+    "streaming/status.py": ((5549, 9, 44),),
+    "streaming/think_tags.py": ((5601, 20, 134),),
+    "streaming/usage.py": ((5743, 9, 41),),
+    "streaming/completion_chunks.py": ((5792, 22, 75),),
+    "streaming/completion_dict.py": ((5875, 24, 72),),
+    "streaming/response_events.py": ((5955, 39, 192),),
+    "tools/policy.py": ((6155, 12, 29),),
+    "tools/results.py": ((6192, 11, 116),),
+    "tools/schema.py": ((6319, 15, 298),),
+    "tools/arguments.py": ((6625, 13, 113),),
+    "tools/definitions.py": ((6746, 14, 85),),
+    "tools/executor.py": ((6839, 55, 190),),
+    "tools/toolbox.py": ((7037, 23, 126),),
+    "runtime.py": ((7171, 24, 117),),
+    "orchestrator.py": ((7296, 40, 148),),
+    "pipe.py": ((7452, 26, 86),),
 }
