@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 SERVER_TOOL_CALL_PREFIX = "openrouter:"
 """Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
+
+
+_REFUSED_IN_TOOL_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_TOOL_NAME = 64
+
+
+def api_tool_name(name: str) -> str:
+    """A tool's name in the only form the API takes."""
+    return _REFUSED_IN_TOOL_NAMES.sub("_", name)[:_LONGEST_TOOL_NAME]
 
 
 def new_request_id() -> str:
