@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.ids import SERVER_TOOL_CALL_PREFIX
+from ..core.ids import SERVER_TOOL_CALL_PREFIX, api_tool_name
 from ..core.json_values import as_object, objects_in, text_of
-from .replay import reasoning_items
+from .replay import call_arguments, reasoning_items
 
 InputItem = dict[str, Any]
 
@@ -72,9 +72,9 @@ def _input_parts(content: Any) -> list[dict[str, Any]]:
         return [{"type": "input_text", "text": content}] if content else []
     parts: list[dict[str, Any]] = []
     for part in objects_in(content):
-        if part.get("type") == "text" and (text := text_of(part.get("text"))):
+        if part.get("type") in ("text", "input_text") and (text := text_of(part.get("text"))):
             parts.append({"type": "input_text", "text": text})
-        elif part.get("type") == "image_url" and (url := _image_url(part)):
+        elif part.get("type") in ("image_url", "input_image") and (url := _image_url(part)):
             parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
     return parts
 
@@ -94,8 +94,8 @@ def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[Inp
         {
             "type": "function_call",
             "call_id": call_id,
-            "name": text_of(function.get("name")),
-            "arguments": text_of(function.get("arguments")) or "{}",
+            "name": api_tool_name(text_of(function.get("name"))),
+            "arguments": call_arguments(text_of(function.get("arguments"))),
         }
         for call_id, function in _calls_in(message)
         if call_id in answered
@@ -104,10 +104,12 @@ def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[Inp
 
 
 def _tool_output(message: Mapping[str, Any]) -> InputItem:
+    parts = _input_parts(message.get("content"))
+    has_images = any(part["type"] == "input_image" for part in parts)
     return {
         "type": "function_call_output",
         "call_id": text_of(message.get("tool_call_id")),
-        "output": _plain_text(message.get("content")),
+        "output": parts if has_images else _plain_text(message.get("content")),
     }
 
 

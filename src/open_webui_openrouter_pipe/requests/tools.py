@@ -1,0 +1,72 @@
+"""The tools of a request: what the model may call here and at OpenRouter, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..core.config import Settings
+from ..core.ids import api_tool_name
+from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
+from ..models.family import ModelFamily
+
+
+def tool_fields(
+    body: Mapping[str, Any],
+    definitions: Sequence[JsonObject],
+    family: ModelFamily | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """The request's `tools` and what governs their use; nothing where there are none.
+
+    `definitions` are the functions that somebody on this side runs. Tools of OpenRouter's own are
+    taken from the body, for models that call tools at all.
+    """
+    takes_tools = family is None or "tools" in family.supported_parameters
+    server_tools = _server_tools(body, definitions) if takes_tools else []
+    tools = [*definitions, *server_tools]
+    if not tools:
+        return {}
+    fields: dict[str, Any] = {"tools": tools}
+    if choice := _tool_choice(body.get("tool_choice")):
+        fields["tool_choice"] = choice
+    if isinstance(body.get("parallel_tool_calls"), bool):
+        fields["parallel_tool_calls"] = body["parallel_tool_calls"]
+    return fields | _server_tool_limits(body, settings) if server_tools else fields
+
+
+def _server_tools(body: Mapping[str, Any], definitions: Sequence[JsonObject]) -> list[JsonObject]:
+    """What the body offers beside functions, each once: the later entry counts."""
+    own = {text_of(entry.get("type")) for entry in definitions}
+    by_kind: dict[tuple[str, str], JsonObject] = {}
+    for entry in objects_in(body.get("tools")):
+        kind = text_of(entry.get("type"))
+        if kind and kind != "function" and kind not in own:
+            by_kind[kind, text_of(entry.get("name"))] = entry
+    return list(by_kind.values())
+
+
+def _tool_choice(choice: Any) -> str | JsonObject:
+    """The choice in the Responses API's flat form."""
+    if isinstance(choice, str):
+        return choice
+    named = as_object(choice)
+    if named.get("type") != "function":
+        return named
+    name = text_of(as_object(named.get("function")).get("name")) or text_of(named.get("name"))
+    return {"type": "function", "name": api_tool_name(name)} if name else {}
+
+
+def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
+    if conditions := objects_in(body.get("stop_server_tools_when")):
+        return {"stop_server_tools_when": conditions}
+    asked = number_of(body.get("max_tool_calls"))
+    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
+    if not settings.server_tools_max_cost:
+        return {"max_tool_calls": most} if most else {}
+    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
+    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
+    if most:
+        conditions.append({"type": "step_count_is", "step_count": most})
+    return {"stop_server_tools_when": conditions}
