@@ -172,7 +172,7 @@ def test_a_call_that_never_closed_is_not_left_for_running(end: Event) -> None:
     events = render(ItemStarted(0, call), ArgumentsDelta(0, '{"a'), end)
     assert shown(events)[1:] == [
         ("done", 0, "function_call", "incomplete"),
-        ("done", 1, "function_call_output", "completed"),
+        ("added", 1, "function_call_output", "completed"),
     ]
     assert events[2]["item"]["arguments"] == '{"a'
 

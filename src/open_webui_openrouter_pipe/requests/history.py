@@ -33,6 +33,12 @@ def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
     return items
 
 
+def call_ids_in(body: Mapping[str, Any]) -> set[str]:
+    """The ids of the calls that earlier answers made."""
+    messages = objects_in(body.get("messages"))
+    return {call_id for message in messages for call_id, _ in _calls_in(message)}
+
+
 def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
     """The ids of the calls that have their result after them, at the places of both."""
     waiting: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..api.events import FunctionCallItem, MessageItem, ReasoningItem
+from ..api.events import FunctionCallItem, MessageItem, ReasoningItem, ToolOutputItem
 from .renderer import HostEvent
 
 
@@ -47,6 +47,15 @@ def function_call_output_item(call_id: str, text: str) -> HostEvent:
         "output": [{"type": "input_text", "text": text}],
         "status": "completed",
     }
+
+
+def tool_output_item(item: ToolOutputItem) -> HostEvent:
+    """What a call of one of our tools brought back, pictures, files and pages included."""
+    stored = function_call_output_item(item.call_id, item.text) | {"status": item.status}
+    images = [{"type": "input_image", "image_url": url} for url in item.images]
+    stored["output"] = [*stored["output"], *images]
+    shown = {"files": item.files, "embeds": item.embeds}
+    return stored | {name: entries for name, entries in shown.items() if entries}
 
 
 def function_call_item(item: FunctionCallItem) -> HostEvent:
