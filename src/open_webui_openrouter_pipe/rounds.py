@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from .api.events import (
     Event,
     FunctionCallItem,
+    ItemFinished,
+    ItemStarted,
     Notice,
     ResponseFinished,
     SourcesFound,
@@ -68,6 +70,7 @@ class Rounds:
             async with aclosing(attempt(self.ask)) as batches:
                 async for batch in batches:
                     events = self.transcript.take(batch)
+                    self._name_calls(events)
                     if events and isinstance(last := events[-1], ResponseFinished):
                         end = last
                         events.pop()
@@ -82,6 +85,13 @@ class Rounds:
                 yield [end]
                 return
             self.transcript.begin_round()
+
+    def _name_calls(self, events: list[Event]) -> None:
+        """Call tools as Open WebUI does: under that name it may run them, and show them."""
+        for event in events:
+            if isinstance(event, ItemStarted | ItemFinished):
+                if isinstance(call := event.item, FunctionCallItem):
+                    call.name = self.toolbox.host_name(call.name)
 
     async def _continue(self, end: ResponseFinished) -> AsyncGenerator[list[Event]]:
         """Do what the round asks for; the transcript goes on if there is to be another."""

@@ -42,6 +42,6 @@ def build_responses_body(
             **passed_fields(body),
             **translate_parameters(body),
             **reasoning_fields(body, family, context.settings, is_task=is_task),
-            **tool_fields(body, definitions, family, context.settings),
+            **tool_fields(body, definitions, context.settings),
         }
     )

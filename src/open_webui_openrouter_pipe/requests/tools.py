@@ -1,4 +1,4 @@
-"""The tools of a request: what the model may call here and at OpenRouter, and how often."""
+"""What governs the tools of a request: which must be used, and how far OpenRouter's own may go."""
 
 from __future__ import annotations
 
@@ -8,42 +8,22 @@ from typing import Any
 from ..core.config import Settings
 from ..core.ids import api_tool_name
 from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
-from ..models.family import ModelFamily
 
 
 def tool_fields(
-    body: Mapping[str, Any],
-    definitions: Sequence[JsonObject],
-    family: ModelFamily | None,
-    settings: Settings,
+    body: Mapping[str, Any], definitions: Sequence[JsonObject], settings: Settings
 ) -> dict[str, Any]:
-    """The request's `tools` and what governs their use; nothing where there are none.
-
-    `definitions` are the functions that somebody on this side runs. Tools of OpenRouter's own are
-    taken from the body, for models that call tools at all.
-    """
-    takes_tools = family is None or "tools" in family.supported_parameters
-    server_tools = _server_tools(body, definitions) if takes_tools else []
-    tools = [*definitions, *server_tools]
-    if not tools:
+    """The request's `tools` and what governs their use; nothing where there are none."""
+    if not definitions:
         return {}
-    fields: dict[str, Any] = {"tools": tools}
+    fields: dict[str, Any] = {"tools": list(definitions)}
     if choice := _tool_choice(body.get("tool_choice")):
         fields["tool_choice"] = choice
     if isinstance(body.get("parallel_tool_calls"), bool):
         fields["parallel_tool_calls"] = body["parallel_tool_calls"]
-    return fields | _server_tool_limits(body, settings) if server_tools else fields
-
-
-def _server_tools(body: Mapping[str, Any], definitions: Sequence[JsonObject]) -> list[JsonObject]:
-    """What the body offers beside functions, each once: the later entry counts."""
-    own = {text_of(entry.get("type")) for entry in definitions}
-    by_kind: dict[tuple[str, str], JsonObject] = {}
-    for entry in objects_in(body.get("tools")):
-        kind = text_of(entry.get("type"))
-        if kind and kind != "function" and kind not in own:
-            by_kind[kind, text_of(entry.get("name"))] = entry
-    return list(by_kind.values())
+    if any(entry.get("type") != "function" for entry in definitions):
+        fields |= _server_tool_limits(body, settings)
+    return fields
 
 
 def _tool_choice(choice: Any) -> str | JsonObject:

@@ -1,1 +1,1 @@
-"""The tools of a chat: what the model may call, and who runs it."""
+"""The calls a model makes of tools: who runs them, and what each brings back."""
