@@ -89,9 +89,13 @@ class Rounds:
     def _name_calls(self, events: list[Event]) -> None:
         """Call tools as Open WebUI does: under that name it may run them, and show them."""
         for event in events:
-            if isinstance(event, ItemStarted | ItemFinished):
-                if isinstance(call := event.item, FunctionCallItem):
+            match event:
+                case ItemStarted(_, FunctionCallItem() as call):
                     call.name = self.toolbox.host_name(call.name)
+                case ItemFinished(_, FunctionCallItem() as call):
+                    call.name = self.toolbox.host_name(call.name)
+                case _:
+                    pass
 
     async def _continue(self, end: ResponseFinished) -> AsyncGenerator[list[Event]]:
         """Do what the round asks for; the transcript goes on if there is to be another."""
