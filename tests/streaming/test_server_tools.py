@@ -18,7 +18,9 @@ from open_webui_openrouter_pipe.api.events import (
     ResponseFailed,
     ResponseFinished,
     ServerToolItem,
+    SourcesFound,
     TextDelta,
+    ToolOutputItem,
     Usage,
 )
 from open_webui_openrouter_pipe.core.errors import BusyError
@@ -222,6 +224,51 @@ def test_no_annotation_of_an_item_doubles_its_source() -> None:
 
 def test_without_citations_there_is_no_source() -> None:
     assert source_events(render(TextDelta(0, "Hi"), END)) == []
+
+
+def found(address: str, *passages: str, tool: str = "search_web") -> Json:
+    return {
+        "source": {"name": tool, "id": tool},
+        "document": list(passages),
+        "metadata": [{"source": address, "name": address} for _ in passages],
+    }
+
+
+def test_what_a_tool_found_and_what_is_cited_count_once_in_order() -> None:
+    events = render(
+        SourcesFound([found("notes.pdf", "one", "two"), found(B.url, "whole page")]),
+        SourcesFound([found("notes.pdf", "two"), found("x", "y", tool="fetch")]),
+        *cited(),
+        END,
+    )
+    search, fetch, pages = source_events(events)
+    assert search["document"] == ["one", "two", "whole page"]
+    assert [entry["source"] for entry in search["metadata"]] == ["notes.pdf", "notes.pdf", B.url]
+    assert fetch["document"] == ["y"]
+    assert [entry["source"] for entry in pages["metadata"]] == [A.url]
+
+
+def test_a_source_of_odd_form_breaks_nothing() -> None:
+    events = render(SourcesFound([{}, {"document": "x"}, {"document": ["bare"]}]), END)
+    assert [data["document"] for data in source_events(events)] == [["bare"]]
+
+
+def test_a_tools_output_keeps_its_pictures_files_and_pages() -> None:
+    output = ToolOutputItem("o", "c", "Done", ["data:x"], [{"id": "f"}], ["<p>"], "failed")
+    call = FunctionCallItem("f", "c", "draw", "{}")
+    events = render(ItemFinished(0, call), ItemFinished(1, output), END)
+    assert [event["item"] for event in events if "item" in event][-1] == {
+        "type": "function_call_output",
+        "id": "fco_c",
+        "call_id": "c",
+        "output": [
+            {"type": "input_text", "text": "Done"},
+            {"type": "input_image", "image_url": "data:x"},
+        ],
+        "status": "failed",
+        "files": [{"id": "f"}],
+        "embeds": ["<p>"],
+    }
 
 
 def closing_lines(usage: Usage | None, *, show_usage: bool = True) -> list[str]:
