@@ -101,20 +101,20 @@ license: MIT
 #   6566  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
 #   6690  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
 #   6721  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7028  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   7149  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   7247  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   7429  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   7030  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   7151  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   7249  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   7431  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   7563  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   7565  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7688  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   7690  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   7776  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   7778  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   7946  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   7952  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8049  pipe.py                       The entrance: what Open WebUI calls.
+#   8055  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -6923,6 +6923,8 @@ def accepts_null(value: Any, root: JsonObject, level: int = 0) -> bool:
     if "$ref" in schema:
         definition = definition_of(schema["$ref"], root)[1]
         return definition is None or accepts_null(definition, root, level + 1)
+    if not all(accepts_null(part, root, level + 1) for part in _entries_of(schema.get("allOf"))):
+        return False
     branches = [branch for name in _UNIONS for branch in _entries_of(schema.get(name))]
     if branches:
         return any(accepts_null(branch, root, level + 1) for branch in branches)
@@ -7019,7 +7021,7 @@ def _or_null(strict: JsonObject) -> JsonObject:
         return strict if _NULL in branches else {**strict, "anyOf": [*branches, _NULL]}
     types = cast("list[str] | str", strict["type"])
     types = [types] if isinstance(types, str) else types
-    widened: JsonObject = {**strict, "type": types if "null" in types else [*types, "null"]}
+    widened = dict(strict) if "null" in types else {**strict, "type": [*types, "null"]}
     if None not in strict.get("enum", [None]):
         widened["enum"] = [*strict["enum"], None]
     return widened
@@ -7843,9 +7845,13 @@ class Rounds:
     def _name_calls(self, events: list[Event]) -> None:
         """Call tools as Open WebUI does: under that name it may run them, and show them."""
         for event in events:
-            if isinstance(event, ItemStarted | ItemFinished):
-                if isinstance(call := event.item, FunctionCallItem):
+            match event:
+                case ItemStarted(_, FunctionCallItem() as call):
                     call.name = self.toolbox.host_name(call.name)
+                case ItemFinished(_, FunctionCallItem() as call):
+                    call.name = self.toolbox.host_name(call.name)
+                case _:
+                    pass
 
     async def _continue(self, end: ResponseFinished) -> AsyncGenerator[list[Event]]:
         """Do what the round asks for; the transcript goes on if there is to be another."""
@@ -8218,14 +8224,14 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "streaming/transcript.py": ((6446, 29, 118),),
     "tools/outputs.py": ((6572, 11, 116),),
     "tools/policy.py": ((6696, 12, 23),),
-    "tools/schema.py": ((6730, 15, 296),),
-    "tools/arguments.py": ((7034, 13, 113),),
-    "tools/definitions.py": ((7155, 15, 90),),
-    "tools/executor.py": ((7253, 53, 174),),
-    "tools/toolbox.py": ((7435, 23, 126),),
-    "runtime.py": ((7569, 24, 117),),
-    "attempts.py": ((7694, 33, 80),),
-    "rounds.py": ((7782, 28, 162),),
-    "orchestrator.py": ((7952, 34, 95),),
-    "pipe.py": ((8055, 26, 86),),
+    "tools/schema.py": ((6730, 15, 298),),
+    "tools/arguments.py": ((7036, 13, 113),),
+    "tools/definitions.py": ((7157, 15, 90),),
+    "tools/executor.py": ((7255, 53, 174),),
+    "tools/toolbox.py": ((7437, 23, 126),),
+    "runtime.py": ((7571, 24, 117),),
+    "attempts.py": ((7696, 33, 80),),
+    "rounds.py": ((7784, 28, 166),),
+    "orchestrator.py": ((7958, 34, 95),),
+    "pipe.py": ((8061, 26, 86),),
 }

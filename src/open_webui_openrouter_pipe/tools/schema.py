@@ -208,6 +208,8 @@ def accepts_null(value: Any, root: JsonObject, level: int = 0) -> bool:
     if "$ref" in schema:
         definition = definition_of(schema["$ref"], root)[1]
         return definition is None or accepts_null(definition, root, level + 1)
+    if not all(accepts_null(part, root, level + 1) for part in _entries_of(schema.get("allOf"))):
+        return False
     branches = [branch for name in _UNIONS for branch in _entries_of(schema.get(name))]
     if branches:
         return any(accepts_null(branch, root, level + 1) for branch in branches)
@@ -304,7 +306,7 @@ def _or_null(strict: JsonObject) -> JsonObject:
         return strict if _NULL in branches else {**strict, "anyOf": [*branches, _NULL]}
     types = cast("list[str] | str", strict["type"])
     types = [types] if isinstance(types, str) else types
-    widened: JsonObject = {**strict, "type": types if "null" in types else [*types, "null"]}
+    widened = dict(strict) if "null" in types else {**strict, "type": [*types, "null"]}
     if None not in strict.get("enum", [None]):
         widened["enum"] = [*strict["enum"], None]
     return widened
