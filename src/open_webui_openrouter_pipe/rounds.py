@@ -43,6 +43,7 @@ _CONTEXT_FULL = (
     "Not run: the conversation has no room left for what the tool would bring back. "
     "Answer now, with what you have, and say what is missing."
 )
+_NO_MORE_TOOLS = "Not run: no more tools can be used in this answer."
 _NO_RESULT = "The tool ended without a result."
 _REMINDER = "Your tools have run, but you have not answered yet. Answer now, from their results."
 _NO_ANSWER = "The model used its tools but wrote no answer. Ask it to go on, or try another model."
@@ -115,13 +116,13 @@ class Rounds:
             self.ask.request = ask_for_words(self.ask.request, self.family, _REMINDER)
 
     async def _answer_calls(self, calls: list[FunctionCallItem]) -> AsyncGenerator[list[Event]]:
-        room = self._room()
-        note, notice = self._reason_to_stop(room)
         if self.is_last:  # it calls tools although it was told not to
-            yield self._refuse_calls(calls, note)
+            yield self._refuse_calls(calls, _NO_MORE_TOOLS)
             if not self.transcript.has_answer:
                 yield self.transcript.say(_NO_ANSWER)
             return
+        room = self._room()
+        note, notice = self._reason_to_stop(room)
         self.transcript.go_on()
         outputs: list[ToolOutputItem] = []
         if note:
@@ -176,7 +177,7 @@ class Rounds:
     def _reason_to_stop(self, room: int | None) -> tuple[str, str]:
         """What to tell the model and the person, where no more calls can be run."""
         limit = self.ask.context.settings.max_function_call_loops
-        if self.is_last or self.runs >= limit:
+        if self.runs >= limit:
             notice = f"The model used tools {limit} times, the most it may; it answers without."
             return _LIMIT_REACHED.format(limit=limit), notice
         if room is not None and room < _LEAST_OUTPUT_ROOM:

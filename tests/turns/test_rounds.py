@@ -202,6 +202,25 @@ async def test_an_approved_chat_leaves_its_calls_to_open_webui(simulator: Simula
     assert len(simulator.requests) == 1
 
 
+async def test_a_round_may_be_the_pipes_and_the_next_the_hosts(simulator: Simulator) -> None:
+    simulator.script(calls_reply(call()))
+    simulator.script(calls_reply(call("ask_user", "call_2", "{}")))
+    offered, entries = offer(add=add, ask_user=add)
+    entries["ask_user"] |= {"type": "builtin", "tool_id": "builtin:ask_user"}
+    async with asyncio.timeout(10):
+        answer = await make_pipe(simulator, **QUIET).pipe(
+            {**body(), **offered}, CHAT, __tools__=entries
+        )
+        assert isinstance(answer, AsyncGenerator)
+        events = [event async for event in answer]
+    assert gist(items(events)) == [
+        ("function_call", "call_1"),
+        ("function_call_output", "call_1"),
+        ("function_call", "call_2"),
+    ]
+    assert events[-1]["response"]["usage"]["cost"] == 0.5
+
+
 async def test_a_name_the_api_refuses_is_mapped_both_ways(simulator: Simulator) -> None:
     name = api_tool_name("my.tool")
     simulator.script(calls_reply(call(name)))
@@ -324,7 +343,7 @@ async def test_calls_of_an_answer_that_breaks_off_are_never_run(simulator: Simul
     assert events[-1]["error"]
     saved = [item for item in items(events) if item["type"].startswith("function")]
     assert gist(saved) == [("function_call", "call_1"), ("function_call_output", "call_1")]
-    assert "not run" in output_of(saved[1])
+    assert "broke off" in output_of(saved[1])
     assert runs == []
 
 

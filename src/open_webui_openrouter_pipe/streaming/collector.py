@@ -202,7 +202,7 @@ class Collector:
     def _refuse(self, call: FunctionCallItem, ordered: list[Event]) -> None:
         words = "The call was cut off and not run."
         if call.status == "completed":
-            words = "The answer broke off; the call was not run."
+            words = "The answer broke off before this call was answered."
         output = ToolOutputItem("", call.call_id, words)
         self._finish(ItemFinished(self._own_place(), output), ordered)
 

@@ -96,6 +96,7 @@ class ResponseEvents:
             case RetryScheduled():
                 return [self._retry_status(event)]
             case Notice(words):
+                self._status_is_open = False
                 return [status_event(words, done=True)]
             case SourcesFound(sources):
                 self._sources.add_found(sources)

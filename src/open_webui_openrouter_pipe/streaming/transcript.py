@@ -44,6 +44,8 @@ class Transcript:
         """The places of this round's items, as they opened."""
         self._items: dict[int, OutputItem] = {}
         """The finished items of this round, by place."""
+        self._is_uncounted = False
+        """Whether this round gave something of which the cost is not known yet."""
         self._usages: list[Usage | None] = []
         self.last_usage: Usage | None = None
         """What the newest round has taken."""
@@ -135,12 +137,14 @@ class Transcript:
             self._next_place = max(self._next_place, place + 1)
             if isinstance(event, ItemStarted):
                 self._order.append(place)
+                self._is_uncounted = True
             else:
                 self._items[place] = item
 
     def _count(self, end: ResponseFinished | ResponseFailed) -> None:
         """Let the end tell what all rounds took; a request that gave nothing took nothing."""
-        if end.usage is not None or self._order or isinstance(end, ResponseFinished):
+        if end.usage is not None or self._is_uncounted or isinstance(end, ResponseFinished):
             self._usages.append(end.usage)
             self.last_usage = end.usage
+        self._is_uncounted = False
         end.usage = sum_usage(self._usages)
