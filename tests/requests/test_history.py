@@ -145,6 +145,17 @@ def test_a_tool_is_called_by_the_name_the_api_knows() -> None:
     assert build_input(messages)[0]["name"] == api_tool_name("my.tool")
 
 
+def test_earlier_results_stay_out_where_they_are_not_to_be_kept() -> None:
+    earlier = [asks("c1", text="Let me see."), result("c1"), {"role": "assistant", "content": "a"}]
+    pictures = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}
+    now = [{"role": "user", "content": "again"}, asks("c2"), result("c2"), pictures]
+    items = build_input([*earlier, *now], keep_results=False)
+    assert [item["call_id"] for item in items if "call_id" in item] == ["c2", "c2"]
+    assert {"role": "assistant", "content": "Let me see."} in items
+    every = [item["call_id"] for item in build_input([*earlier, *now]) if "call_id" in item]
+    assert every == ["c1", "c1", "c2", "c2"]
+
+
 def test_a_result_with_pictures_keeps_them() -> None:
     content = [
         {"type": "input_text", "text": "A cat"},

@@ -56,6 +56,19 @@ def test_other_choices_pass_as_they_came(choice: Any) -> None:
     assert build([ADD], {"tool_choice": choice})["tool_choice"] == choice
 
 
+@pytest.mark.parametrize(("persist", "kept"), [(True, 2), (False, 0)])
+def test_the_admin_says_whether_results_are_remembered(persist: bool, kept: int) -> None:
+    call = {"id": "c1", "function": {"name": "add", "arguments": "{}"}}
+    messages = [
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "2"},
+        {"role": "assistant", "content": "Two."},
+        {"role": "user", "content": "Thanks"},
+    ]
+    request = build([], {"messages": messages}, PERSIST_TOOL_RESULTS=persist)
+    assert len([item for item in request["input"] if "call_id" in item]) == kept
+
+
 def test_without_tools_nothing_governs_them() -> None:
     extra = {"tool_choice": "required", "parallel_tool_calls": True, "max_tool_calls": 3}
     assert governed(build([], extra)) == {}

@@ -14,13 +14,19 @@ InputItem = dict[str, Any]
 _ROLES = frozenset({"system", "developer", "user"})
 
 
-def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
+def build_input(
+    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True
+) -> list[InputItem]:
     """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
 
     Messages that say nothing, such as the place of an answer that failed, are left out;
-    so are tool calls without their result and results without their call.
+    so are tool calls without their result and results without their call. `keep_results` says
+    whether tools' results of earlier turns go out too.
     """
     pairs = _find_pairs(messages)
+    if not keep_results:
+        begin = _newest_turn(messages)
+        pairs = {place: call_ids for place, call_ids in pairs.items() if place > begin}
     items: list[InputItem] = []
     for place, message in enumerate(messages):
         role = message.get("role")
@@ -52,6 +58,13 @@ def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
                 pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
                 pairs[place] = {call_id}
     return pairs
+
+
+def _newest_turn(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Where the person spoke last; what follows a result directly is a picture the host moved."""
+    roles = [message.get("role") for message in messages]
+    places = (place for place, role in enumerate(roles) if role == "user")
+    return max((place for place in places if "tool" not in roles[place - 1 : place]), default=-1)
 
 
 def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

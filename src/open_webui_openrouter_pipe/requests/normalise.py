@@ -28,7 +28,9 @@ def build_responses_body(
     `family` is what the catalog says of the model, where it knows it; `definitions` are the tools
     that somebody on this side runs.
     """
-    conversation = build_input(objects_in(body.get("messages")))
+    conversation = build_input(
+        objects_in(body.get("messages")), keep_results=context.settings.persist_tool_results
+    )
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
