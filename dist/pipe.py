@@ -76,45 +76,45 @@ license: MIT
 #   4550  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
 #   4620  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
 #   4779  history.py                    Chat messages become input items.
-#   4901  next_round.py                 The request of another round: the one before, and what came of it.
-#   4974  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   5087  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   5135  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4914  next_round.py                 The request of another round: the one before, and what came of it.
+#   4987  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   5100  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5148  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5171  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   5236  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5510  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   5543  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5564  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5628  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5698  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5744  status.py                     The status line of an answer: few words, all of them true.
-#   5796  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5938  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6038  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6129  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   6226  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   6440  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   5186  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   5251  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5525  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   5558  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5579  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5643  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5713  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5759  status.py                     The status line of an answer: few words, all of them true.
+#   5811  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5953  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6053  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6144  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   6241  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   6456  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   6566  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6690  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6721  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7030  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   7151  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   7249  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   7431  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   6586  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6710  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6741  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7050  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   7171  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   7269  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   7451  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   7565  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   7585  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7690  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   7710  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   7778  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   7798  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   7952  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   7973  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8055  pipe.py                       The entrance: what Open WebUI calls.
+#   8076  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -4787,13 +4787,19 @@ InputItem = dict[str, Any]
 _ROLES = frozenset({"system", "developer", "user"})
 
 
-def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
+def build_input(
+    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True
+) -> list[InputItem]:
     """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
 
     Messages that say nothing, such as the place of an answer that failed, are left out;
-    so are tool calls without their result and results without their call.
+    so are tool calls without their result and results without their call. `keep_results` says
+    whether tools' results of earlier turns go out too.
     """
     pairs = _find_pairs(messages)
+    if not keep_results:
+        begin = _newest_turn(messages)
+        pairs = {place: call_ids for place, call_ids in pairs.items() if place > begin}
     items: list[InputItem] = []
     for place, message in enumerate(messages):
         role = message.get("role")
@@ -4825,6 +4831,13 @@ def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
                 pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
                 pairs[place] = {call_id}
     return pairs
+
+
+def _newest_turn(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Where the person spoke last; what follows a result directly is a picture the host moved."""
+    roles = [message.get("role") for message in messages]
+    places = (place for place, role in enumerate(roles) if role == "user")
+    return max((place for place in places if "tool" not in roles[place - 1 : place]), default=-1)
 
 
 def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -5149,7 +5162,9 @@ def build_responses_body(
     `family` is what the catalog says of the model, where it knows it; `definitions` are the tools
     that somebody on this side runs.
     """
-    conversation = build_input(objects_in(body.get("messages")))
+    conversation = build_input(
+        objects_in(body.get("messages")), keep_results=context.settings.persist_tool_results
+    )
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
@@ -5413,7 +5428,7 @@ class Collector:
     def _refuse(self, call: FunctionCallItem, ordered: list[Event]) -> None:
         words = "The call was cut off and not run."
         if call.status == "completed":
-            words = "The answer broke off; the call was not run."
+            words = "The answer broke off before this call was answered."
         output = ToolOutputItem("", call.call_id, words)
         self._finish(ItemFinished(self._own_place(), output), ordered)
 
@@ -6286,6 +6301,7 @@ class ResponseEvents:
             case RetryScheduled():
                 return [self._retry_status(event)]
             case Notice(words):
+                self._status_is_open = False
                 return [status_event(words, done=True)]
             case SourcesFound(sources):
                 self._sources.add_found(sources)
@@ -6461,6 +6477,8 @@ class Transcript:
         """The places of this round's items, as they opened."""
         self._items: dict[int, OutputItem] = {}
         """The finished items of this round, by place."""
+        self._is_uncounted = False
+        """Whether this round gave something of which the cost is not known yet."""
         self._usages: list[Usage | None] = []
         self.last_usage: Usage | None = None
         """What the newest round has taken."""
@@ -6552,14 +6570,16 @@ class Transcript:
             self._next_place = max(self._next_place, place + 1)
             if isinstance(event, ItemStarted):
                 self._order.append(place)
+                self._is_uncounted = True
             else:
                 self._items[place] = item
 
     def _count(self, end: ResponseFinished | ResponseFailed) -> None:
         """Let the end tell what all rounds took; a request that gave nothing took nothing."""
-        if end.usage is not None or self._order or isinstance(end, ResponseFinished):
+        if end.usage is not None or self._is_uncounted or isinstance(end, ResponseFinished):
             self._usages.append(end.usage)
             self.last_usage = end.usage
+        self._is_uncounted = False
         end.usage = sum_usage(self._usages)
 
 
@@ -7799,6 +7819,7 @@ _CONTEXT_FULL = (
     "Not run: the conversation has no room left for what the tool would bring back. "
     "Answer now, with what you have, and say what is missing."
 )
+_NO_MORE_TOOLS = "Not run: no more tools can be used in this answer."
 _NO_RESULT = "The tool ended without a result."
 _REMINDER = "Your tools have run, but you have not answered yet. Answer now, from their results."
 _NO_ANSWER = "The model used its tools but wrote no answer. Ask it to go on, or try another model."
@@ -7871,13 +7892,13 @@ class Rounds:
             self.ask.request = ask_for_words(self.ask.request, self.family, _REMINDER)
 
     async def _answer_calls(self, calls: list[FunctionCallItem]) -> AsyncGenerator[list[Event]]:
-        room = self._room()
-        note, notice = self._reason_to_stop(room)
         if self.is_last:  # it calls tools although it was told not to
-            yield self._refuse_calls(calls, note)
+            yield self._refuse_calls(calls, _NO_MORE_TOOLS)
             if not self.transcript.has_answer:
                 yield self.transcript.say(_NO_ANSWER)
             return
+        room = self._room()
+        note, notice = self._reason_to_stop(room)
         self.transcript.go_on()
         outputs: list[ToolOutputItem] = []
         if note:
@@ -7932,7 +7953,7 @@ class Rounds:
     def _reason_to_stop(self, room: int | None) -> tuple[str, str]:
         """What to tell the model and the person, where no more calls can be run."""
         limit = self.ask.context.settings.max_function_call_loops
-        if self.is_last or self.runs >= limit:
+        if self.runs >= limit:
             notice = f"The model used tools {limit} times, the most it may; it answers without."
             return _LIMIT_REACHED.format(limit=limit), notice
         if room is not None and room < _LEAST_OUTPUT_ROOM:
@@ -8203,35 +8224,35 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "requests/reasoning.py": ((4492, 12, 56),),
     "requests/replay.py": ((4556, 13, 62),),
     "requests/chat_body.py": ((4626, 12, 151),),
-    "requests/history.py": ((4785, 12, 114),),
-    "requests/next_round.py": ((4907, 21, 65),),
-    "requests/recovery.py": ((4980, 16, 105),),
-    "requests/tools.py": ((5093, 13, 40),),
-    "requests/normalise.py": ((5141, 20, 28),),
-    "streaming/coalescer.py": ((5177, 13, 57),),
-    "streaming/collector.py": ((5242, 31, 266),),
-    "streaming/open_calls.py": ((5516, 10, 25),),
-    "streaming/renderer.py": ((5549, 9, 13),),
-    "streaming/citations.py": ((5570, 13, 56),),
-    "streaming/output_items.py": ((5634, 9, 62),),
-    "streaming/server_tools.py": ((5704, 12, 38),),
-    "streaming/status.py": ((5750, 9, 44),),
-    "streaming/think_tags.py": ((5802, 20, 134),),
-    "streaming/usage.py": ((5944, 10, 92),),
-    "streaming/completion_chunks.py": ((6044, 26, 83),),
-    "streaming/completion_dict.py": ((6135, 32, 89),),
-    "streaming/response_events.py": ((6232, 42, 206),),
-    "streaming/transcript.py": ((6446, 29, 118),),
-    "tools/outputs.py": ((6572, 11, 116),),
-    "tools/policy.py": ((6696, 12, 23),),
-    "tools/schema.py": ((6730, 15, 298),),
-    "tools/arguments.py": ((7036, 13, 113),),
-    "tools/definitions.py": ((7157, 15, 90),),
-    "tools/executor.py": ((7255, 53, 174),),
-    "tools/toolbox.py": ((7437, 23, 126),),
-    "runtime.py": ((7571, 24, 117),),
-    "attempts.py": ((7696, 33, 80),),
-    "rounds.py": ((7784, 28, 166),),
-    "orchestrator.py": ((7958, 34, 95),),
-    "pipe.py": ((8061, 26, 86),),
+    "requests/history.py": ((4785, 12, 127),),
+    "requests/next_round.py": ((4920, 21, 65),),
+    "requests/recovery.py": ((4993, 16, 105),),
+    "requests/tools.py": ((5106, 13, 40),),
+    "requests/normalise.py": ((5154, 20, 30),),
+    "streaming/coalescer.py": ((5192, 13, 57),),
+    "streaming/collector.py": ((5257, 31, 266),),
+    "streaming/open_calls.py": ((5531, 10, 25),),
+    "streaming/renderer.py": ((5564, 9, 13),),
+    "streaming/citations.py": ((5585, 13, 56),),
+    "streaming/output_items.py": ((5649, 9, 62),),
+    "streaming/server_tools.py": ((5719, 12, 38),),
+    "streaming/status.py": ((5765, 9, 44),),
+    "streaming/think_tags.py": ((5817, 20, 134),),
+    "streaming/usage.py": ((5959, 10, 92),),
+    "streaming/completion_chunks.py": ((6059, 26, 83),),
+    "streaming/completion_dict.py": ((6150, 32, 89),),
+    "streaming/response_events.py": ((6247, 42, 207),),
+    "streaming/transcript.py": ((6462, 29, 122),),
+    "tools/outputs.py": ((6592, 11, 116),),
+    "tools/policy.py": ((6716, 12, 23),),
+    "tools/schema.py": ((6750, 15, 298),),
+    "tools/arguments.py": ((7056, 13, 113),),
+    "tools/definitions.py": ((7177, 15, 90),),
+    "tools/executor.py": ((7275, 53, 174),),
+    "tools/toolbox.py": ((7457, 23, 126),),
+    "runtime.py": ((7591, 24, 117),),
+    "attempts.py": ((7716, 33, 80),),
+    "rounds.py": ((7804, 28, 167),),
+    "orchestrator.py": ((7979, 34, 95),),
+    "pipe.py": ((8082, 26, 86),),
 }
