@@ -16,105 +16,107 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    185  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    241  ids.py                        Identifiers of our own making.
-#    272  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    309  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    348  process.py                    What every copy of the pipe in one process shares.
-#    369  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    431  errors.py                     Every cause of failure a person can act on, each with its words.
-#    599  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    657  retry.py                      Whether a failed request may be sent again, and when.
-#    697  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    781  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    813  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    877  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    936  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1033  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1478  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1532  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1632  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1816  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    187  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    243  ids.py                        Identifiers of our own making.
+#    274  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    311  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    350  process.py                    What every copy of the pipe in one process shares.
+#    371  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    433  errors.py                     Every cause of failure a person can act on, each with its words.
+#    601  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    659  retry.py                      Whether a failed request may be sent again, and when.
+#    699  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    783  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    815  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    879  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    938  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1035  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1480  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1534  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1634  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1818  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1960  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2046  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2092  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2258  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2509  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2528  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2664  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2726  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2784  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2844  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3042  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3209  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3328  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3454  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3483  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3601  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3621  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1962  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2048  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2094  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2260  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2515  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2534  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2592  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2728  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2767  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2829  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2895  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2942  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3000  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3205  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3392  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3527  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3653  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3682  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3802  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3822  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3641  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   3695  users.py                      The person who asks, and what they have set for themselves.
-#   3765  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3829  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4064  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3842  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   3896  users.py                      The person who asks, and what they have set for themselves.
+#   3966  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4030  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4265  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4097  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4189  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4276  visibility.py                 Which models are offered, and which may be used.
-#   4305  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4298  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4390  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4477  visibility.py                 Which models are offered, and which may be used.
+#   4506  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4354  allow_list.py                 Only what the API knows goes out.
-#   4391  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4419  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4486  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4550  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4620  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4779  history.py                    Chat messages become input items.
-#   4914  next_round.py                 The request of another round: the one before, and what came of it.
-#   4987  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   5100  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   5148  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4555  allow_list.py                 Only what the API knows goes out.
+#   4592  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4620  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4687  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4751  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4821  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4980  history.py                    Chat messages become input items.
+#   5115  next_round.py                 The request of another round: the one before, and what came of it.
+#   5188  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   5301  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5349  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5186  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   5251  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5525  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   5558  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5579  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5643  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5713  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5759  status.py                     The status line of an answer: few words, all of them true.
-#   5811  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5953  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6053  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6144  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   6241  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   6456  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   5387  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5661  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   5694  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5715  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5779  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5849  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5895  status.py                     The status line of an answer: few words, all of them true.
+#   5947  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6089  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6189  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6280  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   6377  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   6592  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   6586  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6710  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6741  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7050  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   7171  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   7269  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   7451  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   6725  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6849  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6880  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7189  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   7310  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   7408  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   7590  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   7585  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   7724  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7710  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   7849  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   7798  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   7937  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   7973  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   8112  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8076  pipe.py                       The entrance: what Open WebUI calls.
+#   8213  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -2435,6 +2437,10 @@ class ArgumentsDelta:
     text: str
 
 
+Delta = TextDelta | ReasoningDelta | ArgumentsDelta
+"""The next piece of something that comes in pieces."""
+
+
 @dataclass(slots=True)
 class CitationFound:
     """A page that a message leans on."""
@@ -2523,6 +2529,64 @@ def log_answer(path: str, response: httpx.Response) -> None:
     if LOG.isEnabledFor(logging.DEBUG):
         generation = response.headers.get("x-generation-id", "unknown")
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
+
+
+####################################################################################################
+# api/gateway/batch.py
+#
+# The Events of one network read, with neighbouring deltas joined as they come.
+#
+# A piece that is sent costs the server far more than one that is read, and what is joined at once
+# leaves nothing behind for the garbage collector, whose rounds grow with the whole server's memory.
+####################################################################################################
+
+class EventBatch:
+    """Takes Events in their order; deltas of the same text that follow each other become one."""
+
+    __slots__ = ("_events", "_last", "_pieces")
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._events: list[Event] = []
+        self._last: Event | None = None
+        self._pieces: list[str] = []
+        """What is still to be joined to the last Event."""
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        """Take the next Event; it is the batch's from now on."""
+        last = self._last
+        if isinstance(event, Delta) and type(event) is type(last) and _is_same_text(event, last):
+            self._pieces.append(event.text)
+            return
+        self._join()
+        self._last = event
+        self._events.append(event)
+
+    def close(self) -> list[Event]:
+        """The Events of the batch."""
+        self._join()
+        return self._events
+
+    def _join(self) -> None:
+        if self._pieces and isinstance(last := self._last, Delta):
+            last.text += "".join(self._pieces)
+            self._pieces.clear()
+
+
+def _is_same_text(one: Event, other: Event | None) -> bool:
+    """Whether the two, which are of one kind, add to the same text."""
+    match one, other:
+        case ReasoningDelta(), ReasoningDelta():
+            return (one.output_index, one.part_index, one.is_summary) == (
+                other.output_index,
+                other.part_index,
+                other.is_summary,
+            )
+        case (TextDelta(), TextDelta()) | (ArgumentsDelta(), ArgumentsDelta()):
+            return one.output_index == other.output_index
+        case _:
+            return False
 
 
 ####################################################################################################
@@ -2662,6 +2726,45 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ####################################################################################################
+# api/gateway/payloads.py
+#
+# The objects of an event stream, whichever endpoint sends it.
+####################################################################################################
+
+class StreamReader(Protocol):
+    """Turns the bytes of one stream into Events; what it does not know it passes over."""
+
+    finished: bool
+    """Whether the Event that ends an answer was given out."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        ...
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        ...
+
+
+def read_payload(payload: bytes) -> JsonObject | None:
+    """The object of one event; `None` for one that is no JSON, which is noted in the log."""
+    try:
+        return as_object(decode_json(payload))
+    except ValueError:
+        size = len(payload)
+        LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
+        return None
+
+
+def answer_cut_short() -> StreamInterruptedError:
+    """What a stream is told to be that ends without the event that ends an answer."""
+    return StreamInterruptedError(
+        "The answer stopped before its end.",
+        "What had arrived is kept. Try again for a whole answer.",
+    )
+
+
+####################################################################################################
 # api/gateway/selection.py
 #
 # Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
@@ -2724,6 +2827,119 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 
 
 ####################################################################################################
+# api/gateway/text_run.py
+#
+# A run of text deltas, read by its bytes: only the words differ from one event to the next.
+####################################################################################################
+
+_KEY = b'"delta":"'
+# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+_WORDS = re.compile(
+    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+)
+_HALF_EMOJI = re.compile(rb"\\u[dD]")
+
+
+class TextRun:
+    """Takes the events that begin with the same bytes as the delta before them.
+
+    To decode each of hundreds of events for its one word is what reading a stream costs most.
+    Whatever has another form is left to the caller, who decodes it.
+    """
+
+    __slots__ = ("_beginning", "_words")
+
+    def __init__(self) -> None:
+        self._beginning = b""
+        self._words: list[bytes] = []
+
+    def follow(self, payload: bytes) -> None:
+        """Take what begins as this delta does, which the caller has decoded."""
+        before, key, _ = payload.partition(_KEY)
+        self._beginning = before + key if key else b""
+
+    def takes(self, payload: bytes) -> bool:
+        """Whether the event is one of the run; then its words are kept."""
+        beginning = self._beginning
+        if not beginning or not payload.startswith(beginning):
+            return False
+        found = _WORDS.fullmatch(payload, len(beginning))
+        if found is None:
+            return False
+        self._words.append(found[1])
+        return True
+
+    def take_text(self) -> str:
+        """The text of the run so far; words that cannot be read are noted and left out."""
+        if not self._words:
+            return ""
+        words, self._words = self._words, []
+        joined = b"".join(words)
+        try:
+            # Halves of an emoji stay apart: whether two meet depends on how the network cut.
+            if not _HALF_EMOJI.search(joined):
+                return str(decode_json(b'"' + joined + b'"'))
+        except ValueError:
+            pass
+        return "".join(map(_decode_words, words))
+
+
+def _decode_words(words: bytes) -> str:
+    try:
+        return str(decode_json(b'"' + words + b'"'))
+    except ValueError:
+        LOG.warning("stream: a delta is not JSON and was passed over (%d bytes)", len(words))
+        return ""
+
+
+####################################################################################################
+# api/pacing.py
+#
+# Pauses between reads, in which the network gathers what would else come piece by piece.
+####################################################################################################
+
+# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
+WINDOW_SECONDS = 0.03
+_LATENESS_FACTOR = 4.0
+_LONGEST_EXTENSION_SECONDS = 0.3
+
+Hold = Callable[[], AbstractContextManager[None]]
+"""Leaves the connection unread while the `with` block runs."""
+
+
+class Pacer:
+    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+
+    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
+    The first words are not held back, and while the model is silent there is no timer. Where the
+    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    """
+
+    __slots__ = ("_clock", "_hold", "_late", "_sleep")
+
+    def __init__(
+        self,
+        hold: Hold = nullcontext,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hold = hold
+        self._sleep = sleep
+        self._clock = clock
+        self._late = 0.0
+
+    async def pause(self, batch: list[Event]) -> None:
+        """Wait, if this batch showed text."""
+        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
+            return
+        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
+        begun = self._clock()
+        with self._hold():
+            await self._sleep(window)
+        self._late = max(self._clock() - begun - window, 0.0)
+
+
+####################################################################################################
 # api/sse.py
 #
 # Server-sent events: bytes in any pieces become data payloads.
@@ -2782,66 +2998,6 @@ class SseDecoder:
 
 
 ####################################################################################################
-# api/gateway/payloads.py
-#
-# The objects of an event stream, whichever endpoint sends it.
-####################################################################################################
-
-class StreamReader(Protocol):
-    """Turns the bytes of one stream into Events; what it does not know it passes over."""
-
-    finished: bool
-    """Whether the Event that ends an answer was given out."""
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Read one piece of the body."""
-        ...
-
-    def end(self) -> list[Event]:
-        """Read what is left when the body ends, and say so if the answer's end is missing."""
-        ...
-
-
-class PayloadDecoder:
-    """Bytes in any pieces become JSON objects; `None` stands for `[DONE]`."""
-
-    __slots__ = ("_decoder",)
-
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-
-    def feed(self, chunk: bytes) -> list[JsonObject | None]:
-        """The objects that this chunk completes."""
-        return _decode_all(self._decoder.feed(chunk))
-
-    def flush(self) -> list[JsonObject | None]:
-        """The object that stands at the end of the body without its blank line."""
-        return _decode_all(self._decoder.flush())
-
-
-def _decode_all(payloads: list[bytes]) -> list[JsonObject | None]:
-    objects: list[JsonObject | None] = []
-    for payload in payloads:
-        if payload == DONE_PAYLOAD:
-            objects.append(None)
-            continue
-        try:
-            objects.append(as_object(decode_json(payload)))
-        except ValueError:
-            size = len(payload)
-            LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
-    return objects
-
-
-def answer_cut_short() -> StreamInterruptedError:
-    """What a stream is told to be that ends without the event that ends an answer."""
-    return StreamInterruptedError(
-        "The answer stopped before its end.",
-        "What had arrived is kept. Try again for a whole answer.",
-    )
-
-
-####################################################################################################
 # api/gateway/chat_reader.py
 #
 # The stream of `POST /chat/completions`, read into the same Events.
@@ -2865,7 +3021,7 @@ class ChatReader:
     """
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
         self._message: int | None = None
@@ -2888,13 +3044,20 @@ class ChatReader:
             events.extend(self.finish())
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch = EventBatch()
+        for payload in payloads:
             if self.finished:
                 break
-            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
-        return events
+            for event in self._read_one(payload):
+                batch.add(event)
+        return batch.close()
+
+    def _read_one(self, payload: bytes) -> list[Event]:
+        if payload == DONE_PAYLOAD:
+            return self.finish(done=True)
+        data = read_payload(payload)
+        return [] if data is None else self.read_chunk(data)
 
     def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""
@@ -3063,11 +3226,14 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_has_output", "finished")
+    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._has_output = False
+        self._run = TextRun()
+        self._delta: Delta | None = None
+        """The delta that the run goes on from."""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -3082,25 +3248,42 @@ class ResponsesReader:
             events.append(ResponseFailed(answer_cut_short()))
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch, run = EventBatch(), self._run
+        for payload in payloads:
             if self.finished:
                 break
-            event = _read_payload(data) if data is not None else None
-            if data is None or event is None:
+            if run.takes(payload):
                 continue
-            if isinstance(event, ResponseFinished | ResponseFailed):
-                self.finished = True
-                if not self._has_output:
-                    events.extend(_finished_items(as_object(data.get("response"))))
-            elif not isinstance(event, ResponseStarted):
-                self._has_output = True
-            events.append(event)
-        return events
+            self._end_run(batch)
+            if payload != DONE_PAYLOAD:
+                self._read_one(payload, batch)
+        self._end_run(batch)
+        return batch.close()
+
+    def _end_run(self, batch: EventBatch) -> None:
+        if self._delta is not None and (text := self._run.take_text()):
+            batch.add(replace(self._delta, text=text))
+
+    def _read_one(self, payload: bytes, batch: EventBatch) -> None:
+        data = read_payload(payload)
+        event = _read_event(data) if data is not None else None
+        if data is None or event is None:
+            return
+        if isinstance(event, Delta):
+            self._delta = event
+            self._run.follow(payload)
+        if isinstance(event, ResponseFinished | ResponseFailed):
+            self.finished = True
+            if not self._has_output:
+                for item in _finished_items(as_object(data.get("response"))):
+                    batch.add(item)
+        elif not isinstance(event, ResponseStarted):
+            self._has_output = True
+        batch.add(event)
 
 
-def _read_payload(data: JsonObject) -> Event | None:
+def _read_event(data: JsonObject) -> Event | None:
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)
@@ -3259,6 +3442,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             headers=response.raw_headers,
             stream=_AiohttpStream(response, request),
             request=request,
+            extensions={"hold_reading": lambda: _hold_reading(response)},
         )
 
     async def aclose(self) -> None:
@@ -3297,6 +3481,21 @@ class _AiohttpStream(httpx.AsyncByteStream):
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
         self._response.release()
+
+
+@contextmanager
+def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
+    """Leave the connection unread; one that is read to its end may serve another request by now."""
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    if transport is None or not transport.is_reading():
+        yield
+        return
+    transport.pause_reading()
+    try:
+        yield
+    finally:
+        transport.resume_reading()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -3572,6 +3771,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
+    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -3581,6 +3781,7 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
+                    await pacer.pause(batch)
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -5184,71 +5385,6 @@ def build_responses_body(
 
 
 ####################################################################################################
-# streaming/coalescer.py
-#
-# Fewer, larger pieces: sending one costs the server far more than reading one.
-####################################################################################################
-
-# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
-
-
-def merge_deltas(batch: list[Event]) -> list[Event]:
-    """Join neighbouring deltas of the same text; what stands between two keeps its place."""
-    merged: list[Event] = []
-    for place, run in groupby(batch, key=_place_of_delta):
-        events = list(run)
-        if place is None or len(events) == 1:
-            merged.extend(events)
-        else:
-            merged.append(_join(events))
-    return merged
-
-
-def _place_of_delta(event: Event) -> tuple[int, int, bool] | int | None:
-    if isinstance(event, TextDelta):
-        return event.output_index
-    if isinstance(event, ReasoningDelta):
-        return event.output_index, event.part_index, event.is_summary
-    return None
-
-
-def _join(events: list[Event]) -> Event:
-    deltas = [event for event in events if isinstance(event, TextDelta | ReasoningDelta)]
-    return replace(deltas[0], text="".join(delta.text for delta in deltas))
-
-
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
-
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
-    """
-
-    __slots__ = ("_clock", "_late", "_sleep")
-
-    def __init__(
-        self,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
-
-
-####################################################################################################
 # streaming/collector.py
 #
 # Events put in order: every item opens once, its deltas add up to its text, and it closes once.
@@ -6509,10 +6645,7 @@ class Transcript:
 
     def take(self, batch: list[Event]) -> list[Event]:
         """Put a batch of this round in order; its end tells what all rounds have taken."""
-        events = merge_deltas([event for event in batch if self._is_new(event)])
-        for event in events:
-            if isinstance(event, PlacedEvent):
-                event.output_index += self._first_place
+        events = [self._placed(event) for event in batch if self._is_new(event)]
         ordered = self._collector.take(self._tags.split(events))
         self._keep(ordered)
         for event in ordered:
@@ -6559,6 +6692,12 @@ class Transcript:
             return True
         is_first, self._has_started = not self._has_started, True
         return is_first
+
+    def _placed(self, event: Event) -> Event:
+        """The event at its place in the whole answer; its reader may go on from it as it is."""
+        if self._first_place and isinstance(event, PlacedEvent):
+            return replace(event, output_index=event.output_index + self._first_place)
+        return event
 
     def _keep(self, events: list[Event]) -> None:
         for event in events:
@@ -7992,7 +8131,7 @@ async def run_turn(
     and stops the tools that run.
     """
     current_request().set(context)
-    transcript, pacer = Transcript(call_ids_in(body)), Pacer()
+    transcript = Transcript(call_ids_in(body))
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             turn = Turn(context, body, runtime, transcript, open_tools)
@@ -8002,8 +8141,6 @@ async def run_turn(
                         _tell(end.error, context)
                     for piece in renderer.render(batch):
                         yield piece
-                    if not isinstance(end, ResponseFinished | ResponseFailed):
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
@@ -8173,86 +8310,88 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((191, 8, 48),),
-    "core/ids.py": ((247, 9, 23),),
-    "core/json_codec.py": ((278, 11, 29),),
-    "core/json_values.py": ((315, 8, 31),),
-    "core/process.py": ((354, 10, 13),),
-    "core/redaction.py": ((375, 9, 54),),
-    "core/errors.py": ((451, 25, 146),),
-    "core/admission.py": ((605, 12, 50),),
-    "core/retry.py": ((663, 7, 32),),
-    "core/secrets.py": ((703, 18, 76),),
-    "core/source_map.py": ((787, 7, 24),),
-    "core/template_language.py": ((819, 8, 56),),
-    "core/valve_types.py": ((885, 16, 49),),
-    "core/template_valves.py": ((942, 13, 89),),
-    "core/config.py": ((1039, 15, 437),),
-    "core/context.py": ((1484, 14, 46),),
-    "core/logging_system.py": ((1538, 11, 92),),
-    "core/error_templates.py": ((1638, 28, 176),),
-    "core/timing_logger.py": ((1824, 21, 134),),
-    "api/bodies.py": ((1966, 8, 78),),
-    "api/error_figures.py": ((2052, 8, 38),),
-    "api/errors.py": ((2098, 16, 158),),
-    "api/events.py": ((2264, 11, 243),),
-    "api/exchange_log.py": ((2515, 16, 11),),
-    "api/gateway/items.py": ((2534, 20, 128),),
-    "api/gateway/selection.py": ((2670, 15, 54),),
-    "api/sse.py": ((2732, 5, 50),),
-    "api/gateway/payloads.py": ((2790, 15, 52),),
-    "api/gateway/chat_reader.py": ((2850, 28, 190),),
-    "api/gateway/responses_reader.py": ((3048, 26, 159),),
-    "api/transport.py": ((3215, 14, 111),),
-    "api/http.py": ((3334, 22, 118),),
-    "api/catalog.py": ((3460, 13, 21),),
-    "api/gateway/stream.py": ((3489, 24, 110),),
-    "api/gateway/chat_completions.py": ((3607, 15, 12),),
-    "api/gateway/responses.py": ((3627, 15, 12),),
-    "host/blocking.py": ((3647, 13, 46),),
-    "host/users.py": ((3701, 14, 62),),
-    "host/call.py": ((3771, 15, 56),),
-    "host/tools.py": ((3838, 22, 224),),
-    "host/versions.py": ((4070, 9, 25),),
-    "models/family.py": ((4103, 12, 84),),
-    "models/registry.py": ((4195, 15, 79),),
-    "models/visibility.py": ((4282, 12, 21),),
-    "models/entries.py": ((4311, 12, 41),),
-    "requests/allow_list.py": ((4360, 10, 29),),
-    "requests/caching.py": ((4397, 13, 20),),
-    "requests/parameters.py": ((4425, 12, 59),),
-    "requests/reasoning.py": ((4492, 12, 56),),
-    "requests/replay.py": ((4556, 13, 62),),
-    "requests/chat_body.py": ((4626, 12, 151),),
-    "requests/history.py": ((4785, 12, 127),),
-    "requests/next_round.py": ((4920, 21, 65),),
-    "requests/recovery.py": ((4993, 16, 105),),
-    "requests/tools.py": ((5106, 13, 40),),
-    "requests/normalise.py": ((5154, 20, 30),),
-    "streaming/coalescer.py": ((5192, 13, 57),),
-    "streaming/collector.py": ((5257, 31, 266),),
-    "streaming/open_calls.py": ((5531, 10, 25),),
-    "streaming/renderer.py": ((5564, 9, 13),),
-    "streaming/citations.py": ((5585, 13, 56),),
-    "streaming/output_items.py": ((5649, 9, 62),),
-    "streaming/server_tools.py": ((5719, 12, 38),),
-    "streaming/status.py": ((5765, 9, 44),),
-    "streaming/think_tags.py": ((5817, 20, 134),),
-    "streaming/usage.py": ((5959, 10, 92),),
-    "streaming/completion_chunks.py": ((6059, 26, 83),),
-    "streaming/completion_dict.py": ((6150, 32, 89),),
-    "streaming/response_events.py": ((6247, 42, 207),),
-    "streaming/transcript.py": ((6462, 29, 122),),
-    "tools/outputs.py": ((6592, 11, 116),),
-    "tools/policy.py": ((6716, 12, 23),),
-    "tools/schema.py": ((6750, 15, 298),),
-    "tools/arguments.py": ((7056, 13, 113),),
-    "tools/definitions.py": ((7177, 15, 90),),
-    "tools/executor.py": ((7275, 53, 174),),
-    "tools/toolbox.py": ((7457, 23, 126),),
-    "runtime.py": ((7591, 24, 117),),
-    "attempts.py": ((7716, 33, 80),),
-    "rounds.py": ((7804, 28, 167),),
-    "orchestrator.py": ((7979, 34, 95),),
-    "pipe.py": ((8082, 26, 86),),
+    "core/circuit_breaker.py": ((193, 8, 48),),
+    "core/ids.py": ((249, 9, 23),),
+    "core/json_codec.py": ((280, 11, 29),),
+    "core/json_values.py": ((317, 8, 31),),
+    "core/process.py": ((356, 10, 13),),
+    "core/redaction.py": ((377, 9, 54),),
+    "core/errors.py": ((453, 25, 146),),
+    "core/admission.py": ((607, 12, 50),),
+    "core/retry.py": ((665, 7, 32),),
+    "core/secrets.py": ((705, 18, 76),),
+    "core/source_map.py": ((789, 7, 24),),
+    "core/template_language.py": ((821, 8, 56),),
+    "core/valve_types.py": ((887, 16, 49),),
+    "core/template_valves.py": ((944, 13, 89),),
+    "core/config.py": ((1041, 15, 437),),
+    "core/context.py": ((1486, 14, 46),),
+    "core/logging_system.py": ((1540, 11, 92),),
+    "core/error_templates.py": ((1640, 28, 176),),
+    "core/timing_logger.py": ((1826, 21, 134),),
+    "api/bodies.py": ((1968, 8, 78),),
+    "api/error_figures.py": ((2054, 8, 38),),
+    "api/errors.py": ((2100, 16, 158),),
+    "api/events.py": ((2266, 11, 247),),
+    "api/exchange_log.py": ((2521, 16, 11),),
+    "api/gateway/batch.py": ((2543, 14, 47),),
+    "api/gateway/items.py": ((2598, 20, 128),),
+    "api/gateway/payloads.py": ((2734, 14, 31),),
+    "api/gateway/selection.py": ((2773, 15, 54),),
+    "api/gateway/text_run.py": ((2835, 10, 58),),
+    "api/pacing.py": ((2901, 12, 39),),
+    "api/sse.py": ((2948, 5, 50),),
+    "api/gateway/chat_reader.py": ((3006, 30, 197),),
+    "api/gateway/responses_reader.py": ((3211, 31, 179),),
+    "api/transport.py": ((3398, 14, 127),),
+    "api/http.py": ((3533, 22, 118),),
+    "api/catalog.py": ((3659, 13, 21),),
+    "api/gateway/stream.py": ((3688, 25, 112),),
+    "api/gateway/chat_completions.py": ((3808, 15, 12),),
+    "api/gateway/responses.py": ((3828, 15, 12),),
+    "host/blocking.py": ((3848, 13, 46),),
+    "host/users.py": ((3902, 14, 62),),
+    "host/call.py": ((3972, 15, 56),),
+    "host/tools.py": ((4039, 22, 224),),
+    "host/versions.py": ((4271, 9, 25),),
+    "models/family.py": ((4304, 12, 84),),
+    "models/registry.py": ((4396, 15, 79),),
+    "models/visibility.py": ((4483, 12, 21),),
+    "models/entries.py": ((4512, 12, 41),),
+    "requests/allow_list.py": ((4561, 10, 29),),
+    "requests/caching.py": ((4598, 13, 20),),
+    "requests/parameters.py": ((4626, 12, 59),),
+    "requests/reasoning.py": ((4693, 12, 56),),
+    "requests/replay.py": ((4757, 13, 62),),
+    "requests/chat_body.py": ((4827, 12, 151),),
+    "requests/history.py": ((4986, 12, 127),),
+    "requests/next_round.py": ((5121, 21, 65),),
+    "requests/recovery.py": ((5194, 16, 105),),
+    "requests/tools.py": ((5307, 13, 40),),
+    "requests/normalise.py": ((5355, 20, 30),),
+    "streaming/collector.py": ((5393, 31, 266),),
+    "streaming/open_calls.py": ((5667, 10, 25),),
+    "streaming/renderer.py": ((5700, 9, 13),),
+    "streaming/citations.py": ((5721, 13, 56),),
+    "streaming/output_items.py": ((5785, 9, 62),),
+    "streaming/server_tools.py": ((5855, 12, 38),),
+    "streaming/status.py": ((5901, 9, 44),),
+    "streaming/think_tags.py": ((5953, 20, 134),),
+    "streaming/usage.py": ((6095, 10, 92),),
+    "streaming/completion_chunks.py": ((6195, 26, 83),),
+    "streaming/completion_dict.py": ((6286, 32, 89),),
+    "streaming/response_events.py": ((6383, 42, 207),),
+    "streaming/transcript.py": ((6598, 29, 125),),
+    "tools/outputs.py": ((6731, 11, 116),),
+    "tools/policy.py": ((6855, 12, 23),),
+    "tools/schema.py": ((6889, 15, 298),),
+    "tools/arguments.py": ((7195, 13, 113),),
+    "tools/definitions.py": ((7316, 15, 90),),
+    "tools/executor.py": ((7414, 53, 174),),
+    "tools/toolbox.py": ((7596, 23, 126),),
+    "runtime.py": ((7730, 24, 117),),
+    "attempts.py": ((7855, 33, 80),),
+    "rounds.py": ((7943, 28, 167),),
+    "orchestrator.py": ((8118, 33, 93),),
+    "pipe.py": ((8219, 26, 86),),
 }

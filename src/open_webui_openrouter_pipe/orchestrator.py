@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from .api.bodies import CompletionsBody
-from .api.events import Event, ResponseFailed, ResponseFinished
+from .api.events import Event, ResponseFailed
 from .api.gateway.selection import select_endpoint
 from .attempts import Ask
 from .core.admission import enter_gate, leave_gate
@@ -26,7 +26,6 @@ from .requests.history import call_ids_in
 from .requests.normalise import build_responses_body
 from .rounds import Rounds
 from .runtime import Runtime
-from .streaming.coalescer import Pacer
 from .streaming.renderer import Piece, Renderer
 from .streaming.transcript import Transcript
 from .tools.toolbox import Toolbox, open_toolbox
@@ -47,7 +46,7 @@ async def run_turn(
     and stops the tools that run.
     """
     current_request().set(context)
-    transcript, pacer = Transcript(call_ids_in(body)), Pacer()
+    transcript = Transcript(call_ids_in(body))
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             turn = Turn(context, body, runtime, transcript, open_tools)
@@ -57,8 +56,6 @@ async def run_turn(
                         _tell(end.error, context)
                     for piece in renderer.render(batch):
                         yield piece
-                    if not isinstance(end, ResponseFinished | ResponseFailed):
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error

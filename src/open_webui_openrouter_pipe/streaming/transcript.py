@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..api.events import (
     Event,
@@ -20,7 +21,6 @@ from ..api.events import (
     ToolOutputItem,
     Usage,
 )
-from .coalescer import merge_deltas
 from .collector import Collector
 from .think_tags import ThinkTags
 from .usage import sum_usage
@@ -76,10 +76,7 @@ class Transcript:
 
     def take(self, batch: list[Event]) -> list[Event]:
         """Put a batch of this round in order; its end tells what all rounds have taken."""
-        events = merge_deltas([event for event in batch if self._is_new(event)])
-        for event in events:
-            if isinstance(event, PlacedEvent):
-                event.output_index += self._first_place
+        events = [self._placed(event) for event in batch if self._is_new(event)]
         ordered = self._collector.take(self._tags.split(events))
         self._keep(ordered)
         for event in ordered:
@@ -126,6 +123,12 @@ class Transcript:
             return True
         is_first, self._has_started = not self._has_started, True
         return is_first
+
+    def _placed(self, event: Event) -> Event:
+        """The event at its place in the whole answer; its reader may go on from it as it is."""
+        if self._first_place and isinstance(event, PlacedEvent):
+            return replace(event, output_index=event.output_index + self._first_place)
+        return event
 
     def _keep(self, events: list[Event]) -> None:
         for event in events:
