@@ -63,60 +63,60 @@ license: MIT
 #   3896  users.py                      The person who asks, and what they have set for themselves.
 #   3966  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
 #   4030  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4265  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4276  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4298  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4390  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4477  visibility.py                 Which models are offered, and which may be used.
-#   4506  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4309  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4401  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4488  visibility.py                 Which models are offered, and which may be used.
+#   4517  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4555  allow_list.py                 Only what the API knows goes out.
-#   4592  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4620  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4687  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4751  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4821  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4980  history.py                    Chat messages become input items.
-#   5115  next_round.py                 The request of another round: the one before, and what came of it.
-#   5188  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   5301  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   5349  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4566  allow_list.py                 Only what the API knows goes out.
+#   4603  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4631  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4698  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4762  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4991  history.py                    Chat messages become input items.
+#   5126  next_round.py                 The request of another round: the one before, and what came of it.
+#   5199  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   5312  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5360  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5387  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5661  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   5694  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5715  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5779  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5849  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5895  status.py                     The status line of an answer: few words, all of them true.
-#   5947  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   6089  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6189  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6280  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   6377  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   6592  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   5398  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5672  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   5705  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5726  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5790  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5860  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5906  status.py                     The status line of an answer: few words, all of them true.
+#   5958  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6100  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6200  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6291  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   6388  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   6603  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   6725  outputs.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6849  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6880  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7189  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   7310  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   7408  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   7590  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   6736  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6773  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6897  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7206  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   7327  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   7420  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   7618  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   7724  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   7752  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7849  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   7877  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   7937  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   7965  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   8112  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   8140  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8213  pipe.py                       The entrance: what Open WebUI calls.
+#   8241  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -267,7 +267,7 @@ def api_tool_name(name: str) -> str:
     """The name itself where the API takes it, else one it takes that stands for no other."""
     if _API_TOOL_NAME.fullmatch(name):
         return name
-    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"
 
 
@@ -1230,7 +1230,7 @@ class ToolValves(BaseModel):
     BREAKER_MAX_FAILURES: Annotated[int, whole_number(1, 50, 5)] = Field(
         default=5,
         title="Failures before a pause",
-        description="After how many failures in the time below a tool is not run for that user.",
+        description="After how many failures in a row a tool is left alone for that user.",
     )
     BREAKER_WINDOW_SECONDS: Annotated[int, whole_number(5, 900, 60)] = Field(
         default=60,
@@ -4115,6 +4115,17 @@ def resolve_hidden_call(
     return call["function"]["name"], json.loads(call["function"]["arguments"])
 
 
+async def ask_for_approval(
+    handles: HostHandles, tool: HostTool, call_id: str, arguments: JsonObject
+) -> bool:
+    """Whether the person at the page lets the tool run; a page that is gone has not said yes."""
+    if handles.event_call is None:
+        return False
+    call = {"id": call_id, "name": tool.name, "arguments": arguments}
+    answer = await handles.event_call({"type": "confirmation", "data": {"tool_call": call}})
+    return answer is True
+
+
 async def call_tool(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, messages: Sequence[Any]
 ) -> Any:
@@ -6723,7 +6734,44 @@ class Transcript:
 
 
 ####################################################################################################
-# tools/outputs.py
+# tools/policy.py
+#
+# Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+####################################################################################################
+
+# They wait for a person, or work as long as an answer of its own.
+HOSTS_OWN_TOOLS = frozenset({"ask_user", "delegate_task"})
+"""Built-in tools that Open WebUI runs itself wherever it can."""
+
+
+def host_can_run(context: RequestContext, body: CompletionsBody) -> bool:
+    """Whether Open WebUI takes up calls that the stream leaves open: in a streamed chat only."""
+    return bool(context.chat_id and context.message_id and body.get("stream"))
+
+
+def needs_approval(context: RequestContext) -> bool:
+    """Whether a person must allow each call of this chat."""
+    params = as_object(context.host.metadata.get("params"))
+    return params.get("tool_approval_mode") == "ask"
+
+
+def can_ask_here(context: RequestContext) -> bool:
+    """Whether the pipe itself may ask that person: where it is to run all it can, on a page."""
+    is_ours = context.settings.tool_execution_mode == "Pipeline"
+    return is_ours and bool(context.session_id) and context.host.event_call is not None
+
+
+def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
+    """Whether Open WebUI is to run a round that calls these tools, if it can."""
+    return (
+        context.settings.tool_execution_mode == "Open-WebUI"
+        or (needs_approval(context) and not can_ask_here(context))
+        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+    )
+
+
+####################################################################################################
+# tools/results.py
 #
 # What a model is told of its calls: results no longer than the chat has room for, and failures.
 ####################################################################################################
@@ -6844,37 +6892,6 @@ def join_results(results: Sequence[tuple[JsonObject, ToolResult]]) -> ToolResult
         joined.sources += result.sources
     joined.text = "\n\n".join(parts)
     return joined
-
-
-####################################################################################################
-# tools/policy.py
-#
-# Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-####################################################################################################
-
-# They wait for a person, or work as long as an answer of its own.
-HOSTS_OWN_TOOLS = frozenset({"ask_user", "delegate_task"})
-"""Built-in tools that Open WebUI runs itself wherever it can."""
-
-
-def host_can_run(context: RequestContext, body: CompletionsBody) -> bool:
-    """Whether Open WebUI takes up calls that the stream leaves open: in a streamed chat only."""
-    return bool(context.chat_id and context.message_id and body.get("stream"))
-
-
-def needs_approval(context: RequestContext) -> bool:
-    """Whether a person must allow each call of this chat."""
-    params = as_object(context.host.metadata.get("params"))
-    return params.get("tool_approval_mode") == "ask"
-
-
-def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
-    """Whether Open WebUI is to run a round that calls these tools, if it can."""
-    return (
-        context.settings.tool_execution_mode == "Open-WebUI"
-        or needs_approval(context)
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
-    )
 
 
 ####################################################################################################
@@ -7400,11 +7417,6 @@ def _in_order(definitions: list[JsonObject]) -> list[JsonObject]:
     return [unique[key] for key in sorted(unique)]
 
 
-def names_of(tools: Mapping[str, Any]) -> dict[str, str]:
-    """Open WebUI's name of each tool, by the name the API knows it under."""
-    return {api_tool_name(name): name for name in tools}
-
-
 ####################################################################################################
 # tools/executor.py
 #
@@ -7435,15 +7447,17 @@ class Executor:
     def __init__(
         self,
         context: RequestContext,
-        names: Mapping[str, str],
+        tools: Mapping[str, Any],
         messages: Sequence[Any],
         limits: ToolLimits,
     ) -> None:
         self._context = context
         self._handles = context.host
-        self._names = names
+        self._tools = tools
+        self._names = {api_tool_name(name): name for name in tools}
         self._messages = messages
         self._limits = limits
+        self._asking = asyncio.Lock()
         self._slots = asyncio.Semaphore(context.settings.max_parallel_tools_per_request)
         self._lanes: dict[str, asyncio.Lock] = {}
 
@@ -7469,19 +7483,19 @@ class Executor:
         name = self.host_name(call.name)
         if call.status != "completed":
             return cut_off(name)
-        if name not in self._handles.tools:
-            return unknown_tool(name, list(self._handles.tools))
+        if name not in self._tools:
+            return unknown_tool(name, list(self._tools))
         objects = read_arguments(call.arguments)
         if objects is None:
             return unreadable_arguments(name, call.arguments)
         results: list[tuple[JsonObject, ToolResult]] = []
         for sent in objects:
             target = self._resolve(name, sent)
-            results.append((sent, await self._run_target(target, deadline)))
+            results.append((sent, await self._run_target(call, target, deadline)))
         return results[0][1] if len(results) == 1 else join_results(results)
 
     def _resolve(self, name: str, sent: JsonObject) -> tuple[HostTool, JsonObject] | ToolResult:
-        tools = self._handles.tools
+        tools = self._tools
         if read_tool(name, tools.get(name)).tool_id == CALL_TOOL_ID:
             sent = _with_params_as_text(sent)
         resolved = resolve_hidden_call(name, sent, tools)
@@ -7493,17 +7507,29 @@ class Executor:
         return read_tool(target, tools[target]), arguments
 
     async def _run_target(
-        self, target: tuple[HostTool, JsonObject] | ToolResult, deadline: float
+        self,
+        call: FunctionCallItem,
+        target: tuple[HostTool, JsonObject] | ToolResult,
+        deadline: float,
     ) -> ToolResult:
         if isinstance(target, ToolResult):
             return target
         tool, sent = target
-        if needs_approval(self._context):
-            return not_approved(tool.name)
         if (wait := self._pause_left(tool)) > 0:
             return paused(tool.name, wait)
         arguments = fit_arguments(sent, tool.parameters, keep_unknown=tool.kind == "mcp")
+        if needs_approval(self._context):
+            asked_at = _loop_time()
+            if not await self._is_approved(tool, call.call_id, arguments):
+                return not_approved(tool.name)
+            deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
         return await self._run_in_turn(tool, arguments, deadline)
+
+    async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
+        if not can_ask_here(self._context):
+            return False
+        async with self._asking:  # the page shows one question at a time
+            return await ask_for_approval(self._handles, tool, call_id, arguments)
 
     async def _run_in_turn(
         self, tool: HostTool, arguments: JsonObject, deadline: float
@@ -7530,9 +7556,7 @@ class Executor:
 
     async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(
-            self._context.settings.tool_timeout, deadline - asyncio.get_running_loop().time()
-        )
+        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
         if seconds <= 0:
             return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
@@ -7574,6 +7598,10 @@ class Executor:
 
     def _note_failure(self, tool: HostTool) -> None:
         note_failure(self._limits.failures, self._breaker_key(tool), time.monotonic())
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _with_params_as_text(sent: JsonObject) -> JsonObject:
@@ -7684,10 +7712,10 @@ def open_toolbox(
     limits: ToolLimits | None = None,
 ) -> Toolbox:
     """The tools of this turn; none for Open WebUI's chores and for models that take none."""
-    executor = Executor(
-        context, names_of(context.host.tools), body.get("messages") or [], limits or tool_limits()
-    )
-    return Toolbox(_definitions_for(context, body, family), executor, context, body)
+    definitions = _definitions_for(context, body, family)
+    tools = context.host.tools if definitions else {}  # a call of what was not offered runs nothing
+    executor = Executor(context, tools, body.get("messages") or [], limits or tool_limits())
+    return Toolbox(definitions, executor, context, body)
 
 
 def _definitions_for(
@@ -8352,46 +8380,46 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/blocking.py": ((3848, 13, 46),),
     "host/users.py": ((3902, 14, 62),),
     "host/call.py": ((3972, 15, 56),),
-    "host/tools.py": ((4039, 22, 224),),
-    "host/versions.py": ((4271, 9, 25),),
-    "models/family.py": ((4304, 12, 84),),
-    "models/registry.py": ((4396, 15, 79),),
-    "models/visibility.py": ((4483, 12, 21),),
-    "models/entries.py": ((4512, 12, 41),),
-    "requests/allow_list.py": ((4561, 10, 29),),
-    "requests/caching.py": ((4598, 13, 20),),
-    "requests/parameters.py": ((4626, 12, 59),),
-    "requests/reasoning.py": ((4693, 12, 56),),
-    "requests/replay.py": ((4757, 13, 62),),
-    "requests/chat_body.py": ((4827, 12, 151),),
-    "requests/history.py": ((4986, 12, 127),),
-    "requests/next_round.py": ((5121, 21, 65),),
-    "requests/recovery.py": ((5194, 16, 105),),
-    "requests/tools.py": ((5307, 13, 40),),
-    "requests/normalise.py": ((5355, 20, 30),),
-    "streaming/collector.py": ((5393, 31, 266),),
-    "streaming/open_calls.py": ((5667, 10, 25),),
-    "streaming/renderer.py": ((5700, 9, 13),),
-    "streaming/citations.py": ((5721, 13, 56),),
-    "streaming/output_items.py": ((5785, 9, 62),),
-    "streaming/server_tools.py": ((5855, 12, 38),),
-    "streaming/status.py": ((5901, 9, 44),),
-    "streaming/think_tags.py": ((5953, 20, 134),),
-    "streaming/usage.py": ((6095, 10, 92),),
-    "streaming/completion_chunks.py": ((6195, 26, 83),),
-    "streaming/completion_dict.py": ((6286, 32, 89),),
-    "streaming/response_events.py": ((6383, 42, 207),),
-    "streaming/transcript.py": ((6598, 29, 125),),
-    "tools/outputs.py": ((6731, 11, 116),),
-    "tools/policy.py": ((6855, 12, 23),),
-    "tools/schema.py": ((6889, 15, 298),),
-    "tools/arguments.py": ((7195, 13, 113),),
-    "tools/definitions.py": ((7316, 15, 90),),
-    "tools/executor.py": ((7414, 53, 174),),
-    "tools/toolbox.py": ((7596, 23, 126),),
-    "runtime.py": ((7730, 24, 117),),
-    "attempts.py": ((7855, 33, 80),),
-    "rounds.py": ((7943, 28, 167),),
-    "orchestrator.py": ((8118, 33, 93),),
-    "pipe.py": ((8219, 26, 86),),
+    "host/tools.py": ((4039, 22, 235),),
+    "host/versions.py": ((4282, 9, 25),),
+    "models/family.py": ((4315, 12, 84),),
+    "models/registry.py": ((4407, 15, 79),),
+    "models/visibility.py": ((4494, 12, 21),),
+    "models/entries.py": ((4523, 12, 41),),
+    "requests/allow_list.py": ((4572, 10, 29),),
+    "requests/caching.py": ((4609, 13, 20),),
+    "requests/parameters.py": ((4637, 12, 59),),
+    "requests/reasoning.py": ((4704, 12, 56),),
+    "requests/replay.py": ((4768, 13, 62),),
+    "requests/chat_body.py": ((4838, 12, 151),),
+    "requests/history.py": ((4997, 12, 127),),
+    "requests/next_round.py": ((5132, 21, 65),),
+    "requests/recovery.py": ((5205, 16, 105),),
+    "requests/tools.py": ((5318, 13, 40),),
+    "requests/normalise.py": ((5366, 20, 30),),
+    "streaming/collector.py": ((5404, 31, 266),),
+    "streaming/open_calls.py": ((5678, 10, 25),),
+    "streaming/renderer.py": ((5711, 9, 13),),
+    "streaming/citations.py": ((5732, 13, 56),),
+    "streaming/output_items.py": ((5796, 9, 62),),
+    "streaming/server_tools.py": ((5866, 12, 38),),
+    "streaming/status.py": ((5912, 9, 44),),
+    "streaming/think_tags.py": ((5964, 20, 134),),
+    "streaming/usage.py": ((6106, 10, 92),),
+    "streaming/completion_chunks.py": ((6206, 26, 83),),
+    "streaming/completion_dict.py": ((6297, 32, 89),),
+    "streaming/response_events.py": ((6394, 42, 207),),
+    "streaming/transcript.py": ((6609, 29, 125),),
+    "tools/policy.py": ((6742, 12, 29),),
+    "tools/results.py": ((6779, 11, 116),),
+    "tools/schema.py": ((6906, 15, 298),),
+    "tools/arguments.py": ((7212, 13, 113),),
+    "tools/definitions.py": ((7333, 14, 85),),
+    "tools/executor.py": ((7426, 55, 190),),
+    "tools/toolbox.py": ((7624, 23, 126),),
+    "runtime.py": ((7758, 24, 117),),
+    "attempts.py": ((7883, 33, 80),),
+    "rounds.py": ((7971, 28, 167),),
+    "orchestrator.py": ((8146, 33, 93),),
+    "pipe.py": ((8247, 26, 86),),
 }

@@ -155,7 +155,8 @@ def context(pipe: ModuleType, offered: dict[str, Any], events: list[Any]) -> Any
 async def play(pipe: ModuleType) -> dict[str, Any]:
     """Run every call in one round."""
     offered, events = await tools(), []
-    body = {"messages": MESSAGES, "stream": True}
+    shown = [{"type": "function", "function": {"name": name}} for name in offered]
+    body = {"messages": MESSAGES, "stream": True, "tools": shown}
     box = pipe.open_toolbox(context(pipe, offered, events), body, None)
     calls = [pipe.FunctionCallItem("f", name, name, CALLS.get(name, "{}")) for name in offered]
     calls += [

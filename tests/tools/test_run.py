@@ -348,6 +348,49 @@ async def test_an_entry_that_cannot_be_called_is_told() -> None:
     assert told == "Error: `ghost` failed: Open WebUI gives no way to run it."
 
 
+async def test_of_objects_in_a_row_none_begins_when_the_time_is_over() -> None:
+    ran: list[str] = []
+
+    async def slow(q: str = "") -> None:
+        ran.append(q)
+        await asyncio.Event().wait()
+
+    box = toolbox({"slow": entry(slow)}, replace={"tool_batch_timeout": 0.01})
+    (told,) = await texts(box, call("slow", '{"q":"a"}{"q":"b"}'))
+    assert "Result 1 of 2" in told and "did not finish" in told
+    assert "Result 2 of 2" in told and "`slow` was not run" in told
+    assert ran == ["a"]
+
+
+async def test_a_result_nobody_can_read_is_told_and_does_not_count_as_a_failure() -> None:
+    async def endless(**_: Any) -> list[Any]:
+        result: list[Any] = []
+        result.append(result)
+        return result
+
+    box = toolbox({"endless": entry(endless)}, replace={"breaker_max_failures": 1})
+    for _ in range(2):
+        outcomes = await run(box, call("endless"))
+        assert "was run, but its result could not be read" in outcomes[0].output.text
+        assert failures(outcomes) == [True]
+
+
+async def test_whatever_breaks_around_a_tool_is_told_as_well() -> None:
+    async def page(_: Any) -> bool:
+        raise ConnectionError("gone")
+
+    box = toolbox(
+        {"echo": entry(echo)},
+        own={"TOOL_EXECUTION_MODE": "Pipeline"},
+        metadata={"params": {"tool_approval_mode": "ask"}},
+        call={"session_id": "tab"},
+        event_call=page,
+    )
+    assert await texts(box, call("echo")) == [
+        "Error: `echo` could not be run, through a fault of the pipe."
+    ]
+
+
 CALL_IDS = st.sampled_from(
     ["", "call_1", "toolu_01A", "toolu_bdrk_01", "tool_echo_9", "functions.echo:0", "x" * 300, "é"]
 )

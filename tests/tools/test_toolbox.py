@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -190,3 +191,53 @@ async def test_without_a_person_to_ask_nothing_that_needs_approval_is_run() -> N
 async def test_half_a_call_is_never_handed_to_open_webui() -> None:
     box = toolbox({"a": tool()}, own={"TOOL_EXECUTION_MODE": "Open-WebUI"})
     assert box.owner_of([call("a"), call("a", status="incomplete")]) is CallOwner.PIPE
+
+
+ASKS: Any = {
+    "own": {"TOOL_EXECUTION_MODE": "Pipeline"},
+    "metadata": {"params": {"tool_approval_mode": "ask"}},
+    "call": {"session_id": "tab"},
+}
+
+
+@pytest.mark.parametrize("answer", [True, False, {"error": "the page is gone"}])
+async def test_told_to_run_all_it_can_the_pipe_asks_at_the_page_before_each_call(
+    answer: Any,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def page(event: dict[str, Any]) -> Any:
+        asked.append(event)
+        return answer
+
+    box = toolbox({"a": tool()}, event_call=page, **ASKS)
+    assert box.owner_of([call("a")]) is CallOwner.PIPE
+    (told,) = await texts(box, call("a", '{"q": "x"}'))
+    shown = {"id": "call_1", "name": "a", "arguments": {"q": "x"}}
+    assert asked == [{"type": "confirmation", "data": {"tool_call": shown}}]
+    assert (told == "x") is (answer is True)
+    assert answer is True or "none has approved this one" in told
+
+
+async def test_the_page_is_asked_one_thing_at_a_time_and_its_time_is_not_the_tool_s() -> None:
+    open_questions = 0
+
+    async def page(_: dict[str, Any]) -> bool:
+        nonlocal open_questions
+        open_questions += 1
+        assert open_questions == 1
+        await asyncio.sleep(0.2)
+        open_questions -= 1
+        return True
+
+    box = toolbox({"a": tool()}, event_call=page, replace={"tool_batch_timeout": 0.3}, **ASKS)
+    calls = [call("a", call_id=str(number)) for number in range(2)]
+    assert await texts(box, *calls) == ["default"] * 2
+
+
+async def test_what_was_not_offered_is_not_run() -> None:
+    for turn in ({"call": {"task": "title_generation"}}, {"body": {"stream": True}}):
+        box = toolbox({"a": tool()}, **turn)
+        assert await texts(box, call("a")) == [
+            "Error: There is no tool named `a`. There are no tools in this chat."
+        ]

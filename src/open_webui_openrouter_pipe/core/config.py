@@ -204,7 +204,7 @@ class ToolValves(BaseModel):
     BREAKER_MAX_FAILURES: Annotated[int, whole_number(1, 50, 5)] = Field(
         default=5,
         title="Failures before a pause",
-        description="After how many failures in the time below a tool is not run for that user.",
+        description="After how many failures in a row a tool is left alone for that user.",
     )
     BREAKER_WINDOW_SECONDS: Annotated[int, whole_number(5, 900, 60)] = Field(
         default=60,

@@ -27,5 +27,5 @@ def api_tool_name(name: str) -> str:
     """The name itself where the API takes it, else one it takes that stands for no other."""
     if _API_TOOL_NAME.fullmatch(name):
         return name
-    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"

@@ -98,6 +98,17 @@ def resolve_hidden_call(
     return call["function"]["name"], json.loads(call["function"]["arguments"])
 
 
+async def ask_for_approval(
+    handles: HostHandles, tool: HostTool, call_id: str, arguments: JsonObject
+) -> bool:
+    """Whether the person at the page lets the tool run; a page that is gone has not said yes."""
+    if handles.event_call is None:
+        return False
+    call = {"id": call_id, "name": tool.name, "arguments": arguments}
+    answer = await handles.event_call({"type": "confirmation", "data": {"tool_call": call}})
+    return answer is True
+
+
 async def call_tool(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, messages: Sequence[Any]
 ) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Container
 
 from ..api.bodies import CompletionsBody
 from ..core.ids import api_tool_name
@@ -97,8 +96,3 @@ def _in_order(definitions: list[JsonObject]) -> list[JsonObject]:
         (text_of(entry.get("name")), text_of(entry.get("type"))): entry for entry in definitions
     }
     return [unique[key] for key in sorted(unique)]
-
-
-def names_of(tools: Mapping[str, Any]) -> dict[str, str]:
-    """Open WebUI's name of each tool, by the name the API knows it under."""
-    return {api_tool_name(name): name for name in tools}

@@ -20,6 +20,7 @@ from ..core.circuit_breaker import (
     pause_left,
 )
 from ..core.context import RequestContext
+from ..core.ids import api_tool_name
 from ..core.json_codec import encode_json
 from ..core.json_values import JsonObject
 from ..core.logging_system import LOG
@@ -30,13 +31,15 @@ from ..host.tools import (
     CALL_TOOL_ID,
     HostTool,
     ToolResult,
+    ask_for_approval,
     call_tool,
     read_result,
     read_tool,
     resolve_hidden_call,
 )
 from .arguments import fit_arguments, read_arguments
-from .outputs import (
+from .policy import can_ask_here, needs_approval
+from .results import (
     cut_off,
     failed,
     join_results,
@@ -48,7 +51,6 @@ from .outputs import (
     unknown_tool,
     unreadable_arguments,
 )
-from .policy import needs_approval
 
 _NO_QUEUE_LIMIT = 1_000_000_000
 
@@ -74,15 +76,17 @@ class Executor:
     def __init__(
         self,
         context: RequestContext,
-        names: Mapping[str, str],
+        tools: Mapping[str, Any],
         messages: Sequence[Any],
         limits: ToolLimits,
     ) -> None:
         self._context = context
         self._handles = context.host
-        self._names = names
+        self._tools = tools
+        self._names = {api_tool_name(name): name for name in tools}
         self._messages = messages
         self._limits = limits
+        self._asking = asyncio.Lock()
         self._slots = asyncio.Semaphore(context.settings.max_parallel_tools_per_request)
         self._lanes: dict[str, asyncio.Lock] = {}
 
@@ -108,19 +112,19 @@ class Executor:
         name = self.host_name(call.name)
         if call.status != "completed":
             return cut_off(name)
-        if name not in self._handles.tools:
-            return unknown_tool(name, list(self._handles.tools))
+        if name not in self._tools:
+            return unknown_tool(name, list(self._tools))
         objects = read_arguments(call.arguments)
         if objects is None:
             return unreadable_arguments(name, call.arguments)
         results: list[tuple[JsonObject, ToolResult]] = []
         for sent in objects:
             target = self._resolve(name, sent)
-            results.append((sent, await self._run_target(target, deadline)))
+            results.append((sent, await self._run_target(call, target, deadline)))
         return results[0][1] if len(results) == 1 else join_results(results)
 
     def _resolve(self, name: str, sent: JsonObject) -> tuple[HostTool, JsonObject] | ToolResult:
-        tools = self._handles.tools
+        tools = self._tools
         if read_tool(name, tools.get(name)).tool_id == CALL_TOOL_ID:
             sent = _with_params_as_text(sent)
         resolved = resolve_hidden_call(name, sent, tools)
@@ -132,17 +136,29 @@ class Executor:
         return read_tool(target, tools[target]), arguments
 
     async def _run_target(
-        self, target: tuple[HostTool, JsonObject] | ToolResult, deadline: float
+        self,
+        call: FunctionCallItem,
+        target: tuple[HostTool, JsonObject] | ToolResult,
+        deadline: float,
     ) -> ToolResult:
         if isinstance(target, ToolResult):
             return target
         tool, sent = target
-        if needs_approval(self._context):
-            return not_approved(tool.name)
         if (wait := self._pause_left(tool)) > 0:
             return paused(tool.name, wait)
         arguments = fit_arguments(sent, tool.parameters, keep_unknown=tool.kind == "mcp")
+        if needs_approval(self._context):
+            asked_at = _loop_time()
+            if not await self._is_approved(tool, call.call_id, arguments):
+                return not_approved(tool.name)
+            deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
         return await self._run_in_turn(tool, arguments, deadline)
+
+    async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
+        if not can_ask_here(self._context):
+            return False
+        async with self._asking:  # the page shows one question at a time
+            return await ask_for_approval(self._handles, tool, call_id, arguments)
 
     async def _run_in_turn(
         self, tool: HostTool, arguments: JsonObject, deadline: float
@@ -169,9 +185,7 @@ class Executor:
 
     async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(
-            self._context.settings.tool_timeout, deadline - asyncio.get_running_loop().time()
-        )
+        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
         if seconds <= 0:
             return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
@@ -213,6 +227,10 @@ class Executor:
 
     def _note_failure(self, tool: HostTool) -> None:
         note_failure(self._limits.failures, self._breaker_key(tool), time.monotonic())
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _with_params_as_text(sent: JsonObject) -> JsonObject:

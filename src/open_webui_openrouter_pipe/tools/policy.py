@@ -25,10 +25,16 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def can_ask_here(context: RequestContext) -> bool:
+    """Whether the pipe itself may ask that person: where it is to run all it can, on a page."""
+    is_ours = context.settings.tool_execution_mode == "Pipeline"
+    return is_ours and bool(context.session_id) and context.host.event_call is not None
+
+
 def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
     """Whether Open WebUI is to run a round that calls these tools, if it can."""
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
-        or needs_approval(context)
+        or (needs_approval(context) and not can_ask_here(context))
         or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
     )

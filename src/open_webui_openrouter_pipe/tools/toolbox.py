@@ -14,10 +14,10 @@ from ..core.ids import new_item_id
 from ..core.json_values import JsonObject, objects_in
 from ..host.tools import ToolResult
 from ..models.family import ModelFamily
-from .definitions import define_callers_tools, define_host_tools, names_of, takes_tools
+from .definitions import define_callers_tools, define_host_tools, takes_tools
 from .executor import Executor, ToolLimits, tool_limits
-from .outputs import OutputRoom
 from .policy import HOSTS_OWN_TOOLS, host_can_run, host_should_run
+from .results import OutputRoom
 
 
 class CallOwner(Enum):
@@ -111,10 +111,10 @@ def open_toolbox(
     limits: ToolLimits | None = None,
 ) -> Toolbox:
     """The tools of this turn; none for Open WebUI's chores and for models that take none."""
-    executor = Executor(
-        context, names_of(context.host.tools), body.get("messages") or [], limits or tool_limits()
-    )
-    return Toolbox(_definitions_for(context, body, family), executor, context, body)
+    definitions = _definitions_for(context, body, family)
+    tools = context.host.tools if definitions else {}  # a call of what was not offered runs nothing
+    executor = Executor(context, tools, body.get("messages") or [], limits or tool_limits())
+    return Toolbox(definitions, executor, context, body)
 
 
 def _definitions_for(
