@@ -90,33 +90,33 @@ license: MIT
 #   5705  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
 #   5726  citations.py                  The pages an answer leans on, as Open WebUI's sources.
 #   5790  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5860  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5906  status.py                     The status line of an answer: few words, all of them true.
-#   5958  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   6100  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6200  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6291  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   6388  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   6603  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   5862  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5908  status.py                     The status line of an answer: few words, all of them true.
+#   5960  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6102  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6202  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6293  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   6390  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   6615  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   6736  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6773  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6897  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7206  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   7327  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   7420  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   7618  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   6748  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6785  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6909  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7218  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   7339  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   7432  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   7630  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   7752  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   7764  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7877  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   7889  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   7965  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   7977  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   8140  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   8157  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8241  pipe.py                       The entrance: what Open WebUI calls.
+#   8258  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -5576,7 +5576,7 @@ class Collector:
         words = "The call was cut off and not run."
         if call.status == "completed":
             words = "The answer broke off before this call was answered."
-        output = ToolOutputItem("", call.call_id, words)
+        output = ToolOutputItem("", call.call_id, words, status="failed")
         self._finish(ItemFinished(self._own_place(), output), ordered)
 
     def _end(self, event: Event, ordered: list[Event], *, is_cut: bool) -> None:
@@ -5839,7 +5839,9 @@ def function_call_output_item(call_id: str, text: str) -> HostEvent:
 def tool_output_item(item: ToolOutputItem) -> HostEvent:
     """What a call of one of our tools brought back, pictures, files and pages included."""
     stored = function_call_output_item(item.call_id, item.text) | {"status": item.status}
-    images = [{"type": "input_image", "image_url": url} for url in item.images]
+    # The chat keeps the address of a picture, not the picture itself.
+    kept = [text_of(file.get("url")) for file in item.files if file.get("type") == "image"]
+    images = [{"type": "input_image", "image_url": url} for url in kept or item.images]
     stored["output"] = [*stored["output"], *images]
     shown = {"files": item.files, "embeds": item.embeds}
     return stored | {name: entries for name, entries in shown.items() if entries}
@@ -6416,6 +6418,7 @@ class ResponseEvents:
         self._summary_parts: set[tuple[int, int]] = set()
         self._sources = Sources()
         self._outputs: list[int] = []
+        self._calls: dict[str, tuple[int, FunctionCallItem]] = {}
         self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
@@ -6527,9 +6530,11 @@ class ResponseEvents:
                 seconds = self._clock() - self._started_at[index]
                 stored = [reasoning_output(item) | {"duration": round(seconds)}]
             case FunctionCallItem():
+                self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
-                return [_item_added(self._make_place(index), tool_output_item(item))]
+                output = _item_added(self._make_place(index), tool_output_item(item))
+                return [output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
             case _:
@@ -6564,6 +6569,13 @@ class ResponseEvents:
         if index not in self._places:
             self._places[index] = self._next_place()
         return self._places[index]
+
+    def _failed_call(self, output: ToolOutputItem) -> list[HostEvent]:
+        """The call anew, where it came to nothing: its card says so."""
+        place, call = self._calls.get(output.call_id, (0, None))
+        if call is None or call.status != "completed" or output.status == "completed":
+            return []
+        return [_item_done(place, function_call_item(call) | {"status": output.status})]
 
     def _make_place(self, index: int) -> int:
         """The place of an output, before those of later calls that came sooner."""
@@ -8073,7 +8085,7 @@ class Rounds:
             self.is_last = True
             yield [Notice(notice)]
             yield self._refuse_calls(calls, note)
-            outputs = [ToolOutputItem("", call.call_id, note) for call in calls]
+            outputs = [_not_run(call, note) for call in calls]
         else:
             self.runs += 1
             with timing_scope("tools"):
@@ -8099,7 +8111,7 @@ class Rounds:
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
-            output = found[call.call_id] = ToolOutputItem("", call.call_id, _NO_RESULT)
+            output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
 
@@ -8114,7 +8126,7 @@ class Rounds:
         return [
             event
             for call in calls
-            for event in self.transcript.answer_call(call, ToolOutputItem("", call.call_id, note))
+            for event in self.transcript.answer_call(call, _not_run(call, note))
         ]
 
     def _reason_to_stop(self, room: int | None) -> tuple[str, str]:
@@ -8135,6 +8147,11 @@ class Rounds:
             return None
         answer = self.ask.request.get("max_output_tokens", _ANSWER_ROOM)
         return length - usage.input_tokens - (usage.output_tokens or 0) - min(answer, length // 4)
+
+
+def _not_run(call: FunctionCallItem, note: str) -> ToolOutputItem:
+    """The output of a call without a result."""
+    return ToolOutputItem("", call.call_id, note, status="failed")
 
 
 ####################################################################################################
@@ -8401,25 +8418,25 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "streaming/open_calls.py": ((5678, 10, 25),),
     "streaming/renderer.py": ((5711, 9, 13),),
     "streaming/citations.py": ((5732, 13, 56),),
-    "streaming/output_items.py": ((5796, 9, 62),),
-    "streaming/server_tools.py": ((5866, 12, 38),),
-    "streaming/status.py": ((5912, 9, 44),),
-    "streaming/think_tags.py": ((5964, 20, 134),),
-    "streaming/usage.py": ((6106, 10, 92),),
-    "streaming/completion_chunks.py": ((6206, 26, 83),),
-    "streaming/completion_dict.py": ((6297, 32, 89),),
-    "streaming/response_events.py": ((6394, 42, 207),),
-    "streaming/transcript.py": ((6609, 29, 125),),
-    "tools/policy.py": ((6742, 12, 29),),
-    "tools/results.py": ((6779, 11, 116),),
-    "tools/schema.py": ((6906, 15, 298),),
-    "tools/arguments.py": ((7212, 13, 113),),
-    "tools/definitions.py": ((7333, 14, 85),),
-    "tools/executor.py": ((7426, 55, 190),),
-    "tools/toolbox.py": ((7624, 23, 126),),
-    "runtime.py": ((7758, 24, 117),),
-    "attempts.py": ((7883, 33, 80),),
-    "rounds.py": ((7971, 28, 167),),
-    "orchestrator.py": ((8146, 33, 93),),
-    "pipe.py": ((8247, 26, 86),),
+    "streaming/output_items.py": ((5796, 10, 64),),
+    "streaming/server_tools.py": ((5868, 12, 38),),
+    "streaming/status.py": ((5914, 9, 44),),
+    "streaming/think_tags.py": ((5966, 20, 134),),
+    "streaming/usage.py": ((6108, 10, 92),),
+    "streaming/completion_chunks.py": ((6208, 26, 83),),
+    "streaming/completion_dict.py": ((6299, 32, 89),),
+    "streaming/response_events.py": ((6396, 42, 217),),
+    "streaming/transcript.py": ((6621, 29, 125),),
+    "tools/policy.py": ((6754, 12, 29),),
+    "tools/results.py": ((6791, 11, 116),),
+    "tools/schema.py": ((6918, 15, 298),),
+    "tools/arguments.py": ((7224, 13, 113),),
+    "tools/definitions.py": ((7345, 14, 85),),
+    "tools/executor.py": ((7438, 55, 190),),
+    "tools/toolbox.py": ((7636, 23, 126),),
+    "runtime.py": ((7770, 24, 117),),
+    "attempts.py": ((7895, 33, 80),),
+    "rounds.py": ((7983, 28, 172),),
+    "orchestrator.py": ((8163, 33, 93),),
+    "pipe.py": ((8264, 26, 86),),
 }

@@ -130,7 +130,7 @@ class Rounds:
             self.is_last = True
             yield [Notice(notice)]
             yield self._refuse_calls(calls, note)
-            outputs = [ToolOutputItem("", call.call_id, note) for call in calls]
+            outputs = [_not_run(call, note) for call in calls]
         else:
             self.runs += 1
             with timing_scope("tools"):
@@ -156,7 +156,7 @@ class Rounds:
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
-            output = found[call.call_id] = ToolOutputItem("", call.call_id, _NO_RESULT)
+            output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
 
@@ -171,7 +171,7 @@ class Rounds:
         return [
             event
             for call in calls
-            for event in self.transcript.answer_call(call, ToolOutputItem("", call.call_id, note))
+            for event in self.transcript.answer_call(call, _not_run(call, note))
         ]
 
     def _reason_to_stop(self, room: int | None) -> tuple[str, str]:
@@ -192,3 +192,8 @@ class Rounds:
             return None
         answer = self.ask.request.get("max_output_tokens", _ANSWER_ROOM)
         return length - usage.input_tokens - (usage.output_tokens or 0) - min(answer, length // 4)
+
+
+def _not_run(call: FunctionCallItem, note: str) -> ToolOutputItem:
+    """The output of a call without a result."""
+    return ToolOutputItem("", call.call_id, note, status="failed")

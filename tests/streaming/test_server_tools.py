@@ -174,7 +174,7 @@ def test_a_call_that_never_closed_is_not_left_for_running(end: Event) -> None:
     events = render(ItemStarted(0, call), ArgumentsDelta(0, '{"a'), end)
     assert shown(events)[1:] == [
         ("done", 0, "function_call", "incomplete"),
-        ("added", 1, "function_call_output", "completed"),
+        ("added", 1, "function_call_output", "failed"),
     ]
     assert events[2]["item"]["arguments"] == '{"a'
 
@@ -257,7 +257,16 @@ def test_a_tools_output_keeps_its_pictures_files_and_pages() -> None:
     output = ToolOutputItem("o", "c", "Done", ["data:x"], [{"id": "f"}], ["<p>"], "failed")
     call = FunctionCallItem("f", "c", "draw", "{}")
     events = render(ItemFinished(0, call), ItemFinished(1, output), END)
-    assert [event["item"] for event in events if "item" in event][-1] == {
+    [_, _, shown_output, failed_call] = [event["item"] for event in events if "item" in event]
+    assert failed_call == {
+        "type": "function_call",
+        "id": "f",
+        "call_id": "c",
+        "name": "draw",
+        "arguments": "{}",
+        "status": "failed",
+    }
+    assert shown_output == {
         "type": "function_call_output",
         "id": "fco_c",
         "call_id": "c",
@@ -269,6 +278,14 @@ def test_a_tools_output_keeps_its_pictures_files_and_pages() -> None:
         "files": [{"id": "f"}],
         "embeds": ["<p>"],
     }
+
+
+def test_the_chat_keeps_the_address_of_a_picture_the_model_saw() -> None:
+    file = {"type": "image", "url": "/api/v1/files/1/content"}
+    output = ToolOutputItem("o", "c", "Done", ["data:x"], [file])
+    [event] = [e for e in render(ItemFinished(1, output), END) if "item" in e]
+    assert event["item"]["output"][1] == {"type": "input_image", "image_url": file["url"]}
+    assert event["item"]["files"] == [file]
 
 
 def closing_lines(usage: Usage | None, *, show_usage: bool = True) -> list[str]:

@@ -203,7 +203,7 @@ class Collector:
         words = "The call was cut off and not run."
         if call.status == "completed":
             words = "The answer broke off before this call was answered."
-        output = ToolOutputItem("", call.call_id, words)
+        output = ToolOutputItem("", call.call_id, words, status="failed")
         self._finish(ItemFinished(self._own_place(), output), ordered)
 
     def _end(self, event: Event, ordered: list[Event], *, is_cut: bool) -> None:

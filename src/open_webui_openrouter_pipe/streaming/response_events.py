@@ -64,6 +64,7 @@ class ResponseEvents:
         self._summary_parts: set[tuple[int, int]] = set()
         self._sources = Sources()
         self._outputs: list[int] = []
+        self._calls: dict[str, tuple[int, FunctionCallItem]] = {}
         self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
@@ -175,9 +176,11 @@ class ResponseEvents:
                 seconds = self._clock() - self._started_at[index]
                 stored = [reasoning_output(item) | {"duration": round(seconds)}]
             case FunctionCallItem():
+                self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
-                return [_item_added(self._make_place(index), tool_output_item(item))]
+                output = _item_added(self._make_place(index), tool_output_item(item))
+                return [output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
             case _:
@@ -212,6 +215,13 @@ class ResponseEvents:
         if index not in self._places:
             self._places[index] = self._next_place()
         return self._places[index]
+
+    def _failed_call(self, output: ToolOutputItem) -> list[HostEvent]:
+        """The call anew, where it came to nothing: its card says so."""
+        place, call = self._calls.get(output.call_id, (0, None))
+        if call is None or call.status != "completed" or output.status == "completed":
+            return []
+        return [_item_done(place, function_call_item(call) | {"status": output.status})]
 
     def _make_place(self, index: int) -> int:
         """The place of an output, before those of later calls that came sooner."""
