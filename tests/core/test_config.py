@@ -43,6 +43,8 @@ FIELDS = [
     "BREAKER_MAX_FAILURES",
     "BREAKER_WINDOW_SECONDS",
     "PERSIST_TOOL_RESULTS",
+    "SERVER_TOOLS_MAX_CALLS",
+    "SERVER_TOOLS_MAX_COST_USD",
     "SHOW_FINAL_USAGE_STATUS",
     "MAX_CONCURRENT_REQUESTS",
     "MAX_QUEUED_REQUESTS",
@@ -135,7 +137,12 @@ def test_the_form_shows_the_groups_in_reading_order_and_masks_the_key() -> None:
     assert all(field["title"] and field["description"] for field in properties.values())
     assert properties["API_KEY"]["type"] == "string"
     assert properties["API_KEY"]["input"] == {"type": "password"}
-    assert {field["type"] for field in properties.values()} == {"string", "integer", "boolean"}
+    assert {field["type"] for field in properties.values()} == {
+        "string",
+        "integer",
+        "number",
+        "boolean",
+    }
 
 
 def test_the_templates_are_texts_of_many_lines_and_built_in_unless_written() -> None:
@@ -188,6 +195,14 @@ def test_the_limits_of_tools_are_read_and_kept_in_range() -> None:
     assert (settings.breaker_max_failures, settings.breaker_window) == (3, 5.0)
     assert not settings.persist_tool_results
     assert not settings.enable_strict_tool_calling
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [("0.5", 0.5), (2, 2.0), (-1, 0.0), ("", 0.0), (None, 0.0), ("nan", 0.0), ("a lot", 0.0)],
+)
+def test_an_amount_of_money_is_read_or_falls_back(sent: Any, read: float) -> None:
+    assert snapshot(SERVER_TOOLS_MAX_COST_USD=sent).server_tools_max_cost == read
 
 
 def test_the_timing_log_has_a_file_only_while_it_is_on() -> None:

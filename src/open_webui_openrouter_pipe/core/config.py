@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .secrets import EncryptedStr
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
-from .valve_types import Secret, Switch, Text, one_of, whole_number
+from .valve_types import Secret, Switch, Text, amount, one_of, whole_number
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 
@@ -218,6 +218,21 @@ class ToolValves(BaseModel):
     )
 
 
+class ServerToolValves(BaseModel):
+    """How far the tools that OpenRouter runs itself may go in one answer."""
+
+    SERVER_TOOLS_MAX_CALLS: Annotated[int, whole_number(0, 30, 0)] = Field(
+        default=0,
+        title="Calls of OpenRouter's tools",
+        description="How often one request may use OpenRouter's own tools; 0 leaves it to them.",
+    )
+    SERVER_TOOLS_MAX_COST_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Cost of OpenRouter's tools (USD)",
+        description="What a request may cost before OpenRouter's own tools stop; 0 for no limit.",
+    )
+
+
 class DisplayValves(BaseModel):
     """What is shown beside the answer."""
 
@@ -270,6 +285,7 @@ class SystemValves(
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
+    ServerToolValves,
     ToolValves,
     CachingValves,
     ReasoningValves,
@@ -360,6 +376,10 @@ class Settings:
     breaker_window: float
     """Seconds."""
     persist_tool_results: bool
+    server_tools_max_calls: int
+    """Zero for OpenRouter's own limit."""
+    server_tools_max_cost: float
+    """USD; zero for no limit."""
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -403,6 +423,8 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         breaker_max_failures=valves.BREAKER_MAX_FAILURES,
         breaker_window=float(valves.BREAKER_WINDOW_SECONDS),
         persist_tool_results=valves.PERSIST_TOOL_RESULTS,
+        server_tools_max_calls=valves.SERVER_TOOLS_MAX_CALLS,
+        server_tools_max_cost=valves.SERVER_TOOLS_MAX_COST_USD,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
