@@ -27,6 +27,10 @@ CacheTtl = Literal["off", "5m", "1h"]
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnSwitch = Literal["inherit", "on", "off"]
+ThinkingOutput = Literal["open_webui", "status", "both"]
+OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
+ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
+OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
 class ConnectionValves(BaseModel):
@@ -154,6 +158,35 @@ class ReasoningValves(BaseModel):
         title="Reasoning effort of chores",
         description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
     )
+    THINKING_OUTPUT_MODE: Annotated[
+        ThinkingOutput, one_of(*get_args(ThinkingOutput), fallback="open_webui")
+    ] = Field(
+        default="open_webui",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
+        default=True,
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+
+
+class HistoryValves(BaseModel):
+    """What of earlier turns goes back to the model."""
+
+    PERSIST_REASONING_TOKENS: Annotated[
+        ReasoningRetention, one_of(*get_args(ReasoningRetention), fallback="conversation")
+    ] = Field(
+        default="conversation",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    TOOL_OUTPUT_RETENTION_TURNS: Annotated[int, whole_number(0, 1_000, 10)] = Field(
+        default=10,
+        title="Whole tool results (turns)",
+        description="For how many turns long results of tools stay whole; 0 means for ever.",
+    )
 
 
 class DisplayValves(BaseModel):
@@ -209,6 +242,7 @@ class SystemValves(
     ConcurrencyValves,
     DisplayValves,
     CachingValves,
+    HistoryValves,
     ReasoningValves,
     CatalogValves,
     EndpointValves,
@@ -245,6 +279,27 @@ class PersonalValves(BaseModel):
         title="Reasoning summary",
         description="How much of hidden thinking is summed up for you.",
     )
+    THINKING_OUTPUT_MODE: Annotated[
+        OwnThinkingOutput, one_of(*get_args(OwnThinkingOutput), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+    PERSIST_REASONING_TOKENS: Annotated[
+        OwnReasoningRetention, one_of(*get_args(OwnReasoningRetention), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
     ] = Field(
@@ -278,6 +333,11 @@ class Settings:
     """Empty leaves it to the model, as in the two below."""
     reasoning_summary: str
     task_reasoning_effort: str
+    thinking_output: str
+    interleaved_thinking: bool
+    reasoning_retention: str
+    tool_output_retention: int
+    """Turns; 0 keeps every result whole."""
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -311,6 +371,12 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
         task_reasoning_effort="" if task_effort == "auto" else task_effort,
+        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
+        interleaved_thinking=_own_switch(
+            own.ENABLE_ANTHROPIC_INTERLEAVED_THINKING, valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING
+        ),
+        reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
+        tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,

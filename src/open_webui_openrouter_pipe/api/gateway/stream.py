@@ -18,7 +18,7 @@ from ...core.logging_system import LOG
 from ..errors import holds_error, read_http_error
 from ..events import Event, ResponseFailed
 from ..exchange_log import log_answer, log_request
-from ..http import as_pipe_errors, authorize, refuse_web_page, timeouts
+from ..http import as_pipe_errors, authorize, refuse_web_page, timeouts, vendor_headers
 from .payloads import StreamReader
 
 # How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
@@ -67,6 +67,7 @@ async def _open(
             content=encode_json({**body, "stream": True}),
             headers={
                 **authorize(settings),
+                **vendor_headers(settings, body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
