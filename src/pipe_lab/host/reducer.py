@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 
+_ENVIRONMENT = {"OFFLINE_MODE": "true", "WEBUI_SECRET_KEY": "unused", "FROM_INIT_PY": "true"}
+
+
 class HostFunctions:
     """The host's own functions, in a process that stays until the `with` block ends."""
 
@@ -35,7 +38,7 @@ class HostFunctions:
                 stderr=self._log,
                 text=True,
                 # The host reads its settings and makes its data folder when it is imported.
-                env={"OFFLINE_MODE": "true", "WEBUI_SECRET_KEY": "unused", "DATA_DIR": folder},
+                env={**_ENVIRONMENT, "DATA_DIR": folder, "STATIC_DIR": folder},
             )
         )
         self._stack.callback(self._process.kill)
