@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-
 _ENVIRONMENT = {"OFFLINE_MODE": "true", "WEBUI_SECRET_KEY": "unused", "FROM_INIT_PY": "true"}
 
 
