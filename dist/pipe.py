@@ -16,91 +16,93 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    161  ids.py                        Identifiers of our own making.
-#    184  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    221  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    260  process.py                    What every copy of the pipe in one process shares.
-#    281  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    343  errors.py                     Every cause of failure a person can act on, each with its words.
-#    511  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    569  retry.py                      Whether a failed request may be sent again, and when.
-#    609  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    693  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    725  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    789  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    835  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    932  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1329  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1383  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1483  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1667  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    162  ids.py                        Identifiers of our own making.
+#    185  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    222  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    261  process.py                    What every copy of the pipe in one process shares.
+#    282  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    344  errors.py                     Every cause of failure a person can act on, each with its words.
+#    512  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    570  retry.py                      Whether a failed request may be sent again, and when.
+#    610  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    694  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    726  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    790  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    836  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    933  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1330  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1384  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1484  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1668  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1811  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1887  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1933  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2099  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2341  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2360  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2496  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2558  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2616  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2676  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2874  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3041  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3160  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3295  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3324  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3443  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3463  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1812  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1888  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1934  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2100  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2346  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2365  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2423  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2559  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2598  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2660  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2726  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2773  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2831  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3036  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3223  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3358  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3517  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3546  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3667  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3687  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3483  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   3578  users.py                      The person who asks, and what they have set for themselves.
-#   3636  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3700  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3707  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   3802  users.py                      The person who asks, and what they have set for themselves.
+#   3860  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3924  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3733  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3822  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3909  visibility.py                 Which models are offered, and which may be used.
-#   3938  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3962  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4051  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4138  visibility.py                 Which models are offered, and which may be used.
+#   4167  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   3987  allow_list.py                 Only what the API knows goes out.
-#   4024  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4052  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   4121  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4188  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4283  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4386  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4493  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4629  history.py                    Chat messages become input items.
-#   4749  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   4837  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   4879  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4216  allow_list.py                 Only what the API knows goes out.
+#   4253  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4281  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   4350  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4417  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4512  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4615  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4722  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4858  history.py                    Chat messages become input items.
+#   4978  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   5066  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   5108  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4916  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4981  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5184  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5205  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5244  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   5315  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5376  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5422  status.py                     The status line of an answer: few words, all of them true.
-#   5474  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5616  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   5677  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5726  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5809  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5892  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   5145  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5348  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5369  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5408  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   5479  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5540  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5586  status.py                     The status line of an answer: few words, all of them true.
+#   5638  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5780  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   5841  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5890  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5973  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   6056  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   6117  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   6281  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   6242  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   6406  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   6400  pipe.py                       The entrance: what Open WebUI calls.
+#   6562  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -136,9 +138,8 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, UTC
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from hashlib import sha256
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
@@ -2273,6 +2274,10 @@ class ArgumentsDelta:
     text: str
 
 
+Delta = TextDelta | ReasoningDelta | ArgumentsDelta
+"""The next piece of something that comes in pieces."""
+
+
 @dataclass(slots=True)
 class CitationFound:
     """A page that a message leans on."""
@@ -2355,6 +2360,64 @@ def log_answer(path: str, response: httpx.Response) -> None:
     if LOG.isEnabledFor(logging.DEBUG):
         generation = response.headers.get("x-generation-id", "unknown")
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
+
+
+####################################################################################################
+# api/gateway/batch.py
+#
+# The Events of one network read, with neighbouring deltas joined as they come.
+#
+# A piece that is sent costs the server far more than one that is read, and what is joined at once
+# leaves nothing behind for the garbage collector, whose rounds grow with the whole server's memory.
+####################################################################################################
+
+class EventBatch:
+    """Takes Events in their order; deltas of the same text that follow each other become one."""
+
+    __slots__ = ("_events", "_last", "_pieces")
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._events: list[Event] = []
+        self._last: Event | None = None
+        self._pieces: list[str] = []
+        """What is still to be joined to the last Event."""
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        """Take the next Event; it is the batch's from now on."""
+        last = self._last
+        if isinstance(event, Delta) and type(event) is type(last) and _is_same_text(event, last):
+            self._pieces.append(event.text)
+            return
+        self._join()
+        self._last = event
+        self._events.append(event)
+
+    def close(self) -> list[Event]:
+        """The Events of the batch."""
+        self._join()
+        return self._events
+
+    def _join(self) -> None:
+        if self._pieces and isinstance(last := self._last, Delta):
+            last.text += "".join(self._pieces)
+            self._pieces.clear()
+
+
+def _is_same_text(one: Event, other: Event | None) -> bool:
+    """Whether the two, which are of one kind, add to the same text."""
+    match one, other:
+        case ReasoningDelta(), ReasoningDelta():
+            return (one.output_index, one.part_index, one.is_summary) == (
+                other.output_index,
+                other.part_index,
+                other.is_summary,
+            )
+        case (TextDelta(), TextDelta()) | (ArgumentsDelta(), ArgumentsDelta()):
+            return one.output_index == other.output_index
+        case _:
+            return False
 
 
 ####################################################################################################
@@ -2494,6 +2557,45 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ####################################################################################################
+# api/gateway/payloads.py
+#
+# The objects of an event stream, whichever endpoint sends it.
+####################################################################################################
+
+class StreamReader(Protocol):
+    """Turns the bytes of one stream into Events; what it does not know it passes over."""
+
+    finished: bool
+    """Whether the Event that ends an answer was given out."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        ...
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        ...
+
+
+def read_payload(payload: bytes) -> JsonObject | None:
+    """The object of one event; `None` for one that is no JSON, which is noted in the log."""
+    try:
+        return as_object(decode_json(payload))
+    except ValueError:
+        size = len(payload)
+        LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
+        return None
+
+
+def answer_cut_short() -> StreamInterruptedError:
+    """What a stream is told to be that ends without the event that ends an answer."""
+    return StreamInterruptedError(
+        "The answer stopped before its end.",
+        "What had arrived is kept. Try again for a whole answer.",
+    )
+
+
+####################################################################################################
 # api/gateway/selection.py
 #
 # Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
@@ -2556,6 +2658,119 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 
 
 ####################################################################################################
+# api/gateway/text_run.py
+#
+# A run of text deltas, read by its bytes: only the words differ from one event to the next.
+####################################################################################################
+
+_KEY = b'"delta":"'
+# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+_WORDS = re.compile(
+    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+)
+_HALF_EMOJI = re.compile(rb"\\u[dD]")
+
+
+class TextRun:
+    """Takes the events that begin with the same bytes as the delta before them.
+
+    To decode each of hundreds of events for its one word is what reading a stream costs most.
+    Whatever has another form is left to the caller, who decodes it.
+    """
+
+    __slots__ = ("_beginning", "_words")
+
+    def __init__(self) -> None:
+        self._beginning = b""
+        self._words: list[bytes] = []
+
+    def follow(self, payload: bytes) -> None:
+        """Take what begins as this delta does, which the caller has decoded."""
+        before, key, _ = payload.partition(_KEY)
+        self._beginning = before + key if key else b""
+
+    def takes(self, payload: bytes) -> bool:
+        """Whether the event is one of the run; then its words are kept."""
+        beginning = self._beginning
+        if not beginning or not payload.startswith(beginning):
+            return False
+        found = _WORDS.fullmatch(payload, len(beginning))
+        if found is None:
+            return False
+        self._words.append(found[1])
+        return True
+
+    def take_text(self) -> str:
+        """The text of the run so far; words that cannot be read are noted and left out."""
+        if not self._words:
+            return ""
+        words, self._words = self._words, []
+        joined = b"".join(words)
+        try:
+            # Halves of an emoji stay apart: whether two meet depends on how the network cut.
+            if not _HALF_EMOJI.search(joined):
+                return str(decode_json(b'"' + joined + b'"'))
+        except ValueError:
+            pass
+        return "".join(map(_decode_words, words))
+
+
+def _decode_words(words: bytes) -> str:
+    try:
+        return str(decode_json(b'"' + words + b'"'))
+    except ValueError:
+        LOG.warning("stream: a delta is not JSON and was passed over (%d bytes)", len(words))
+        return ""
+
+
+####################################################################################################
+# api/pacing.py
+#
+# Pauses between reads, in which the network gathers what would else come piece by piece.
+####################################################################################################
+
+# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
+WINDOW_SECONDS = 0.03
+_LATENESS_FACTOR = 4.0
+_LONGEST_EXTENSION_SECONDS = 0.3
+
+Hold = Callable[[], AbstractContextManager[None]]
+"""Leaves the connection unread while the `with` block runs."""
+
+
+class Pacer:
+    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+
+    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
+    The first words are not held back, and while the model is silent there is no timer. Where the
+    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    """
+
+    __slots__ = ("_clock", "_hold", "_late", "_sleep")
+
+    def __init__(
+        self,
+        hold: Hold = nullcontext,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hold = hold
+        self._sleep = sleep
+        self._clock = clock
+        self._late = 0.0
+
+    async def pause(self, batch: list[Event]) -> None:
+        """Wait, if this batch showed text."""
+        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
+            return
+        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
+        begun = self._clock()
+        with self._hold():
+            await self._sleep(window)
+        self._late = max(self._clock() - begun - window, 0.0)
+
+
+####################################################################################################
 # api/sse.py
 #
 # Server-sent events: bytes in any pieces become data payloads.
@@ -2614,66 +2829,6 @@ class SseDecoder:
 
 
 ####################################################################################################
-# api/gateway/payloads.py
-#
-# The objects of an event stream, whichever endpoint sends it.
-####################################################################################################
-
-class StreamReader(Protocol):
-    """Turns the bytes of one stream into Events; what it does not know it passes over."""
-
-    finished: bool
-    """Whether the Event that ends an answer was given out."""
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Read one piece of the body."""
-        ...
-
-    def end(self) -> list[Event]:
-        """Read what is left when the body ends, and say so if the answer's end is missing."""
-        ...
-
-
-class PayloadDecoder:
-    """Bytes in any pieces become JSON objects; `None` stands for `[DONE]`."""
-
-    __slots__ = ("_decoder",)
-
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-
-    def feed(self, chunk: bytes) -> list[JsonObject | None]:
-        """The objects that this chunk completes."""
-        return _decode_all(self._decoder.feed(chunk))
-
-    def flush(self) -> list[JsonObject | None]:
-        """The object that stands at the end of the body without its blank line."""
-        return _decode_all(self._decoder.flush())
-
-
-def _decode_all(payloads: list[bytes]) -> list[JsonObject | None]:
-    objects: list[JsonObject | None] = []
-    for payload in payloads:
-        if payload == DONE_PAYLOAD:
-            objects.append(None)
-            continue
-        try:
-            objects.append(as_object(decode_json(payload)))
-        except ValueError:
-            size = len(payload)
-            LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
-    return objects
-
-
-def answer_cut_short() -> StreamInterruptedError:
-    """What a stream is told to be that ends without the event that ends an answer."""
-    return StreamInterruptedError(
-        "The answer stopped before its end.",
-        "What had arrived is kept. Try again for a whole answer.",
-    )
-
-
-####################################################################################################
 # api/gateway/chat_reader.py
 #
 # The stream of `POST /chat/completions`, read into the same Events.
@@ -2697,7 +2852,7 @@ class ChatReader:
     """
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
         self._message: int | None = None
@@ -2720,13 +2875,20 @@ class ChatReader:
             events.extend(self.finish())
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch = EventBatch()
+        for payload in payloads:
             if self.finished:
                 break
-            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
-        return events
+            for event in self._read_one(payload):
+                batch.add(event)
+        return batch.close()
+
+    def _read_one(self, payload: bytes) -> list[Event]:
+        if payload == DONE_PAYLOAD:
+            return self.finish(done=True)
+        data = read_payload(payload)
+        return [] if data is None else self.read_chunk(data)
 
     def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""
@@ -2895,11 +3057,14 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_has_output", "finished")
+    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._has_output = False
+        self._run = TextRun()
+        self._delta: Delta | None = None
+        """The delta that the run goes on from."""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -2914,25 +3079,42 @@ class ResponsesReader:
             events.append(ResponseFailed(answer_cut_short()))
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch, run = EventBatch(), self._run
+        for payload in payloads:
             if self.finished:
                 break
-            event = _read_payload(data) if data is not None else None
-            if data is None or event is None:
+            if run.takes(payload):
                 continue
-            if isinstance(event, ResponseFinished | ResponseFailed):
-                self.finished = True
-                if not self._has_output:
-                    events.extend(_finished_items(as_object(data.get("response"))))
-            elif not isinstance(event, ResponseStarted):
-                self._has_output = True
-            events.append(event)
-        return events
+            self._end_run(batch)
+            if payload != DONE_PAYLOAD:
+                self._read_one(payload, batch)
+        self._end_run(batch)
+        return batch.close()
+
+    def _end_run(self, batch: EventBatch) -> None:
+        if self._delta is not None and (text := self._run.take_text()):
+            batch.add(replace(self._delta, text=text))
+
+    def _read_one(self, payload: bytes, batch: EventBatch) -> None:
+        data = read_payload(payload)
+        event = _read_event(data) if data is not None else None
+        if data is None or event is None:
+            return
+        if isinstance(event, Delta):
+            self._delta = event
+            self._run.follow(payload)
+        if isinstance(event, ResponseFinished | ResponseFailed):
+            self.finished = True
+            if not self._has_output:
+                for item in _finished_items(as_object(data.get("response"))):
+                    batch.add(item)
+        elif not isinstance(event, ResponseStarted):
+            self._has_output = True
+        batch.add(event)
 
 
-def _read_payload(data: JsonObject) -> Event | None:
+def _read_event(data: JsonObject) -> Event | None:
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)
@@ -3091,6 +3273,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             headers=response.raw_headers,
             stream=_AiohttpStream(response, request),
             request=request,
+            extensions={"hold_reading": lambda: _hold_reading(response)},
         )
 
     async def aclose(self) -> None:
@@ -3129,6 +3312,21 @@ class _AiohttpStream(httpx.AsyncByteStream):
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
         self._response.release()
+
+
+@contextmanager
+def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
+    """Leave the connection unread; one that is read to its end may serve another request by now."""
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    if transport is None or not transport.is_reading():
+        yield
+        return
+    transport.pause_reading()
+    try:
+        yield
+    finally:
+        transport.resume_reading()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -3170,15 +3368,39 @@ _ATTRIBUTION_HEADERS = {
 }
 
 
+class ApiClient(httpx.AsyncClient):
+    """httpx's client, with the shortest way to the wire.
+
+    One client serves everyone: no cookie may tie their requests together. An API does not
+    redirect. And a line in the server's log for each request is what Open WebUI's own connection
+    does not write either; all three would cost more than building the request.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        super().__init__(
+            transport=transport,
+            headers=_ATTRIBUTION_HEADERS,
+            trust_env=False,  # the transport reads the proxy settings itself
+        )
+        self._wire = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: Any
+    ) -> httpx.Response:
+        """Send the request; with `stream` its caller reads the body, and closes the response."""
+        response = await self._wire.handle_async_request(request)
+        response.request = request
+        if not stream:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
+
+
 def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Make the client of one generation of the pipe; whoever makes it closes it."""
-    return httpx.AsyncClient(
-        transport=transport or AiohttpTransport(),
-        headers=_ATTRIBUTION_HEADERS,
-        # One client serves everyone: a cookie would tie their requests together.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        trust_env=False,  # the transport reads the proxy settings itself
-    )
+    return ApiClient(transport or AiohttpTransport())
 
 
 def authorize(settings: Settings) -> dict[str, str]:
@@ -3414,6 +3636,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
+    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -3423,6 +3646,7 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
+                    await pacer.pause(batch)
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -3721,9 +3945,14 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    return _version_numbers(str(VERSION))
+
+
+@cache
+def _version_numbers(version: str) -> tuple[int, ...] | None:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     # It calls itself 0.0.0 when it cannot find out, as in a checkout.
-    return version if any(version) else None
+    return numbers if any(numbers) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -4911,71 +5140,6 @@ def build_responses_body(
     ):
         fields["reasoning"] = reasoning
     return keep_allowed(fields)
-
-
-####################################################################################################
-# streaming/coalescer.py
-#
-# Fewer, larger pieces: sending one costs the server far more than reading one.
-####################################################################################################
-
-# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
-
-
-def merge_deltas(batch: list[Event]) -> list[Event]:
-    """Join neighbouring deltas of the same text; what stands between two keeps its place."""
-    merged: list[Event] = []
-    for place, run in groupby(batch, key=_place_of_delta):
-        events = list(run)
-        if place is None or len(events) == 1:
-            merged.extend(events)
-        else:
-            merged.append(_join(events))
-    return merged
-
-
-def _place_of_delta(event: Event) -> tuple[int, int, bool] | int | None:
-    if isinstance(event, TextDelta):
-        return event.output_index
-    if isinstance(event, ReasoningDelta):
-        return event.output_index, event.part_index, event.is_summary
-    return None
-
-
-def _join(events: list[Event]) -> Event:
-    deltas = [event for event in events if isinstance(event, TextDelta | ReasoningDelta)]
-    return replace(deltas[0], text="".join(delta.text for delta in deltas))
-
-
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
-
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
-    """
-
-    __slots__ = ("_clock", "_late", "_sleep")
-
-    def __init__(
-        self,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
 
 
 ####################################################################################################
@@ -6253,17 +6417,15 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
+    tags, collector = ThinkTags(), Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
+                    for piece in renderer.render(collector.take(tags.split(batch))):
                         yield piece
-                    if not collector.ended:
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
@@ -6504,76 +6666,78 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((167, 7, 15),),
-    "core/json_codec.py": ((190, 11, 29),),
-    "core/json_values.py": ((227, 8, 31),),
-    "core/process.py": ((266, 10, 13),),
-    "core/redaction.py": ((287, 9, 54),),
-    "core/errors.py": ((363, 25, 146),),
-    "core/admission.py": ((517, 12, 50),),
-    "core/retry.py": ((575, 7, 32),),
-    "core/secrets.py": ((615, 18, 76),),
-    "core/source_map.py": ((699, 7, 24),),
-    "core/template_language.py": ((731, 8, 56),),
-    "core/valve_types.py": ((797, 15, 36),),
-    "core/template_valves.py": ((841, 13, 89),),
-    "core/config.py": ((938, 15, 389),),
-    "core/context.py": ((1335, 14, 46),),
-    "core/logging_system.py": ((1389, 11, 92),),
-    "core/error_templates.py": ((1489, 28, 176),),
-    "core/timing_logger.py": ((1675, 21, 134),),
-    "api/bodies.py": ((1817, 8, 68),),
-    "api/error_figures.py": ((1893, 8, 38),),
-    "api/errors.py": ((1939, 16, 158),),
-    "api/events.py": ((2105, 11, 234),),
-    "api/exchange_log.py": ((2347, 16, 11),),
-    "api/gateway/items.py": ((2366, 20, 128),),
-    "api/gateway/selection.py": ((2502, 15, 54),),
-    "api/sse.py": ((2564, 5, 50),),
-    "api/gateway/payloads.py": ((2622, 15, 52),),
-    "api/gateway/chat_reader.py": ((2682, 28, 190),),
-    "api/gateway/responses_reader.py": ((2880, 26, 159),),
-    "api/transport.py": ((3047, 14, 111),),
-    "api/http.py": ((3166, 24, 127),),
-    "api/catalog.py": ((3301, 13, 21),),
-    "api/gateway/stream.py": ((3330, 24, 111),),
-    "api/gateway/chat_completions.py": ((3449, 15, 12),),
-    "api/gateway/responses.py": ((3469, 15, 12),),
-    "host/columns.py": ((3493, 20, 83),),
-    "host/users.py": ((3584, 14, 50),),
-    "host/call.py": ((3642, 15, 56),),
-    "host/versions.py": ((3706, 9, 25),),
-    "models/family.py": ((3739, 12, 81),),
-    "models/registry.py": ((3828, 15, 79),),
-    "models/visibility.py": ((3915, 12, 21),),
-    "models/entries.py": ((3944, 12, 41),),
-    "requests/allow_list.py": ((3993, 10, 29),),
-    "requests/caching.py": ((4030, 13, 20),),
-    "requests/old_texts.py": ((4058, 11, 61),),
-    "requests/parameters.py": ((4127, 12, 59),),
-    "requests/reasoning.py": ((4194, 13, 87),),
-    "requests/recovery.py": ((4289, 15, 95),),
-    "requests/replay.py": ((4392, 12, 99),),
-    "requests/chat_body.py": ((4499, 12, 128),),
-    "requests/history.py": ((4635, 12, 112),),
-    "requests/retention.py": ((4755, 13, 80),),
-    "requests/tasks.py": ((4843, 10, 34),),
-    "requests/normalise.py": ((4885, 21, 29),),
-    "streaming/coalescer.py": ((4922, 13, 57),),
-    "streaming/collector.py": ((4987, 29, 195),),
-    "streaming/renderer.py": ((5190, 9, 13),),
-    "streaming/citations.py": ((5211, 11, 31),),
-    "streaming/layout.py": ((5254, 18, 59),),
-    "streaming/output_items.py": ((5321, 9, 53),),
-    "streaming/server_tools.py": ((5382, 12, 38),),
-    "streaming/status.py": ((5428, 9, 44),),
-    "streaming/think_tags.py": ((5480, 20, 134),),
-    "streaming/thinking_status.py": ((5622, 11, 53),),
-    "streaming/usage.py": ((5683, 9, 41),),
-    "streaming/completion_chunks.py": ((5732, 22, 75),),
-    "streaming/completion_dict.py": ((5815, 24, 75),),
-    "streaming/response_events.py": ((5898, 42, 217),),
-    "runtime.py": ((6123, 24, 117),),
-    "orchestrator.py": ((6248, 41, 150),),
-    "pipe.py": ((6406, 27, 93),),
+    "core/ids.py": ((168, 7, 15),),
+    "core/json_codec.py": ((191, 11, 29),),
+    "core/json_values.py": ((228, 8, 31),),
+    "core/process.py": ((267, 10, 13),),
+    "core/redaction.py": ((288, 9, 54),),
+    "core/errors.py": ((364, 25, 146),),
+    "core/admission.py": ((518, 12, 50),),
+    "core/retry.py": ((576, 7, 32),),
+    "core/secrets.py": ((616, 18, 76),),
+    "core/source_map.py": ((700, 7, 24),),
+    "core/template_language.py": ((732, 8, 56),),
+    "core/valve_types.py": ((798, 15, 36),),
+    "core/template_valves.py": ((842, 13, 89),),
+    "core/config.py": ((939, 15, 389),),
+    "core/context.py": ((1336, 14, 46),),
+    "core/logging_system.py": ((1390, 11, 92),),
+    "core/error_templates.py": ((1490, 28, 176),),
+    "core/timing_logger.py": ((1676, 21, 134),),
+    "api/bodies.py": ((1818, 8, 68),),
+    "api/error_figures.py": ((1894, 8, 38),),
+    "api/errors.py": ((1940, 16, 158),),
+    "api/events.py": ((2106, 11, 238),),
+    "api/exchange_log.py": ((2352, 16, 11),),
+    "api/gateway/batch.py": ((2374, 14, 47),),
+    "api/gateway/items.py": ((2429, 20, 128),),
+    "api/gateway/payloads.py": ((2565, 14, 31),),
+    "api/gateway/selection.py": ((2604, 15, 54),),
+    "api/gateway/text_run.py": ((2666, 10, 58),),
+    "api/pacing.py": ((2732, 12, 39),),
+    "api/sse.py": ((2779, 5, 50),),
+    "api/gateway/chat_reader.py": ((2837, 30, 197),),
+    "api/gateway/responses_reader.py": ((3042, 31, 179),),
+    "api/transport.py": ((3229, 14, 127),),
+    "api/http.py": ((3364, 23, 151),),
+    "api/catalog.py": ((3523, 13, 21),),
+    "api/gateway/stream.py": ((3552, 25, 113),),
+    "api/gateway/chat_completions.py": ((3673, 15, 12),),
+    "api/gateway/responses.py": ((3693, 15, 12),),
+    "host/columns.py": ((3717, 20, 83),),
+    "host/users.py": ((3808, 14, 50),),
+    "host/call.py": ((3866, 15, 56),),
+    "host/versions.py": ((3930, 10, 30),),
+    "models/family.py": ((3968, 12, 81),),
+    "models/registry.py": ((4057, 15, 79),),
+    "models/visibility.py": ((4144, 12, 21),),
+    "models/entries.py": ((4173, 12, 41),),
+    "requests/allow_list.py": ((4222, 10, 29),),
+    "requests/caching.py": ((4259, 13, 20),),
+    "requests/old_texts.py": ((4287, 11, 61),),
+    "requests/parameters.py": ((4356, 12, 59),),
+    "requests/reasoning.py": ((4423, 13, 87),),
+    "requests/recovery.py": ((4518, 15, 95),),
+    "requests/replay.py": ((4621, 12, 99),),
+    "requests/chat_body.py": ((4728, 12, 128),),
+    "requests/history.py": ((4864, 12, 112),),
+    "requests/retention.py": ((4984, 13, 80),),
+    "requests/tasks.py": ((5072, 10, 34),),
+    "requests/normalise.py": ((5114, 21, 29),),
+    "streaming/collector.py": ((5151, 29, 195),),
+    "streaming/renderer.py": ((5354, 9, 13),),
+    "streaming/citations.py": ((5375, 11, 31),),
+    "streaming/layout.py": ((5418, 18, 59),),
+    "streaming/output_items.py": ((5485, 9, 53),),
+    "streaming/server_tools.py": ((5546, 12, 38),),
+    "streaming/status.py": ((5592, 9, 44),),
+    "streaming/think_tags.py": ((5644, 20, 134),),
+    "streaming/thinking_status.py": ((5786, 11, 53),),
+    "streaming/usage.py": ((5847, 9, 41),),
+    "streaming/completion_chunks.py": ((5896, 22, 75),),
+    "streaming/completion_dict.py": ((5979, 24, 75),),
+    "streaming/response_events.py": ((6062, 42, 217),),
+    "runtime.py": ((6287, 24, 117),),
+    "orchestrator.py": ((6412, 40, 148),),
+    "pipe.py": ((6568, 27, 93),),
 }

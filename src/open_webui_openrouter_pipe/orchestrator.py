@@ -32,7 +32,6 @@ from .requests.chat_body import build_chat_body, needs_chat_endpoint
 from .requests.normalise import build_responses_body
 from .requests.recovery import repair_request
 from .runtime import Runtime
-from .streaming.coalescer import Pacer, merge_deltas
 from .streaming.collector import Collector
 from .streaming.renderer import Piece, Renderer
 from .streaming.think_tags import ThinkTags
@@ -46,17 +45,15 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
+    tags, collector = ThinkTags(), Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             async with aclosing(_answer(context, body, runtime)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
+                    for piece in renderer.render(collector.take(tags.split(batch))):
                         yield piece
-                    if not collector.ended:
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
