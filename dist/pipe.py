@@ -4286,7 +4286,7 @@ def _session_id(chat_id: str) -> str:
 
 # Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
 _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
 _CARD_END = "</details>"
 
@@ -4329,7 +4329,7 @@ class AnswerLines:
 
     def read(self, line: str) -> str | None:
         """What of the line belongs to the answer; `None` for nothing at all."""
-        if not self.in_card and (self._fence or _FENCE.match(line)):
+        if not self.in_card and (self._fence or _CODE_FENCE.match(line)):
             self._read_code(line)
             return line
         if self.in_card or _CARD.match(line):
@@ -4341,7 +4341,7 @@ class AnswerLines:
     def _read_code(self, line: str) -> None:
         mark = line.strip()
         if not self._fence:
-            opened = _FENCE.match(line)
+            opened = _CODE_FENCE.match(line)
             self._fence = opened[1] if opened else ""
         elif mark.startswith(self._fence) and not mark.strip(self._fence[0]):
             self._fence = ""
@@ -5047,14 +5047,14 @@ def _shortened_output(message: JsonObject) -> JsonObject:
     if isinstance(content, list):
         parts = objects_in(content)
         return {**message, "content": [{**part, **_shortened_text(part)} for part in parts]}
-    return {**message, "content": shorten(text_of(content))}
+    return {**message, "content": shorten_old_result(text_of(content))}
 
 
 def _shortened_text(part: JsonObject) -> JsonObject:
-    return {"text": shorten(text_of(part["text"]))} if "text" in part else {}
+    return {"text": shorten_old_result(text_of(part["text"]))} if "text" in part else {}
 
 
-def shorten(output: str) -> str:
+def shorten_old_result(output: str) -> str:
     """Head and tail of a long result, with a note between them."""
     if len(output) <= LONGEST_OLD_OUTPUT:
         return output

@@ -11,7 +11,7 @@ from open_webui_openrouter_pipe.core.ids import LAYOUT_DETAIL
 from open_webui_openrouter_pipe.requests.retention import (
     LONGEST_OLD_OUTPUT,
     remember,
-    shorten,
+    shorten_old_result,
     turn_numbers,
 )
 from tests.requests.contexts import settings
@@ -69,18 +69,18 @@ def test_the_beginning_of_the_prompt_changes_only_with_a_step() -> None:
 
 
 def test_head_and_tail_stay_with_a_note_of_what_is_missing() -> None:
-    short = shorten(LONG)
+    short = shorten_old_result(LONG)
     assert short.startswith("beginx") and short.endswith("xend")
     assert "3,208 characters" in short
     assert len(short) < LONGEST_OLD_OUTPUT
-    assert shorten("x" * LONGEST_OLD_OUTPUT) == "x" * LONGEST_OLD_OUTPUT
+    assert shorten_old_result("x" * LONGEST_OLD_OUTPUT) == "x" * LONGEST_OLD_OUTPUT
 
 
 def test_a_result_in_parts_is_shortened_part_by_part() -> None:
     image = {"type": "input_image", "image_url": "data:,"}
     messages = [*turn(1, [{"type": "input_text", "text": LONG}, image]), *chat(1)]
     kept = remember(messages, settings(TOOL_OUTPUT_RETENTION_TURNS=1))
-    assert kept[2]["content"] == [{"type": "input_text", "text": shorten(LONG)}, image]
+    assert kept[2]["content"] == [{"type": "input_text", "text": shorten_old_result(LONG)}, image]
     assert messages[2]["content"][0]["text"] == LONG
 
 

@@ -10,7 +10,7 @@ from ..core.json_values import JsonObject, objects_in, text_of
 
 # Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
 _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
 _CARD_END = "</details>"
 
@@ -53,7 +53,7 @@ class AnswerLines:
 
     def read(self, line: str) -> str | None:
         """What of the line belongs to the answer; `None` for nothing at all."""
-        if not self.in_card and (self._fence or _FENCE.match(line)):
+        if not self.in_card and (self._fence or _CODE_FENCE.match(line)):
             self._read_code(line)
             return line
         if self.in_card or _CARD.match(line):
@@ -65,7 +65,7 @@ class AnswerLines:
     def _read_code(self, line: str) -> None:
         mark = line.strip()
         if not self._fence:
-            opened = _FENCE.match(line)
+            opened = _CODE_FENCE.match(line)
             self._fence = opened[1] if opened else ""
         elif mark.startswith(self._fence) and not mark.strip(self._fence[0]):
             self._fence = ""

@@ -76,14 +76,14 @@ def _shortened_output(message: JsonObject) -> JsonObject:
     if isinstance(content, list):
         parts = objects_in(content)
         return {**message, "content": [{**part, **_shortened_text(part)} for part in parts]}
-    return {**message, "content": shorten(text_of(content))}
+    return {**message, "content": shorten_old_result(text_of(content))}
 
 
 def _shortened_text(part: JsonObject) -> JsonObject:
-    return {"text": shorten(text_of(part["text"]))} if "text" in part else {}
+    return {"text": shorten_old_result(text_of(part["text"]))} if "text" in part else {}
 
 
-def shorten(output: str) -> str:
+def shorten_old_result(output: str) -> str:
     """Head and tail of a long result, with a note between them."""
     if len(output) <= LONGEST_OLD_OUTPUT:
         return output
