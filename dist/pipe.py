@@ -25,84 +25,84 @@ license: MIT
 #    512  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
 #    570  retry.py                      Whether a failed request may be sent again, and when.
 #    610  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    694  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    726  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    790  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    836  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    933  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1330  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1384  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1484  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1668  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    704  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    736  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    800  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    846  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    943  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1340  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1394  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1494  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1678  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1812  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1888  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1934  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2100  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2346  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2365  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2423  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2559  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2598  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2660  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   2726  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   2773  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2831  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3036  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3223  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3358  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3517  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3546  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3667  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3687  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1822  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1898  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1944  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2110  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2356  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2375  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2433  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2569  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2608  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2670  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2736  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2783  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2841  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3046  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3233  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3370  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3529  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3558  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3679  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3699  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3707  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   3802  users.py                      The person who asks, and what they have set for themselves.
-#   3860  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3924  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3719  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   3814  users.py                      The person who asks, and what they have set for themselves.
+#   3872  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3936  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3962  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4051  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4138  visibility.py                 Which models are offered, and which may be used.
-#   4167  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3974  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4063  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4150  visibility.py                 Which models are offered, and which may be used.
+#   4179  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4216  allow_list.py                 Only what the API knows goes out.
-#   4253  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4281  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   4350  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4417  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4512  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4615  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4722  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4858  history.py                    Chat messages become input items.
-#   4978  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   5066  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   5108  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4228  allow_list.py                 Only what the API knows goes out.
+#   4265  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4293  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   4362  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4429  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4524  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4627  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4734  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4870  history.py                    Chat messages become input items.
+#   4990  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   5078  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   5120  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5145  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5348  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5369  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5408  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   5479  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5540  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5586  status.py                     The status line of an answer: few words, all of them true.
-#   5638  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5780  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   5841  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5890  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5973  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   6056  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   5157  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5360  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5381  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5420  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   5491  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5552  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5598  status.py                     The status line of an answer: few words, all of them true.
+#   5650  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5792  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   5853  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5902  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5985  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   6068  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   6281  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   6293  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   6406  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   6418  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   6562  pipe.py                       The entrance: what Open WebUI calls.
+#   6574  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -638,7 +638,7 @@ class EncryptedStr(str):
         text = str.__str__(text).strip()
         if not text or text.startswith(_CIPHERTEXT_PREFIX):
             return cls(text)
-        cipher = _cipher()
+        cipher = _cipher(_secret())
         if cipher is None:
             return cls(text)
         return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
@@ -648,13 +648,10 @@ class EncryptedStr(str):
         text = str.__str__(self)
         if not text.startswith(_CIPHERTEXT_PREFIX):
             return text
-        cipher = _cipher()
         try:
-            if cipher is not None:
-                return cipher.decrypt(text.removeprefix(_CIPHERTEXT_PREFIX).encode()).decode()
+            return _decrypt(text.removeprefix(_CIPHERTEXT_PREFIX), _secret())
         except InvalidToken as error:
             raise _unreadable() from error
-        raise _unreadable()
 
     def fingerprint(self) -> str:
         """A name for this secret that gives nothing of it away; equal secrets have equal names."""
@@ -681,8 +678,21 @@ def _unreadable() -> ApiKeyError:
     )
 
 
-def _cipher() -> Fernet | None:
-    secret = os.environ.get("WEBUI_SECRET_KEY", "")
+def _secret() -> str:
+    return os.environ.get("WEBUI_SECRET_KEY", "")
+
+
+@lru_cache(maxsize=16)
+def _decrypt(ciphertext: str, secret: str) -> str:
+    """The plain text, which every request needs; raises `InvalidToken` when it cannot be had."""
+    cipher = _cipher(secret)
+    if cipher is None:
+        raise InvalidToken
+    return cipher.decrypt(ciphertext.encode()).decode()
+
+
+@lru_cache(maxsize=4)
+def _cipher(secret: str) -> Fernet | None:
     if not secret:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.
@@ -3244,7 +3254,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
-        self._proxies = getproxies()
+        self._proxies = {
+            scheme: address for scheme, address in getproxies().items() if scheme != "no"
+        }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""
@@ -6674,70 +6686,70 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/errors.py": ((364, 25, 146),),
     "core/admission.py": ((518, 12, 50),),
     "core/retry.py": ((576, 7, 32),),
-    "core/secrets.py": ((616, 18, 76),),
-    "core/source_map.py": ((700, 7, 24),),
-    "core/template_language.py": ((732, 8, 56),),
-    "core/valve_types.py": ((798, 15, 36),),
-    "core/template_valves.py": ((842, 13, 89),),
-    "core/config.py": ((939, 15, 389),),
-    "core/context.py": ((1336, 14, 46),),
-    "core/logging_system.py": ((1390, 11, 92),),
-    "core/error_templates.py": ((1490, 28, 176),),
-    "core/timing_logger.py": ((1676, 21, 134),),
-    "api/bodies.py": ((1818, 8, 68),),
-    "api/error_figures.py": ((1894, 8, 38),),
-    "api/errors.py": ((1940, 16, 158),),
-    "api/events.py": ((2106, 11, 238),),
-    "api/exchange_log.py": ((2352, 16, 11),),
-    "api/gateway/batch.py": ((2374, 14, 47),),
-    "api/gateway/items.py": ((2429, 20, 128),),
-    "api/gateway/payloads.py": ((2565, 14, 31),),
-    "api/gateway/selection.py": ((2604, 15, 54),),
-    "api/gateway/text_run.py": ((2666, 10, 58),),
-    "api/pacing.py": ((2732, 12, 39),),
-    "api/sse.py": ((2779, 5, 50),),
-    "api/gateway/chat_reader.py": ((2837, 30, 197),),
-    "api/gateway/responses_reader.py": ((3042, 31, 179),),
-    "api/transport.py": ((3229, 14, 127),),
-    "api/http.py": ((3364, 23, 151),),
-    "api/catalog.py": ((3523, 13, 21),),
-    "api/gateway/stream.py": ((3552, 25, 113),),
-    "api/gateway/chat_completions.py": ((3673, 15, 12),),
-    "api/gateway/responses.py": ((3693, 15, 12),),
-    "host/columns.py": ((3717, 20, 83),),
-    "host/users.py": ((3808, 14, 50),),
-    "host/call.py": ((3866, 15, 56),),
-    "host/versions.py": ((3930, 10, 30),),
-    "models/family.py": ((3968, 12, 81),),
-    "models/registry.py": ((4057, 15, 79),),
-    "models/visibility.py": ((4144, 12, 21),),
-    "models/entries.py": ((4173, 12, 41),),
-    "requests/allow_list.py": ((4222, 10, 29),),
-    "requests/caching.py": ((4259, 13, 20),),
-    "requests/old_texts.py": ((4287, 11, 61),),
-    "requests/parameters.py": ((4356, 12, 59),),
-    "requests/reasoning.py": ((4423, 13, 87),),
-    "requests/recovery.py": ((4518, 15, 95),),
-    "requests/replay.py": ((4621, 12, 99),),
-    "requests/chat_body.py": ((4728, 12, 128),),
-    "requests/history.py": ((4864, 12, 112),),
-    "requests/retention.py": ((4984, 13, 80),),
-    "requests/tasks.py": ((5072, 10, 34),),
-    "requests/normalise.py": ((5114, 21, 29),),
-    "streaming/collector.py": ((5151, 29, 195),),
-    "streaming/renderer.py": ((5354, 9, 13),),
-    "streaming/citations.py": ((5375, 11, 31),),
-    "streaming/layout.py": ((5418, 18, 59),),
-    "streaming/output_items.py": ((5485, 9, 53),),
-    "streaming/server_tools.py": ((5546, 12, 38),),
-    "streaming/status.py": ((5592, 9, 44),),
-    "streaming/think_tags.py": ((5644, 20, 134),),
-    "streaming/thinking_status.py": ((5786, 11, 53),),
-    "streaming/usage.py": ((5847, 9, 41),),
-    "streaming/completion_chunks.py": ((5896, 22, 75),),
-    "streaming/completion_dict.py": ((5979, 24, 75),),
-    "streaming/response_events.py": ((6062, 42, 217),),
-    "runtime.py": ((6287, 24, 117),),
-    "orchestrator.py": ((6412, 40, 148),),
-    "pipe.py": ((6568, 27, 93),),
+    "core/secrets.py": ((616, 19, 86),),
+    "core/source_map.py": ((710, 7, 24),),
+    "core/template_language.py": ((742, 8, 56),),
+    "core/valve_types.py": ((808, 15, 36),),
+    "core/template_valves.py": ((852, 13, 89),),
+    "core/config.py": ((949, 15, 389),),
+    "core/context.py": ((1346, 14, 46),),
+    "core/logging_system.py": ((1400, 11, 92),),
+    "core/error_templates.py": ((1500, 28, 176),),
+    "core/timing_logger.py": ((1686, 21, 134),),
+    "api/bodies.py": ((1828, 8, 68),),
+    "api/error_figures.py": ((1904, 8, 38),),
+    "api/errors.py": ((1950, 16, 158),),
+    "api/events.py": ((2116, 11, 238),),
+    "api/exchange_log.py": ((2362, 16, 11),),
+    "api/gateway/batch.py": ((2384, 14, 47),),
+    "api/gateway/items.py": ((2439, 20, 128),),
+    "api/gateway/payloads.py": ((2575, 14, 31),),
+    "api/gateway/selection.py": ((2614, 15, 54),),
+    "api/gateway/text_run.py": ((2676, 10, 58),),
+    "api/pacing.py": ((2742, 12, 39),),
+    "api/sse.py": ((2789, 5, 50),),
+    "api/gateway/chat_reader.py": ((2847, 30, 197),),
+    "api/gateway/responses_reader.py": ((3052, 31, 179),),
+    "api/transport.py": ((3239, 14, 129),),
+    "api/http.py": ((3376, 23, 151),),
+    "api/catalog.py": ((3535, 13, 21),),
+    "api/gateway/stream.py": ((3564, 25, 113),),
+    "api/gateway/chat_completions.py": ((3685, 15, 12),),
+    "api/gateway/responses.py": ((3705, 15, 12),),
+    "host/columns.py": ((3729, 20, 83),),
+    "host/users.py": ((3820, 14, 50),),
+    "host/call.py": ((3878, 15, 56),),
+    "host/versions.py": ((3942, 10, 30),),
+    "models/family.py": ((3980, 12, 81),),
+    "models/registry.py": ((4069, 15, 79),),
+    "models/visibility.py": ((4156, 12, 21),),
+    "models/entries.py": ((4185, 12, 41),),
+    "requests/allow_list.py": ((4234, 10, 29),),
+    "requests/caching.py": ((4271, 13, 20),),
+    "requests/old_texts.py": ((4299, 11, 61),),
+    "requests/parameters.py": ((4368, 12, 59),),
+    "requests/reasoning.py": ((4435, 13, 87),),
+    "requests/recovery.py": ((4530, 15, 95),),
+    "requests/replay.py": ((4633, 12, 99),),
+    "requests/chat_body.py": ((4740, 12, 128),),
+    "requests/history.py": ((4876, 12, 112),),
+    "requests/retention.py": ((4996, 13, 80),),
+    "requests/tasks.py": ((5084, 10, 34),),
+    "requests/normalise.py": ((5126, 21, 29),),
+    "streaming/collector.py": ((5163, 29, 195),),
+    "streaming/renderer.py": ((5366, 9, 13),),
+    "streaming/citations.py": ((5387, 11, 31),),
+    "streaming/layout.py": ((5430, 18, 59),),
+    "streaming/output_items.py": ((5497, 9, 53),),
+    "streaming/server_tools.py": ((5558, 12, 38),),
+    "streaming/status.py": ((5604, 9, 44),),
+    "streaming/think_tags.py": ((5656, 20, 134),),
+    "streaming/thinking_status.py": ((5798, 11, 53),),
+    "streaming/usage.py": ((5859, 9, 41),),
+    "streaming/completion_chunks.py": ((5908, 22, 75),),
+    "streaming/completion_dict.py": ((5991, 24, 75),),
+    "streaming/response_events.py": ((6074, 42, 217),),
+    "runtime.py": ((6299, 24, 117),),
+    "orchestrator.py": ((6424, 40, 148),),
+    "pipe.py": ((6580, 27, 93),),
 }
