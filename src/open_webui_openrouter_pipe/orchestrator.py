@@ -25,6 +25,7 @@ from .core.logging_system import LOG
 from .core.retry import retry_wait
 from .core.source_map import trace_of
 from .core.timing_logger import timing_mark, timing_scope
+from .host.users import is_admin
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
 from .models.visibility import require_allowed
@@ -32,6 +33,8 @@ from .requests.chat_body import build_chat_body, needs_chat_endpoint
 from .requests.normalise import build_responses_body
 from .requests.recovery import repair_request
 from .runtime import Runtime
+from .storage.pictures import keep_pictures
+from .storage.spending import CreditLeft, has_closing_line, tell_spending
 from .streaming.coalescer import Pacer, merge_deltas
 from .streaming.collector import Collector
 from .streaming.renderer import Piece, Renderer
@@ -49,7 +52,9 @@ async def run_turn(
     tags, collector, pacer = ThinkTags(), Collector(), Pacer()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
-            async with aclosing(_answer(context, body, runtime)) as batches:
+            async with aclosing(_kept(_answer(context, body, runtime), context, body, runtime)) as (
+                batches
+            ):
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
@@ -65,6 +70,29 @@ async def run_turn(
         _tell(failure, context)
         for piece in renderer.render(collector.take(tags.split([ResponseFailed(failure)]))):
             yield piece
+
+
+def _kept(
+    answer: AsyncGenerator[list[Event]],
+    context: RequestContext,
+    body: CompletionsBody,
+    runtime: Runtime,
+) -> AsyncGenerator[list[Event]]:
+    """The answer, its pictures stored, and what the chat has cost told before its end."""
+    answer = keep_pictures(answer, context)
+    if not has_closing_line(context, body):
+        return answer
+    return tell_spending(answer, context, body, _credit_watch(context, runtime))
+
+
+def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
+    """For an admin, what is left on the key once it is low; for everyone else nothing."""
+    settings = context.settings
+    if not settings.low_credit or not settings.api_key or not is_admin(context.host):
+        return lambda: None
+    limit = runtime.key_limit(settings)
+    limit.look(settings)
+    return lambda: limit.left if (limit.left or 0) < settings.low_credit else None
 
 
 async def _answer(

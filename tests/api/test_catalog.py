@@ -25,7 +25,7 @@ Fetch = Callable[..., Any]
 def fetch(settings_for: Callable[..., Settings]) -> Fetch:
     async def run(answer: httpx.Response | Exception, url: str = "https://a.example/v1") -> Any:
         def respond(request: httpx.Request) -> httpx.Response:
-            assert str(request.url) == "https://a.example/v1/models"
+            assert str(request.url) == "https://a.example/v1/models?output_modalities=text,image"
             assert request.headers["authorization"] == "Bearer sk-test"
             if isinstance(answer, Exception):
                 raise answer

@@ -27,6 +27,14 @@ class Usage:
     cost_details: dict[str, float] = field(default_factory=dict[str, float])
     """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
 
+    @property
+    def charged(self) -> float | None:
+        """USD spent: with a key of one's own at the provider, `cost` is only OpenRouter's fee."""
+        if self.cost is None:
+            return None
+        upstream = self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
+        return self.cost + upstream
+
 
 @dataclass(slots=True, frozen=True)
 class Citation:
@@ -212,6 +220,18 @@ class RetryScheduled:
 
 
 @dataclass(slots=True)
+class SpendingKnown:
+    """What the closing line can tell beside the answer's own usage."""
+
+    chat_cost: float | None = None
+    """USD that the chat's answers have cost, this one included; `None` where it is the first."""
+    is_whole: bool = True
+    """Whether the cost of each answer is known; else they have cost at least so much."""
+    credit_left: float | None = None
+    """USD left of the key's limit, for an admin who should know."""
+
+
+@dataclass(slots=True)
 class ResponseFinished:
     """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
 
@@ -239,6 +259,7 @@ Event = (
     | SourcesFound
     | ItemFinished
     | RetryScheduled
+    | SpendingKnown
     | ResponseFinished
     | ResponseFailed
 )

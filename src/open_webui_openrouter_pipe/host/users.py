@@ -23,6 +23,23 @@ def user_id_of(handles: HostHandles) -> str:
     )
 
 
+def is_admin(handles: HostHandles) -> bool:
+    """Whether an administrator asks."""
+    return text_of(getattr(user_of(handles), "role", None)) == "admin"
+
+
+async def find_user(handles: HostHandles, user_id: str) -> Any:
+    """The user with this id: who has signed in, else the database's word; `None` for nobody."""
+    user = user_of(handles)
+    if user is not None and text_of(getattr(user, "id", None)) == user_id:
+        return user
+    if not user_id:
+        return None
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    return await Users.get_user_by_id(user_id)
+
+
 async def read_personal_valves(handles: HostHandles, function_id: str) -> PersonalValves | None:
     """What the user has chosen; `None` where that is nothing.
 

@@ -10,6 +10,7 @@ from ..models.family import ModelFamily
 from .allow_list import keep_allowed, passed_fields
 from .caching import caching_fields
 from .history import build_input
+from .modalities import modality_fields
 from .parameters import translate_parameters
 from .reasoning import reasoning_fields
 
@@ -32,6 +33,7 @@ def build_responses_body(
             "model": context.model,
             "input": conversation,
             **caching_fields(context),
+            **modality_fields(family, is_task=is_task),
             **passed_fields(body),
             **translate_parameters(body),
             **reasoning_fields(body, family, context.settings, is_task=is_task),

@@ -7,6 +7,8 @@ from typing import Any
 
 from ..api.events import (
     Event,
+    ImageItem,
+    ItemFinished,
     ReasoningDelta,
     ResponseFailed,
     ResponseFinished,
@@ -17,6 +19,7 @@ from ..api.events import (
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
 from ..core.json_codec import encode_json
+from .output_items import image_part
 from .usage import finish_reason, usage_of_completion
 
 _DONE = b"data: [DONE]\n\n"
@@ -34,6 +37,7 @@ class CompletionChunks:
         self._created = int(time.time())
         self._begun = False
         self._part: tuple[int, int] | None = None
+        self._images = 0
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -46,6 +50,9 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
+                case ItemFinished(_, ImageItem() as item) if item.data_url:
+                    chunks.append(self._delta({"images": [image_part(item, self._images)]}))
+                    self._images += 1
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):

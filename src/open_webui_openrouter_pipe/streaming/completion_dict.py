@@ -7,6 +7,7 @@ from typing import Any
 
 from ..api.events import (
     Event,
+    ImageItem,
     ItemFinished,
     MessageItem,
     ReasoningItem,
@@ -17,7 +18,7 @@ from ..api.events import (
 )
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
-from .output_items import message_output, output_text_part, reasoning_output
+from .output_items import image_part, message_output, output_text_part, reasoning_output
 from .usage import finish_reason, usage_of_completion
 
 
@@ -33,6 +34,7 @@ class CompletionDict:
         self._with_output = with_output
         self._response_id = new_item_id("chatcmpl")
         self._items: list[MessageItem | ReasoningItem] = []
+        self._images: list[ImageItem] = []
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -44,6 +46,8 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ReasoningItem() as item) if item.summary or item.content:
                     self._items.append(item)
+                case ItemFinished(_, ImageItem() as item) if item.data_url:
+                    self._images.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
                 case ResponseFailed(error, usage):
@@ -55,7 +59,7 @@ class CompletionDict:
     def _failure(self, error: PipeError, usage: Usage | None) -> dict[str, Any]:
         failure = {"error": {"message": error.for_person(), "type": type(error).__name__}}
         # The text that had arrived stays.
-        partial = self._completion("error") if self._items else {}
+        partial = self._completion("error") if self._items or self._images else {}
         return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
@@ -70,7 +74,10 @@ class CompletionDict:
             "choices": [{"index": 0, "message": self._message(), "finish_reason": reason}],
         }
         if self._with_output:
-            completion["output"] = [_output_of(item) for item in self._items]
+            # The pictures of a chat are files of its message; with nothing at all in `output`
+            # Open WebUI would not end the message.
+            items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
+            completion["output"] = [_output_of(item) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -82,7 +89,10 @@ class CompletionDict:
         ]
         message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
         reasoning = "\n\n".join(filter(None, thoughts))
-        return message | {"reasoning": reasoning} if reasoning else message
+        message |= {"reasoning": reasoning} if reasoning else {}
+        if self._images and not self._with_output:
+            message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
+        return message
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..api.events import FunctionCallItem, MessageItem, ReasoningItem
+from ..api.events import FunctionCallItem, ImageItem, MessageItem, ReasoningItem
 from .renderer import HostEvent
 
 
@@ -21,6 +21,11 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
         "content": content,
     }
     return message | {"phase": item.phase} if item.phase else message
+
+
+def image_part(item: ImageItem, index: int) -> HostEvent:
+    """A picture as chat completions carry it, in `images`."""
+    return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:

@@ -19,6 +19,7 @@ from ..api.events import (
     ResponseFinished,
     RetryScheduled,
     ServerToolItem,
+    SpendingKnown,
     TextDelta,
     Usage,
 )
@@ -33,7 +34,7 @@ from .output_items import (
 )
 from .renderer import HostEvent
 from .server_tools import server_tool_cards
-from .status import describe_usage, status_event
+from .status import describe_spending, describe_usage, status_event
 from .usage import usage_of_response
 
 _CUT_NOTICES = {
@@ -55,6 +56,7 @@ class ResponseEvents:
         self._show_usage = show_usage
         self._asked_at = clock()
         self._status_is_open = False
+        self._spending = SpendingKnown()
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -77,8 +79,8 @@ class ResponseEvents:
                     shown.extend(self._finish(index, item))
                 case ArgumentsDelta(index, text):
                     shown.append(self._arguments_delta(index, text))
-                case RetryScheduled():
-                    shown.append(self._retry_status(event))
+                case RetryScheduled() | SpendingKnown():
+                    shown.extend(self._take_note(event))
                 case ResponseFinished():
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -167,9 +169,13 @@ class ResponseEvents:
         first = _item_done(self._take_place(index), stored[0])
         return [first, *(_item_done(self._next_place(), more) for more in stored[1:])]
 
-    def _retry_status(self, event: RetryScheduled) -> HostEvent:
+    def _take_note(self, event: RetryScheduled | SpendingKnown) -> list[HostEvent]:
+        if isinstance(event, SpendingKnown):
+            self._spending = event
+            return []
         self._status_is_open = True
-        return status_event(f"{event.error.cause} Trying again in {event.wait:.0f} s.", done=False)
+        words = f"{event.error.cause} Trying again in {event.wait:.0f} s."
+        return [status_event(words, done=False)]
 
     def _end(self, event: ResponseFinished) -> list[HostEvent]:
         # An `output` of the API's own would replace all that was shown.
@@ -186,7 +192,9 @@ class ResponseEvents:
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
         if self._show_usage and usage is not None:
-            return [status_event(describe_usage(usage, self._clock() - self._asked_at), done=True)]
+            own = describe_usage(usage, self._clock() - self._asked_at)
+            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
+            return [status_event(line, done=True)]
         # A status that said "trying again" must not go on saying it.
         return [status_event("", done=True)] if self._status_is_open else []
 
