@@ -16,7 +16,7 @@ def describe_usage(usage: Usage | None, seconds: float) -> str:
     parts = [f"{seconds:.1f} s"]
     if usage is not None:
         parts += [_tokens(usage), _speed(usage, seconds), _cost(usage)]
-    return _join(parts)
+    return _join_parts(parts)
 
 
 def describe_spending(spending: SpendingKnown) -> str:
@@ -27,10 +27,10 @@ def describe_spending(spending: SpendingKnown) -> str:
         parts.append(f"chat {bound}{_dollars(spending.chat_cost)}")
     if spending.credit_left is not None:
         parts.append(f"⚠ ${spending.credit_left:.2f} left on the API key")
-    return _join(parts)
+    return _join_parts(parts)
 
 
-def _join(parts: list[str]) -> str:
+def _join_parts(parts: list[str]) -> str:
     return " · ".join(filter(None, parts))
 
 
