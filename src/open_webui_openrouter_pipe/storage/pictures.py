@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ def decode_picture(data_url: str) -> Picture:
         raise FileNotStoredError("The picture is too large to be stored.")
     try:
         content = base64.b64decode(data)
-    except binascii.Error:
+    except ValueError:
         content = b""
     media_type = _media_type_of(content)
     if not media_type:
