@@ -16,102 +16,101 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    172  ids.py                        Identifiers of our own making.
-#    192  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    229  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    268  process.py                    What every copy of the pipe in one process shares.
-#    289  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    351  errors.py                     Every cause of failure a person can act on, each with its words.
-#    533  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    591  retry.py                      Whether a failed request may be sent again, and when.
-#    632  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    716  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    748  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    812  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    858  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    955  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1297  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1351  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1451  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1635  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    171  ids.py                        Identifiers of our own making.
+#    191  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    228  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    267  process.py                    What every copy of the pipe in one process shares.
+#    288  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    350  errors.py                     Every cause of failure a person can act on, each with its words.
+#    532  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    590  retry.py                      Whether a failed request may be sent again, and when.
+#    631  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    715  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    747  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    811  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    857  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    954  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1296  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1350  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1450  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1634  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1779  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1855  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1901  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2077  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2340  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2359  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2495  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2557  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2615  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2675  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2873  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3040  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3165  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3298  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   3347  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3465  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3485  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1778  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1854  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1900  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2076  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2339  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2358  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2494  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2556  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2614  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2674  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   2872  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3039  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3164  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3297  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3346  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3464  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3484  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3505  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   3562  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   3600  events.py                     What the page is told beside the stream of the answer.
-#   3612  users.py                      The person who asks, and what they have set for themselves.
-#   3687  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3751  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   3807  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3504  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   3561  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   3599  events.py                     What the page is told beside the stream of the answer.
+#   3611  users.py                      The person who asks, and what they have set for themselves.
+#   3686  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3750  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   3806  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3840  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3929  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   3980  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4067  visibility.py                 Which models are offered, and which may be used.
-#   4096  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   3839  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   3928  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   3979  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4066  visibility.py                 Which models are offered, and which may be used.
+#   4095  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   4145  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   4265  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   4144  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   4264  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4338  allow_list.py                 Only what the API knows goes out.
-#   4375  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4403  modalities.py                 Pictures are asked for where the model draws.
-#   4418  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4485  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4549  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4652  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4699  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4835  history.py                    Chat messages become input items.
-#   4949  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4337  allow_list.py                 Only what the API knows goes out.
+#   4374  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4402  modalities.py                 Pictures are asked for where the model draws.
+#   4417  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4484  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4548  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4651  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4698  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   4834  history.py                    Chat messages become input items.
+#   4948  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4981  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   5046  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5249  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5270  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5309  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5375  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5421  status.py                     The status line of an answer: few words, all of them true.
-#   5481  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5623  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5672  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5759  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5848  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   4980  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
+#   5045  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5248  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5269  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5308  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5374  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5420  status.py                     The status line of an answer: few words, all of them true.
+#   5480  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5622  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5671  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5758  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5847  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   6055  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   6054  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   6195  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   6194  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   6378  pipe.py                       The entrance: what Open WebUI calls.
+#   6377  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hmac
 import inspect
 import json
@@ -4173,7 +4172,7 @@ def decode_picture(data_url: str) -> Picture:
         raise FileNotStoredError("The picture is too large to be stored.")
     try:
         content = base64.b64decode(data)
-    except binascii.Error:
+    except ValueError:
         content = b""
     media_type = _media_type_of(content)
     if not media_type:
@@ -6484,78 +6483,78 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((178, 7, 12),),
-    "core/json_codec.py": ((198, 11, 29),),
-    "core/json_values.py": ((235, 8, 31),),
-    "core/process.py": ((274, 10, 13),),
-    "core/redaction.py": ((295, 9, 54),),
-    "core/errors.py": ((372, 26, 159),),
-    "core/admission.py": ((539, 12, 50),),
-    "core/retry.py": ((597, 7, 33),),
-    "core/secrets.py": ((638, 18, 76),),
-    "core/source_map.py": ((722, 7, 24),),
-    "core/template_language.py": ((754, 8, 56),),
-    "core/valve_types.py": ((820, 15, 36),),
-    "core/template_valves.py": ((864, 13, 89),),
-    "core/config.py": ((961, 15, 334),),
-    "core/context.py": ((1303, 14, 46),),
-    "core/logging_system.py": ((1357, 11, 92),),
-    "core/error_templates.py": ((1457, 28, 176),),
-    "core/timing_logger.py": ((1643, 21, 134),),
-    "api/bodies.py": ((1785, 8, 68),),
-    "api/error_figures.py": ((1861, 8, 38),),
-    "api/errors.py": ((1907, 18, 168),),
-    "api/events.py": ((2083, 11, 255),),
-    "api/exchange_log.py": ((2346, 16, 11),),
-    "api/gateway/items.py": ((2365, 20, 128),),
-    "api/gateway/selection.py": ((2501, 15, 54),),
-    "api/sse.py": ((2563, 5, 50),),
-    "api/gateway/payloads.py": ((2621, 15, 52),),
-    "api/gateway/chat_reader.py": ((2681, 28, 190),),
-    "api/gateway/responses_reader.py": ((2879, 26, 159),),
-    "api/transport.py": ((3046, 14, 117),),
-    "api/http.py": ((3171, 22, 125),),
-    "api/catalog.py": ((3304, 15, 41),),
-    "api/gateway/stream.py": ((3353, 24, 110),),
-    "api/gateway/chat_completions.py": ((3471, 15, 12),),
-    "api/gateway/responses.py": ((3491, 15, 12),),
-    "host/chats.py": ((3511, 13, 49),),
-    "host/departure.py": ((3568, 11, 30),),
-    "host/events.py": ((3606, 9, 4),),
-    "host/users.py": ((3618, 14, 67),),
-    "host/call.py": ((3693, 15, 56),),
-    "host/files.py": ((3757, 17, 48),),
-    "host/versions.py": ((3813, 9, 25),),
-    "models/family.py": ((3846, 12, 81),),
-    "models/key_limit.py": ((3935, 13, 43),),
-    "models/registry.py": ((3986, 15, 79),),
-    "models/visibility.py": ((4073, 12, 21),),
-    "models/entries.py": ((4102, 12, 41),),
-    "storage/pictures.py": ((4151, 21, 112),),
-    "storage/spending.py": ((4271, 19, 65),),
-    "requests/allow_list.py": ((4344, 10, 29),),
-    "requests/caching.py": ((4381, 13, 20),),
-    "requests/modalities.py": ((4409, 10, 7),),
-    "requests/parameters.py": ((4424, 12, 59),),
-    "requests/reasoning.py": ((4491, 12, 56),),
-    "requests/recovery.py": ((4555, 15, 95),),
-    "requests/replay.py": ((4658, 11, 39),),
-    "requests/chat_body.py": ((4705, 12, 128),),
-    "requests/history.py": ((4841, 12, 106),),
-    "requests/normalise.py": ((4955, 18, 24),),
-    "streaming/coalescer.py": ((4987, 13, 57),),
-    "streaming/collector.py": ((5052, 29, 195),),
-    "streaming/renderer.py": ((5255, 9, 13),),
-    "streaming/citations.py": ((5276, 11, 31),),
-    "streaming/output_items.py": ((5315, 9, 58),),
-    "streaming/server_tools.py": ((5381, 12, 38),),
-    "streaming/status.py": ((5427, 9, 52),),
-    "streaming/think_tags.py": ((5487, 20, 134),),
-    "streaming/usage.py": ((5629, 9, 41),),
-    "streaming/completion_chunks.py": ((5678, 25, 79),),
-    "streaming/completion_dict.py": ((5765, 25, 81),),
-    "streaming/response_events.py": ((5854, 40, 199),),
-    "runtime.py": ((6061, 25, 132),),
-    "orchestrator.py": ((6201, 44, 175),),
-    "pipe.py": ((6384, 28, 95),),
+    "core/ids.py": ((177, 7, 12),),
+    "core/json_codec.py": ((197, 11, 29),),
+    "core/json_values.py": ((234, 8, 31),),
+    "core/process.py": ((273, 10, 13),),
+    "core/redaction.py": ((294, 9, 54),),
+    "core/errors.py": ((371, 26, 159),),
+    "core/admission.py": ((538, 12, 50),),
+    "core/retry.py": ((596, 7, 33),),
+    "core/secrets.py": ((637, 18, 76),),
+    "core/source_map.py": ((721, 7, 24),),
+    "core/template_language.py": ((753, 8, 56),),
+    "core/valve_types.py": ((819, 15, 36),),
+    "core/template_valves.py": ((863, 13, 89),),
+    "core/config.py": ((960, 15, 334),),
+    "core/context.py": ((1302, 14, 46),),
+    "core/logging_system.py": ((1356, 11, 92),),
+    "core/error_templates.py": ((1456, 28, 176),),
+    "core/timing_logger.py": ((1642, 21, 134),),
+    "api/bodies.py": ((1784, 8, 68),),
+    "api/error_figures.py": ((1860, 8, 38),),
+    "api/errors.py": ((1906, 18, 168),),
+    "api/events.py": ((2082, 11, 255),),
+    "api/exchange_log.py": ((2345, 16, 11),),
+    "api/gateway/items.py": ((2364, 20, 128),),
+    "api/gateway/selection.py": ((2500, 15, 54),),
+    "api/sse.py": ((2562, 5, 50),),
+    "api/gateway/payloads.py": ((2620, 15, 52),),
+    "api/gateway/chat_reader.py": ((2680, 28, 190),),
+    "api/gateway/responses_reader.py": ((2878, 26, 159),),
+    "api/transport.py": ((3045, 14, 117),),
+    "api/http.py": ((3170, 22, 125),),
+    "api/catalog.py": ((3303, 15, 41),),
+    "api/gateway/stream.py": ((3352, 24, 110),),
+    "api/gateway/chat_completions.py": ((3470, 15, 12),),
+    "api/gateway/responses.py": ((3490, 15, 12),),
+    "host/chats.py": ((3510, 13, 49),),
+    "host/departure.py": ((3567, 11, 30),),
+    "host/events.py": ((3605, 9, 4),),
+    "host/users.py": ((3617, 14, 67),),
+    "host/call.py": ((3692, 15, 56),),
+    "host/files.py": ((3756, 17, 48),),
+    "host/versions.py": ((3812, 9, 25),),
+    "models/family.py": ((3845, 12, 81),),
+    "models/key_limit.py": ((3934, 13, 43),),
+    "models/registry.py": ((3985, 15, 79),),
+    "models/visibility.py": ((4072, 12, 21),),
+    "models/entries.py": ((4101, 12, 41),),
+    "storage/pictures.py": ((4150, 20, 112),),
+    "storage/spending.py": ((4270, 19, 65),),
+    "requests/allow_list.py": ((4343, 10, 29),),
+    "requests/caching.py": ((4380, 13, 20),),
+    "requests/modalities.py": ((4408, 10, 7),),
+    "requests/parameters.py": ((4423, 12, 59),),
+    "requests/reasoning.py": ((4490, 12, 56),),
+    "requests/recovery.py": ((4554, 15, 95),),
+    "requests/replay.py": ((4657, 11, 39),),
+    "requests/chat_body.py": ((4704, 12, 128),),
+    "requests/history.py": ((4840, 12, 106),),
+    "requests/normalise.py": ((4954, 18, 24),),
+    "streaming/coalescer.py": ((4986, 13, 57),),
+    "streaming/collector.py": ((5051, 29, 195),),
+    "streaming/renderer.py": ((5254, 9, 13),),
+    "streaming/citations.py": ((5275, 11, 31),),
+    "streaming/output_items.py": ((5314, 9, 58),),
+    "streaming/server_tools.py": ((5380, 12, 38),),
+    "streaming/status.py": ((5426, 9, 52),),
+    "streaming/think_tags.py": ((5486, 20, 134),),
+    "streaming/usage.py": ((5628, 9, 41),),
+    "streaming/completion_chunks.py": ((5677, 25, 79),),
+    "streaming/completion_dict.py": ((5764, 25, 81),),
+    "streaming/response_events.py": ((5853, 40, 199),),
+    "runtime.py": ((6060, 25, 132),),
+    "orchestrator.py": ((6200, 44, 175),),
+    "pipe.py": ((6383, 28, 95),),
 }
