@@ -98,6 +98,20 @@ async def test_a_closing_line_tells_time_tokens_and_cost(stage: Stage, page: Cha
     assert "tokens in" in closing["description"]
 
 
+async def test_pages_an_answer_leans_on_are_one_source_each(stage: Stage, page: ChatPage) -> None:
+    pages = ["https://a.example/1", "https://b.example/2", "https://a.example/1"]
+    cited = tuple(
+        {"type": "url_citation", "url": url, "title": url[8:17], "start_index": 0, "end_index": 1}
+        for url in pages
+    )
+    stage.simulator.script(answer_reply(Answer((Message(("Both say so.",), cited),))))
+
+    turn = await page.ask(MODEL, "Who says so?")
+
+    (source,) = (await stage.admin.message(turn.chat_id, turn.reply.message_id))["sources"]
+    assert [entry["source"] for entry in source["metadata"]] == pages[:2]
+
+
 async def test_the_closing_line_adds_up_what_the_chat_has_cost(
     stage: Stage, page: ChatPage
 ) -> None:
