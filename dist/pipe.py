@@ -16,95 +16,97 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    171  ids.py                        Identifiers of our own making.
-#    191  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    228  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    267  process.py                    What every copy of the pipe in one process shares.
-#    288  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    350  errors.py                     Every cause of failure a person can act on, each with its words.
-#    532  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    590  retry.py                      Whether a failed request may be sent again, and when.
-#    631  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    715  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    747  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    811  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    857  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    954  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1296  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1350  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1450  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1634  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    173  ids.py                        Identifiers of our own making.
+#    193  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    230  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    269  process.py                    What every copy of the pipe in one process shares.
+#    290  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    352  errors.py                     Every cause of failure a person can act on, each with its words.
+#    534  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    592  retry.py                      Whether a failed request may be sent again, and when.
+#    633  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    717  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    749  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    813  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    859  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#    956  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1298  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1352  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1452  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1636  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1778  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1854  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1900  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2076  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2339  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2358  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2494  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2556  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2614  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2674  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2872  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3039  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3164  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3297  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   3346  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3464  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3484  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1780  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   1856  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   1902  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2078  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2345  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2364  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2422  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2558  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2597  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2659  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2725  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2772  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   2830  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3035  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3222  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3363  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3496  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3545  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3665  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3685  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3504  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   3561  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   3599  events.py                     What the page is told beside the stream of the answer.
-#   3611  users.py                      The person who asks, and what they have set for themselves.
-#   3686  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3750  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   3806  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3705  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   3762  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   3800  events.py                     What the page is told beside the stream of the answer.
+#   3812  users.py                      The person who asks, and what they have set for themselves.
+#   3887  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   3951  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4007  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3839  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3928  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   3979  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4066  visibility.py                 Which models are offered, and which may be used.
-#   4095  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4040  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4129  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   4180  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4267  visibility.py                 Which models are offered, and which may be used.
+#   4296  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   4144  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   4264  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   4345  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   4465  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4337  allow_list.py                 Only what the API knows goes out.
-#   4374  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4402  modalities.py                 Pictures are asked for where the model draws.
-#   4417  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4484  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4548  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4651  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4698  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4834  history.py                    Chat messages become input items.
-#   4948  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4538  allow_list.py                 Only what the API knows goes out.
+#   4575  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4603  modalities.py                 Pictures are asked for where the model draws.
+#   4618  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4685  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4749  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   4852  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4899  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5035  history.py                    Chat messages become input items.
+#   5149  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4980  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   5045  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5248  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5269  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5308  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5374  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5420  status.py                     The status line of an answer: few words, all of them true.
-#   5480  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5622  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5671  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5758  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5847  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   5181  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5384  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5405  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5444  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5510  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5556  status.py                     The status line of an answer: few words, all of them true.
+#   5616  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   5758  usage.py                      What an answer took and cost, under the names its reader knows.
+#   5807  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   5894  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   5983  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
 #
-#   6054  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   6190  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   6194  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   6330  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   6377  pipe.py                       The entrance: what Open WebUI calls.
+#   6506  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -2258,6 +2260,10 @@ class ArgumentsDelta:
     text: str
 
 
+Delta = TextDelta | ReasoningDelta | ArgumentsDelta
+"""The next piece of something that comes in pieces."""
+
+
 @dataclass(slots=True)
 class CitationFound:
     """A page that a message leans on."""
@@ -2353,6 +2359,64 @@ def log_answer(path: str, response: httpx.Response) -> None:
     if LOG.isEnabledFor(logging.DEBUG):
         generation = response.headers.get("x-generation-id", "unknown")
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
+
+
+####################################################################################################
+# api/gateway/batch.py
+#
+# The Events of one network read, with neighbouring deltas joined as they come.
+#
+# A piece that is sent costs the server far more than one that is read, and what is joined at once
+# leaves nothing behind for the garbage collector, whose rounds grow with the whole server's memory.
+####################################################################################################
+
+class EventBatch:
+    """Takes Events in their order; deltas of the same text that follow each other become one."""
+
+    __slots__ = ("_events", "_last", "_pieces")
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._events: list[Event] = []
+        self._last: Event | None = None
+        self._pieces: list[str] = []
+        """What is still to be joined to the last Event."""
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        """Take the next Event; it is the batch's from now on."""
+        last = self._last
+        if isinstance(event, Delta) and type(event) is type(last) and _is_same_text(event, last):
+            self._pieces.append(event.text)
+            return
+        self._join()
+        self._last = event
+        self._events.append(event)
+
+    def close(self) -> list[Event]:
+        """The Events of the batch."""
+        self._join()
+        return self._events
+
+    def _join(self) -> None:
+        if self._pieces and isinstance(last := self._last, Delta):
+            last.text += "".join(self._pieces)
+            self._pieces.clear()
+
+
+def _is_same_text(one: Event, other: Event | None) -> bool:
+    """Whether the two, which are of one kind, add to the same text."""
+    match one, other:
+        case ReasoningDelta(), ReasoningDelta():
+            return (one.output_index, one.part_index, one.is_summary) == (
+                other.output_index,
+                other.part_index,
+                other.is_summary,
+            )
+        case (TextDelta(), TextDelta()) | (ArgumentsDelta(), ArgumentsDelta()):
+            return one.output_index == other.output_index
+        case _:
+            return False
 
 
 ####################################################################################################
@@ -2492,6 +2556,45 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ####################################################################################################
+# api/gateway/payloads.py
+#
+# The objects of an event stream, whichever endpoint sends it.
+####################################################################################################
+
+class StreamReader(Protocol):
+    """Turns the bytes of one stream into Events; what it does not know it passes over."""
+
+    finished: bool
+    """Whether the Event that ends an answer was given out."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        ...
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        ...
+
+
+def read_payload(payload: bytes) -> JsonObject | None:
+    """The object of one event; `None` for one that is no JSON, which is noted in the log."""
+    try:
+        return as_object(decode_json(payload))
+    except ValueError:
+        size = len(payload)
+        LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
+        return None
+
+
+def answer_cut_short() -> StreamInterruptedError:
+    """What a stream is told to be that ends without the event that ends an answer."""
+    return StreamInterruptedError(
+        "The answer stopped before its end.",
+        "What had arrived is kept. Try again for a whole answer.",
+    )
+
+
+####################################################################################################
 # api/gateway/selection.py
 #
 # Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
@@ -2554,6 +2657,119 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 
 
 ####################################################################################################
+# api/gateway/text_run.py
+#
+# A run of text deltas, read by its bytes: only the words differ from one event to the next.
+####################################################################################################
+
+_KEY = b'"delta":"'
+# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+_WORDS = re.compile(
+    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+)
+_HALF_EMOJI = re.compile(rb"\\u[dD]")
+
+
+class TextRun:
+    """Takes the events that begin with the same bytes as the delta before them.
+
+    To decode each of hundreds of events for its one word is what reading a stream costs most.
+    Whatever has another form is left to the caller, who decodes it.
+    """
+
+    __slots__ = ("_beginning", "_words")
+
+    def __init__(self) -> None:
+        self._beginning = b""
+        self._words: list[bytes] = []
+
+    def follow(self, payload: bytes) -> None:
+        """Take what begins as this delta does, which the caller has decoded."""
+        before, key, _ = payload.partition(_KEY)
+        self._beginning = before + key if key else b""
+
+    def takes(self, payload: bytes) -> bool:
+        """Whether the event is one of the run; then its words are kept."""
+        beginning = self._beginning
+        if not beginning or not payload.startswith(beginning):
+            return False
+        found = _WORDS.fullmatch(payload, len(beginning))
+        if found is None:
+            return False
+        self._words.append(found[1])
+        return True
+
+    def take_text(self) -> str:
+        """The text of the run so far; words that cannot be read are noted and left out."""
+        if not self._words:
+            return ""
+        words, self._words = self._words, []
+        joined = b"".join(words)
+        try:
+            # Halves of an emoji stay apart: whether two meet depends on how the network cut.
+            if not _HALF_EMOJI.search(joined):
+                return str(decode_json(b'"' + joined + b'"'))
+        except ValueError:
+            pass
+        return "".join(map(_decode_words, words))
+
+
+def _decode_words(words: bytes) -> str:
+    try:
+        return str(decode_json(b'"' + words + b'"'))
+    except ValueError:
+        LOG.warning("stream: a delta is not JSON and was passed over (%d bytes)", len(words))
+        return ""
+
+
+####################################################################################################
+# api/pacing.py
+#
+# Pauses between reads, in which the network gathers what would else come piece by piece.
+####################################################################################################
+
+# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
+WINDOW_SECONDS = 0.03
+_LATENESS_FACTOR = 4.0
+_LONGEST_EXTENSION_SECONDS = 0.3
+
+Hold = Callable[[], AbstractContextManager[None]]
+"""Leaves the connection unread while the `with` block runs."""
+
+
+class Pacer:
+    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+
+    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
+    The first words are not held back, and while the model is silent there is no timer. Where the
+    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    """
+
+    __slots__ = ("_clock", "_hold", "_late", "_sleep")
+
+    def __init__(
+        self,
+        hold: Hold = nullcontext,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hold = hold
+        self._sleep = sleep
+        self._clock = clock
+        self._late = 0.0
+
+    async def pause(self, batch: list[Event]) -> None:
+        """Wait, if this batch showed text."""
+        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
+            return
+        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
+        begun = self._clock()
+        with self._hold():
+            await self._sleep(window)
+        self._late = max(self._clock() - begun - window, 0.0)
+
+
+####################################################################################################
 # api/sse.py
 #
 # Server-sent events: bytes in any pieces become data payloads.
@@ -2612,66 +2828,6 @@ class SseDecoder:
 
 
 ####################################################################################################
-# api/gateway/payloads.py
-#
-# The objects of an event stream, whichever endpoint sends it.
-####################################################################################################
-
-class StreamReader(Protocol):
-    """Turns the bytes of one stream into Events; what it does not know it passes over."""
-
-    finished: bool
-    """Whether the Event that ends an answer was given out."""
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Read one piece of the body."""
-        ...
-
-    def end(self) -> list[Event]:
-        """Read what is left when the body ends, and say so if the answer's end is missing."""
-        ...
-
-
-class PayloadDecoder:
-    """Bytes in any pieces become JSON objects; `None` stands for `[DONE]`."""
-
-    __slots__ = ("_decoder",)
-
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-
-    def feed(self, chunk: bytes) -> list[JsonObject | None]:
-        """The objects that this chunk completes."""
-        return _decode_all(self._decoder.feed(chunk))
-
-    def flush(self) -> list[JsonObject | None]:
-        """The object that stands at the end of the body without its blank line."""
-        return _decode_all(self._decoder.flush())
-
-
-def _decode_all(payloads: list[bytes]) -> list[JsonObject | None]:
-    objects: list[JsonObject | None] = []
-    for payload in payloads:
-        if payload == DONE_PAYLOAD:
-            objects.append(None)
-            continue
-        try:
-            objects.append(as_object(decode_json(payload)))
-        except ValueError:
-            size = len(payload)
-            LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
-    return objects
-
-
-def answer_cut_short() -> StreamInterruptedError:
-    """What a stream is told to be that ends without the event that ends an answer."""
-    return StreamInterruptedError(
-        "The answer stopped before its end.",
-        "What had arrived is kept. Try again for a whole answer.",
-    )
-
-
-####################################################################################################
 # api/gateway/chat_reader.py
 #
 # The stream of `POST /chat/completions`, read into the same Events.
@@ -2695,7 +2851,7 @@ class ChatReader:
     """
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
         self._message: int | None = None
@@ -2718,13 +2874,20 @@ class ChatReader:
             events.extend(self.finish())
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch = EventBatch()
+        for payload in payloads:
             if self.finished:
                 break
-            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
-        return events
+            for event in self._read_one(payload):
+                batch.add(event)
+        return batch.close()
+
+    def _read_one(self, payload: bytes) -> list[Event]:
+        if payload == DONE_PAYLOAD:
+            return self.finish(done=True)
+        data = read_payload(payload)
+        return [] if data is None else self.read_chunk(data)
 
     def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""
@@ -2893,11 +3056,14 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_has_output", "finished")
+    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._has_output = False
+        self._run = TextRun()
+        self._delta: Delta | None = None
+        """The delta that the run goes on from."""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -2912,25 +3078,42 @@ class ResponsesReader:
             events.append(ResponseFailed(answer_cut_short()))
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch, run = EventBatch(), self._run
+        for payload in payloads:
             if self.finished:
                 break
-            event = _read_payload(data) if data is not None else None
-            if data is None or event is None:
+            if run.takes(payload):
                 continue
-            if isinstance(event, ResponseFinished | ResponseFailed):
-                self.finished = True
-                if not self._has_output:
-                    events.extend(_finished_items(as_object(data.get("response"))))
-            elif not isinstance(event, ResponseStarted):
-                self._has_output = True
-            events.append(event)
-        return events
+            self._end_run(batch)
+            if payload != DONE_PAYLOAD:
+                self._read_one(payload, batch)
+        self._end_run(batch)
+        return batch.close()
+
+    def _end_run(self, batch: EventBatch) -> None:
+        if self._delta is not None and (text := self._run.take_text()):
+            batch.add(replace(self._delta, text=text))
+
+    def _read_one(self, payload: bytes, batch: EventBatch) -> None:
+        data = read_payload(payload)
+        event = _read_event(data) if data is not None else None
+        if data is None or event is None:
+            return
+        if isinstance(event, Delta):
+            self._delta = event
+            self._run.follow(payload)
+        if isinstance(event, ResponseFinished | ResponseFailed):
+            self.finished = True
+            if not self._has_output:
+                for item in _finished_items(as_object(data.get("response"))):
+                    batch.add(item)
+        elif not isinstance(event, ResponseStarted):
+            self._has_output = True
+        batch.add(event)
 
 
-def _read_payload(data: JsonObject) -> Event | None:
+def _read_event(data: JsonObject) -> Event | None:
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)
@@ -3093,6 +3276,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             headers=response.raw_headers,
             stream=_AiohttpStream(response, request),
             request=request,
+            extensions={"hold_reading": lambda: _hold_reading(response)},
         )
 
     async def aclose(self) -> None:
@@ -3131,6 +3315,21 @@ class _AiohttpStream(httpx.AsyncByteStream):
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
         self._response.release()
+
+
+@contextmanager
+def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
+    """Leave the connection unread; one that is read to its end may serve another request by now."""
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    if transport is None or not transport.is_reading():
+        yield
+        return
+    transport.pause_reading()
+    try:
+        yield
+    finally:
+        transport.resume_reading()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -3435,6 +3634,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
+    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -3444,6 +3644,7 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
+                    await pacer.pause(batch)
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -4978,71 +5179,6 @@ def build_responses_body(
 
 
 ####################################################################################################
-# streaming/coalescer.py
-#
-# Fewer, larger pieces: sending one costs the server far more than reading one.
-####################################################################################################
-
-# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
-
-
-def merge_deltas(batch: list[Event]) -> list[Event]:
-    """Join neighbouring deltas of the same text; what stands between two keeps its place."""
-    merged: list[Event] = []
-    for place, run in groupby(batch, key=_place_of_delta):
-        events = list(run)
-        if place is None or len(events) == 1:
-            merged.extend(events)
-        else:
-            merged.append(_join(events))
-    return merged
-
-
-def _place_of_delta(event: Event) -> tuple[int, int, bool] | int | None:
-    if isinstance(event, TextDelta):
-        return event.output_index
-    if isinstance(event, ReasoningDelta):
-        return event.output_index, event.part_index, event.is_summary
-    return None
-
-
-def _join(events: list[Event]) -> Event:
-    deltas = [event for event in events if isinstance(event, TextDelta | ReasoningDelta)]
-    return replace(deltas[0], text="".join(delta.text for delta in deltas))
-
-
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
-
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
-    """
-
-    __slots__ = ("_clock", "_late", "_sleep")
-
-    def __init__(
-        self,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
-
-
-####################################################################################################
 # streaming/collector.py
 #
 # Events put in order: every item opens once, its deltas add up to its text, and it closes once.
@@ -6205,19 +6341,15 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
+    tags, collector = ThinkTags(), Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
-            async with aclosing(_kept(_answer(context, body, runtime), context, body, runtime)) as (
-                batches
-            ):
+            async with aclosing(_kept_answer(context, body, runtime)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
+                    for piece in renderer.render(collector.take(tags.split(batch))):
                         yield piece
-                    if not collector.ended:
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
@@ -6228,14 +6360,11 @@ async def run_turn(
             yield piece
 
 
-def _kept(
-    answer: AsyncGenerator[list[Event]],
-    context: RequestContext,
-    body: CompletionsBody,
-    runtime: Runtime,
+def _kept_answer(
+    context: RequestContext, body: CompletionsBody, runtime: Runtime
 ) -> AsyncGenerator[list[Event]]:
     """The answer, its pictures stored, and what the chat has cost told before its end."""
-    answer = keep_pictures(answer, context)
+    answer = keep_pictures(_answer(context, body, runtime), context)
     if not has_closing_line(context, body):
         return answer
     return tell_spending(answer, context, body, _credit_watch(context, runtime))
@@ -6483,78 +6612,80 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((177, 7, 12),),
-    "core/json_codec.py": ((197, 11, 29),),
-    "core/json_values.py": ((234, 8, 31),),
-    "core/process.py": ((273, 10, 13),),
-    "core/redaction.py": ((294, 9, 54),),
-    "core/errors.py": ((371, 26, 159),),
-    "core/admission.py": ((538, 12, 50),),
-    "core/retry.py": ((596, 7, 33),),
-    "core/secrets.py": ((637, 18, 76),),
-    "core/source_map.py": ((721, 7, 24),),
-    "core/template_language.py": ((753, 8, 56),),
-    "core/valve_types.py": ((819, 15, 36),),
-    "core/template_valves.py": ((863, 13, 89),),
-    "core/config.py": ((960, 15, 334),),
-    "core/context.py": ((1302, 14, 46),),
-    "core/logging_system.py": ((1356, 11, 92),),
-    "core/error_templates.py": ((1456, 28, 176),),
-    "core/timing_logger.py": ((1642, 21, 134),),
-    "api/bodies.py": ((1784, 8, 68),),
-    "api/error_figures.py": ((1860, 8, 38),),
-    "api/errors.py": ((1906, 18, 168),),
-    "api/events.py": ((2082, 11, 255),),
-    "api/exchange_log.py": ((2345, 16, 11),),
-    "api/gateway/items.py": ((2364, 20, 128),),
-    "api/gateway/selection.py": ((2500, 15, 54),),
-    "api/sse.py": ((2562, 5, 50),),
-    "api/gateway/payloads.py": ((2620, 15, 52),),
-    "api/gateway/chat_reader.py": ((2680, 28, 190),),
-    "api/gateway/responses_reader.py": ((2878, 26, 159),),
-    "api/transport.py": ((3045, 14, 117),),
-    "api/http.py": ((3170, 22, 125),),
-    "api/catalog.py": ((3303, 15, 41),),
-    "api/gateway/stream.py": ((3352, 24, 110),),
-    "api/gateway/chat_completions.py": ((3470, 15, 12),),
-    "api/gateway/responses.py": ((3490, 15, 12),),
-    "host/chats.py": ((3510, 13, 49),),
-    "host/departure.py": ((3567, 11, 30),),
-    "host/events.py": ((3605, 9, 4),),
-    "host/users.py": ((3617, 14, 67),),
-    "host/call.py": ((3692, 15, 56),),
-    "host/files.py": ((3756, 17, 48),),
-    "host/versions.py": ((3812, 9, 25),),
-    "models/family.py": ((3845, 12, 81),),
-    "models/key_limit.py": ((3934, 13, 43),),
-    "models/registry.py": ((3985, 15, 79),),
-    "models/visibility.py": ((4072, 12, 21),),
-    "models/entries.py": ((4101, 12, 41),),
-    "storage/pictures.py": ((4150, 20, 112),),
-    "storage/spending.py": ((4270, 19, 65),),
-    "requests/allow_list.py": ((4343, 10, 29),),
-    "requests/caching.py": ((4380, 13, 20),),
-    "requests/modalities.py": ((4408, 10, 7),),
-    "requests/parameters.py": ((4423, 12, 59),),
-    "requests/reasoning.py": ((4490, 12, 56),),
-    "requests/recovery.py": ((4554, 15, 95),),
-    "requests/replay.py": ((4657, 11, 39),),
-    "requests/chat_body.py": ((4704, 12, 128),),
-    "requests/history.py": ((4840, 12, 106),),
-    "requests/normalise.py": ((4954, 18, 24),),
-    "streaming/coalescer.py": ((4986, 13, 57),),
-    "streaming/collector.py": ((5051, 29, 195),),
-    "streaming/renderer.py": ((5254, 9, 13),),
-    "streaming/citations.py": ((5275, 11, 31),),
-    "streaming/output_items.py": ((5314, 9, 58),),
-    "streaming/server_tools.py": ((5380, 12, 38),),
-    "streaming/status.py": ((5426, 9, 52),),
-    "streaming/think_tags.py": ((5486, 20, 134),),
-    "streaming/usage.py": ((5628, 9, 41),),
-    "streaming/completion_chunks.py": ((5677, 25, 79),),
-    "streaming/completion_dict.py": ((5764, 25, 81),),
-    "streaming/response_events.py": ((5853, 40, 199),),
-    "runtime.py": ((6060, 25, 132),),
-    "orchestrator.py": ((6200, 44, 175),),
-    "pipe.py": ((6383, 28, 95),),
+    "core/ids.py": ((179, 7, 12),),
+    "core/json_codec.py": ((199, 11, 29),),
+    "core/json_values.py": ((236, 8, 31),),
+    "core/process.py": ((275, 10, 13),),
+    "core/redaction.py": ((296, 9, 54),),
+    "core/errors.py": ((373, 26, 159),),
+    "core/admission.py": ((540, 12, 50),),
+    "core/retry.py": ((598, 7, 33),),
+    "core/secrets.py": ((639, 18, 76),),
+    "core/source_map.py": ((723, 7, 24),),
+    "core/template_language.py": ((755, 8, 56),),
+    "core/valve_types.py": ((821, 15, 36),),
+    "core/template_valves.py": ((865, 13, 89),),
+    "core/config.py": ((962, 15, 334),),
+    "core/context.py": ((1304, 14, 46),),
+    "core/logging_system.py": ((1358, 11, 92),),
+    "core/error_templates.py": ((1458, 28, 176),),
+    "core/timing_logger.py": ((1644, 21, 134),),
+    "api/bodies.py": ((1786, 8, 68),),
+    "api/error_figures.py": ((1862, 8, 38),),
+    "api/errors.py": ((1908, 18, 168),),
+    "api/events.py": ((2084, 11, 259),),
+    "api/exchange_log.py": ((2351, 16, 11),),
+    "api/gateway/batch.py": ((2373, 14, 47),),
+    "api/gateway/items.py": ((2428, 20, 128),),
+    "api/gateway/payloads.py": ((2564, 14, 31),),
+    "api/gateway/selection.py": ((2603, 15, 54),),
+    "api/gateway/text_run.py": ((2665, 10, 58),),
+    "api/pacing.py": ((2731, 12, 39),),
+    "api/sse.py": ((2778, 5, 50),),
+    "api/gateway/chat_reader.py": ((2836, 30, 197),),
+    "api/gateway/responses_reader.py": ((3041, 31, 179),),
+    "api/transport.py": ((3228, 14, 133),),
+    "api/http.py": ((3369, 22, 125),),
+    "api/catalog.py": ((3502, 15, 41),),
+    "api/gateway/stream.py": ((3551, 25, 112),),
+    "api/gateway/chat_completions.py": ((3671, 15, 12),),
+    "api/gateway/responses.py": ((3691, 15, 12),),
+    "host/chats.py": ((3711, 13, 49),),
+    "host/departure.py": ((3768, 11, 30),),
+    "host/events.py": ((3806, 9, 4),),
+    "host/users.py": ((3818, 14, 67),),
+    "host/call.py": ((3893, 15, 56),),
+    "host/files.py": ((3957, 17, 48),),
+    "host/versions.py": ((4013, 9, 25),),
+    "models/family.py": ((4046, 12, 81),),
+    "models/key_limit.py": ((4135, 13, 43),),
+    "models/registry.py": ((4186, 15, 79),),
+    "models/visibility.py": ((4273, 12, 21),),
+    "models/entries.py": ((4302, 12, 41),),
+    "storage/pictures.py": ((4351, 20, 112),),
+    "storage/spending.py": ((4471, 19, 65),),
+    "requests/allow_list.py": ((4544, 10, 29),),
+    "requests/caching.py": ((4581, 13, 20),),
+    "requests/modalities.py": ((4609, 10, 7),),
+    "requests/parameters.py": ((4624, 12, 59),),
+    "requests/reasoning.py": ((4691, 12, 56),),
+    "requests/recovery.py": ((4755, 15, 95),),
+    "requests/replay.py": ((4858, 11, 39),),
+    "requests/chat_body.py": ((4905, 12, 128),),
+    "requests/history.py": ((5041, 12, 106),),
+    "requests/normalise.py": ((5155, 18, 24),),
+    "streaming/collector.py": ((5187, 29, 195),),
+    "streaming/renderer.py": ((5390, 9, 13),),
+    "streaming/citations.py": ((5411, 11, 31),),
+    "streaming/output_items.py": ((5450, 9, 58),),
+    "streaming/server_tools.py": ((5516, 12, 38),),
+    "streaming/status.py": ((5562, 9, 52),),
+    "streaming/think_tags.py": ((5622, 20, 134),),
+    "streaming/usage.py": ((5764, 9, 41),),
+    "streaming/completion_chunks.py": ((5813, 25, 79),),
+    "streaming/completion_dict.py": ((5900, 25, 81),),
+    "streaming/response_events.py": ((5989, 40, 199),),
+    "runtime.py": ((6196, 25, 132),),
+    "orchestrator.py": ((6336, 43, 168),),
+    "pipe.py": ((6512, 28, 95),),
 }

@@ -10,7 +10,6 @@ from typing import Any
 from open_webui_openrouter_pipe.api.events import Event, ImageItem, ItemFinished
 from open_webui_openrouter_pipe.api.gateway.chat_reader import ChatReader
 from open_webui_openrouter_pipe.api.gateway.responses_reader import ResponsesReader
-from open_webui_openrouter_pipe.streaming.coalescer import merge_deltas
 from open_webui_openrouter_pipe.streaming.collector import Collector
 from open_webui_openrouter_pipe.streaming.completion_chunks import CompletionChunks
 from open_webui_openrouter_pipe.streaming.completion_dict import CompletionDict
@@ -137,7 +136,7 @@ def _render(renderer: Any, chunks: list[bytes], is_chat: bool) -> list[Any]:
     collector = Collector()
     pieces: list[Any] = []
     for batch in _batches(chunks, is_chat):
-        pieces += renderer.render(collector.take(merge_deltas(batch)))
+        pieces += renderer.render(collector.take(batch))
     assert collector.ended
     return pieces
 

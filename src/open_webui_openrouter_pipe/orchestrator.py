@@ -35,7 +35,6 @@ from .requests.recovery import repair_request
 from .runtime import Runtime
 from .storage.pictures import keep_pictures
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
-from .streaming.coalescer import Pacer, merge_deltas
 from .streaming.collector import Collector
 from .streaming.renderer import Piece, Renderer
 from .streaming.think_tags import ThinkTags
@@ -49,19 +48,15 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
     """
     current_request().set(context)
-    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
+    tags, collector = ThinkTags(), Collector()
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
-            async with aclosing(_kept(_answer(context, body, runtime), context, body, runtime)) as (
-                batches
-            ):
+            async with aclosing(_kept_answer(context, body, runtime)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
+                    for piece in renderer.render(collector.take(tags.split(batch))):
                         yield piece
-                    if not collector.ended:
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
@@ -72,14 +67,11 @@ async def run_turn(
             yield piece
 
 
-def _kept(
-    answer: AsyncGenerator[list[Event]],
-    context: RequestContext,
-    body: CompletionsBody,
-    runtime: Runtime,
+def _kept_answer(
+    context: RequestContext, body: CompletionsBody, runtime: Runtime
 ) -> AsyncGenerator[list[Event]]:
     """The answer, its pictures stored, and what the chat has cost told before its end."""
-    answer = keep_pictures(answer, context)
+    answer = keep_pictures(_answer(context, body, runtime), context)
     if not has_closing_line(context, body):
         return answer
     return tell_spending(answer, context, body, _credit_watch(context, runtime))

@@ -187,6 +187,10 @@ class ArgumentsDelta:
     text: str
 
 
+Delta = TextDelta | ReasoningDelta | ArgumentsDelta
+"""The next piece of something that comes in pieces."""
+
+
 @dataclass(slots=True)
 class CitationFound:
     """A page that a message leans on."""
