@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from pipe_lab.host.chat_page import ChatPage, Turn
 from pipe_lab.simulator import Answer, GeneratedImage, Message, answer_reply, text_reply
@@ -82,6 +85,33 @@ async def test_a_model_that_only_draws_is_offered_and_answers(stage: Stage, page
     saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
     assert (saved["done"], len(saved["files"])) == (True, 1)
     assert stage.completions()[0].body["modalities"] == ["image"]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def small_files_only(stage: Stage) -> AsyncIterator[None]:
+    """A server that stores no file above one megabyte."""
+    await stage.admin.post("/api/v1/retrieval/config/update", {"FILE_MAX_SIZE": 1})
+    yield
+    await stage.admin.post("/api/v1/retrieval/config/update", {"FILE_MAX_SIZE": 0})
+
+
+@pytest.mark.usefixtures("small_files_only")
+async def test_a_picture_that_open_webui_refuses_is_told_of_and_the_answer_goes_on(
+    stage: Stage, page: ChatPage
+) -> None:
+    large = b"\x89PNG\r\n\x1a\n" + bytes(1_200_000)
+    drawing = GeneratedImage("data:image/png;base64," + base64.b64encode(large).decode())
+    stage.simulator.script(answer_reply(Answer((drawing, Message(("Did ", "it ", "come?"))))))
+
+    turn = await page.ask(MODEL, "Draw the night")
+
+    saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
+    told = [status["description"] for status in saved["statusHistory"]]
+    toasts = [data for _, kind, data in turn.reply.events if kind == "notification"]
+    assert saved["content"] == "Did it come?"
+    assert "error" not in saved
+    assert any("did not store the file" in line and "1 MB" in line for line in told)
+    assert len(toasts) == 1
 
 
 async def test_a_temporary_chat_shows_it_too(stage: Stage, page: ChatPage) -> None:
