@@ -85,44 +85,44 @@ license: MIT
 #   5591  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
 #   5704  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
 #   5792  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   5834  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   5882  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5835  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5883  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5924  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6198  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6231  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6252  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6316  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6387  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   6459  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   6505  status.py                     The status line of an answer: few words, all of them true.
-#   6557  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   6699  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   6760  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6860  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6951  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7051  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7301  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   5925  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6199  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6232  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6253  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6317  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6388  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   6460  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   6506  status.py                     The status line of an answer: few words, all of them true.
+#   6558  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6700  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   6761  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6861  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6952  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7052  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7303  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   7434  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   7471  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   7595  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7904  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8025  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8118  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8316  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   7436  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   7473  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   7597  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7906  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8027  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8120  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8318  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   8450  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   8452  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   8575  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   8577  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   8663  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   8665  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   8843  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   8845  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8944  pipe.py                       The entrance: what Open WebUI calls.
+#   8946  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -5824,7 +5824,8 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
     A cache would be written for a text that never comes again, and a session would move the chat
     to the provider that happened to serve its title.
     """
-    kept = {name: value for name, value in fields.items() if name not in _NOT_FOR_CHORES}
+    left_out = TOOL_FIELDS.union(_NOT_FOR_CHORES)
+    kept = {name: value for name, value in fields.items() if name not in left_out}
     limit = whole_of(kept.get("max_output_tokens"))
     if limit is not None:
         kept["max_output_tokens"] = max(limit, _LEAST_OUTPUT_TOKENS)
@@ -7209,8 +7210,9 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
+                before = self._close_segment()
                 output = _item_added(self._make_place(index), tool_output_item(item))
-                return [output, *self._failed_call(item)]
+                return [*before, output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
                 # A call with its result ends a message of the next turn's history.
@@ -9108,34 +9110,34 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "requests/next_round.py": ((5524, 21, 65),),
     "requests/recovery.py": ((5597, 16, 105),),
     "requests/retention.py": ((5710, 13, 80),),
-    "requests/tasks.py": ((5798, 10, 34),),
-    "requests/tools.py": ((5840, 13, 40),),
-    "requests/normalise.py": ((5888, 23, 34),),
-    "streaming/collector.py": ((5930, 31, 266),),
-    "streaming/open_calls.py": ((6204, 10, 25),),
-    "streaming/renderer.py": ((6237, 9, 13),),
-    "streaming/citations.py": ((6258, 13, 56),),
-    "streaming/layout.py": ((6326, 18, 59),),
-    "streaming/output_items.py": ((6393, 10, 64),),
-    "streaming/server_tools.py": ((6465, 12, 38),),
-    "streaming/status.py": ((6511, 9, 44),),
-    "streaming/think_tags.py": ((6563, 20, 134),),
-    "streaming/thinking_status.py": ((6705, 11, 53),),
-    "streaming/usage.py": ((6766, 10, 92),),
-    "streaming/completion_chunks.py": ((6866, 26, 83),),
-    "streaming/completion_dict.py": ((6957, 32, 92),),
-    "streaming/response_events.py": ((7057, 45, 242),),
-    "streaming/transcript.py": ((7307, 29, 125),),
-    "tools/policy.py": ((7440, 12, 29),),
-    "tools/results.py": ((7477, 11, 116),),
-    "tools/schema.py": ((7604, 15, 298),),
-    "tools/arguments.py": ((7910, 13, 113),),
-    "tools/definitions.py": ((8031, 14, 85),),
-    "tools/executor.py": ((8124, 55, 190),),
-    "tools/toolbox.py": ((8322, 23, 126),),
-    "runtime.py": ((8456, 24, 117),),
-    "attempts.py": ((8581, 33, 80),),
-    "rounds.py": ((8669, 28, 172),),
-    "orchestrator.py": ((8849, 33, 93),),
-    "pipe.py": ((8950, 27, 93),),
+    "requests/tasks.py": ((5798, 11, 35),),
+    "requests/tools.py": ((5841, 13, 40),),
+    "requests/normalise.py": ((5889, 23, 34),),
+    "streaming/collector.py": ((5931, 31, 266),),
+    "streaming/open_calls.py": ((6205, 10, 25),),
+    "streaming/renderer.py": ((6238, 9, 13),),
+    "streaming/citations.py": ((6259, 13, 56),),
+    "streaming/layout.py": ((6327, 18, 59),),
+    "streaming/output_items.py": ((6394, 10, 64),),
+    "streaming/server_tools.py": ((6466, 12, 38),),
+    "streaming/status.py": ((6512, 9, 44),),
+    "streaming/think_tags.py": ((6564, 20, 134),),
+    "streaming/thinking_status.py": ((6706, 11, 53),),
+    "streaming/usage.py": ((6767, 10, 92),),
+    "streaming/completion_chunks.py": ((6867, 26, 83),),
+    "streaming/completion_dict.py": ((6958, 32, 92),),
+    "streaming/response_events.py": ((7058, 45, 243),),
+    "streaming/transcript.py": ((7309, 29, 125),),
+    "tools/policy.py": ((7442, 12, 29),),
+    "tools/results.py": ((7479, 11, 116),),
+    "tools/schema.py": ((7606, 15, 298),),
+    "tools/arguments.py": ((7912, 13, 113),),
+    "tools/definitions.py": ((8033, 14, 85),),
+    "tools/executor.py": ((8126, 55, 190),),
+    "tools/toolbox.py": ((8324, 23, 126),),
+    "runtime.py": ((8458, 24, 117),),
+    "attempts.py": ((8583, 33, 80),),
+    "rounds.py": ((8671, 28, 172),),
+    "orchestrator.py": ((8851, 33, 93),),
+    "pipe.py": ((8952, 27, 93),),
 }
