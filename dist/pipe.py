@@ -95,44 +95,44 @@ license: MIT
 #   6124  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
 #   6237  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
 #   6325  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6367  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6415  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6368  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6416  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6458  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6732  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6765  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6786  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6850  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6921  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   6998  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7044  status.py                     The status line of an answer: few words, all of them true.
-#   7104  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7246  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7307  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7407  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7502  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7610  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7863  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6459  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6733  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6766  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6787  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6851  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6922  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   6999  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7045  status.py                     The status line of an answer: few words, all of them true.
+#   7105  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7247  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7308  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7408  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7503  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7611  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7865  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   7996  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8033  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8157  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8466  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8587  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8680  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8878  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   7998  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8035  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8159  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8468  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8589  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8682  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8880  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9012  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9014  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9152  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9154  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9240  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9242  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9420  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9422  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9540  pipe.py                       The entrance: what Open WebUI calls.
+#   9542  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -6357,7 +6357,8 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
     A cache would be written for a text that never comes again, and a session would move the chat
     to the provider that happened to serve its title.
     """
-    kept = {name: value for name, value in fields.items() if name not in _NOT_FOR_CHORES}
+    left_out = TOOL_FIELDS.union(_NOT_FOR_CHORES)
+    kept = {name: value for name, value in fields.items() if name not in left_out}
     limit = whole_of(kept.get("max_output_tokens"))
     if limit is not None:
         kept["max_output_tokens"] = max(limit, _LEAST_OUTPUT_TOKENS)
@@ -7773,8 +7774,9 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
+                before = self._close_segment()
                 output = _item_added(self._make_place(index), tool_output_item(item))
-                return [output, *self._failed_call(item)]
+                return [*before, output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
                 # A call with its result ends a message of the next turn's history.
@@ -9721,34 +9723,34 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "requests/next_round.py": ((6057, 21, 65),),
     "requests/recovery.py": ((6130, 16, 105),),
     "requests/retention.py": ((6243, 13, 80),),
-    "requests/tasks.py": ((6331, 10, 34),),
-    "requests/tools.py": ((6373, 13, 40),),
-    "requests/normalise.py": ((6421, 24, 35),),
-    "streaming/collector.py": ((6464, 31, 266),),
-    "streaming/open_calls.py": ((6738, 10, 25),),
-    "streaming/renderer.py": ((6771, 9, 13),),
-    "streaming/citations.py": ((6792, 13, 56),),
-    "streaming/layout.py": ((6860, 18, 59),),
-    "streaming/output_items.py": ((6927, 10, 69),),
-    "streaming/server_tools.py": ((7004, 12, 38),),
-    "streaming/status.py": ((7050, 9, 52),),
-    "streaming/think_tags.py": ((7110, 20, 134),),
-    "streaming/thinking_status.py": ((7252, 11, 53),),
-    "streaming/usage.py": ((7313, 10, 92),),
-    "streaming/completion_chunks.py": ((7413, 28, 87),),
-    "streaming/completion_dict.py": ((7508, 34, 100),),
-    "streaming/response_events.py": ((7616, 46, 245),),
-    "streaming/transcript.py": ((7869, 29, 125),),
-    "tools/policy.py": ((8002, 12, 29),),
-    "tools/results.py": ((8039, 11, 116),),
-    "tools/schema.py": ((8166, 15, 298),),
-    "tools/arguments.py": ((8472, 13, 113),),
-    "tools/definitions.py": ((8593, 14, 85),),
-    "tools/executor.py": ((8686, 55, 190),),
-    "tools/toolbox.py": ((8884, 23, 126),),
-    "runtime.py": ((9018, 25, 132),),
-    "attempts.py": ((9158, 33, 80),),
-    "rounds.py": ((9246, 28, 172),),
-    "orchestrator.py": ((9426, 36, 112),),
-    "pipe.py": ((9546, 29, 102),),
+    "requests/tasks.py": ((6331, 11, 35),),
+    "requests/tools.py": ((6374, 13, 40),),
+    "requests/normalise.py": ((6422, 24, 35),),
+    "streaming/collector.py": ((6465, 31, 266),),
+    "streaming/open_calls.py": ((6739, 10, 25),),
+    "streaming/renderer.py": ((6772, 9, 13),),
+    "streaming/citations.py": ((6793, 13, 56),),
+    "streaming/layout.py": ((6861, 18, 59),),
+    "streaming/output_items.py": ((6928, 10, 69),),
+    "streaming/server_tools.py": ((7005, 12, 38),),
+    "streaming/status.py": ((7051, 9, 52),),
+    "streaming/think_tags.py": ((7111, 20, 134),),
+    "streaming/thinking_status.py": ((7253, 11, 53),),
+    "streaming/usage.py": ((7314, 10, 92),),
+    "streaming/completion_chunks.py": ((7414, 28, 87),),
+    "streaming/completion_dict.py": ((7509, 34, 100),),
+    "streaming/response_events.py": ((7617, 46, 246),),
+    "streaming/transcript.py": ((7871, 29, 125),),
+    "tools/policy.py": ((8004, 12, 29),),
+    "tools/results.py": ((8041, 11, 116),),
+    "tools/schema.py": ((8168, 15, 298),),
+    "tools/arguments.py": ((8474, 13, 113),),
+    "tools/definitions.py": ((8595, 14, 85),),
+    "tools/executor.py": ((8688, 55, 190),),
+    "tools/toolbox.py": ((8886, 23, 126),),
+    "runtime.py": ((9020, 25, 132),),
+    "attempts.py": ((9160, 33, 80),),
+    "rounds.py": ((9248, 28, 172),),
+    "orchestrator.py": ((9428, 36, 112),),
+    "pipe.py": ((9548, 29, 102),),
 }
