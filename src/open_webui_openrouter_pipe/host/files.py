@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from ..core.context import RequestContext
 from ..core.errors import FileNotStoredError
-from .users import find_user
+from .users import load_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ async def store_file(
     context: RequestContext, content: bytes, name: str, media_type: str
 ) -> StoredFile:
     """Store a file for the person who asks; raises `FileNotStoredError` with the host's reason."""
-    user = await find_user(context.host, context.user_id)
+    user = await load_user(context.host)
     if user is None:
         raise FileNotStoredError("The file belongs to nobody: the call names no user.")
     return await _upload(

@@ -28,15 +28,15 @@ def is_admin(handles: HostHandles) -> bool:
     return text_of(getattr(user_of(handles), "role", None)) == "admin"
 
 
-async def find_user(handles: HostHandles, user_id: str) -> Any:
-    """The user with this id: who has signed in, else the database's word; `None` for nobody."""
-    user = user_of(handles)
-    if user is not None and text_of(getattr(user, "id", None)) == user_id:
+async def load_user(handles: HostHandles) -> Any:
+    """The user object of the person who asks, from the sign-in or else the database."""
+    user, user_id = user_of(handles), user_id_of(handles)
+    if not user_id or (user is not None and text_of(getattr(user, "id", None)) == user_id):
         return user
-    if not user_id:
-        return None
-    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
-
+    try:
+        from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return user
     return await Users.get_user_by_id(user_id)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..api.events import (
     Event,
+    FunctionCallItem,
     ImageItem,
     ItemFinished,
     ReasoningDelta,
@@ -14,11 +15,13 @@ from ..api.events import (
     ResponseFinished,
     ResponseStarted,
     TextDelta,
+    ToolOutputItem,
     Usage,
 )
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
 from ..core.json_codec import encode_json
+from .open_calls import OpenCalls
 from .output_items import image_part
 from .usage import finish_reason, usage_of_completion
 
@@ -38,6 +41,7 @@ class CompletionChunks:
         self._begun = False
         self._part: tuple[int, int] | None = None
         self._images = 0
+        self._calls = OpenCalls()
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -53,6 +57,8 @@ class CompletionChunks:
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     chunks.append(self._delta({"images": [image_part(item, self._images)]}))
                     self._images += 1
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._calls.take(item)
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -75,8 +81,13 @@ class CompletionChunks:
         return gap + event.text
 
     def _end(self, event: ResponseFinished) -> list[bytes]:
-        reason = finish_reason(event.incomplete_reason)
-        chunks = [self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}])]
+        calls = self._calls.of_completion()
+        reason = "tool_calls" if calls else finish_reason(event.incomplete_reason)
+        chunks = [
+            self._delta({"tool_calls": [{"index": place, **call}]})
+            for place, call in enumerate(calls)
+        ]
+        chunks.append(self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
         return [*chunks, *self._usage(event.usage), _DONE]
 
     def _failure(self, error: PipeError, usage: Usage | None) -> list[bytes]:
