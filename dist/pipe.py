@@ -16,99 +16,113 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    178  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    234  ids.py                        Identifiers of our own making.
-#    265  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    302  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    341  process.py                    What every copy of the pipe in one process shares.
-#    362  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    424  errors.py                     Every cause of failure a person can act on, each with its words.
-#    592  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    650  retry.py                      Whether a failed request may be sent again, and when.
-#    690  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    784  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    816  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    880  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    926  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1023  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1446  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1500  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1600  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1784  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    193  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    249  ids.py                        Identifiers of our own making.
+#    283  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    320  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    359  process.py                    What every copy of the pipe in one process shares.
+#    380  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    442  errors.py                     Every cause of failure a person can act on, each with its words.
+#    610  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    668  retry.py                      Whether a failed request may be sent again, and when.
+#    708  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    802  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    834  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    898  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    957  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1054  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1565  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1619  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1719  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1903  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1928  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2004  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2050  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2216  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2462  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2481  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2539  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2675  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2714  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2776  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   2842  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   2889  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2947  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3152  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3339  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3476  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3626  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3655  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3775  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3795  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2047  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2133  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2179  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2345  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2600  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2619  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2677  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2813  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2852  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2914  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2980  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3027  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3085  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3290  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3477  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3614  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3773  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3802  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3923  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3943  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3815  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   3869  users.py                      The person who asks, and what they have set for themselves.
-#   3939  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4003  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4254  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3963  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4017  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4112  users.py                      The person who asks, and what they have set for themselves.
+#   4182  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4246  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4497  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4292  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4381  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4468  visibility.py                 Which models are offered, and which may be used.
-#   4497  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4535  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4627  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4714  visibility.py                 Which models are offered, and which may be used.
+#   4743  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4546  allow_list.py                 Only what the API knows goes out.
-#   4583  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4611  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4678  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4742  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4845  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4892  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5028  history.py                    Chat messages become input items.
-#   5142  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4792  allow_list.py                 Only what the API knows goes out.
+#   4829  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4857  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   4926  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4993  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5088  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5218  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5377  history.py                    Chat messages become input items.
+#   5518  next_round.py                 The request of another round: the one before, and what came of it.
+#   5591  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   5704  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   5792  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   5834  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5882  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5173  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5376  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5397  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5436  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5497  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5543  status.py                     The status line of an answer: few words, all of them true.
-#   5595  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5737  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5786  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5869  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5949  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   5924  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6198  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6231  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6252  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6316  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6387  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   6459  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   6505  status.py                     The status line of an answer: few words, all of them true.
+#   6557  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6699  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   6760  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6860  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6951  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7051  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7301  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   6149  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6186  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6310  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   6619  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   6740  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   6833  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   7031  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   7434  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   7471  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   7595  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7904  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8025  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8118  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8316  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   7165  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   8450  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7290  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   8575  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   7446  pipe.py                       The entrance: what Open WebUI calls.
+#   8663  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#
+#   8843  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#
+#   8944  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -129,7 +143,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque, OrderedDict
+from collections import Counter, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -147,6 +161,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
@@ -239,6 +254,9 @@ def note_success(log: FailureLog, key: BreakerKey) -> None:
 
 SERVER_TOOL_CALL_PREFIX = "openrouter:"
 """Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
+
+LAYOUT_DETAIL = "openrouter_pipe.layout"
+"""The type of the detail that tells how the parts of an answer stood: it never goes out."""
 
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
@@ -898,6 +916,19 @@ def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def amount(fallback: float) -> BeforeValidator:
+    """Read a number that is not negative, or fall back."""
+
+    def read(value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return fallback
+        return max(number, 0.0) if isfinite(number) else fallback
+
+    return BeforeValidator(read)
+
+
 def one_of(*choices: str, fallback: str) -> BeforeValidator:
     """Read a choice, whatever its case; what is none of them counts as the fallback."""
     by_key = {choice.casefold(): choice for choice in choices}
@@ -1043,6 +1074,10 @@ OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnSwitch = Literal["inherit", "on", "off"]
 ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
 OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
+ThinkingOutput = Literal["open_webui", "status", "both"]
+OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
+ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
+OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
 class ConnectionValves(BaseModel):
@@ -1170,6 +1205,35 @@ class ReasoningValves(BaseModel):
         title="Reasoning effort of chores",
         description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
     )
+    THINKING_OUTPUT_MODE: Annotated[
+        ThinkingOutput, one_of(*get_args(ThinkingOutput), fallback="open_webui")
+    ] = Field(
+        default="open_webui",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
+        default=True,
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+
+
+class HistoryValves(BaseModel):
+    """What of earlier turns goes back to the model."""
+
+    PERSIST_REASONING_TOKENS: Annotated[
+        ReasoningRetention, one_of(*get_args(ReasoningRetention), fallback="conversation")
+    ] = Field(
+        default="conversation",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    TOOL_OUTPUT_RETENTION_TURNS: Annotated[int, whole_number(0, 1_000, 10)] = Field(
+        default=10,
+        title="Whole tool results (turns)",
+        description="For how many turns long results of tools stay whole; 0 means for ever.",
+    )
 
 
 class ToolValves(BaseModel):
@@ -1232,6 +1296,21 @@ class ToolValves(BaseModel):
     )
 
 
+class ServerToolValves(BaseModel):
+    """How far the tools that OpenRouter runs itself may go in one answer."""
+
+    SERVER_TOOLS_MAX_CALLS: Annotated[int, whole_number(0, 30, 0)] = Field(
+        default=0,
+        title="Calls of OpenRouter's tools",
+        description="How often one request may use OpenRouter's own tools; 0 leaves it to them.",
+    )
+    SERVER_TOOLS_MAX_COST_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Cost of OpenRouter's tools (USD)",
+        description="What a request may cost before OpenRouter's own tools stop; 0 for no limit.",
+    )
+
+
 class DisplayValves(BaseModel):
     """What is shown beside the answer."""
 
@@ -1284,8 +1363,10 @@ class SystemValves(
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
+    ServerToolValves,
     ToolValves,
     CachingValves,
+    HistoryValves,
     ReasoningValves,
     CatalogValves,
     EndpointValves,
@@ -1328,6 +1409,27 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Who runs tools",
         description="Whether the pipe or Open WebUI runs the tools of your chats.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        OwnThinkingOutput, one_of(*get_args(OwnThinkingOutput), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+    PERSIST_REASONING_TOKENS: Annotated[
+        OwnReasoningRetention, one_of(*get_args(OwnReasoningRetention), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -1374,6 +1476,15 @@ class Settings:
     breaker_window: float
     """Seconds."""
     persist_tool_results: bool
+    server_tools_max_calls: int
+    """Zero for OpenRouter's own limit."""
+    server_tools_max_cost: float
+    """USD; zero for no limit."""
+    thinking_output: str
+    interleaved_thinking: bool
+    reasoning_retention: str
+    tool_output_retention: int
+    """Turns; 0 keeps every result whole."""
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -1417,6 +1528,14 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         breaker_max_failures=valves.BREAKER_MAX_FAILURES,
         breaker_window=float(valves.BREAKER_WINDOW_SECONDS),
         persist_tool_results=valves.PERSIST_TOOL_RESULTS,
+        server_tools_max_calls=valves.SERVER_TOOLS_MAX_CALLS,
+        server_tools_max_cost=valves.SERVER_TOOLS_MAX_COST_USD,
+        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
+        interleaved_thinking=_own_switch(
+            own.ENABLE_ANTHROPIC_INTERLEAVED_THINKING, valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING
+        ),
+        reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
+        tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
@@ -1961,6 +2080,11 @@ class ResponsesBody(TypedDict, total=False):
     prompt_cache_key: str
     cache_control: dict[str, Any]
     session_id: str
+    tools: list[dict[str, Any]]
+    tool_choice: str | dict[str, Any]
+    parallel_tool_calls: bool
+    max_tool_calls: int
+    stop_server_tools_when: list[dict[str, Any]]
 
 
 class ChatBody(TypedDict, total=False):
@@ -1999,6 +2123,11 @@ class ChatBody(TypedDict, total=False):
     session_id: str
     user: str
     metadata: dict[str, str]
+    tools: list[dict[str, Any]]
+    tool_choice: str | dict[str, Any]
+    parallel_tool_calls: bool
+    max_tool_calls: int
+    stop_server_tools_when: list[dict[str, Any]]
 
 
 ####################################################################################################
@@ -2237,6 +2366,9 @@ class Usage:
     is_byok: bool | None = None
     cost_details: dict[str, float] = field(default_factory=dict[str, float])
     """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
+    last_input_tokens: int | None = None
+    """Of the last round alone, where the answer took several; so the one below."""
+    last_output_tokens: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -2427,6 +2559,13 @@ class RetryScheduled:
 
 
 @dataclass(slots=True)
+class Notice:
+    """Something about the answer that the person should know, and that is no part of it."""
+
+    text: str
+
+
+@dataclass(slots=True)
 class ResponseFinished:
     """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
 
@@ -2444,16 +2583,15 @@ class ResponseFailed:
     usage: Usage | None = None
 
 
+PlacedEvent = (
+    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
+)
 Event = (
     ResponseStarted
-    | ItemStarted
-    | TextDelta
-    | ReasoningDelta
-    | ArgumentsDelta
-    | CitationFound
+    | PlacedEvent
     | SourcesFound
-    | ItemFinished
     | RetryScheduled
+    | Notice
     | ResponseFinished
     | ResponseFailed
 )
@@ -3534,6 +3672,15 @@ def authorize(settings: Settings) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str]:
+    """What the vendor of the model wants said in a header."""
+    of_anthropic = text_of(body.get("model")).lstrip("~").startswith("anthropic/")
+    thinks = as_object(body.get("reasoning")).get("effort") != "none"
+    if of_anthropic and thinks and settings.interleaved_thinking:
+        return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
+    return {}
+
+
 def missing_key() -> ApiKeyError:
     """What a request, or the list of models, says as long as no key is set."""
     return ApiKeyError(
@@ -3704,6 +3851,7 @@ async def _open(
             content=encode_json({**body, "stream": True}),
             headers={
                 **authorize(settings),
+                **vendor_headers(settings, body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -3867,6 +4015,101 @@ def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> 
 
 
 ####################################################################################################
+# host/columns.py
+#
+# Side-by-side chats: each column is asked with the parameters of its own model.
+#
+# Open WebUI builds one request, with the parameters of the first column's model, and sends it to
+# every model (`main.py`, `chat_completion`). What another column's admin settings say is filled in
+# only where the first column's left a gap.
+####################################################################################################
+
+# Settings of Open WebUI itself, which it takes out before a body goes anywhere.
+_HOST_PARAMETERS = frozenset(
+    {
+        "custom_params",
+        "stream_response",
+        "stream_delta_chunk_size",
+        "function_calling",
+        "reasoning_tags",
+        "compact_token_threshold",
+        "system",
+        "note_id",
+        "tool_approval_mode",
+        "model_controls",
+    }
+)
+_NEVER_PARAMETERS = frozenset({"model", "messages", "stream", "tools", "metadata"})
+
+
+async def with_own_parameters(body: Mapping[str, Any], handles: HostHandles) -> Mapping[str, Any]:
+    """The body without what it inherited from another column, and with what its own model has.
+
+    What the chat itself has set stays. Nearly every call is no such column and costs nothing.
+    """
+    metadata = handles.metadata
+    first = text_of(as_object(metadata.get("model")).get("id"))
+    own = text_of(metadata.get("model_id"))
+    if not first or not own or first == own:
+        return body
+    try:
+        inherited, replacing = await _parameters_of(first, own)
+    except Exception:  # noqa: BLE001 - whatever the host's tables do, the column gets its answer
+        LOG.exception("columns: the parameters of %s could not be read", own)
+        return body
+    return replace_inherited(body, inherited, replacing)
+
+
+def replace_inherited(
+    body: Mapping[str, Any], inherited: Mapping[str, Any], own: Mapping[str, Any]
+) -> JsonObject:
+    """Put a model's own parameters in the place of those that came with another one's request."""
+    replaced = dict(body)
+    for name, value in inherited.items():
+        if name in _NEVER_PARAMETERS or name not in body or body[name] != value:
+            continue
+        if name in own:
+            replaced[name] = own[name]
+        else:
+            del replaced[name]
+    return replaced
+
+
+async def _parameters_of(first: str, own: str) -> tuple[JsonObject, JsonObject]:
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    # The list of models in `app.state` does not tell their parameters, only the table does.
+    common, *models = await asyncio.gather(
+        Config.get("models.default_params"),
+        Models.get_model_by_id(first),
+        Models.get_model_by_id(own),
+    )
+    defaults = flat_parameters(common)
+    inherited, replacing = (
+        {**defaults, **flat_parameters(model.params.model_dump() if model else None)}
+        for model in models
+    )
+    return inherited, replacing
+
+
+def flat_parameters(parameters: Any) -> JsonObject:
+    """Parameters as they stand in a body: custom ones among the others, JSON texts read."""
+    stored = as_object(parameters)
+    flat = {
+        name: value
+        for name, value in stored.items()
+        if name not in _HOST_PARAMETERS and value is not None
+    }
+    for name, value in as_object(stored.get("custom_params")).items():
+        flat[name] = value
+        if isinstance(value, str):
+            with suppress(ValueError):
+                flat[name] = decode_json(value)
+    return flat
+
+
+####################################################################################################
 # host/users.py
 #
 # The person who asks, and what they have set for themselves.
@@ -3982,7 +4225,7 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
     chat_id, message_id = text_of(metadata.get("chat_id")), text_of(metadata.get("message_id"))
     if not body.get("stream"):
         form = AnswerForm.COMPLETION_DICT
-    elif chat_id and message_id:
+    elif chat_id and message_id and not task:
         form = AnswerForm.CHAT_EVENTS
     else:
         form = AnswerForm.COMPLETION_CHUNKS
@@ -4317,6 +4560,8 @@ class ModelFamily:
     output_modalities: frozenset[str] = frozenset({"text"})
     reasoning: ReasoningAbility | None = None
     """`None` for a model that does not reason."""
+    context_length: int | None = None
+    """How many tokens it can hold, question and answer together."""
 
     @property
     def is_batch(self) -> bool:
@@ -4338,6 +4583,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         input_modalities=_words_of(architecture.get("input_modalities")) or frozenset({"text"}),
         output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
         reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
+        context_length=whole_of(row.get("context_length")) or None,
     )
 
 
@@ -4609,6 +4855,75 @@ def _session_id(chat_id: str) -> str:
 
 
 ####################################################################################################
+# requests/old_texts.py
+#
+# What other programs left in the texts of old answers, and no model should read.
+####################################################################################################
+
+# Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
+_MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
+_CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
+_CARD_END = "</details>"
+
+
+def clean_answer(message: JsonObject) -> JsonObject:
+    """An earlier answer without what was never part of its text; code is left as it is."""
+    content = message.get("content")
+    if isinstance(content, str):
+        cleaned = clean_text(content)
+        return message if cleaned is content else {**message, "content": cleaned}
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [_clean_part(part) for part in objects_in(content)]}
+
+
+def _clean_part(part: Mapping[str, Any]) -> JsonObject:
+    text = text_of(part.get("text"))
+    return {**part, "text": clean_text(text)} if text else dict(part)
+
+
+def clean_text(text: str) -> str:
+    """The text without marker lines and without the cards of Open WebUI before 0.10."""
+    if "]:" not in text and "<details" not in text:
+        return text
+    reader = AnswerLines()
+    kept = [line for whole in text.split("\n") if (line := reader.read(whole)) is not None]
+    cleaned = "\n".join(kept)
+    # A card that nothing closes may be anything.
+    return text if reader.in_card or cleaned == text else cleaned.strip("\n")
+
+
+class AnswerLines:
+    """Reads an answer line by line, and knows where code and where a card is."""
+
+    __slots__ = ("_fence", "in_card")
+
+    def __init__(self) -> None:
+        self._fence = ""
+        self.in_card = False
+
+    def read(self, line: str) -> str | None:
+        """What of the line belongs to the answer; `None` for nothing at all."""
+        if not self.in_card and (self._fence or _CODE_FENCE.match(line)):
+            self._read_code(line)
+            return line
+        if self.in_card or _CARD.match(line):
+            _, end, rest = line.partition(_CARD_END)
+            self.in_card = not end
+            return rest.strip() or None
+        return None if _MARKER.fullmatch(line) else line
+
+    def _read_code(self, line: str) -> None:
+        mark = line.strip()
+        if not self._fence:
+            opened = _CODE_FENCE.match(line)
+            self._fence = opened[1] if opened else ""
+        elif mark.startswith(self._fence) and not mark.strip(self._fence[0]):
+            self._fence = ""
+
+
+####################################################################################################
 # requests/parameters.py
 #
 # Sampling, length and format: chat-completions names become the Responses API's.
@@ -4685,6 +5000,9 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """From least to most (schema `ReasoningEffort`)."""
 
 _ENCRYPTED = "reasoning.encrypted_content"
+# The first GPT that can be told to heed the thinking of earlier turns (`reasoning.context`).
+_FIRST_WITH_CONTEXT = (5, 6)
+_GPT = re.compile(r"~?openai/gpt-(\d+)(?:\.(\d+))?(?![\d.])")
 
 
 def reasoning_fields(
@@ -4699,7 +5017,8 @@ def reasoning_fields(
         return {}
     options = dict(as_object(body.get("reasoning")))
     effort = text_of(body.get("reasoning_effort")) or text_of(options.pop("effort", None))
-    effort = effort or _chosen_effort(options, settings, is_task=is_task)
+    chosen = _chosen_effort(options, settings, is_task=is_task)
+    effort = _lesser_effort(effort, chosen) if is_task else effort or chosen
     effort = _accepted_effort(effort, family.reasoning if family else None)
     if effort:
         options.pop("max_tokens", None)  # the API refuses the two together
@@ -4713,6 +5032,33 @@ def reasoning_fields(
 def _sums_up(family: ModelFamily | None) -> bool:
     """Whether the vendor hides the thinking and sums it up on request; others show it unasked."""
     return family is not None and family.id.lstrip("~").startswith("openai/")
+
+
+def heed_earlier_thinking(
+    reasoning: Mapping[str, Any], model: str, conversation: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The request's `reasoning`; it says so where thinking of earlier turns goes back.
+
+    Without a word about it such a model drops what is older than the current turn.
+    """
+    version = _GPT.match(model)
+    heeds = version is not None and (int(version[1]), int(version[2] or 0)) >= _FIRST_WITH_CONTEXT
+    if heeds and reasoning.get("effort") != "none" and _replays_earlier_turns(conversation):
+        return {"context": "all_turns", **reasoning}
+    return dict(reasoning)
+
+
+def _replays_earlier_turns(conversation: Sequence[Mapping[str, Any]]) -> bool:
+    spoken = [place for place, item in enumerate(conversation) if item.get("role") == "user"]
+    earlier = conversation[: spoken[-1]] if spoken else ()
+    return any(item.get("encrypted_content") for item in earlier)
+
+
+def _lesser_effort(asked: str, limit: str) -> str:
+    """What a chore asks for, but never more than the settings grant chores."""
+    if asked not in EFFORTS or limit not in EFFORTS:
+        return limit or asked
+    return min(asked, limit, key=EFFORTS.index)
 
 
 def _chosen_effort(options: Mapping[str, Any], settings: Settings, *, is_task: bool) -> str:
@@ -4737,6 +5083,509 @@ def _accepted_effort(effort: str, ability: ReasoningAbility | None) -> str:
         return effort if ability.efforts is None else ""
     wanted = EFFORTS.index(effort)
     return min(accepted, key=lambda name: (abs(EFFORTS.index(name) - wanted), EFFORTS.index(name)))
+
+
+####################################################################################################
+# requests/replay.py
+#
+# Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+####################################################################################################
+
+MADE_UP_ID = "rs_unnamed_"
+"""Begins the id of an item that had none: the Responses API wants one, chat does not."""
+
+
+def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
+    """The items of one answer, in the order in which the model thought.
+
+    Only what the vendor encrypted or signed is of use to it; the rest stays out.
+    """
+    items: list[dict[str, Any]] = []
+    thoughts = [detail for detail in details if detail.get("type") != LAYOUT_DETAIL]
+    for _, group in groupby(thoughts, key=_item_of_detail):
+        pieces = list(group)
+        if any(map(_is_sealed, pieces)):
+            items.append(_reasoning_item(pieces, len(items)))
+    return items
+
+
+def in_their_order(
+    layout: Sequence[JsonObject],
+    thoughts: Sequence[JsonObject],
+    text: str,
+    calls: Sequence[JsonObject],
+) -> list[dict[str, Any]] | None:
+    """The parts of an answer as they stood; `None` where the layout tells of another answer."""
+    texts = _texts_of(layout, text)
+    sealed = sum(whole_of(part.get("sealed")) or 0 for part in layout)
+    if texts is None or (thoughts and sealed != sum(map(_seals, thoughts))):
+        return None
+    messages, waiting = iter(texts), list(thoughts)
+    open_calls = {call["call_id"]: call for call in calls}
+    items: list[dict[str, Any]] = []
+    for part in layout:
+        match part.get("kind"):
+            case "message":
+                phase = {"phase": part["phase"]} if text_of(part.get("phase")) else {}
+                items.append({"role": "assistant", "content": next(messages), **phase})
+            case "call" if call := open_calls.pop(text_of(part.get("call_id")), None):
+                items.append(call)
+            case "reasoning":
+                items.extend(_next_thoughts(waiting, whole_of(part.get("sealed")) or 0))
+            case _:
+                pass
+    return [*items, *open_calls.values()]
+
+
+def _texts_of(layout: Sequence[JsonObject], text: str) -> list[str] | None:
+    """The texts that Open WebUI joined with line breaks; `None` when they were edited since."""
+    texts: list[str] = []
+    start = 0
+    for part in layout:
+        if part.get("kind") == "message":
+            end = start + (whole_of(part.get("length")) or 0)
+            texts.append(text[start:end])
+            if text[end : end + 1] not in ("", "\n"):
+                return None
+            start = end + 1
+    return texts if start == len(text) + bool(texts) else None
+
+
+def _next_thoughts(waiting: list[JsonObject], sealed: int) -> list[JsonObject]:
+    """Take so many seals' worth of items from the beginning of the list."""
+    taken: list[JsonObject] = []
+    while waiting and sealed > 0:
+        sealed -= _seals(waiting[0])
+        taken.append(waiting.pop(0))
+    return taken
+
+
+def _seals(item: JsonObject) -> int:
+    return bool(item.get("encrypted_content")) + bool(item.get("signature"))
+
+
+def _is_sealed(detail: JsonObject) -> bool:
+    return bool(text_of(detail.get("data")) or text_of(detail.get("signature")))
+
+
+def _item_of_detail(detail: JsonObject) -> tuple[str, str]:
+    """What tells two items apart: their id, or their place where they have none."""
+    return text_of(detail.get("id")), "" if detail.get("id") else text_of(detail.get("index"))
+
+
+def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "type": "reasoning",
+        "id": text_of(pieces[0].get("id")) or f"{MADE_UP_ID}{position}",
+        "summary": [],
+    }
+    for piece in pieces:
+        if summary := text_of(piece.get("summary")):
+            item["summary"].append({"type": "summary_text", "text": summary})
+        if text := text_of(piece.get("text")):
+            item.setdefault("content", []).append({"type": "reasoning_text", "text": text})
+        if data := text_of(piece.get("data")):
+            item["encrypted_content"] = data
+        for key in ("signature", "format"):
+            if value := text_of(piece.get(key)):
+                item[key] = value
+    return item
+
+
+def unsigned_reasoning_item(item: ReasoningItem) -> list[dict[str, Any]]:
+    """Thinking that the vendor neither encrypts nor signs, for the rounds of the same answer.
+
+    A summary alone stays out: for its vendor it names an item that nobody has kept.
+    """
+    content = [{"type": "reasoning_text", "text": text} for text in item.content if text]
+    if not content:
+        return []
+    return [{"type": "reasoning", "id": f"{MADE_UP_ID}0", "summary": [], "content": content}]
+
+
+def call_arguments(text: str) -> str:
+    """The arguments of a call, as they were where they are a JSON object, else an empty one.
+
+    Providers refuse a conversation that holds any other; what was wrong with them stands in the
+    call's output.
+    """
+    try:
+        return text if isinstance(decode_json(text), dict) else "{}"
+    except ValueError:
+        return "{}"
+
+
+####################################################################################################
+# requests/chat_body.py
+#
+# The same request as a chat-completions body, for what the Responses API cannot carry.
+####################################################################################################
+
+CHAT_ONLY_FIELDS = (
+    "stop",
+    "seed",
+    "min_p",
+    "top_a",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "prediction",
+    "audio",
+)
+"""Parameters that only `/chat/completions` takes (schema `ChatRequest`)."""
+
+_SAME_FIELDS = (
+    "model",
+    "models",
+    "temperature",
+    "top_p",
+    "top_k",
+    "top_logprobs",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning",
+    "modalities",
+    "image_config",
+    "plugins",
+    "provider",
+    "service_tier",
+    "prompt_cache_key",
+    "cache_control",
+    "session_id",
+    "parallel_tool_calls",
+    "max_tool_calls",
+    "stop_server_tools_when",
+)
+
+
+def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
+    """The parameters of the caller that `/responses` would refuse or ignore."""
+    needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
+    modalities = body.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
+        needed.append("audio")
+    return needed
+
+
+def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
+    """Derive the chat request from the Responses request and the caller's chat-only parameters."""
+    sent = cast("Mapping[str, Any]", request)
+    fields: dict[str, Any] = {name: sent[name] for name in _SAME_FIELDS if name in sent}
+    fields |= {name: body[name] for name in CHAT_ONLY_FIELDS if body.get(name) is not None}
+    fields["messages"] = build_messages(request.get("input", []))
+    if "max_output_tokens" in request:
+        fields["max_tokens"] = request["max_output_tokens"]
+    text = request.get("text", {})
+    if "format" in text:
+        fields["response_format"] = _nested_format(as_object(text["format"]))
+    if "verbosity" in text:
+        fields["verbosity"] = text["verbosity"]
+    if "tools" in request:
+        fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
+    if "tool_choice" in request:
+        fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    return cast("ChatBody", fields)
+
+
+def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
+    """Turn input items into chat messages; what one answer consists of becomes one message."""
+    messages: list[JsonObject] = []
+    for item in items:
+        match item.get("type"):
+            case "function_call_output":
+                output = item["output"]
+                content = output if isinstance(output, str) else _chat_parts(objects_in(output))
+                answered = {"tool_call_id": item["call_id"], "content": content}
+                messages.append({"role": "tool", **answered})
+            case "function_call":
+                _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
+            case "reasoning":
+                details = _last_answer(messages).setdefault("reasoning_details", [])
+                details.extend(_details(item, len(details)))
+            case _ if item.get("role") == "assistant":
+                message = _last_answer(messages)
+                message["content"] = (message["content"] or "") + text_of(item.get("content"))
+            case _:
+                content = _chat_parts(objects_in(item.get("content")))
+                messages.append({"role": item.get("role"), "content": content})
+    return messages
+
+
+def _last_answer(messages: list[JsonObject]) -> JsonObject:
+    """The assistant message that is being put together."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    return messages[-1]
+
+
+def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
+    if all(part.get("type") == "input_text" for part in parts):
+        return "\n\n".join(text_of(part.get("text")) for part in parts)
+    return [_chat_part(part) for part in parts]
+
+
+def _chat_part(part: JsonObject) -> JsonObject:
+    if part.get("type") == "input_image":
+        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+    return {"type": "text", "text": text_of(part.get("text"))}
+
+
+def _nested_call(item: Mapping[str, Any]) -> JsonObject:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"id": item["call_id"], "type": "function", "function": function}
+
+
+def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
+    """A reasoning item as the details it came from."""
+    tag = {key: item[key] for key in ("id", "format") if item.get(key)}
+    if text_of(tag.get("id")).startswith(MADE_UP_ID):
+        del tag["id"]
+    details: list[JsonObject] = [
+        {"type": "reasoning.summary", "summary": part["text"], **tag}
+        for part in objects_in(item.get("summary"))
+    ]
+    if item.get("signature") or item.get("content"):
+        text = "".join(text_of(part.get("text")) for part in objects_in(item.get("content")))
+        signed = {"signature": item["signature"]} if item.get("signature") else {}
+        details.append({"type": "reasoning.text", "text": text, **signed, **tag})
+    if item.get("encrypted_content"):
+        details.append({"type": "reasoning.encrypted", "data": item["encrypted_content"], **tag})
+    return [{**detail, "index": first_index + n} for n, detail in enumerate(details)]
+
+
+def _nested_function(tool: JsonObject) -> JsonObject:
+    if tool.get("type") != "function":
+        return tool
+    function = {key: value for key, value in tool.items() if key not in ("type", "cache_control")}
+    caching = {"cache_control": tool["cache_control"]} if tool.get("cache_control") else {}
+    return {"type": "function", "function": function, **caching}
+
+
+def _nested_choice(choice: str | JsonObject) -> str | JsonObject:
+    if isinstance(choice, str) or choice.get("type") != "function":
+        return choice
+    return {"type": "function", "function": {"name": choice.get("name")}}
+
+
+def _nested_format(answer_format: JsonObject) -> JsonObject:
+    if answer_format.get("type") != "json_schema":
+        return answer_format
+    schema = {key: value for key, value in answer_format.items() if key != "type"}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+####################################################################################################
+# requests/history.py
+#
+# Chat messages become input items.
+####################################################################################################
+
+InputItem = dict[str, Any]
+
+_ROLES = frozenset({"system", "developer", "user"})
+
+
+def build_input(
+    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True
+) -> list[InputItem]:
+    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
+
+    Messages that say nothing, such as the place of an answer that failed, are left out;
+    so are tool calls without their result and results without their call. `keep_results` says
+    whether tools' results of earlier turns go out too.
+    """
+    pairs = _find_pairs(messages)
+    if not keep_results:
+        begin = _newest_turn(messages)
+        pairs = {place: call_ids for place, call_ids in pairs.items() if place > begin}
+    items: list[InputItem] = []
+    for place, message in enumerate(messages):
+        role = text_of(message.get("role"))
+        if role in _ROLES:
+            items.extend(_spoken_item(role, message))
+        elif role == "assistant":
+            items.extend(_assistant_items(message, pairs.get(place, set())))
+        elif place in pairs:
+            items.append(_tool_output(message))
+    return items
+
+
+def call_ids_in(body: Mapping[str, Any]) -> set[str]:
+    """The ids of the calls that earlier answers made."""
+    messages = objects_in(body.get("messages"))
+    return {call_id for message in messages for call_id, _ in _calls_in(message)}
+
+
+def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
+    """The ids of the calls that have their result after them, at the places of both."""
+    waiting: dict[str, int] = {}
+    pairs: dict[int, set[str]] = {}
+    for place, message in enumerate(messages):
+        if message.get("role") == "assistant":
+            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
+        elif message.get("role") == "tool":
+            call_id = text_of(message.get("tool_call_id"))
+            if call_id in waiting:
+                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
+                pairs[place] = {call_id}
+    return pairs
+
+
+def _newest_turn(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Where the person spoke last; what follows a result directly is a picture the host moved."""
+    roles = [message.get("role") for message in messages]
+    places = (place for place, role in enumerate(roles) if role == "user")
+    return max((place for place in places if "tool" not in roles[place - 1 : place]), default=-1)
+
+
+def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The calls of tools that can be told apart, each with its function.
+
+    What OpenRouter did itself is shown as a call too, but nobody has a tool of that name.
+    """
+    calls: dict[str, dict[str, Any]] = {}
+    for call in objects_in(message.get("tool_calls")):
+        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
+        is_shown_only = not call_id or call_id.startswith(SERVER_TOOL_CALL_PREFIX)
+        if text_of(function.get("name")) and not is_shown_only:
+            calls.setdefault(call_id, function)
+    return list(calls.items())
+
+
+def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
+    parts = _input_parts(message.get("content"))
+    return [{"type": "message", "role": role, "content": parts}] if parts else []
+
+
+def _input_parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "input_text", "text": content}] if content else []
+    parts: list[dict[str, Any]] = []
+    for part in objects_in(content):
+        if part.get("type") in ("text", "input_text") and (text := text_of(part.get("text"))):
+            parts.append({"type": "input_text", "text": text})
+        elif part.get("type") in ("image_url", "input_image") and (url := _image_url(part)):
+            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
+    return parts
+
+
+def _image_url(part: Mapping[str, Any]) -> str:
+    image = part.get("image_url")
+    return text_of(image) or text_of(as_object(image).get("url"))
+
+
+def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
+    details = objects_in(message.get("reasoning_details"))
+    thoughts = reasoning_items(details)
+    text = _plain_text(message.get("content"))
+    calls = [_call_item(*call) for call in _calls_in(message) if call[0] in answered]
+    layouts = [detail for detail in details if detail.get("type") == LAYOUT_DETAIL]
+    if layouts:
+        parts = objects_in(layouts[-1].get("parts"))
+        if (items := in_their_order(parts, thoughts, text, calls)) is not None:
+            return items
+    # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
+    spoken = [{"role": "assistant", "content": text}] if text else []
+    # Reasoning stands before what it led to.
+    return [*thoughts, *spoken, *calls]
+
+
+def _call_item(call_id: str, function: Mapping[str, Any]) -> InputItem:
+    return {
+        "type": "function_call",
+        "call_id": call_id,
+        "name": api_tool_name(text_of(function.get("name"))),
+        "arguments": call_arguments(text_of(function.get("arguments"))),
+    }
+
+
+def _tool_output(message: Mapping[str, Any]) -> InputItem:
+    parts = _input_parts(message.get("content"))
+    has_images = any(part["type"] == "input_image" for part in parts)
+    return {
+        "type": "function_call_output",
+        "call_id": text_of(message.get("tool_call_id")),
+        "output": parts if has_images else _plain_text(message.get("content")),
+    }
+
+
+def _plain_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
+
+
+####################################################################################################
+# requests/next_round.py
+#
+# The request of another round: the one before, and what came of it.
+####################################################################################################
+
+def add_round(
+    request: ResponsesBody, items: Sequence[OutputItem], outputs: Sequence[ToolOutputItem]
+) -> ResponsesBody:
+    """The request with what the model gave, in its order, and behind it the calls' outputs.
+
+    Calls without an output are left out, and a tool that had to be called need not be again.
+    """
+    answered = {output.call_id for output in outputs}
+    added = [entry for item in items for entry in _replayed(item, answered)]
+    added += map(tool_output, outputs)
+    fields = {**request, "input": [*request.get("input", []), *added]}
+    if fields.get("tool_choice") not in (None, "auto", "none"):
+        fields["tool_choice"] = "auto"
+    return cast("ResponsesBody", fields)
+
+
+def ask_for_words(
+    request: ResponsesBody, family: ModelFamily | None, reminder: str = ""
+) -> ResponsesBody:
+    """The request in a form that calls no tools, with a reminder to the model at its end.
+
+    The definitions stay where the model can be told not to use them: some providers refuse
+    calls of tools that are not defined, and the prompt cache begins with them.
+    """
+    fields: dict[str, Any] = {**request}
+    if family is None or "tool_choice" in family.supported_parameters:
+        fields["tool_choice"] = "none"
+    else:
+        fields = {name: fields[name] for name in fields if name not in TOOL_FIELDS}
+    if reminder:
+        message = {"type": "message", "role": "user"}
+        message |= {"content": [{"type": "input_text", "text": reminder}]}
+        fields["input"] = [*request.get("input", []), message]
+    return cast("ResponsesBody", fields)
+
+
+TOOL_FIELDS = frozenset(
+    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
+)
+"""What only a request with tools may hold."""
+
+
+def tool_output(output: ToolOutputItem) -> dict[str, Any]:
+    """What a call brought back, as an item of the input."""
+    content: str | list[dict[str, Any]] = output.text
+    if output.images:
+        content = [{"type": "input_text", "text": output.text}] if output.text else []
+        content += [
+            {"type": "input_image", "image_url": url, "detail": "auto"} for url in output.images
+        ]
+    return {"type": "function_call_output", "call_id": output.call_id, "output": content}
+
+
+def _replayed(item: OutputItem, answered: set[str]) -> list[dict[str, Any]]:
+    match item:
+        case ReasoningItem():
+            return reasoning_items(item.details) or unsigned_reasoning_item(item)
+        case MessageItem() if item.text:
+            phase = {"phase": item.phase} if item.phase else {}
+            return [{"role": "assistant", "content": item.text, **phase}]
+        case FunctionCallItem() if item.call_id in answered:
+            call = {"call_id": item.call_id, "name": api_tool_name(item.name)}
+            return [{"type": "function_call", **call, "arguments": call_arguments(item.arguments)}]
+        case _:
+            return []
 
 
 ####################################################################################################
@@ -4805,12 +5654,22 @@ def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBo
     return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
 
 
+def _without_tools(request: ResponsesBody, complaint: str) -> ResponsesBody:
+    kept = {name: value for name, value in request.items() if name not in TOOL_FIELDS}
+    return cast("ResponsesBody", kept)
+
+
 _REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
     (
         "encrypted reasoning",
-        re.compile(r"invalid_encrypted_content|encrypted content .*could not be verified", re.I),
+        re.compile(
+            r"invalid_encrypted_content|encrypted content .*could not be verified|"
+            r"item with id .*not found",
+            re.I,
+        ),
         _without_reasoning_items,
     ),
+    ("tools", re.compile(r"no endpoints found that support tool use", re.I), _without_tools),
     (
         "mandatory reasoning",
         re.compile(r"reasoning is mandatory|cannot be disabled", re.I),
@@ -4843,300 +5702,181 @@ _REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
 
 
 ####################################################################################################
-# requests/replay.py
+# requests/retention.py
 #
-# Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+# What of earlier turns goes back to the model: its thinking, and the results of its tools.
 ####################################################################################################
 
-MADE_UP_ID = "rs_unnamed_"
-"""Begins the id of an item that had none: the Responses API wants one, chat does not."""
+# A result up to this length (characters) is never shortened; of a longer one these ends stay.
+LONGEST_OLD_OUTPUT = 2_000
+_HEAD = 1_200
+_TAIL = 600
 
 
-def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
-    """The items of one answer, in the order in which the model thought.
+def remember(messages: Sequence[JsonObject], settings: Settings) -> list[JsonObject]:
+    """The messages with what the settings let the model keep; the host's own stay as they are."""
+    turns = turn_numbers(messages)
+    current = turns[-1] if turns else 0
+    oldest_thinking = _first_turn_with_thinking(current, settings.reasoning_retention)
+    oldest_whole = first_whole_turn(current, settings.tool_output_retention)
+    kept: list[JsonObject] = []
+    for message, turn in zip(messages, turns, strict=True):
+        match message.get("role"):
+            case "assistant":
+                answer = clean_answer(message)
+                kept.append(answer if turn >= oldest_thinking else _without_thinking(answer))
+            case "tool" if turn < oldest_whole:
+                kept.append(_shortened_output(message))
+            case _:
+                kept.append(message)
+    return kept
 
-    Only what the vendor encrypted or signed is of use to it; the rest stays out.
+
+def turn_numbers(messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    """For each message how many times a person had spoken; 0 before the first time.
+
+    The pictures a tool brought come from Open WebUI as a message of the user: that is no turn.
     """
-    items: list[dict[str, Any]] = []
-    for _, group in groupby(details, key=_item_of_detail):
-        pieces = list(group)
-        if any(piece.get("data") or piece.get("signature") for piece in pieces):
-            items.append(_reasoning_item(pieces, len(items)))
-    return items
+    numbers: list[int] = []
+    before: Any = None
+    for message in messages:
+        role = message.get("role")
+        spoke = role == "user" and before != "tool"
+        numbers.append((numbers[-1] if numbers else 0) + spoke)
+        before = role
+    return numbers
 
 
-def _item_of_detail(detail: JsonObject) -> tuple[str, str]:
-    """What tells two items apart: their id, or their place where they have none."""
-    return text_of(detail.get("id")), "" if detail.get("id") else text_of(detail.get("index"))
+def first_whole_turn(current: int, kept_turns: int) -> int:
+    """The oldest turn whose results stay whole.
+
+    It moves in steps: a step changes the prompt's beginning, and the cache of it is lost.
+    """
+    return (current // kept_turns - 1) * kept_turns + 1 if kept_turns else 0
 
 
-def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, Any]:
-    item: dict[str, Any] = {
-        "type": "reasoning",
-        "id": text_of(pieces[0].get("id")) or f"{MADE_UP_ID}{position}",
-        "summary": [],
-    }
-    for piece in pieces:
-        if summary := text_of(piece.get("summary")):
-            item["summary"].append({"type": "summary_text", "text": summary})
-        if text := text_of(piece.get("text")):
-            item.setdefault("content", []).append({"type": "reasoning_text", "text": text})
-        if data := text_of(piece.get("data")):
-            item["encrypted_content"] = data
-        for key in ("signature", "format"):
-            if value := text_of(piece.get(key)):
-                item[key] = value
-    return item
+def _first_turn_with_thinking(current: int, retention: str) -> int:
+    # Within a turn a model needs its thinking to go on from the results of its tools.
+    return {"disabled": current, "next_reply": current - 1}.get(retention, 0)
+
+
+def _without_thinking(message: JsonObject) -> JsonObject:
+    if "reasoning_details" not in message:
+        return message
+    details = objects_in(message["reasoning_details"])
+    layout = [detail for detail in details if detail.get("type") == LAYOUT_DETAIL]
+    return {**message, "reasoning_details": layout}
+
+
+def _shortened_output(message: JsonObject) -> JsonObject:
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = objects_in(content)
+        return {**message, "content": [{**part, **_shortened_text(part)} for part in parts]}
+    return {**message, "content": shorten_old_result(text_of(content))}
+
+
+def _shortened_text(part: JsonObject) -> JsonObject:
+    return {"text": shorten_old_result(text_of(part["text"]))} if "text" in part else {}
+
+
+def shorten_old_result(output: str) -> str:
+    """Head and tail of a long result, with a note between them."""
+    if len(output) <= LONGEST_OLD_OUTPUT:
+        return output
+    left_out = len(output) - _HEAD - _TAIL
+    note = f"[{left_out:,} characters of this older tool result are left out]"
+    return f"{output[:_HEAD]}\n\n{note}\n\n{output[-_TAIL:]}"
 
 
 ####################################################################################################
-# requests/chat_body.py
+# requests/tasks.py
 #
-# The same request as a chat-completions body, for what the Responses API cannot carry.
+# Open WebUI's own chores: a plain question, a plain and cheap answer.
 ####################################################################################################
 
-CHAT_ONLY_FIELDS = (
-    "stop",
-    "seed",
-    "min_p",
-    "top_a",
-    "repetition_penalty",
-    "logit_bias",
-    "logprobs",
-    "prediction",
-    "audio",
-)
-"""Parameters that only `/chat/completions` takes (schema `ChatRequest`)."""
+ANSWER_OF_MANY = "moa_response_generation"
+"""Joins the answers of several models: it is read as an answer, so it is asked for as one."""
 
-_SAME_FIELDS = (
-    "model",
-    "models",
-    "temperature",
-    "top_p",
-    "top_k",
-    "top_logprobs",
-    "frequency_penalty",
-    "presence_penalty",
-    "reasoning",
+# What a chat may want and a chore does not; where a request may go (`provider`, `models`) stays.
+_NOT_FOR_CHORES = (
+    "plugins",
     "modalities",
     "image_config",
-    "plugins",
-    "provider",
+    "text",
     "service_tier",
-    "prompt_cache_key",
     "cache_control",
+    "prompt_cache_key",
     "session_id",
 )
+# OpenAI's models refuse a smaller limit, and Open WebUI asks for an emoji with four tokens.
+_LEAST_OUTPUT_TOKENS = 16
 
 
-def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
-    """The parameters of the caller that `/responses` would refuse or ignore."""
-    needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
-    modalities = body.get("modalities")
-    if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
-        needed.append("audio")
-    return needed
+def is_chore(task: str) -> bool:
+    """Whether this is a chore of Open WebUI, not an answer for a person."""
+    return bool(task) and task != ANSWER_OF_MANY
 
 
-def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
-    """Derive the chat request from the Responses request and the caller's chat-only parameters."""
-    sent = cast("Mapping[str, Any]", request)
-    fields: dict[str, Any] = {name: sent[name] for name in _SAME_FIELDS if name in sent}
-    fields |= {name: body[name] for name in CHAT_ONLY_FIELDS if body.get(name) is not None}
-    fields["messages"] = build_messages(request.get("input", []))
-    if "max_output_tokens" in request:
-        fields["max_tokens"] = request["max_output_tokens"]
-    text = request.get("text", {})
-    if "format" in text:
-        fields["response_format"] = _nested_format(as_object(text["format"]))
-    if "verbosity" in text:
-        fields["verbosity"] = text["verbosity"]
-    return cast("ChatBody", fields)
+def as_chore(fields: Mapping[str, Any]) -> JsonObject:
+    """The request without tools, plugins, pictures and caches.
 
-
-def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
-    """Turn input items into chat messages; what one answer consists of becomes one message."""
-    messages: list[JsonObject] = []
-    for item in items:
-        match item.get("type"):
-            case "function_call_output":
-                output = {"tool_call_id": item["call_id"], "content": item["output"]}
-                messages.append({"role": "tool", **output})
-            case "function_call":
-                _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
-            case "reasoning":
-                details = _last_answer(messages).setdefault("reasoning_details", [])
-                details.extend(_details(item, len(details)))
-            case _ if item.get("role") == "assistant":
-                message = _last_answer(messages)
-                message["content"] = (message["content"] or "") + text_of(item.get("content"))
-            case _:
-                content = _chat_parts(objects_in(item.get("content")))
-                messages.append({"role": item.get("role"), "content": content})
-    return messages
-
-
-def _last_answer(messages: list[JsonObject]) -> JsonObject:
-    """The assistant message that is being put together."""
-    if not messages or messages[-1]["role"] != "assistant":
-        messages.append({"role": "assistant", "content": None})
-    return messages[-1]
-
-
-def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
-    if all(part.get("type") == "input_text" for part in parts):
-        return "\n\n".join(text_of(part.get("text")) for part in parts)
-    return [_chat_part(part) for part in parts]
-
-
-def _chat_part(part: JsonObject) -> JsonObject:
-    if part.get("type") == "input_image":
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
-    return {"type": "text", "text": text_of(part.get("text"))}
-
-
-def _nested_call(item: Mapping[str, Any]) -> JsonObject:
-    function = {"name": item["name"], "arguments": item["arguments"]}
-    return {"id": item["call_id"], "type": "function", "function": function}
-
-
-def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
-    """A reasoning item as the details it came from."""
-    tag = {key: item[key] for key in ("id", "format") if item.get(key)}
-    if text_of(tag.get("id")).startswith(MADE_UP_ID):
-        del tag["id"]
-    details: list[JsonObject] = [
-        {"type": "reasoning.summary", "summary": part["text"], **tag}
-        for part in objects_in(item.get("summary"))
-    ]
-    if item.get("signature") or item.get("content"):
-        text = "".join(text_of(part.get("text")) for part in objects_in(item.get("content")))
-        signed = {"signature": item["signature"]} if item.get("signature") else {}
-        details.append({"type": "reasoning.text", "text": text, **signed, **tag})
-    if item.get("encrypted_content"):
-        details.append({"type": "reasoning.encrypted", "data": item["encrypted_content"], **tag})
-    return [{**detail, "index": first_index + n} for n, detail in enumerate(details)]
-
-
-def _nested_format(answer_format: JsonObject) -> JsonObject:
-    if answer_format.get("type") != "json_schema":
-        return answer_format
-    schema = {key: value for key, value in answer_format.items() if key != "type"}
-    return {"type": "json_schema", "json_schema": schema}
+    A cache would be written for a text that never comes again, and a session would move the chat
+    to the provider that happened to serve its title.
+    """
+    kept = {name: value for name, value in fields.items() if name not in _NOT_FOR_CHORES}
+    limit = whole_of(kept.get("max_output_tokens"))
+    if limit is not None:
+        kept["max_output_tokens"] = max(limit, _LEAST_OUTPUT_TOKENS)
+    return kept
 
 
 ####################################################################################################
-# requests/history.py
+# requests/tools.py
 #
-# Chat messages become input items.
+# What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
 ####################################################################################################
 
-InputItem = dict[str, Any]
-
-_ROLES = frozenset({"system", "developer", "user"})
-
-
-def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
-    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
-
-    Messages that say nothing, such as the place of an answer that failed, are left out;
-    so are tool calls without their result and results without their call.
-    """
-    pairs = _find_pairs(messages)
-    items: list[InputItem] = []
-    for place, message in enumerate(messages):
-        role = message.get("role")
-        if role in _ROLES:
-            items.extend(_spoken_item(str(role), message))
-        elif role == "assistant":
-            items.extend(_assistant_items(message, pairs.get(place, set())))
-        elif place in pairs:
-            items.append(_tool_output(message))
-    return items
+def tool_fields(
+    body: Mapping[str, Any], definitions: Sequence[JsonObject], settings: Settings
+) -> dict[str, Any]:
+    """The request's `tools` and what governs their use; nothing where there are none."""
+    if not definitions:
+        return {}
+    fields: dict[str, Any] = {"tools": list(definitions)}
+    if choice := _tool_choice(body.get("tool_choice")):
+        fields["tool_choice"] = choice
+    if isinstance(body.get("parallel_tool_calls"), bool):
+        fields["parallel_tool_calls"] = body["parallel_tool_calls"]
+    if any(entry.get("type") != "function" for entry in definitions):
+        fields |= _server_tool_limits(body, settings)
+    return fields
 
 
-def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
-    """The ids of the calls that have their result after them, at the places of both."""
-    waiting: dict[str, int] = {}
-    pairs: dict[int, set[str]] = {}
-    for place, message in enumerate(messages):
-        if message.get("role") == "assistant":
-            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
-        elif message.get("role") == "tool":
-            call_id = text_of(message.get("tool_call_id"))
-            if call_id in waiting:
-                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
-                pairs[place] = {call_id}
-    return pairs
+def _tool_choice(choice: Any) -> str | JsonObject:
+    """The choice in the Responses API's flat form."""
+    if isinstance(choice, str):
+        return choice
+    named = as_object(choice)
+    if named.get("type") != "function":
+        return named
+    name = text_of(as_object(named.get("function")).get("name")) or text_of(named.get("name"))
+    return {"type": "function", "name": api_tool_name(name)} if name else {}
 
 
-def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The calls of tools that can be told apart, each with its function.
-
-    What OpenRouter did itself is shown as a call too, but nobody has a tool of that name.
-    """
-    calls: dict[str, dict[str, Any]] = {}
-    for call in objects_in(message.get("tool_calls")):
-        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
-        is_shown_only = not call_id or call_id.startswith(SERVER_TOOL_CALL_PREFIX)
-        if text_of(function.get("name")) and not is_shown_only:
-            calls.setdefault(call_id, function)
-    return list(calls.items())
-
-
-def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
-    parts = _input_parts(message.get("content"))
-    return [{"type": "message", "role": role, "content": parts}] if parts else []
-
-
-def _input_parts(content: Any) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "input_text", "text": content}] if content else []
-    parts: list[dict[str, Any]] = []
-    for part in objects_in(content):
-        if part.get("type") == "text" and (text := text_of(part.get("text"))):
-            parts.append({"type": "input_text", "text": text})
-        elif part.get("type") == "image_url" and (url := _image_url(part)):
-            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
-    return parts
-
-
-def _image_url(part: Mapping[str, Any]) -> str:
-    image = part.get("image_url")
-    return text_of(image) or text_of(as_object(image).get("url"))
-
-
-def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
-    # Reasoning stands before what it led to.
-    items = reasoning_items(objects_in(message.get("reasoning_details")))
-    if text := _plain_text(message.get("content")):
-        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
-        items.append({"role": "assistant", "content": text})
-    items.extend(
-        {
-            "type": "function_call",
-            "call_id": call_id,
-            "name": text_of(function.get("name")),
-            "arguments": text_of(function.get("arguments")) or "{}",
-        }
-        for call_id, function in _calls_in(message)
-        if call_id in answered
-    )
-    return items
-
-
-def _tool_output(message: Mapping[str, Any]) -> InputItem:
-    return {
-        "type": "function_call_output",
-        "call_id": text_of(message.get("tool_call_id")),
-        "output": _plain_text(message.get("content")),
-    }
-
-
-def _plain_text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
+def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
+    if conditions := objects_in(body.get("stop_server_tools_when")):
+        return {"stop_server_tools_when": conditions}
+    asked = number_of(body.get("max_tool_calls"))
+    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
+    if not settings.server_tools_max_cost:
+        return {"max_tool_calls": most} if most else {}
+    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
+    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
+    if most:
+        conditions.append({"type": "step_count_is", "step_count": most})
+    return {"stop_server_tools_when": conditions}
 
 
 ####################################################################################################
@@ -5146,28 +5886,39 @@ def _plain_text(content: Any) -> str:
 ####################################################################################################
 
 def build_responses_body(
-    body: CompletionsBody, context: RequestContext, family: ModelFamily | None
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    definitions: Sequence[JsonObject] = (),
 ) -> ResponsesBody:
     """Build the request; raises `UnsupportedInputError` when there is nothing to send.
 
-    `family` is what the catalog says of the model, where it knows it.
+    `family` is what the catalog says of the model, where it knows it; `definitions` are the tools
+    that somebody on this side runs.
     """
-    conversation = build_input(objects_in(body.get("messages")))
+    messages = remember(objects_in(body.get("messages")), context.settings)
+    conversation = build_input(messages, keep_results=context.settings.persist_tool_results)
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
-    is_task = bool(context.task)
-    return keep_allowed(
-        {
-            "model": context.model,
-            "input": conversation,
-            **caching_fields(context),
-            **passed_fields(body),
-            **translate_parameters(body),
-            **reasoning_fields(body, family, context.settings, is_task=is_task),
-        }
-    )
+    is_task = is_chore(context.task)
+    fields: dict[str, Any] = {
+        "model": context.model,
+        "input": conversation,
+        **caching_fields(context),
+        **passed_fields(body),
+        **translate_parameters(body),
+        **reasoning_fields(body, family, context.settings, is_task=is_task),
+        **tool_fields(body, definitions, context.settings),
+    }
+    if is_task:
+        return keep_allowed(as_chore(fields))
+    if reasoning := heed_earlier_thinking(
+        as_object(fields.get("reasoning")), context.model, conversation
+    ):
+        fields["reasoning"] = reasoning
+    return keep_allowed(fields)
 
 
 ####################################################################################################
@@ -5182,17 +5933,34 @@ class Collector:
     Streams leave deltas out, open an item late or never close it; items may overlap.
     State is kept by `output_index`, for ids change between events. Text whose place holds
     something else, or is closed already, gets an item of its own: nothing received is lost.
+    No two items have the same id, no two calls the same call id, and a call that will never be
+    run gets an output that says so: without one Open WebUI would run it.
     """
 
-    __slots__ = ("_open", "_seen", "_shown", "_strays", "ended")
+    __slots__ = (
+        "_call_ids",
+        "_item_ids",
+        "_open",
+        "_own_places",
+        "_seen",
+        "_shown",
+        "_strays",
+        "_unanswered",
+        "ended",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, taken_call_ids: Iterable[str] = ()) -> None:
         self._open: dict[int, OutputItem] = {}
         self._seen: set[int] = set()
         self._shown: dict[int, str] = {}
         """The words of the items that are closed."""
         self._strays: dict[tuple[int, type[OutputItem]], int] = {}
         """Where the text went that found no room at its place."""
+        self._own_places = 0
+        self._item_ids: set[str] = set()
+        self._call_ids: dict[str, int | None] = dict.fromkeys(taken_call_ids)
+        """At which place each call id is used; at none in this answer, where it is an older one."""
+        self._unanswered: dict[str, FunctionCallItem] = {}
         self.ended = False
         """Whether the answer's end was given out; nothing comes after it."""
 
@@ -5219,9 +5987,9 @@ class Collector:
             case ItemFinished():
                 self._finish(event, ordered)
             case ResponseFinished():
-                self._end("incomplete" if event.incomplete_reason else "completed", event, ordered)
+                self._end(event, ordered, is_cut=bool(event.incomplete_reason))
             case ResponseFailed():
-                self._end("incomplete", event, ordered)
+                self._end(event, ordered, is_cut=True)
             case _:
                 ordered.append(event)
 
@@ -5229,8 +5997,21 @@ class Collector:
         if index in self._seen:
             return
         self._seen.add(index)
-        opened = self._open[index] = _without_text(item)
+        opened = self._open[index] = self._with_own_ids(index, _without_text(item))
         ordered.append(ItemStarted(index, _without_text(opened)))
+
+    def _with_own_ids(self, index: int, item: OutputItem) -> OutputItem:
+        if item.id in self._item_ids:
+            item = replace(item, id=new_item_id("item"))
+        self._item_ids.add(item.id)
+        if isinstance(item, FunctionCallItem):
+            item.call_id = self._call_id_for(index, item.call_id, new_item_id("call"))
+        return item
+
+    def _call_id_for(self, index: int, call_id: str, instead: str) -> str:
+        """The call id, if no other call has it; some vendors count anew in every round."""
+        free = call_id and self._call_ids.setdefault(call_id, index) == index
+        return call_id if free else instead
 
     def _take_text(self, event: TextDelta, ordered: list[Event]) -> None:
         if not isinstance(self._open.get(event.output_index), MessageItem):
@@ -5257,10 +6038,16 @@ class Collector:
         self._start(index, empty, ordered)
         if type(self._open.get(index)) is type(empty) or event.text in self._shown.get(index, ""):
             return index
-        # Below zero there are no places of the API's own.
-        stray = self._strays.setdefault((index, type(empty)), -1 - len(self._strays))
+        if (index, type(empty)) not in self._strays:
+            self._strays[index, type(empty)] = self._own_place()
+        stray = self._strays[index, type(empty)]
         self._start(stray, empty, ordered)
         return stray
+
+    def _own_place(self) -> int:
+        """A place that nobody has: an even number below zero; the odd ones are for think tags."""
+        self._own_places += 1
+        return -2 * self._own_places
 
     def _take_arguments(self, event: ArgumentsDelta, ordered: list[Event]) -> None:
         item = self._open.get(event.output_index)
@@ -5295,21 +6082,54 @@ class Collector:
                 self._shown[index] = "".join([*finished.summary, *finished.content])
             case FunctionCallItem(), FunctionCallItem():
                 finished.arguments = finished.arguments or opened.arguments
-                finished.call_id = finished.call_id or opened.call_id
+                finished.call_id = self._call_id_for(index, finished.call_id, opened.call_id)
                 finished.name = finished.name or opened.name
             case _:
                 pass
         finished.id = opened.id
-        ordered.append(ItemFinished(index, finished))
+        self._close(index, finished, ordered)
 
-    def _end(self, status: str, event: Event, ordered: list[Event]) -> None:
+    def _close(self, index: int, item: OutputItem, ordered: list[Event]) -> None:
+        ordered.append(ItemFinished(index, item))
+        if isinstance(item, ToolOutputItem):
+            self._unanswered.pop(item.call_id, None)
+        elif isinstance(item, FunctionCallItem):
+            self._unanswered[item.call_id] = item
+            if item.status != "completed":
+                self._refuse(item, ordered)
+
+    def _refuse(self, call: FunctionCallItem, ordered: list[Event]) -> None:
+        words = "The call was cut off and not run."
+        if call.status == "completed":
+            words = "The answer broke off before this call was answered."
+        output = ToolOutputItem("", call.call_id, words, status="failed")
+        self._finish(ItemFinished(self._own_place(), output), ordered)
+
+    def _end(self, event: Event, ordered: list[Event], *, is_cut: bool) -> None:
         for index, item in sorted(self._open.items(), key=lambda entry: entry[0]):
             if not isinstance(item, OtherItem):
-                item.status = status
-            ordered.append(ItemFinished(index, item))
+                item.status = "incomplete" if is_cut else "completed"
+            self._close(index, item, ordered)
         self._open.clear()
+        if is_cut:
+            for call in list(self._unanswered.values()):
+                self._refuse(call, ordered)
         self.ended = True
         ordered.append(event)
+
+    def add(self, index: int, item: OutputItem) -> list[Event]:
+        """Put in a whole item of the pipe's own; it may stand between two rounds."""
+        ordered: list[Event] = []
+        self._finish(ItemFinished(index, item), ordered)
+        return ordered
+
+    def open_calls(self) -> list[FunctionCallItem]:
+        """The calls that have no output yet."""
+        return list(self._unanswered.values())
+
+    def go_on(self) -> None:
+        """Take another round: what looked like the end was none."""
+        self.ended = False
 
 
 def _without_text(item: OutputItem) -> OutputItem:
@@ -5323,6 +6143,8 @@ def _without_text(item: OutputItem) -> OutputItem:
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
         case ServerToolItem() | ImageItem():
             return replace(item, id=item.id or new_item_id("st"))
+        case ToolOutputItem():
+            return replace(item, id=item.id or new_item_id("fco"))
         case _:
             return item
 
@@ -5374,6 +6196,39 @@ def _missing_reasoning(index: int, opened: ReasoningItem, finished: ReasoningIte
 
 
 ####################################################################################################
+# streaming/open_calls.py
+#
+# The calls an API client has to run itself: those that nobody here has answered.
+####################################################################################################
+
+class OpenCalls:
+    """Keeps the calls of an answer until their output comes."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls: dict[str, FunctionCallItem] = {}
+
+    def take(self, item: FunctionCallItem | ToolOutputItem) -> None:
+        """Note a call, or that it has its output."""
+        if isinstance(item, FunctionCallItem):
+            self._calls[item.call_id] = item
+        else:
+            self._calls.pop(item.call_id, None)
+
+    def of_completion(self) -> list[dict[str, Any]]:
+        """What is left, in chat completions' form."""
+        return [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for call in self._calls.values()
+        ]
+
+
+####################################################################################################
 # streaming/renderer.py
 #
 # What the three renderers have in common: Events in, pieces for one kind of reader out.
@@ -5400,37 +6255,133 @@ class Renderer(Protocol[Piece]):
 # The pages an answer leans on, as Open WebUI's sources.
 ####################################################################################################
 
-class Sources:
-    """Gathers the citations of an answer; each page counts once, in the order it was cited."""
+_CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 
-    __slots__ = ("_by_url",)
+
+class Sources:
+    """Gathers what an answer leans on, each once, in the order it was found.
+
+    Open WebUI numbers sources as they come, and takes those of one address for one.
+    """
+
+    __slots__ = ("_by_origin", "_known")
 
     def __init__(self) -> None:
-        self._by_url: dict[str, Citation] = {}
+        self._by_origin: dict[bytes, HostEvent] = {}
+        self._known: set[tuple[str, str]] = set()
 
     def add(self, citations: Iterable[Citation]) -> None:
-        """Take a message's citations in."""
+        """Take a message's citations in: each page counts once, whoever found it."""
         for citation in citations:
-            self._by_url.setdefault(citation.url, citation)
+            if any(citation.url == address for address, _ in self._known):
+                continue
+            metadata = {
+                "source": citation.url,
+                "url": citation.url,
+                "name": citation.title or citation.url,
+            }
+            self._take(_CITED, citation.excerpt or citation.title or citation.url, metadata)
+
+    def add_found(self, sources: Iterable[JsonObject]) -> None:
+        """Take in what a tool leaned on: each passage counts once."""
+        for source in sources:
+            notes = objects_in(source.get("metadata"))
+            documents = source.get("document")
+            passages = cast("list[Any]", documents) if isinstance(documents, list) else []
+            for place, passage in enumerate(passages):
+                note = notes[place] if place < len(notes) else {}
+                self._take(as_object(source.get("source")), text_of(passage), note)
 
     def events(self) -> list[HostEvent]:
-        """One event for all of them, for each one costs a write of the whole chat."""
-        found = list(self._by_url.values())
-        if not found:
-            return []
-        data = {
-            "source": {"name": "OpenRouter", "id": "openrouter"},
-            "document": [citation.excerpt or citation.title or citation.url for citation in found],
-            "metadata": [
-                {
-                    "source": citation.url,
-                    "url": citation.url,
-                    "name": citation.title or citation.url,
-                }
-                for citation in found
-            ],
+        """One event for each origin, for each one costs a write of the whole chat."""
+        found = self._by_origin.values()
+        return [{"event": {"type": "source", "data": data}} for data in found]
+
+    def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
+        address = _address_of(origin, metadata)
+        if (address, passage) in self._known:
+            return
+        self._known.add((address, passage))
+        empty: HostEvent = {"source": origin, "document": [], "metadata": []}
+        data = self._by_origin.setdefault(encode_json(origin), empty)
+        data["document"].append(passage)
+        data["metadata"].append(metadata)
+
+
+def _address_of(origin: JsonObject, metadata: JsonObject) -> str:
+    named = (metadata.get("source"), metadata.get("url"), origin.get("url"), origin.get("id"))
+    return next((address for name in named if (address := text_of(name))), "")
+
+
+####################################################################################################
+# streaming/layout.py
+#
+# How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#
+# Between two results of tools Open WebUI makes one message of everything: the texts joined, then
+# the calls, the reasoning beside them (`utils/misc.py`, `convert_output_to_messages`). Where an
+# answer had another order, several texts or a `phase`, a private detail of its reasoning says so.
+####################################################################################################
+
+@dataclass(slots=True)
+class Segment:
+    """What stands between two results of tools, and where its reasoning is stored."""
+
+    items: dict[int, OutputItem] = field(default_factory=dict[int, OutputItem])
+    """By their place in the message's output."""
+    reasoning_place: int | None = None
+    stored_reasoning: HostEvent = field(default_factory=dict[str, object])
+
+    def add(self, place: int, item: OutputItem, stored: HostEvent) -> None:
+        """Note a finished item and the form in which it was stored."""
+        self.items[place] = item
+        if isinstance(item, ReasoningItem):
+            self.reasoning_place, self.stored_reasoning = place, stored
+
+    def close(self) -> tuple[int, HostEvent] | None:
+        """The reasoning that must be stored once more, with the layout; then begin anew."""
+        layout = _layout_of([item for _, item in sorted(self.items.items(), key=lambda e: e[0])])
+        place, stored = self.reasoning_place, self.stored_reasoning
+        self.items, self.reasoning_place = {}, None
+        if place is None or _is_plain(layout):
+            return None
+        detail = {"type": LAYOUT_DETAIL, "parts": layout}
+        return place, {
+            **stored,
+            "reasoning_details": [*stored.get("reasoning_details", []), detail],
         }
-        return [{"event": {"type": "source", "data": data}}]
+
+
+def _layout_of(items: list[OutputItem]) -> list[JsonObject]:
+    layout: list[JsonObject] = []
+    for item in items:
+        match item:
+            case ReasoningItem(details=details) if sealed := sum(map(is_sealed, details)):
+                layout.append({"kind": "reasoning", "sealed": sealed})
+            case MessageItem(text=text, phase=phase) if text:
+                named = {"phase": phase} if phase else {}
+                layout.append({"kind": "message", "length": len(text), **named})
+            case FunctionCallItem(call_id=call_id):
+                layout.append({"kind": "call", "call_id": call_id})
+            case _:
+                pass
+    return layout
+
+
+def is_sealed(detail: JsonObject) -> bool:
+    """Whether a detail holds what the vendor encrypted or signed."""
+    return bool(detail.get("data") or detail.get("signature"))
+
+
+def _is_plain(layout: list[JsonObject]) -> bool:
+    """Whether it is the order that a reader assumes: reasoning, one text, calls."""
+    kinds = [part["kind"] for part in layout]
+    assumed = sorted(kinds, key=("reasoning", "message", "call").index)
+    return (
+        kinds == assumed
+        and kinds.count("message") <= 1
+        and not any("phase" in part for part in layout)
+    )
 
 
 ####################################################################################################
@@ -5480,6 +6431,17 @@ def function_call_output_item(call_id: str, text: str) -> HostEvent:
         "output": [{"type": "input_text", "text": text}],
         "status": "completed",
     }
+
+
+def tool_output_item(item: ToolOutputItem) -> HostEvent:
+    """What a call of one of our tools brought back, pictures, files and pages included."""
+    stored = function_call_output_item(item.call_id, item.text) | {"status": item.status}
+    # The chat keeps the address of a picture, not the picture itself.
+    kept = [text_of(file.get("url")) for file in item.files if file.get("type") == "image"]
+    images = [{"type": "input_image", "image_url": url} for url in kept or item.images]
+    stored["output"] = [*stored["output"], *images]
+    shown = {"files": item.files, "embeds": item.embeds}
+    return stored | {name: entries for name, entries in shown.items() if entries}
 
 
 def function_call_item(item: FunctionCallItem) -> HostEvent:
@@ -5722,8 +6684,8 @@ class ThinkTags:
 
 
 def _reasoning_index(index: int) -> int:
-    """A place of its own that no item of the API has."""
-    return -1 - index
+    """A place of its own: the odd numbers below zero; the even ones are the collector's."""
+    return -1 - 2 * index
 
 
 def _hold_back(text: str, tag: str) -> tuple[str, str]:
@@ -5732,6 +6694,67 @@ def _hold_back(text: str, tag: str) -> tuple[str, str]:
         if tag.startswith(text[-length:]):
             return text[:-length], text[-length:]
     return text, ""
+
+
+####################################################################################################
+# streaming/thinking_status.py
+#
+# Thinking told in status lines: the model's own sentences, few of them.
+####################################################################################################
+
+# Open WebUI writes the whole chat to its database with every line.
+PAUSE_SECONDS = 4.0
+_LONGEST_LINE = 160
+_SHORTEST_LINE = 12
+# What follows a complete sentence or a heading; languages without spaces need none.
+_BORDER = re.compile(r"(?<=[.!?…])[\"')\]*]*\s+|(?<=[。！？])|\n+")
+_DECORATION = re.compile(r"^[\s#>*_`-]+|[\s*_`]+$")
+
+
+class ThinkingStatus:
+    """Picks the newest complete sentence whenever a line is due."""
+
+    __slots__ = ("_clock", "_due_at", "_is_open", "_text")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._text = ""
+        self._due_at = float("-inf")
+        self._is_open = False
+
+    def take(self, text: str) -> list[HostEvent]:
+        """The next piece of thinking; a status line, if one is due."""
+        self._text += text
+        if self._clock() < self._due_at:
+            return []
+        *complete, self._text = _BORDER.split(self._text)
+        return self._line(complete)
+
+    def finish(self, seconds: float) -> list[HostEvent]:
+        """The end of the thought; it closes what was shown, for the answer's words come now."""
+        complete, self._text = _BORDER.split(self._text), ""
+        lines = [] if self._is_open or self._clock() < self._due_at else self._line(complete)
+        if not self._is_open:
+            return lines
+        self._is_open = False
+        return [*lines, status_event(f"Thought for {seconds:.0f} s", done=True)]
+
+    def _line(self, sentences: list[str]) -> list[HostEvent]:
+        for sentence in reversed(sentences):
+            words = _DECORATION.sub("", sentence)
+            if len(words) >= _SHORTEST_LINE:
+                self._due_at = self._clock() + PAUSE_SECONDS
+                self._is_open = True
+                return [status_event(_shortened(words), done=False)]
+        return []
+
+
+def _shortened(sentence: str) -> str:
+    """At most a line of it, cut between words."""
+    if len(sentence) <= _LONGEST_LINE:
+        return sentence
+    head = sentence[: _LONGEST_LINE - 1]
+    return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "…"
 
 
 ####################################################################################################
@@ -5744,6 +6767,9 @@ def _hold_back(text: str, tag: str) -> tuple[str, str]:
 _FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
+Figure = TypeVar("Figure", int, float)
+
+
 def finish_reason(incomplete_reason: str) -> str:
     """Chat completions' word for why an answer ended."""
     return _FINISH_REASONS.get(incomplete_reason, "length" if incomplete_reason else "stop")
@@ -5751,12 +6777,60 @@ def finish_reason(incomplete_reason: str) -> str:
 
 def usage_of_response(usage: Usage) -> dict[str, Any]:
     """The usage under the Responses API's names; what was not said is left out."""
-    return _name(usage, "input", "output")
+    # Open WebUI measures the chat's length by these two, and sums the others over rounds.
+    last = {
+        "prompt_tokens": usage.last_input_tokens,
+        "completion_tokens": usage.last_output_tokens,
+    }
+    return _name(usage, "input", "output") | _said(last)
 
 
 def usage_of_completion(usage: Usage) -> dict[str, Any]:
     """The usage under chat completions' names; what was not said is left out."""
     return _name(usage, "prompt", "completion")
+
+
+def sum_usage(rounds: Sequence[Usage | None]) -> Usage | None:
+    """What several rounds took together; what one of them did not say is unknown of all."""
+    if len(rounds) < 2 or not any(rounds):
+        return rounds[0] if rounds else None
+    said = [usage or Usage() for usage in rounds]
+    return Usage(
+        input_tokens=_sum_known([usage.input_tokens for usage in said]),
+        output_tokens=_sum_known([usage.output_tokens for usage in said]),
+        total_tokens=_sum_known([usage.total_tokens for usage in said]),
+        # Of these, silence means none.
+        cached_tokens=_sum_said([usage.cached_tokens for usage in said]),
+        cache_write_tokens=_sum_said([usage.cache_write_tokens for usage in said]),
+        reasoning_tokens=_sum_said([usage.reasoning_tokens for usage in said]),
+        cost=_sum_known([usage.cost for usage in said]),
+        is_byok=any(usage.is_byok for usage in said) or said[-1].is_byok,
+        cost_details=_sum_details(said),
+        last_input_tokens=said[-1].input_tokens,
+        last_output_tokens=said[-1].output_tokens,
+    )
+
+
+def _sum_known(figures: list[Figure | None]) -> Figure | None:
+    known = [figure for figure in figures if figure is not None]
+    return sum(known[1:], known[0]) if len(known) == len(figures) else None
+
+
+def _sum_said(counts: list[int | None]) -> int | None:
+    said = [count for count in counts if count is not None]
+    return sum(said) if said else None
+
+
+def _sum_details(rounds: list[Usage]) -> dict[str, float]:
+    """The parts of the cost. Where one round had a key of one's own, upstream's price is spent
+    on top of `cost` in that round alone; in the others it is contained."""
+    some_byok = any(usage.is_byok for usage in rounds)
+    total: dict[str, float] = {}
+    for usage in rounds:
+        for name, part in usage.cost_details.items():
+            if usage.is_byok or not some_byok or not name.startswith("upstream_"):
+                total[name] = total.get(name, 0) + part
+    return total
 
 
 def _name(usage: Usage, taken: str, given: str) -> dict[str, Any]:
@@ -5804,6 +6878,7 @@ class CompletionChunks:
         self._created = int(time.time())
         self._begun = False
         self._part: tuple[int, int] | None = None
+        self._calls = OpenCalls()
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -5816,6 +6891,8 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._calls.take(item)
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -5838,8 +6915,13 @@ class CompletionChunks:
         return gap + event.text
 
     def _end(self, event: ResponseFinished) -> list[bytes]:
-        reason = finish_reason(event.incomplete_reason)
-        chunks = [self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}])]
+        calls = self._calls.of_completion()
+        reason = "tool_calls" if calls else finish_reason(event.incomplete_reason)
+        chunks = [
+            self._delta({"tool_calls": [{"index": place, **call}]})
+            for place, call in enumerate(calls)
+        ]
+        chunks.append(self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
         return [*chunks, *self._usage(event.usage), _DONE]
 
     def _failure(self, error: PipeError, usage: Usage | None) -> list[bytes]:
@@ -5872,18 +6954,23 @@ def _as_server_sent_event(body: dict[str, Any]) -> bytes:
 # A caller that wants the whole answer at once: one `chat.completion` object.
 ####################################################################################################
 
+_KeptItem = MessageItem | ReasoningItem | FunctionCallItem | ToolOutputItem
+
+
 class CompletionDict:
     """Gathers one answer; its only piece is the finished object.
 
     `model` is the id the caller asked for. In a chat the object also carries the `output` items,
-    from which Open WebUI draws the reasoning.
+    from which Open WebUI draws the reasoning. A chore gets the plain result and no reasoning.
     """
 
-    def __init__(self, model: str, *, with_output: bool) -> None:
+    def __init__(self, model: str, *, with_output: bool, with_reasoning: bool = True) -> None:
         self._model = model
         self._with_output = with_output
+        self._with_reasoning = with_reasoning
         self._response_id = new_item_id("chatcmpl")
-        self._items: list[MessageItem | ReasoningItem] = []
+        self._items: list[_KeptItem] = []
+        self._calls = OpenCalls()
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -5893,7 +6980,10 @@ class CompletionDict:
                     self._response_id = response_id or self._response_id
                 case ItemFinished(_, MessageItem() as item):
                     self._items.append(item)
-                case ItemFinished(_, ReasoningItem() as item) if item.summary or item.content:
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._items.append(item)
+                    self._calls.take(item)
+                case ItemFinished(_, ReasoningItem() as item) if item.is_visible or item.details:
                     self._items.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
@@ -5910,7 +7000,9 @@ class CompletionDict:
         return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
-        return self._completion(finish_reason(event.incomplete_reason)) | _usage(event.usage)
+        has_calls = bool(self._calls.of_completion())
+        reason = "tool_calls" if has_calls else finish_reason(event.incomplete_reason)
+        return self._completion(reason) | _usage(event.usage)
 
     def _completion(self, reason: str) -> dict[str, Any]:
         completion: dict[str, Any] = {
@@ -5932,18 +7024,28 @@ class CompletionDict:
             if isinstance(item, ReasoningItem)
         ]
         message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+        if calls := self._calls.of_completion():
+            message["tool_calls"] = calls
         reasoning = "\n\n".join(filter(None, thoughts))
-        return message | {"reasoning": reasoning} if reasoning else message
+        if reasoning and self._with_reasoning:
+            message["reasoning"] = reasoning
+        return message
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: MessageItem | ReasoningItem) -> dict[str, Any]:
-    if isinstance(item, MessageItem):
-        return message_output(item, item.status, [output_text_part(item.text)])
-    return reasoning_output(item)
+def _output_of(item: _KeptItem) -> dict[str, Any]:
+    match item:
+        case MessageItem():
+            return message_output(item, item.status, [output_text_part(item.text)])
+        case ReasoningItem():
+            return reasoning_output(item)
+        case FunctionCallItem():
+            return function_call_item(item)
+        case ToolOutputItem():
+            return tool_output_item(item)
 
 
 ####################################################################################################
@@ -5961,11 +7063,16 @@ _CUT_NOTICES = {
 class ResponseEvents:
     """Renders one answer as items of the message's `output` list.
 
-    Items are counted anew, for Open WebUI keeps only those it is shown.
+    Items are counted anew, for Open WebUI keeps only those it is shown. `thinking` says where
+    the model's thinking appears: in its own box (`open_webui`), in the `status`, or in `both`.
     """
 
     def __init__(
-        self, *, show_usage: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        show_usage: bool = False,
+        thinking: str = "open_webui",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._show_usage = show_usage
@@ -5974,8 +7081,13 @@ class ResponseEvents:
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
+        self._shows_box = thinking != "status"
+        self._thinking = ThinkingStatus(clock) if thinking != "open_webui" else None
+        self._segment = Segment()
         self._summary_parts: set[tuple[int, int]] = set()
         self._sources = Sources()
+        self._outputs: list[int] = []
+        self._calls: dict[str, tuple[int, FunctionCallItem]] = {}
         self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
@@ -5993,16 +7105,28 @@ class ResponseEvents:
                     shown.extend(self._finish(index, item))
                 case ArgumentsDelta(index, text):
                     shown.append(self._arguments_delta(index, text))
-                case RetryScheduled():
-                    shown.append(self._retry_status(event))
                 case ResponseFinished():
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
-                    shown.extend(self._sources.events())
+                    shown.extend([*self._close_segment(), *self._sources.events()])
                     shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
-                    pass
+                    shown.extend(self._aside(event))
         return shown
+
+    def _aside(self, event: Event) -> list[HostEvent]:
+        """What stands beside the answer."""
+        match event:
+            case RetryScheduled():
+                return [self._retry_status(event)]
+            case Notice(words):
+                self._status_is_open = False
+                return [status_event(words, done=True)]
+            case SourcesFound(sources):
+                self._sources.add_found(sources)
+            case _:
+                pass
+        return []
 
     def _start(self, index: int, item: OutputItem) -> list[HostEvent]:
         self._started_at[index] = self._clock()
@@ -6043,7 +7167,9 @@ class ResponseEvents:
 
     def _reasoning_delta(self, event: ReasoningDelta) -> list[HostEvent]:
         index, part = event.output_index, event.part_index
-        shown: list[HostEvent] = []
+        shown = self._thinking.take(event.text) if self._thinking else []
+        if not self._shows_box:
+            return shown
         if index not in self._places:
             opened = ReasoningItem(self._ids[index], status="in_progress")
             shown.append(_item_added(self._take_place(index), reasoning_output(opened)))
@@ -6066,22 +7192,40 @@ class ResponseEvents:
         }
 
     def _finish(self, index: int, item: OutputItem) -> list[HostEvent]:
+        before: list[HostEvent] = []
         match item:
             case MessageItem():
                 self._sources.add(item.citations)
                 content = [output_text_part(item.text)]
                 stored = [message_output(item, item.status, content)]
-            case ReasoningItem() if index in self._places or item.details:
+            case ReasoningItem():
                 seconds = self._clock() - self._started_at[index]
-                stored = [reasoning_output(item) | {"duration": round(seconds)}]
+                before = self._thinking.finish(seconds) if self._thinking else []
+                if index not in self._places and not item.details:
+                    return before
+                kept = item if self._shows_box else replace(item, summary=[], content=[])
+                stored = [reasoning_output(kept) | {"duration": round(seconds)}]
             case FunctionCallItem():
-                stored = [function_call_item(item), *_never_run(item)]
+                self._calls[item.call_id] = self._take_place(index), item
+                stored = [function_call_item(item)]
+            case ToolOutputItem():
+                output = _item_added(self._make_place(index), tool_output_item(item))
+                return [output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
+                # A call with its result ends a message of the next turn's history.
+                before = self._close_segment() if len(stored) > 1 else []
             case _:
                 return []
-        first = _item_done(self._take_place(index), stored[0])
-        return [first, *(_item_done(self._next_place(), more) for more in stored[1:])]
+        place = self._take_place(index)
+        self._segment.add(place, item, stored[0])
+        more = [_item_done(self._next_place(), card) for card in stored[1:]]
+        return [*before, _item_done(place, stored[0]), *more]
+
+    def _close_segment(self) -> list[HostEvent]:
+        """Store how the parts stood, where that would be forgotten."""
+        again = self._segment.close()
+        return [_item_done(*again)] if again else []
 
     def _retry_status(self, event: RetryScheduled) -> HostEvent:
         self._status_is_open = True
@@ -6094,6 +7238,7 @@ class ResponseEvents:
             response["usage"] = usage_of_response(event.usage)
         notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
         return [
+            *self._close_segment(),
             *self._sources.events(),
             *([status_event(notice, done=True)] if event.incomplete_reason else []),
             *self._closing_status(event.usage),
@@ -6111,6 +7256,20 @@ class ResponseEvents:
             self._places[index] = self._next_place()
         return self._places[index]
 
+    def _failed_call(self, output: ToolOutputItem) -> list[HostEvent]:
+        """The call anew, where it came to nothing: its card says so."""
+        place, call = self._calls.get(output.call_id, (0, None))
+        if call is None or call.status != "completed" or output.status == "completed":
+            return []
+        return [_item_done(place, function_call_item(call) | {"status": output.status})]
+
+    def _make_place(self, index: int) -> int:
+        """The place of an output, before those of later calls that came sooner."""
+        place = self._count - sum(1 for known in self._outputs if known > index)
+        self._outputs.append(index)
+        self._count += 1
+        return place
+
     def _next_place(self) -> int:
         self._count += 1
         return self._count - 1
@@ -6122,13 +7281,6 @@ def _item_added(place: int, item: HostEvent) -> HostEvent:
 
 def _item_done(place: int, item: HostEvent) -> HostEvent:
     return {"type": "response.output_item.done", "output_index": place, "item": item}
-
-
-def _never_run(call: FunctionCallItem) -> list[HostEvent]:
-    """The output of a call that was cut off: without one Open WebUI would run the half of it."""
-    if call.status == "completed":
-        return []
-    return [function_call_output_item(call.call_id, "The call was cut off and not run.")]
 
 
 def _summary_part_added(place: int, part: int) -> HostEvent:
@@ -6144,6 +7296,139 @@ def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
     # Not `response.failed`: Open WebUI would overlook the usage in that.
     failure: HostEvent = {"error": {"message": error.for_person()}}
     return failure | {"usage": usage_of_response(usage)} if usage is not None else failure
+
+
+####################################################################################################
+# streaming/transcript.py
+#
+# One answer over all its rounds: numbered through, in order, with what it has cost.
+####################################################################################################
+
+class Transcript:
+    """Reads what comes of each round, and adds what the pipe itself has to say.
+
+    `taken_call_ids` are those of the conversation so far: the API wants each of them once.
+    """
+
+    def __init__(self, taken_call_ids: Iterable[str] = ()) -> None:
+        self._tags = ThinkTags()
+        self._collector = Collector(taken_call_ids)
+        self._has_started = False
+        self._first_place = 0
+        """Where this round begins; the API counts from zero in each."""
+        self._next_place = 0
+        """Behind the last item that came of this round."""
+        self._order: list[int] = []
+        """The places of this round's items, as they opened."""
+        self._items: dict[int, OutputItem] = {}
+        """The finished items of this round, by place."""
+        self._is_uncounted = False
+        """Whether this round gave something of which the cost is not known yet."""
+        self._usages: list[Usage | None] = []
+        self.last_usage: Usage | None = None
+        """What the newest round has taken."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is over, as far as it looks."""
+        return self._collector.ended
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether this round said or drew anything for the reader."""
+        return any(
+            isinstance(item, ImageItem) or (isinstance(item, MessageItem) and item.text.strip())
+            for item in self._items.values()
+        )
+
+    def go_on(self) -> None:
+        """The end of this round is not the end of the answer."""
+        self._collector.go_on()
+
+    def begin_round(self) -> None:
+        """Take what comes now as another round, behind the outputs of this one's calls."""
+        self._next_place += len(self._calls())
+        self._first_place = self._next_place
+        self._order.clear()
+        self._items.clear()
+
+    def take(self, batch: list[Event]) -> list[Event]:
+        """Put a batch of this round in order; its end tells what all rounds have taken."""
+        events = [self._placed(event) for event in batch if self._is_new(event)]
+        ordered = self._collector.take(self._tags.split(events))
+        self._keep(ordered)
+        for event in ordered:
+            if isinstance(event, ResponseFinished | ResponseFailed):
+                self._count(event)
+        return ordered
+
+    def charge(self, usage: Usage) -> None:
+        """Count what a refused request has cost."""
+        self._usages.insert(0, usage)
+
+    def answer_call(self, call: FunctionCallItem, output: ToolOutputItem) -> list[Event]:
+        """Put a call's output behind this round's items, in the order of their calls."""
+        return self._collector.add(self._next_place + self._calls().index(call), output)
+
+    def say(self, text: str) -> list[Event]:
+        """Add words of the pipe's own, behind all that is there."""
+        self.begin_round()
+        return self._collector.add(self._next_place, MessageItem("", text))
+
+    def open_calls(self) -> list[FunctionCallItem]:
+        """The calls that wait for their output, in the order the model made them."""
+        waiting = {call.call_id for call in self._collector.open_calls()}
+        return [call for call in self._calls() if call.call_id in waiting]
+
+    def round_items(self) -> list[OutputItem]:
+        """The items of this round, in the order the model gave.
+
+        Thinking told apart from a message's text is left out: the API never gave such an item.
+        """
+        return [
+            self._items[place]
+            for place in self._order
+            if place in self._items
+            and not (place < 0 and isinstance(self._items[place], ReasoningItem))
+        ]
+
+    def _calls(self) -> list[FunctionCallItem]:
+        return [item for item in self.round_items() if isinstance(item, FunctionCallItem)]
+
+    def _is_new(self, event: Event) -> bool:
+        """Whether the reader does not know it yet: an answer starts once, however many rounds."""
+        if not isinstance(event, ResponseStarted):
+            return True
+        is_first, self._has_started = not self._has_started, True
+        return is_first
+
+    def _placed(self, event: Event) -> Event:
+        """The event at its place in the whole answer; its reader may go on from it as it is."""
+        if self._first_place and isinstance(event, PlacedEvent):
+            return replace(event, output_index=event.output_index + self._first_place)
+        return event
+
+    def _keep(self, events: list[Event]) -> None:
+        for event in events:
+            if not isinstance(event, ItemStarted | ItemFinished):
+                continue
+            place, item = event.output_index, event.item
+            if isinstance(item, ToolOutputItem):
+                continue
+            self._next_place = max(self._next_place, place + 1)
+            if isinstance(event, ItemStarted):
+                self._order.append(place)
+                self._is_uncounted = True
+            else:
+                self._items[place] = item
+
+    def _count(self, end: ResponseFinished | ResponseFailed) -> None:
+        """Let the end tell what all rounds took; a request that gave nothing took nothing."""
+        if end.usage is not None or self._is_uncounted or isinstance(end, ResponseFinished):
+            self._usages.append(end.usage)
+            self.last_usage = end.usage
+        self._is_uncounted = False
+        end.usage = sum_usage(self._usages)
 
 
 ####################################################################################################
@@ -7288,75 +8573,38 @@ async def _close_all(services: list[Any]) -> None:
 
 
 ####################################################################################################
-# orchestrator.py
+# attempts.py
 #
-# The turn: a slot, a request, its Events, and what the caller sees of them.
+# One request on its way: repaired, redirected or repeated until an answer comes of it.
 ####################################################################################################
-
-async def run_turn(
-    context: RequestContext, body: CompletionsBody, runtime: Runtime, renderer: Renderer[Piece]
-) -> AsyncGenerator[Piece]:
-    """Answer one call; every failure becomes a piece that says so, and none is raised.
-
-    Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
-    """
-    current_request().set(context)
-    tags, collector = ThinkTags(), Collector()
-    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
-        try:
-            async with aclosing(_answer(context, body, runtime)) as batches:
-                async for batch in batches:
-                    if isinstance(end := batch[-1], ResponseFailed):
-                        _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(batch))):
-                        yield piece
-            return
-        except PipeError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
-            failure = _unexpected(error, context)
-        _tell(failure, context)
-        for piece in renderer.render(collector.take(tags.split([ResponseFailed(failure)]))):
-            yield piece
-
-
-async def _answer(
-    context: RequestContext, body: CompletionsBody, runtime: Runtime
-) -> AsyncGenerator[list[Event]]:
-    settings = context.settings
-    await _check(context, runtime)
-    family = runtime.registry(settings).find(context.model)
-    request = build_responses_body(body, context, family)
-    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
-    gate = runtime.gate
-    with timing_scope("admission"):
-        await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
-    try:
-        async with aclosing(_attempts(Ask(context, runtime, body, endpoint), request)) as batches:
-            async for batch in batches:
-                yield batch
-    finally:
-        leave_gate(gate)
-        timing_mark("end of the answer")
-
 
 @dataclass(slots=True)
 class Ask:
-    """One request on its way: to which endpoint it goes may still change."""
+    """What is asked next, and where: a refusal may change both, for the rounds to come too."""
 
     context: RequestContext
     runtime: Runtime
     body: CompletionsBody
+    request: ResponsesBody
     endpoint: EndpointName
-    usage: Usage | None = None
-    """What a refused request has cost, where its refusal said so."""
+    charge: Callable[[Usage], None]
+    """Is told what a refused request has cost, where its refusal says so."""
 
-    def send(self, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
+    def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
         if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, request)
-        return stream_chat_completions(client, settings, build_chat_body(request, self.body))
+            return stream_responses(client, settings, self.request)
+        chat_body = build_chat_body(self.request, self.body)
+        return stream_chat_completions(client, settings, chat_body)
+
+    def repair(self, error: PipeError, tried: set[str]) -> bool:
+        """Take out of the request what was refused; `tried` remembers the repairs made."""
+        if not isinstance(error, OpenRouterAPIError):
+            return False
+        repaired = repair_request(self.request, error, tried)
+        self.request = repaired or self.request
+        return repaired is not None
 
     def fall_back(self, error: PipeError) -> bool:
         """Change to the other endpoint, when the first has said that it is the wrong one."""
@@ -7367,12 +8615,12 @@ class Ask:
         return False
 
 
-async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
+async def attempt(ask: Ask) -> AsyncGenerator[list[Event]]:
     """Ask until there is an answer or no hope of one; after the first word nothing is repeated."""
     retries, repairs = 0, set[str]()
     while True:
         try:
-            async with aclosing(_failing_early(ask, ask.send(request))) as batches:
+            async with aclosing(_failing_early(ask)) as batches:
                 async for batch in batches:
                     yield batch
             return
@@ -7380,30 +8628,24 @@ async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Eve
             refusal = error
         refusal.cause = without_key(refusal.cause, ask.context.settings)
         LOG.info("turn: refused: %s", refusal.cause)
-        if (repaired := _repaired(request, refusal, repairs)) is not None:
-            request = repaired
+        had_tools = "tools" in ask.request
+        if ask.repair(refusal, repairs):
+            if had_tools and "tools" not in ask.request:
+                yield [Notice("This model takes no tools; it answers without them.")]
         elif not ask.fall_back(refusal):
             wait = retry_wait(refusal, retries)
             if wait is None:
-                yield [ResponseFailed(refusal, ask.usage)]
+                yield [ResponseFailed(refusal)]
                 return
             retries += 1
             yield [RetryScheduled(refusal, wait)]
             await asyncio.sleep(wait)
 
 
-def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> ResponsesBody | None:
-    return (
-        repair_request(request, error, repairs) if isinstance(error, OpenRouterAPIError) else None
-    )
-
-
-async def _failing_early(
-    ask: Ask, answer: AsyncGenerator[list[Event]]
-) -> AsyncGenerator[list[Event]]:
+async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
     """Raise a failure that came before any output, as if the request had been refused."""
     begun = False
-    async with aclosing(answer) as batches:
+    async with aclosing(ask.send()) as batches:
         async for batch in batches:
             if not begun:
                 begun = not all(
@@ -7412,9 +8654,265 @@ async def _failing_early(
                 if begun:
                     timing_mark("first event")
             if not begun and isinstance(failed := batch[-1], ResponseFailed):
-                ask.usage = failed.usage
+                if failed.usage is not None:
+                    ask.charge(failed.usage)
                 raise failed.error
             yield batch
+
+
+####################################################################################################
+# rounds.py
+#
+# The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+####################################################################################################
+
+# A model that makes the same call so often is told that it does.
+_REPEATS_NOTICED = 3
+# Tokens kept for the answer where the chat sets no limit, and the least a tool's output is worth.
+_ANSWER_ROOM = 4_096
+_LEAST_OUTPUT_ROOM = 256
+
+_REPEATED = (
+    "[You have made this call with the same arguments {count} times. Use what you have, "
+    "or try something else.]"
+)
+_LIMIT_REACHED = (
+    "Not run: this answer has used all its {limit} rounds of tools. "
+    "Answer now, with what you have, and say what is missing."
+)
+_CONTEXT_FULL = (
+    "Not run: the conversation has no room left for what the tool would bring back. "
+    "Answer now, with what you have, and say what is missing."
+)
+_NO_MORE_TOOLS = "Not run: no more tools can be used in this answer."
+_NO_RESULT = "The tool ended without a result."
+_REMINDER = "Your tools have run, but you have not answered yet. Answer now, from their results."
+_NO_ANSWER = "The model used its tools but wrote no answer. Ask it to go on, or try another model."
+
+
+@dataclass(slots=True)
+class Rounds:
+    """One answer on its way: what is asked, by which tools it is helped, what has come."""
+
+    ask: Ask
+    family: ModelFamily | None
+    toolbox: Toolbox
+    transcript: Transcript
+    runs: int = 0
+    """How often calls were run."""
+    is_last: bool = False
+    """Whether the round under way was asked to do without tools."""
+    made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """How often each call was made, by name and arguments."""
+
+    async def run(self) -> AsyncGenerator[list[Event]]:
+        """Ask, run what was called, and ask again, until the model has answered."""
+        while True:
+            end: ResponseFinished | None = None
+            async with aclosing(attempt(self.ask)) as batches:
+                async for batch in batches:
+                    events = self.transcript.take(batch)
+                    self._name_calls(events)
+                    if events and isinstance(last := events[-1], ResponseFinished):
+                        end = last
+                        events.pop()
+                    if events:
+                        yield events
+            if end is None:
+                return  # it failed, and the last batch says so
+            async with aclosing(self._continue(end)) as batches:
+                async for batch in batches:
+                    yield batch
+            if self.transcript.ended:
+                yield [end]
+                return
+            self.transcript.begin_round()
+
+    def _name_calls(self, events: list[Event]) -> None:
+        """Call tools as Open WebUI does: under that name it may run them, and show them."""
+        for event in events:
+            match event:
+                case ItemStarted(_, FunctionCallItem() as call):
+                    call.name = self.toolbox.host_name(call.name)
+                case ItemFinished(_, FunctionCallItem() as call):
+                    call.name = self.toolbox.host_name(call.name)
+                case _:
+                    pass
+
+    async def _continue(self, end: ResponseFinished) -> AsyncGenerator[list[Event]]:
+        """Do what the round asks for; the transcript goes on if there is to be another."""
+        calls = self.transcript.open_calls()
+        if calls:
+            if self.toolbox.owner_of(calls) is CallOwner.PIPE:
+                async with aclosing(self._answer_calls(calls)) as batches:
+                    async for batch in batches:
+                        yield batch
+        elif end.incomplete_reason or self.transcript.has_answer:
+            return
+        elif self.is_last:
+            yield self.transcript.say(_NO_ANSWER)
+        elif self.runs:
+            self.is_last = True
+            self.transcript.go_on()
+            self.ask.request = ask_for_words(self.ask.request, self.family, _REMINDER)
+
+    async def _answer_calls(self, calls: list[FunctionCallItem]) -> AsyncGenerator[list[Event]]:
+        if self.is_last:  # it calls tools although it was told not to
+            yield self._refuse_calls(calls, _NO_MORE_TOOLS)
+            if not self.transcript.has_answer:
+                yield self.transcript.say(_NO_ANSWER)
+            return
+        room = self._room()
+        note, notice = self._reason_to_stop(room)
+        self.transcript.go_on()
+        outputs: list[ToolOutputItem] = []
+        if note:
+            LOG.warning("rounds: %s", notice)
+            self.is_last = True
+            yield [Notice(notice)]
+            yield self._refuse_calls(calls, note)
+            outputs = [_not_run(call, note) for call in calls]
+        else:
+            self.runs += 1
+            with timing_scope("tools"):
+                async with aclosing(self._run_calls(calls, room, outputs)) as batches:
+                    async for batch in batches:
+                        yield batch
+        request = add_round(self.ask.request, self.transcript.round_items(), outputs)
+        self.ask.request = ask_for_words(request, self.family) if note else request
+
+    async def _run_calls(
+        self, calls: list[FunctionCallItem], room: int | None, outputs: list[ToolOutputItem]
+    ) -> AsyncGenerator[list[Event]]:
+        """Show each output as it comes; `outputs` gets them all, in the order of the calls."""
+        waiting = {call.call_id: call for call in calls}
+        found: dict[str, ToolOutputItem] = {}
+        async with aclosing(self.toolbox.run(calls, room)) as outcomes:
+            async for outcome in outcomes:
+                call = waiting.pop(outcome.output.call_id, None)
+                if call is None:
+                    LOG.warning("rounds: an output that no call waits for was left out")
+                    continue
+                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                yield [*self.transcript.answer_call(call, output), *sources]
+        for call in waiting.values():
+            output = found[call.call_id] = _not_run(call, _NO_RESULT)
+            yield self.transcript.answer_call(call, output)
+        outputs.extend(found[call.call_id] for call in calls)
+
+    def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
+        made = call.name, "".join(call.arguments.split())
+        self.made[made] += 1
+        if (count := self.made[made]) < _REPEATS_NOTICED:
+            return output
+        return replace(output, text=f"{output.text}\n\n{_REPEATED.format(count=count)}".strip())
+
+    def _refuse_calls(self, calls: list[FunctionCallItem], note: str) -> list[Event]:
+        return [
+            event
+            for call in calls
+            for event in self.transcript.answer_call(call, _not_run(call, note))
+        ]
+
+    def _reason_to_stop(self, room: int | None) -> tuple[str, str]:
+        """What to tell the model and the person, where no more calls can be run."""
+        limit = self.ask.context.settings.max_function_call_loops
+        if self.runs >= limit:
+            notice = f"The model used tools {limit} times, the most it may; it answers without."
+            return _LIMIT_REACHED.format(limit=limit), notice
+        if room is not None and room < _LEAST_OUTPUT_ROOM:
+            return _CONTEXT_FULL, "The chat fills the model's context; it answers without tools."
+        return "", ""
+
+    def _room(self) -> int | None:
+        """How many tokens the outputs may have, where that can be told."""
+        usage = self.transcript.last_usage
+        length = self.family.context_length if self.family else None
+        if length is None or usage is None or usage.input_tokens is None:
+            return None
+        answer = self.ask.request.get("max_output_tokens", _ANSWER_ROOM)
+        return length - usage.input_tokens - (usage.output_tokens or 0) - min(answer, length // 4)
+
+
+def _not_run(call: FunctionCallItem, note: str) -> ToolOutputItem:
+    """The output of a call without a result."""
+    return ToolOutputItem("", call.call_id, note, status="failed")
+
+
+####################################################################################################
+# orchestrator.py
+#
+# The turn: a slot, a request, its Events, and what the caller sees of them.
+####################################################################################################
+
+OpenToolbox = Callable[[RequestContext, CompletionsBody, ModelFamily | None], Toolbox]
+
+
+async def run_turn(
+    context: RequestContext,
+    body: CompletionsBody,
+    runtime: Runtime,
+    renderer: Renderer[Piece],
+    open_tools: OpenToolbox = open_toolbox,
+) -> AsyncGenerator[Piece]:
+    """Answer one call; every failure becomes a piece that says so, and none is raised.
+
+    Closing the generator, or cancelling the task that waits in it, cuts the connection upstream
+    and stops the tools that run.
+    """
+    current_request().set(context)
+    transcript = Transcript(call_ids_in(body))
+    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
+        try:
+            turn = Turn(context, body, runtime, transcript, open_tools)
+            async with aclosing(_answer(turn)) as batches:
+                async for batch in batches:
+                    if isinstance(end := batch[-1], ResponseFailed):
+                        _tell(end.error, context)
+                    for piece in renderer.render(batch):
+                        yield piece
+            return
+        except PipeError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
+            failure = _unexpected(error, context)
+        _tell(failure, context)
+        for piece in renderer.render(transcript.take([ResponseFailed(failure)])):
+            yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One call of the pipe, and what is at hand to answer it."""
+
+    context: RequestContext
+    body: CompletionsBody
+    runtime: Runtime
+    transcript: Transcript
+    open_tools: OpenToolbox
+
+
+async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
+    context, body, runtime = turn.context, turn.body, turn.runtime
+    settings = context.settings
+    await _check(context, runtime)
+    family = runtime.registry(settings).find(context.model)
+    toolbox = turn.open_tools(context, body, family)
+    request = build_responses_body(body, context, family, toolbox.definitions)
+    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
+    ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
+    gate = runtime.gate
+    with timing_scope("admission"):
+        await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
+    try:
+        rounds = Rounds(ask, family, toolbox, turn.transcript)
+        async with aclosing(rounds.run()) as batches:
+            async for batch in batches:
+                yield batch
+    finally:
+        leave_gate(gate)
+        timing_mark("end of the answer")
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:
@@ -7493,24 +8991,31 @@ class Pipe:
             event_emitter=__event_emitter__,
             event_call=__event_call__,
         )
-        call = read_call(body, handles, __task__)
+        call = read_call(await with_own_parameters(body, handles), handles, __task__)
         context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
         match call.form:
             case AnswerForm.CHAT_EVENTS:
                 return run_turn(
                     context,
-                    body,
+                    call.body,
                     self._runtime,
-                    ResponseEvents(show_usage=context.settings.show_final_usage),
+                    ResponseEvents(
+                        show_usage=context.settings.show_final_usage,
+                        thinking=context.settings.thinking_output,
+                    ),
                 )
             case AnswerForm.COMPLETION_CHUNKS:
-                chunks = run_turn(context, body, self._runtime, CompletionChunks(model))
+                chunks = run_turn(context, call.body, self._runtime, CompletionChunks(model))
                 return StreamingResponse(chunks, media_type="text/event-stream")
             case AnswerForm.COMPLETION_DICT:
-                renderer = CompletionDict(model, with_output=call.is_live and not call.task)
-                pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
-                return pieces[-1]
+                renderer = CompletionDict(
+                    model,
+                    with_output=call.is_live and not call.task,
+                    with_reasoning=not call.task,
+                )
+                turn = run_turn(context, call.body, self._runtime, renderer)
+                return [piece async for piece in turn][-1]
 
     async def close(self) -> None:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
@@ -7543,82 +9048,94 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((184, 8, 48),),
-    "core/ids.py": ((240, 9, 23),),
-    "core/json_codec.py": ((271, 11, 29),),
-    "core/json_values.py": ((308, 8, 31),),
-    "core/process.py": ((347, 10, 13),),
-    "core/redaction.py": ((368, 9, 54),),
-    "core/errors.py": ((444, 25, 146),),
-    "core/admission.py": ((598, 12, 50),),
-    "core/retry.py": ((656, 7, 32),),
-    "core/secrets.py": ((696, 19, 86),),
-    "core/source_map.py": ((790, 7, 24),),
-    "core/template_language.py": ((822, 8, 56),),
-    "core/valve_types.py": ((888, 15, 36),),
-    "core/template_valves.py": ((932, 13, 89),),
-    "core/config.py": ((1029, 15, 415),),
-    "core/context.py": ((1452, 14, 46),),
-    "core/logging_system.py": ((1506, 11, 92),),
-    "core/error_templates.py": ((1606, 28, 176),),
-    "core/timing_logger.py": ((1792, 21, 134),),
-    "api/bodies.py": ((1934, 8, 68),),
-    "api/error_figures.py": ((2010, 8, 38),),
-    "api/errors.py": ((2056, 16, 158),),
-    "api/events.py": ((2222, 11, 238),),
-    "api/exchange_log.py": ((2468, 16, 11),),
-    "api/gateway/batch.py": ((2490, 14, 47),),
-    "api/gateway/items.py": ((2545, 20, 128),),
-    "api/gateway/payloads.py": ((2681, 14, 31),),
-    "api/gateway/selection.py": ((2720, 15, 54),),
-    "api/gateway/text_run.py": ((2782, 10, 58),),
-    "api/pacing.py": ((2848, 12, 39),),
-    "api/sse.py": ((2895, 5, 50),),
-    "api/gateway/chat_reader.py": ((2953, 30, 197),),
-    "api/gateway/responses_reader.py": ((3158, 31, 179),),
-    "api/transport.py": ((3345, 14, 129),),
-    "api/http.py": ((3482, 22, 142),),
-    "api/catalog.py": ((3632, 13, 21),),
-    "api/gateway/stream.py": ((3661, 25, 112),),
-    "api/gateway/chat_completions.py": ((3781, 15, 12),),
-    "api/gateway/responses.py": ((3801, 15, 12),),
-    "host/blocking.py": ((3821, 13, 46),),
-    "host/users.py": ((3875, 14, 62),),
-    "host/call.py": ((3945, 15, 56),),
-    "host/tools.py": ((4012, 22, 240),),
-    "host/versions.py": ((4260, 10, 30),),
-    "models/family.py": ((4298, 12, 81),),
-    "models/registry.py": ((4387, 15, 79),),
-    "models/visibility.py": ((4474, 12, 21),),
-    "models/entries.py": ((4503, 12, 41),),
-    "requests/allow_list.py": ((4552, 10, 29),),
-    "requests/caching.py": ((4589, 13, 20),),
-    "requests/parameters.py": ((4617, 12, 59),),
-    "requests/reasoning.py": ((4684, 12, 56),),
-    "requests/recovery.py": ((4748, 15, 95),),
-    "requests/replay.py": ((4851, 11, 39),),
-    "requests/chat_body.py": ((4898, 12, 128),),
-    "requests/history.py": ((5034, 12, 106),),
-    "requests/normalise.py": ((5148, 17, 23),),
-    "streaming/collector.py": ((5179, 29, 195),),
-    "streaming/renderer.py": ((5382, 9, 13),),
-    "streaming/citations.py": ((5403, 11, 31),),
-    "streaming/output_items.py": ((5442, 9, 53),),
-    "streaming/server_tools.py": ((5503, 12, 38),),
-    "streaming/status.py": ((5549, 9, 44),),
-    "streaming/think_tags.py": ((5601, 20, 134),),
-    "streaming/usage.py": ((5743, 9, 41),),
-    "streaming/completion_chunks.py": ((5792, 22, 75),),
-    "streaming/completion_dict.py": ((5875, 24, 72),),
-    "streaming/response_events.py": ((5955, 39, 192),),
-    "tools/policy.py": ((6155, 12, 29),),
-    "tools/results.py": ((6192, 11, 116),),
-    "tools/schema.py": ((6319, 15, 298),),
-    "tools/arguments.py": ((6625, 13, 113),),
-    "tools/definitions.py": ((6746, 14, 85),),
-    "tools/executor.py": ((6839, 55, 190),),
-    "tools/toolbox.py": ((7037, 23, 126),),
-    "runtime.py": ((7171, 24, 117),),
-    "orchestrator.py": ((7296, 40, 148),),
-    "pipe.py": ((7452, 26, 86),),
+    "core/circuit_breaker.py": ((199, 8, 48),),
+    "core/ids.py": ((255, 9, 26),),
+    "core/json_codec.py": ((289, 11, 29),),
+    "core/json_values.py": ((326, 8, 31),),
+    "core/process.py": ((365, 10, 13),),
+    "core/redaction.py": ((386, 9, 54),),
+    "core/errors.py": ((462, 25, 146),),
+    "core/admission.py": ((616, 12, 50),),
+    "core/retry.py": ((674, 7, 32),),
+    "core/secrets.py": ((714, 19, 86),),
+    "core/source_map.py": ((808, 7, 24),),
+    "core/template_language.py": ((840, 8, 56),),
+    "core/valve_types.py": ((906, 16, 49),),
+    "core/template_valves.py": ((963, 13, 89),),
+    "core/config.py": ((1060, 15, 503),),
+    "core/context.py": ((1571, 14, 46),),
+    "core/logging_system.py": ((1625, 11, 92),),
+    "core/error_templates.py": ((1725, 28, 176),),
+    "core/timing_logger.py": ((1911, 21, 134),),
+    "api/bodies.py": ((2053, 8, 78),),
+    "api/error_figures.py": ((2139, 8, 38),),
+    "api/errors.py": ((2185, 16, 158),),
+    "api/events.py": ((2351, 11, 247),),
+    "api/exchange_log.py": ((2606, 16, 11),),
+    "api/gateway/batch.py": ((2628, 14, 47),),
+    "api/gateway/items.py": ((2683, 20, 128),),
+    "api/gateway/payloads.py": ((2819, 14, 31),),
+    "api/gateway/selection.py": ((2858, 15, 54),),
+    "api/gateway/text_run.py": ((2920, 10, 58),),
+    "api/pacing.py": ((2986, 12, 39),),
+    "api/sse.py": ((3033, 5, 50),),
+    "api/gateway/chat_reader.py": ((3091, 30, 197),),
+    "api/gateway/responses_reader.py": ((3296, 31, 179),),
+    "api/transport.py": ((3483, 14, 129),),
+    "api/http.py": ((3620, 23, 151),),
+    "api/catalog.py": ((3779, 13, 21),),
+    "api/gateway/stream.py": ((3808, 25, 113),),
+    "api/gateway/chat_completions.py": ((3929, 15, 12),),
+    "api/gateway/responses.py": ((3949, 15, 12),),
+    "host/blocking.py": ((3969, 13, 46),),
+    "host/columns.py": ((4027, 20, 83),),
+    "host/users.py": ((4118, 14, 62),),
+    "host/call.py": ((4188, 15, 56),),
+    "host/tools.py": ((4255, 22, 240),),
+    "host/versions.py": ((4503, 10, 30),),
+    "models/family.py": ((4541, 12, 84),),
+    "models/registry.py": ((4633, 15, 79),),
+    "models/visibility.py": ((4720, 12, 21),),
+    "models/entries.py": ((4749, 12, 41),),
+    "requests/allow_list.py": ((4798, 10, 29),),
+    "requests/caching.py": ((4835, 13, 20),),
+    "requests/old_texts.py": ((4863, 11, 61),),
+    "requests/parameters.py": ((4932, 12, 59),),
+    "requests/reasoning.py": ((4999, 13, 87),),
+    "requests/replay.py": ((5094, 14, 122),),
+    "requests/chat_body.py": ((5224, 12, 151),),
+    "requests/history.py": ((5383, 12, 133),),
+    "requests/next_round.py": ((5524, 21, 65),),
+    "requests/recovery.py": ((5597, 16, 105),),
+    "requests/retention.py": ((5710, 13, 80),),
+    "requests/tasks.py": ((5798, 10, 34),),
+    "requests/tools.py": ((5840, 13, 40),),
+    "requests/normalise.py": ((5888, 23, 34),),
+    "streaming/collector.py": ((5930, 31, 266),),
+    "streaming/open_calls.py": ((6204, 10, 25),),
+    "streaming/renderer.py": ((6237, 9, 13),),
+    "streaming/citations.py": ((6258, 13, 56),),
+    "streaming/layout.py": ((6326, 18, 59),),
+    "streaming/output_items.py": ((6393, 10, 64),),
+    "streaming/server_tools.py": ((6465, 12, 38),),
+    "streaming/status.py": ((6511, 9, 44),),
+    "streaming/think_tags.py": ((6563, 20, 134),),
+    "streaming/thinking_status.py": ((6705, 11, 53),),
+    "streaming/usage.py": ((6766, 10, 92),),
+    "streaming/completion_chunks.py": ((6866, 26, 83),),
+    "streaming/completion_dict.py": ((6957, 32, 92),),
+    "streaming/response_events.py": ((7057, 45, 242),),
+    "streaming/transcript.py": ((7307, 29, 125),),
+    "tools/policy.py": ((7440, 12, 29),),
+    "tools/results.py": ((7477, 11, 116),),
+    "tools/schema.py": ((7604, 15, 298),),
+    "tools/arguments.py": ((7910, 13, 113),),
+    "tools/definitions.py": ((8031, 14, 85),),
+    "tools/executor.py": ((8124, 55, 190),),
+    "tools/toolbox.py": ((8322, 23, 126),),
+    "runtime.py": ((8456, 24, 117),),
+    "attempts.py": ((8581, 33, 80),),
+    "rounds.py": ((8669, 28, 172),),
+    "orchestrator.py": ((8849, 33, 93),),
+    "pipe.py": ((8950, 27, 93),),
 }

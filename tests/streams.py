@@ -17,6 +17,9 @@ from open_webui_openrouter_pipe.streaming.response_events import ResponseEvents
 
 Json = dict[str, Any]
 
+_ENDS = {"stop": "completed", "tool_calls": "completed"}
+"""What a finish reason says of an answer that was not cut."""
+
 
 @dataclass
 class Said:
@@ -98,7 +101,7 @@ class Shown:
                 said.text += choice["delta"].get("content", "")
                 said.reasoning += choice["delta"].get("reasoning", "").replace("\n\n", "")
                 reason = choice.get("finish_reason")
-                said.end = {"stop": "completed", None: said.end}.get(reason, "cut")
+                said.end = {None: said.end, **_ENDS}.get(reason, "cut")
             said.cost = (chunk.get("usage") or {}).get("cost", said.cost)
         return said
 
@@ -109,7 +112,7 @@ class Shown:
             said.text = choice["message"]["content"]
             said.reasoning = choice["message"].get("reasoning", "").replace("\n\n", "")
             reason = choice["finish_reason"]
-            said.end = {"stop": "completed", "error": "failed"}.get(reason, "cut")
+            said.end = {"error": "failed", **_ENDS}.get(reason, "cut")
         return said
 
 
@@ -229,7 +232,7 @@ def _read_chat(body: bytes) -> Said:
         _cite([note["url_citation"]["url"] for note in notes], said)
         said.cost = ((data or {}).get("usage") or {}).get("cost", said.cost)
         if reason := choices[0].get("finish_reason"):
-            said.end = {"stop": "completed", "tool_calls": "completed"}.get(reason, "cut")
+            said.end = _ENDS.get(reason, "cut")
         if (data or {}).get("error"):
             said.end = "failed"
             break

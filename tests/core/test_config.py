@@ -32,6 +32,10 @@ FIELDS = [
     "REASONING_EFFORT",
     "REASONING_SUMMARY_MODE",
     "TASK_MODEL_REASONING_EFFORT",
+    "THINKING_OUTPUT_MODE",
+    "ENABLE_ANTHROPIC_INTERLEAVED_THINKING",
+    "PERSIST_REASONING_TOKENS",
+    "TOOL_OUTPUT_RETENTION_TURNS",
     "ANTHROPIC_PROMPT_CACHE_TTL",
     "TOOL_EXECUTION_MODE",
     "ENABLE_STRICT_TOOL_CALLING",
@@ -43,6 +47,8 @@ FIELDS = [
     "BREAKER_MAX_FAILURES",
     "BREAKER_WINDOW_SECONDS",
     "PERSIST_TOOL_RESULTS",
+    "SERVER_TOOLS_MAX_CALLS",
+    "SERVER_TOOLS_MAX_COST_USD",
     "SHOW_FINAL_USAGE_STATUS",
     "MAX_CONCURRENT_REQUESTS",
     "MAX_QUEUED_REQUESTS",
@@ -135,7 +141,12 @@ def test_the_form_shows_the_groups_in_reading_order_and_masks_the_key() -> None:
     assert all(field["title"] and field["description"] for field in properties.values())
     assert properties["API_KEY"]["type"] == "string"
     assert properties["API_KEY"]["input"] == {"type": "password"}
-    assert {field["type"] for field in properties.values()} == {"string", "integer", "boolean"}
+    assert {field["type"] for field in properties.values()} == {
+        "string",
+        "integer",
+        "number",
+        "boolean",
+    }
 
 
 def test_the_templates_are_texts_of_many_lines_and_built_in_unless_written() -> None:
@@ -190,6 +201,14 @@ def test_the_limits_of_tools_are_read_and_kept_in_range() -> None:
     assert not settings.enable_strict_tool_calling
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [("0.5", 0.5), (2, 2.0), (-1, 0.0), ("", 0.0), (None, 0.0), ("nan", 0.0), ("a lot", 0.0)],
+)
+def test_an_amount_of_money_is_read_or_falls_back(sent: Any, read: float) -> None:
+    assert snapshot(SERVER_TOOLS_MAX_COST_USD=sent).server_tools_max_cost == read
+
+
 def test_the_timing_log_has_a_file_only_while_it_is_on() -> None:
     assert snapshot().timing_file == ""
     assert snapshot(ENABLE_TIMING_LOG=True).timing_file == "logs/timing.jsonl"
@@ -241,3 +260,28 @@ def test_a_snapshot_keeps_its_values() -> None:
     assert settings.total_timeout == 60
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.total_timeout = 5.0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("name", "admin", "own", "value"),
+    [
+        ("thinking_output", {}, {}, "open_webui"),
+        ("thinking_output", {"THINKING_OUTPUT_MODE": "status"}, {}, "status"),
+        ("thinking_output", {}, {"THINKING_OUTPUT_MODE": "both"}, "both"),
+        ("thinking_output", {"THINKING_OUTPUT_MODE": "loud"}, {}, "open_webui"),
+        ("interleaved_thinking", {}, {}, True),
+        ("interleaved_thinking", {}, {"ENABLE_ANTHROPIC_INTERLEAVED_THINKING": "off"}, False),
+        ("reasoning_retention", {}, {}, "conversation"),
+        ("reasoning_retention", {"PERSIST_REASONING_TOKENS": "disabled"}, {}, "disabled"),
+        ("reasoning_retention", {}, {"PERSIST_REASONING_TOKENS": "next_reply"}, "next_reply"),
+        ("reasoning_retention", {}, {"PERSIST_REASONING_TOKENS": "for ever"}, "conversation"),
+        ("tool_output_retention", {}, {}, 10),
+        ("tool_output_retention", {"TOOL_OUTPUT_RETENTION_TURNS": -1}, {}, 0),
+    ],
+)
+def test_what_is_remembered_and_shown_is_chosen_by_admin_and_user(
+    name: str, admin: dict[str, Any], own: dict[str, Any], value: Any
+) -> None:
+    valves = SystemValves.model_validate(admin)
+    settings = take_snapshot(valves, PersonalValves.model_validate(own))
+    assert getattr(settings, name) == value

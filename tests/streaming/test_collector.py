@@ -232,7 +232,7 @@ def test_what_was_open_when_an_answer_was_cut_is_incomplete() -> None:
     cut = ResponseFinished("gen-1", "a/one", None, "max_output_tokens")
     call = FunctionCallItem("f", "c", "n")
     events = take(ItemStarted(0, call), ArgumentsDelta(0, '{"a'), cut)
-    assert events[-2] == ItemFinished(0, FunctionCallItem("f", "c", "n", '{"a', "incomplete"))
+    assert events[2] == ItemFinished(0, FunctionCallItem("f", "c", "n", '{"a', "incomplete"))
 
 
 def test_arguments_without_their_call_pass_by() -> None:
@@ -369,7 +369,8 @@ def test_any_stream_can_be_rendered_for_every_reader(batches: list[list[Event]])
         done = [piece for piece in pieces if kind(piece) == "response.output_item.done"]
         places = list(range(len(added)))
         assert [piece["output_index"] for piece in added] == places
-        assert sorted(piece["output_index"] for piece in done) == places
+        # Reasoning may be stored once more, with the order of the parts around it.
+        assert sorted({piece["output_index"] for piece in done}) == places
 
 
 def kind(piece: object) -> object:

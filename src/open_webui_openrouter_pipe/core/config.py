@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .secrets import EncryptedStr
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
-from .valve_types import Secret, Switch, Text, one_of, whole_number
+from .valve_types import Secret, Switch, Text, amount, one_of, whole_number
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 
@@ -29,6 +29,10 @@ OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnSwitch = Literal["inherit", "on", "off"]
 ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
 OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
+ThinkingOutput = Literal["open_webui", "status", "both"]
+OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
+ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
+OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
 class ConnectionValves(BaseModel):
@@ -156,6 +160,35 @@ class ReasoningValves(BaseModel):
         title="Reasoning effort of chores",
         description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
     )
+    THINKING_OUTPUT_MODE: Annotated[
+        ThinkingOutput, one_of(*get_args(ThinkingOutput), fallback="open_webui")
+    ] = Field(
+        default="open_webui",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
+        default=True,
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+
+
+class HistoryValves(BaseModel):
+    """What of earlier turns goes back to the model."""
+
+    PERSIST_REASONING_TOKENS: Annotated[
+        ReasoningRetention, one_of(*get_args(ReasoningRetention), fallback="conversation")
+    ] = Field(
+        default="conversation",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    TOOL_OUTPUT_RETENTION_TURNS: Annotated[int, whole_number(0, 1_000, 10)] = Field(
+        default=10,
+        title="Whole tool results (turns)",
+        description="For how many turns long results of tools stay whole; 0 means for ever.",
+    )
 
 
 class ToolValves(BaseModel):
@@ -218,6 +251,21 @@ class ToolValves(BaseModel):
     )
 
 
+class ServerToolValves(BaseModel):
+    """How far the tools that OpenRouter runs itself may go in one answer."""
+
+    SERVER_TOOLS_MAX_CALLS: Annotated[int, whole_number(0, 30, 0)] = Field(
+        default=0,
+        title="Calls of OpenRouter's tools",
+        description="How often one request may use OpenRouter's own tools; 0 leaves it to them.",
+    )
+    SERVER_TOOLS_MAX_COST_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Cost of OpenRouter's tools (USD)",
+        description="What a request may cost before OpenRouter's own tools stop; 0 for no limit.",
+    )
+
+
 class DisplayValves(BaseModel):
     """What is shown beside the answer."""
 
@@ -270,8 +318,10 @@ class SystemValves(
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
+    ServerToolValves,
     ToolValves,
     CachingValves,
+    HistoryValves,
     ReasoningValves,
     CatalogValves,
     EndpointValves,
@@ -314,6 +364,27 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Who runs tools",
         description="Whether the pipe or Open WebUI runs the tools of your chats.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        OwnThinkingOutput, one_of(*get_args(OwnThinkingOutput), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+    PERSIST_REASONING_TOKENS: Annotated[
+        OwnReasoningRetention, one_of(*get_args(OwnReasoningRetention), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -360,6 +431,15 @@ class Settings:
     breaker_window: float
     """Seconds."""
     persist_tool_results: bool
+    server_tools_max_calls: int
+    """Zero for OpenRouter's own limit."""
+    server_tools_max_cost: float
+    """USD; zero for no limit."""
+    thinking_output: str
+    interleaved_thinking: bool
+    reasoning_retention: str
+    tool_output_retention: int
+    """Turns; 0 keeps every result whole."""
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -403,6 +483,14 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         breaker_max_failures=valves.BREAKER_MAX_FAILURES,
         breaker_window=float(valves.BREAKER_WINDOW_SECONDS),
         persist_tool_results=valves.PERSIST_TOOL_RESULTS,
+        server_tools_max_calls=valves.SERVER_TOOLS_MAX_CALLS,
+        server_tools_max_cost=valves.SERVER_TOOLS_MAX_COST_USD,
+        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
+        interleaved_thinking=_own_switch(
+            own.ENABLE_ANTHROPIC_INTERLEAVED_THINKING, valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING
+        ),
+        reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
+        tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,

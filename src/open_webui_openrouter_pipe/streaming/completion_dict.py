@@ -7,32 +7,45 @@ from typing import Any
 
 from ..api.events import (
     Event,
+    FunctionCallItem,
     ItemFinished,
     MessageItem,
     ReasoningItem,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    ToolOutputItem,
     Usage,
 )
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
-from .output_items import message_output, output_text_part, reasoning_output
+from .open_calls import OpenCalls
+from .output_items import (
+    function_call_item,
+    message_output,
+    output_text_part,
+    reasoning_output,
+    tool_output_item,
+)
 from .usage import finish_reason, usage_of_completion
+
+_KeptItem = MessageItem | ReasoningItem | FunctionCallItem | ToolOutputItem
 
 
 class CompletionDict:
     """Gathers one answer; its only piece is the finished object.
 
     `model` is the id the caller asked for. In a chat the object also carries the `output` items,
-    from which Open WebUI draws the reasoning.
+    from which Open WebUI draws the reasoning. A chore gets the plain result and no reasoning.
     """
 
-    def __init__(self, model: str, *, with_output: bool) -> None:
+    def __init__(self, model: str, *, with_output: bool, with_reasoning: bool = True) -> None:
         self._model = model
         self._with_output = with_output
+        self._with_reasoning = with_reasoning
         self._response_id = new_item_id("chatcmpl")
-        self._items: list[MessageItem | ReasoningItem] = []
+        self._items: list[_KeptItem] = []
+        self._calls = OpenCalls()
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -42,7 +55,10 @@ class CompletionDict:
                     self._response_id = response_id or self._response_id
                 case ItemFinished(_, MessageItem() as item):
                     self._items.append(item)
-                case ItemFinished(_, ReasoningItem() as item) if item.summary or item.content:
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._items.append(item)
+                    self._calls.take(item)
+                case ItemFinished(_, ReasoningItem() as item) if item.is_visible or item.details:
                     self._items.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
@@ -59,7 +75,9 @@ class CompletionDict:
         return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
-        return self._completion(finish_reason(event.incomplete_reason)) | _usage(event.usage)
+        has_calls = bool(self._calls.of_completion())
+        reason = "tool_calls" if has_calls else finish_reason(event.incomplete_reason)
+        return self._completion(reason) | _usage(event.usage)
 
     def _completion(self, reason: str) -> dict[str, Any]:
         completion: dict[str, Any] = {
@@ -81,15 +99,25 @@ class CompletionDict:
             if isinstance(item, ReasoningItem)
         ]
         message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+        if calls := self._calls.of_completion():
+            message["tool_calls"] = calls
         reasoning = "\n\n".join(filter(None, thoughts))
-        return message | {"reasoning": reasoning} if reasoning else message
+        if reasoning and self._with_reasoning:
+            message["reasoning"] = reasoning
+        return message
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: MessageItem | ReasoningItem) -> dict[str, Any]:
-    if isinstance(item, MessageItem):
-        return message_output(item, item.status, [output_text_part(item.text)])
-    return reasoning_output(item)
+def _output_of(item: _KeptItem) -> dict[str, Any]:
+    match item:
+        case MessageItem():
+            return message_output(item, item.status, [output_text_part(item.text)])
+        case ReasoningItem():
+            return reasoning_output(item)
+        case FunctionCallItem():
+            return function_call_item(item)
+        case ToolOutputItem():
+            return tool_output_item(item)
