@@ -16,107 +16,107 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    187  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    243  ids.py                        Identifiers of our own making.
-#    274  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    311  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    350  process.py                    What every copy of the pipe in one process shares.
-#    371  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    433  errors.py                     Every cause of failure a person can act on, each with its words.
-#    601  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    659  retry.py                      Whether a failed request may be sent again, and when.
-#    699  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    783  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    815  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    879  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    938  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1035  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1480  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1534  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1634  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1818  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    186  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    242  ids.py                        Identifiers of our own making.
+#    273  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    310  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    349  process.py                    What every copy of the pipe in one process shares.
+#    370  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    432  errors.py                     Every cause of failure a person can act on, each with its words.
+#    600  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    658  retry.py                      Whether a failed request may be sent again, and when.
+#    698  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    792  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    824  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    888  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    947  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1044  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1489  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1543  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1643  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1827  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1962  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2048  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2094  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2260  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2515  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2534  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2592  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2728  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2767  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2829  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   2895  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   2942  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3000  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3205  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3392  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3527  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3653  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3682  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3802  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3822  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1971  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2057  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2103  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2269  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2524  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2543  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2601  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2737  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2776  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2838  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2904  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2951  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3009  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3214  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3401  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3538  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3688  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3717  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3837  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3857  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3842  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   3896  users.py                      The person who asks, and what they have set for themselves.
-#   3966  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4030  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4276  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3877  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   3931  users.py                      The person who asks, and what they have set for themselves.
+#   4001  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4065  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4316  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4309  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4401  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4488  visibility.py                 Which models are offered, and which may be used.
-#   4517  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4354  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4446  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4533  visibility.py                 Which models are offered, and which may be used.
+#   4562  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4566  allow_list.py                 Only what the API knows goes out.
-#   4603  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4631  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4698  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4762  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4991  history.py                    Chat messages become input items.
-#   5126  next_round.py                 The request of another round: the one before, and what came of it.
-#   5199  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   5312  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   5360  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4611  allow_list.py                 Only what the API knows goes out.
+#   4648  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4676  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4743  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4807  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4877  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5036  history.py                    Chat messages become input items.
+#   5171  next_round.py                 The request of another round: the one before, and what came of it.
+#   5244  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   5357  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5405  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5398  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5672  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   5705  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5726  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5790  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5862  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5908  status.py                     The status line of an answer: few words, all of them true.
-#   5960  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   6102  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6202  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6293  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   6390  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   6615  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   5443  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5717  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   5750  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5771  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5835  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5907  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5953  status.py                     The status line of an answer: few words, all of them true.
+#   6005  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6147  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6247  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6338  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   6435  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   6660  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   6748  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6785  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6909  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7218  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   7339  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   7432  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   7630  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   6793  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6830  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6954  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7263  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   7384  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   7477  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   7675  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   7764  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   7809  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7889  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   7934  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   7977  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   8022  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   8157  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   8202  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8258  pipe.py                       The entrance: what Open WebUI calls.
+#   8303  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -161,9 +161,8 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, UTC
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from hashlib import sha256
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
@@ -727,7 +726,7 @@ class EncryptedStr(str):
         text = str.__str__(text).strip()
         if not text or text.startswith(_CIPHERTEXT_PREFIX):
             return cls(text)
-        cipher = _cipher()
+        cipher = _cipher(_secret())
         if cipher is None:
             return cls(text)
         return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
@@ -737,13 +736,10 @@ class EncryptedStr(str):
         text = str.__str__(self)
         if not text.startswith(_CIPHERTEXT_PREFIX):
             return text
-        cipher = _cipher()
         try:
-            if cipher is not None:
-                return cipher.decrypt(text.removeprefix(_CIPHERTEXT_PREFIX).encode()).decode()
+            return _decrypt(text.removeprefix(_CIPHERTEXT_PREFIX), _secret())
         except InvalidToken as error:
             raise _unreadable() from error
-        raise _unreadable()
 
     def fingerprint(self) -> str:
         """A name for this secret that gives nothing of it away; equal secrets have equal names."""
@@ -770,8 +766,21 @@ def _unreadable() -> ApiKeyError:
     )
 
 
-def _cipher() -> Fernet | None:
-    secret = os.environ.get("WEBUI_SECRET_KEY", "")
+def _secret() -> str:
+    return os.environ.get("WEBUI_SECRET_KEY", "")
+
+
+@lru_cache(maxsize=16)
+def _decrypt(ciphertext: str, secret: str) -> str:
+    """The plain text, which every request needs; raises `InvalidToken` when it cannot be had."""
+    cipher = _cipher(secret)
+    if cipher is None:
+        raise InvalidToken
+    return cipher.decrypt(ciphertext.encode()).decode()
+
+
+@lru_cache(maxsize=4)
+def _cipher(secret: str) -> Fernet | None:
     if not secret:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.
@@ -3413,7 +3422,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
-        self._proxies = getproxies()
+        self._proxies = {
+            scheme: address for scheme, address in getproxies().items() if scheme != "no"
+        }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""
@@ -3537,15 +3548,39 @@ _ATTRIBUTION_HEADERS = {
 }
 
 
+class ApiClient(httpx.AsyncClient):
+    """httpx's client, with the shortest way to the wire.
+
+    One client serves everyone: no cookie may tie their requests together. An API does not
+    redirect. And a line in the server's log for each request is what Open WebUI's own connection
+    does not write either; all three would cost more than building the request.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        super().__init__(
+            transport=transport,
+            headers=_ATTRIBUTION_HEADERS,
+            trust_env=False,  # the transport reads the proxy settings itself
+        )
+        self._wire = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: Any
+    ) -> httpx.Response:
+        """Send the request; with `stream` its caller reads the body, and closes the response."""
+        response = await self._wire.handle_async_request(request)
+        response.request = request
+        if not stream:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
+
+
 def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Make the client of one generation of the pipe; whoever makes it closes it."""
-    return httpx.AsyncClient(
-        transport=transport or AiohttpTransport(),
-        headers=_ATTRIBUTION_HEADERS,
-        # One client serves everyone: a cookie would tie their requests together.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        trust_env=False,  # the transport reads the proxy settings itself
-    )
+    return ApiClient(transport or AiohttpTransport())
 
 
 def authorize(settings: Settings) -> dict[str, str]:
@@ -4039,6 +4074,11 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
 CALL_TOOL_ID = "builtin:call_tool"
 """The tool behind which Open WebUI hides those it does not show the model."""
 
+# Open WebUI 0.11 has these names in its loop, where nobody can ask for them.
+_CITED_TOOLS = frozenset(
+    {"fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files", "query_chat_files"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class HostTool:
@@ -4224,7 +4264,7 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or ()
+    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
     read_sources = _from_middleware("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
@@ -4297,9 +4337,14 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    return _version_numbers(str(VERSION))
+
+
+@cache
+def _version_numbers(version: str) -> tuple[int, ...] | None:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     # It calls itself 0.0.0 when it cannot find out, as in a checkout.
-    return version if any(version) else None
+    return numbers if any(numbers) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -8355,88 +8400,88 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((193, 8, 48),),
-    "core/ids.py": ((249, 9, 23),),
-    "core/json_codec.py": ((280, 11, 29),),
-    "core/json_values.py": ((317, 8, 31),),
-    "core/process.py": ((356, 10, 13),),
-    "core/redaction.py": ((377, 9, 54),),
-    "core/errors.py": ((453, 25, 146),),
-    "core/admission.py": ((607, 12, 50),),
-    "core/retry.py": ((665, 7, 32),),
-    "core/secrets.py": ((705, 18, 76),),
-    "core/source_map.py": ((789, 7, 24),),
-    "core/template_language.py": ((821, 8, 56),),
-    "core/valve_types.py": ((887, 16, 49),),
-    "core/template_valves.py": ((944, 13, 89),),
-    "core/config.py": ((1041, 15, 437),),
-    "core/context.py": ((1486, 14, 46),),
-    "core/logging_system.py": ((1540, 11, 92),),
-    "core/error_templates.py": ((1640, 28, 176),),
-    "core/timing_logger.py": ((1826, 21, 134),),
-    "api/bodies.py": ((1968, 8, 78),),
-    "api/error_figures.py": ((2054, 8, 38),),
-    "api/errors.py": ((2100, 16, 158),),
-    "api/events.py": ((2266, 11, 247),),
-    "api/exchange_log.py": ((2521, 16, 11),),
-    "api/gateway/batch.py": ((2543, 14, 47),),
-    "api/gateway/items.py": ((2598, 20, 128),),
-    "api/gateway/payloads.py": ((2734, 14, 31),),
-    "api/gateway/selection.py": ((2773, 15, 54),),
-    "api/gateway/text_run.py": ((2835, 10, 58),),
-    "api/pacing.py": ((2901, 12, 39),),
-    "api/sse.py": ((2948, 5, 50),),
-    "api/gateway/chat_reader.py": ((3006, 30, 197),),
-    "api/gateway/responses_reader.py": ((3211, 31, 179),),
-    "api/transport.py": ((3398, 14, 127),),
-    "api/http.py": ((3533, 22, 118),),
-    "api/catalog.py": ((3659, 13, 21),),
-    "api/gateway/stream.py": ((3688, 25, 112),),
-    "api/gateway/chat_completions.py": ((3808, 15, 12),),
-    "api/gateway/responses.py": ((3828, 15, 12),),
-    "host/blocking.py": ((3848, 13, 46),),
-    "host/users.py": ((3902, 14, 62),),
-    "host/call.py": ((3972, 15, 56),),
-    "host/tools.py": ((4039, 22, 235),),
-    "host/versions.py": ((4282, 9, 25),),
-    "models/family.py": ((4315, 12, 84),),
-    "models/registry.py": ((4407, 15, 79),),
-    "models/visibility.py": ((4494, 12, 21),),
-    "models/entries.py": ((4523, 12, 41),),
-    "requests/allow_list.py": ((4572, 10, 29),),
-    "requests/caching.py": ((4609, 13, 20),),
-    "requests/parameters.py": ((4637, 12, 59),),
-    "requests/reasoning.py": ((4704, 12, 56),),
-    "requests/replay.py": ((4768, 13, 62),),
-    "requests/chat_body.py": ((4838, 12, 151),),
-    "requests/history.py": ((4997, 12, 127),),
-    "requests/next_round.py": ((5132, 21, 65),),
-    "requests/recovery.py": ((5205, 16, 105),),
-    "requests/tools.py": ((5318, 13, 40),),
-    "requests/normalise.py": ((5366, 20, 30),),
-    "streaming/collector.py": ((5404, 31, 266),),
-    "streaming/open_calls.py": ((5678, 10, 25),),
-    "streaming/renderer.py": ((5711, 9, 13),),
-    "streaming/citations.py": ((5732, 13, 56),),
-    "streaming/output_items.py": ((5796, 10, 64),),
-    "streaming/server_tools.py": ((5868, 12, 38),),
-    "streaming/status.py": ((5914, 9, 44),),
-    "streaming/think_tags.py": ((5966, 20, 134),),
-    "streaming/usage.py": ((6108, 10, 92),),
-    "streaming/completion_chunks.py": ((6208, 26, 83),),
-    "streaming/completion_dict.py": ((6299, 32, 89),),
-    "streaming/response_events.py": ((6396, 42, 217),),
-    "streaming/transcript.py": ((6621, 29, 125),),
-    "tools/policy.py": ((6754, 12, 29),),
-    "tools/results.py": ((6791, 11, 116),),
-    "tools/schema.py": ((6918, 15, 298),),
-    "tools/arguments.py": ((7224, 13, 113),),
-    "tools/definitions.py": ((7345, 14, 85),),
-    "tools/executor.py": ((7438, 55, 190),),
-    "tools/toolbox.py": ((7636, 23, 126),),
-    "runtime.py": ((7770, 24, 117),),
-    "attempts.py": ((7895, 33, 80),),
-    "rounds.py": ((7983, 28, 172),),
-    "orchestrator.py": ((8163, 33, 93),),
-    "pipe.py": ((8264, 26, 86),),
+    "core/circuit_breaker.py": ((192, 8, 48),),
+    "core/ids.py": ((248, 9, 23),),
+    "core/json_codec.py": ((279, 11, 29),),
+    "core/json_values.py": ((316, 8, 31),),
+    "core/process.py": ((355, 10, 13),),
+    "core/redaction.py": ((376, 9, 54),),
+    "core/errors.py": ((452, 25, 146),),
+    "core/admission.py": ((606, 12, 50),),
+    "core/retry.py": ((664, 7, 32),),
+    "core/secrets.py": ((704, 19, 86),),
+    "core/source_map.py": ((798, 7, 24),),
+    "core/template_language.py": ((830, 8, 56),),
+    "core/valve_types.py": ((896, 16, 49),),
+    "core/template_valves.py": ((953, 13, 89),),
+    "core/config.py": ((1050, 15, 437),),
+    "core/context.py": ((1495, 14, 46),),
+    "core/logging_system.py": ((1549, 11, 92),),
+    "core/error_templates.py": ((1649, 28, 176),),
+    "core/timing_logger.py": ((1835, 21, 134),),
+    "api/bodies.py": ((1977, 8, 78),),
+    "api/error_figures.py": ((2063, 8, 38),),
+    "api/errors.py": ((2109, 16, 158),),
+    "api/events.py": ((2275, 11, 247),),
+    "api/exchange_log.py": ((2530, 16, 11),),
+    "api/gateway/batch.py": ((2552, 14, 47),),
+    "api/gateway/items.py": ((2607, 20, 128),),
+    "api/gateway/payloads.py": ((2743, 14, 31),),
+    "api/gateway/selection.py": ((2782, 15, 54),),
+    "api/gateway/text_run.py": ((2844, 10, 58),),
+    "api/pacing.py": ((2910, 12, 39),),
+    "api/sse.py": ((2957, 5, 50),),
+    "api/gateway/chat_reader.py": ((3015, 30, 197),),
+    "api/gateway/responses_reader.py": ((3220, 31, 179),),
+    "api/transport.py": ((3407, 14, 129),),
+    "api/http.py": ((3544, 22, 142),),
+    "api/catalog.py": ((3694, 13, 21),),
+    "api/gateway/stream.py": ((3723, 25, 112),),
+    "api/gateway/chat_completions.py": ((3843, 15, 12),),
+    "api/gateway/responses.py": ((3863, 15, 12),),
+    "host/blocking.py": ((3883, 13, 46),),
+    "host/users.py": ((3937, 14, 62),),
+    "host/call.py": ((4007, 15, 56),),
+    "host/tools.py": ((4074, 22, 240),),
+    "host/versions.py": ((4322, 10, 30),),
+    "models/family.py": ((4360, 12, 84),),
+    "models/registry.py": ((4452, 15, 79),),
+    "models/visibility.py": ((4539, 12, 21),),
+    "models/entries.py": ((4568, 12, 41),),
+    "requests/allow_list.py": ((4617, 10, 29),),
+    "requests/caching.py": ((4654, 13, 20),),
+    "requests/parameters.py": ((4682, 12, 59),),
+    "requests/reasoning.py": ((4749, 12, 56),),
+    "requests/replay.py": ((4813, 13, 62),),
+    "requests/chat_body.py": ((4883, 12, 151),),
+    "requests/history.py": ((5042, 12, 127),),
+    "requests/next_round.py": ((5177, 21, 65),),
+    "requests/recovery.py": ((5250, 16, 105),),
+    "requests/tools.py": ((5363, 13, 40),),
+    "requests/normalise.py": ((5411, 20, 30),),
+    "streaming/collector.py": ((5449, 31, 266),),
+    "streaming/open_calls.py": ((5723, 10, 25),),
+    "streaming/renderer.py": ((5756, 9, 13),),
+    "streaming/citations.py": ((5777, 13, 56),),
+    "streaming/output_items.py": ((5841, 10, 64),),
+    "streaming/server_tools.py": ((5913, 12, 38),),
+    "streaming/status.py": ((5959, 9, 44),),
+    "streaming/think_tags.py": ((6011, 20, 134),),
+    "streaming/usage.py": ((6153, 10, 92),),
+    "streaming/completion_chunks.py": ((6253, 26, 83),),
+    "streaming/completion_dict.py": ((6344, 32, 89),),
+    "streaming/response_events.py": ((6441, 42, 217),),
+    "streaming/transcript.py": ((6666, 29, 125),),
+    "tools/policy.py": ((6799, 12, 29),),
+    "tools/results.py": ((6836, 11, 116),),
+    "tools/schema.py": ((6963, 15, 298),),
+    "tools/arguments.py": ((7269, 13, 113),),
+    "tools/definitions.py": ((7390, 14, 85),),
+    "tools/executor.py": ((7483, 55, 190),),
+    "tools/toolbox.py": ((7681, 23, 126),),
+    "runtime.py": ((7815, 24, 117),),
+    "attempts.py": ((7940, 33, 80),),
+    "rounds.py": ((8028, 28, 172),),
+    "orchestrator.py": ((8208, 33, 93),),
+    "pipe.py": ((8309, 26, 86),),
 }

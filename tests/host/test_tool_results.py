@@ -69,12 +69,14 @@ def outputs(played: dict[str, Any]) -> dict[str, Any]:
 def test_the_model_reads_what_the_host_would_show_it(
     outputs: dict[str, Any], name: str, text: str
 ) -> None:
+    if name.startswith("call_tool") and "call_tool" not in outputs:
+        pytest.skip("this Open WebUI hides no tools")
     assert outputs[name]["text"] == text
 
 
 def test_failures_have_the_status_the_host_gives_them(outputs: dict[str, Any]) -> None:
     failed = {name for name, output in outputs.items() if output["status"] == "failed"}
-    refused = {"call_tool_unknown", "call_tool_itself"}
+    refused = outputs.keys() & {"call_tool_unknown", "call_tool_itself"}
     assert failed == {"broken_plain", "failed_request"} | refused
 
 

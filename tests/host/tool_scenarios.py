@@ -10,6 +10,7 @@ import dataclasses
 import json
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 INLINE = {"Content-Disposition": "inline"}
+DISPATCHER = {"tool_id": "builtin:call_tool", "type": "builtin", "spec": {}}
 PROPERTIES = {name: {"type": "string"} for name in ("q", "n", "path", "url", "tool_name", "params")}
 MESSAGES = [{"role": "user", "content": "hello"}]
 
@@ -96,7 +98,7 @@ async def tools() -> dict[str, Any]:
         "display_file": entry(
             giving({"path": "/tmp/a.txt"}), type="terminal", tool_id="terminal:t"
         ),
-        "call_tool": {"tool_id": "builtin:call_tool", "type": "builtin", "spec": {}},
+        **({"call_tool": DISPATCHER} if find_spec("open_webui.utils.tool_search") else {}),
         "direct": {"direct": True, "server": {"url": "x"}, "spec": {"parameters": {}}},
     }
 
@@ -159,9 +161,8 @@ async def play(pipe: ModuleType) -> dict[str, Any]:
     body = {"messages": MESSAGES, "stream": True, "tools": shown}
     box = pipe.open_toolbox(context(pipe, offered, events), body, None)
     calls = [pipe.FunctionCallItem("f", name, name, CALLS.get(name, "{}")) for name in offered]
-    calls += [
-        pipe.FunctionCallItem("f", name, "call_tool", MORE_CALLS[name]) for name in MORE_CALLS
-    ]
+    for name, sent in MORE_CALLS.items() if "call_tool" in offered else ():
+        calls.append(pipe.FunctionCallItem("f", name, "call_tool", sent))
     outcomes = {
         outcome.output.call_id: dataclasses.asdict(outcome)
         async for outcome in box.run(calls, None)

@@ -29,7 +29,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
-        self._proxies = getproxies()
+        self._proxies = {
+            scheme: address for scheme, address in getproxies().items() if scheme != "no"
+        }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""

@@ -22,6 +22,11 @@ from .users import load_user
 CALL_TOOL_ID = "builtin:call_tool"
 """The tool behind which Open WebUI hides those it does not show the model."""
 
+# Open WebUI 0.11 has these names in its loop, where nobody can ask for them.
+_CITED_TOOLS = frozenset(
+    {"fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files", "query_chat_files"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class HostTool:
@@ -207,7 +212,7 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or ()
+    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
     read_sources = _from_middleware("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
