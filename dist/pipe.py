@@ -7210,7 +7210,7 @@ class ResponseEvents:
                 stored = [function_call_item(item)]
             case ToolOutputItem():
                 output = _item_added(self._make_place(index), tool_output_item(item))
-                return [output, *self._failed_call(item)]
+                return [*self._close_segment(), output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
                 # A call with its result ends a message of the next turn's history.
