@@ -113,26 +113,26 @@ license: MIT
 #   7408  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
 #   7503  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
 #   7611  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7865  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7864  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   7998  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8035  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8159  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8468  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8589  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8682  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8880  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   7997  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8034  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8158  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8467  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8588  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8681  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8879  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9014  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9013  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9154  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9153  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9242  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9241  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9422  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9421  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9542  pipe.py                       The entrance: what Open WebUI calls.
+#   9541  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -7774,9 +7774,8 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
-                before = self._close_segment()
                 output = _item_added(self._make_place(index), tool_output_item(item))
-                return [*before, output, *self._failed_call(item)]
+                return [*self._close_segment(), output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
                 # A call with its result ends a message of the next turn's history.
@@ -9739,18 +9738,18 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "streaming/usage.py": ((7314, 10, 92),),
     "streaming/completion_chunks.py": ((7414, 28, 87),),
     "streaming/completion_dict.py": ((7509, 34, 100),),
-    "streaming/response_events.py": ((7617, 46, 246),),
-    "streaming/transcript.py": ((7871, 29, 125),),
-    "tools/policy.py": ((8004, 12, 29),),
-    "tools/results.py": ((8041, 11, 116),),
-    "tools/schema.py": ((8168, 15, 298),),
-    "tools/arguments.py": ((8474, 13, 113),),
-    "tools/definitions.py": ((8595, 14, 85),),
-    "tools/executor.py": ((8688, 55, 190),),
-    "tools/toolbox.py": ((8886, 23, 126),),
-    "runtime.py": ((9020, 25, 132),),
-    "attempts.py": ((9160, 33, 80),),
-    "rounds.py": ((9248, 28, 172),),
-    "orchestrator.py": ((9428, 36, 112),),
-    "pipe.py": ((9548, 29, 102),),
+    "streaming/response_events.py": ((7617, 46, 245),),
+    "streaming/transcript.py": ((7870, 29, 125),),
+    "tools/policy.py": ((8003, 12, 29),),
+    "tools/results.py": ((8040, 11, 116),),
+    "tools/schema.py": ((8167, 15, 298),),
+    "tools/arguments.py": ((8473, 13, 113),),
+    "tools/definitions.py": ((8594, 14, 85),),
+    "tools/executor.py": ((8687, 55, 190),),
+    "tools/toolbox.py": ((8885, 23, 126),),
+    "runtime.py": ((9019, 25, 132),),
+    "attempts.py": ((9159, 33, 80),),
+    "rounds.py": ((9247, 28, 172),),
+    "orchestrator.py": ((9427, 36, 112),),
+    "pipe.py": ((9547, 29, 102),),
 }

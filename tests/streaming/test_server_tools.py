@@ -15,6 +15,7 @@ from open_webui_openrouter_pipe.api.events import (
     ItemFinished,
     ItemStarted,
     MessageItem,
+    ReasoningItem,
     ResponseFailed,
     ResponseFinished,
     ServerToolItem,
@@ -278,6 +279,21 @@ def test_a_tools_output_keeps_its_pictures_files_and_pages() -> None:
         "files": [{"id": "f"}],
         "embeds": ["<p>"],
     }
+
+
+def test_how_the_parts_stood_is_told_for_each_round_by_itself() -> None:
+    thought = ReasoningItem("r", details=[{"type": "reasoning.encrypted", "data": "e"}])
+    events = render(
+        ItemFinished(0, thought),
+        ItemFinished(1, MessageItem("m", "One moment.", phase="commentary")),
+        ItemFinished(2, FunctionCallItem("f", "c", "draw", "{}")),
+        ItemFinished(3, ToolOutputItem("o", "c", "Done")),
+        ItemFinished(4, MessageItem("n", "Here.", phase="final_answer")),
+        END,
+    )
+    told = [e["item"] for e in events if e.get("item", {}).get("type") == "reasoning"][-1]
+    parts = told["reasoning_details"][-1]["parts"]
+    assert [part["kind"] for part in parts] == ["reasoning", "message", "call"]
 
 
 def test_the_chat_keeps_the_address_of_a_picture_the_model_saw() -> None:

@@ -203,9 +203,8 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
-                before = self._close_segment()
                 output = _item_added(self._make_place(index), tool_output_item(item))
-                return [*before, output, *self._failed_call(item)]
+                return [*self._close_segment(), output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
                 # A call with its result ends a message of the next turn's history.
