@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipe_lab.host.chat_page import ChatPage, Turn
+from pipe_lab.host.chat_page import ChatPage
 from pipe_lab.host.measure import census, connections_to, footprint
 from pipe_lab.host.pipe_setup import FUNCTION_ID
+from pipe_lab.host.turn import Turn
 from pipe_lab.simulator import text_reply
 from tests.live.stage import Stage, settled
 
