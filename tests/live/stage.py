@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pipe_lab.host.client import OpenWebUIClient
 from pipe_lab.host.pipe_setup import FUNCTION_ID, simulator_upstream
 from pipe_lab.host.server import OpenWebUIServer
 from pipe_lab.simulator import RecordedRequest, Simulator
+from pipe_lab.tools.openapi_server import OpenAPIServer
+from pipe_lab.tools.toolbox import Run, read_runs
 
 T = TypeVar("T")
 
@@ -42,6 +45,18 @@ class Stage:
         upstream = simulator_upstream(self.simulator)
         connection = {"API_KEY": upstream.api_key, "BASE_URL": upstream.base_url}
         await self.admin.set_valves(FUNCTION_ID, {**connection, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """What the tools of the lab have left behind."""
+
+    runs_file: Path
+    openapi: OpenAPIServer
+
+    def runs(self) -> list[Run]:
+        """The runs of the Python tools since the test began."""
+        return read_runs(self.runs_file)
 
 
 def conversation(request: RecordedRequest) -> list[tuple[str, str]]:
