@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 
 from pipe_lab.host.chat_page import ChatPage
 from pipe_lab.simulator import Answer, Message, Reasoning, answer_reply, text_reply
@@ -101,3 +104,28 @@ async def test_a_temporary_chat_keeps_the_encrypted_reasoning_for_its_second_tur
     await page.ask(THINKER, "And one more?", temporary=True, after=first)
 
     assert thoughts_sent(stage.completions()[-1]) == [BLOB]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def parameters(stage: Stage) -> AsyncIterator[None]:
+    """Two models that an administrator has set differently."""
+    await stage.admin.set_model_params(MODEL, {"temperature": 0.25, "max_tokens": 111})
+    await stage.admin.set_model_params(OTHER_MODEL, {"temperature": 0.75, "top_p": 0.5})
+    await stage.admin.models()
+    yield
+    for model in (MODEL, OTHER_MODEL):
+        await stage.admin.set_model_params(model, {})
+    await stage.admin.models()
+
+
+async def test_models_side_by_side_each_keep_their_own_parameters(
+    stage: Stage, page: ChatPage, parameters: None
+) -> None:
+    await page.ask([MODEL, OTHER_MODEL], "Who are you?")
+
+    sent = {request.body["model"]: request.body for request in stage.completions()}
+    names = ("temperature", "max_output_tokens", "top_p")
+    assert {model: tuple(body.get(name) for name in names) for model, body in sent.items()} == {
+        "openai/gpt-4o": (0.25, 111, None),
+        "anthropic/claude-sonnet-4.5": (0.75, None, 0.5),
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipe_lab.simulator import text_reply
+from pipe_lab.simulator import error_reply, text_reply
 from tests.live.stage import Stage, conversation, settled
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
@@ -54,3 +54,13 @@ async def test_a_model_that_is_mentioned_answers_in_the_thread(stage: Stage) -> 
         "user",
         "Ada: GPT-4o capital of France?",
     )
+
+
+async def test_a_refusal_is_read_in_the_channel(stage: Stage) -> None:
+    channel = await open_channel(stage, "refusals")
+    stage.simulator.script(error_reply(402, "Insufficient credits"))
+
+    message = await post(stage, channel, f"{MENTION} hello?")
+    answer = await answer_in(stage, channel, message)
+
+    assert "Insufficient credits" in str(answer)

@@ -37,6 +37,33 @@ def last_request(stage: Stage) -> RecordedRequest:
     return stage.completions()[-1]
 
 
+async def test_a_tool_runs_once_is_kept_and_goes_back_with_the_next_turn(
+    stage: Stage, page: ChatPage, toolbox: Toolbox
+) -> None:
+    turn = await call(stage, page, "add_numbers", a=2, b=3)
+    stage.simulator.script(text_reply("Yes."))
+    await page.ask(MODEL, "Are you sure?", after=turn, tool_ids=[PYTHON_TOOLS])
+
+    saved = await saved_of(stage, turn)
+    asked, output = saved_pair(saved)
+    first, second, next_turn = stage.completions()
+    assert [run.arguments for run in toolbox.runs()] == [{"a": 2, "b": 3}]
+    assert "add_numbers" in [tool["name"] for tool in first.body["tools"]]
+    assert (asked["name"], asked["status"], words(output["output"])) == (
+        "add_numbers",
+        "completed",
+        "5",
+    )
+    assert [item["type"] for item in saved["output"]] == [
+        "function_call",
+        "function_call_output",
+        "message",
+    ]
+    assert (saved["content"], saved["done"]) == ("Done.", True)
+    assert exchange(second) == exchange(next_turn) == PAIR
+    assert output_of(second) == output_of(next_turn) == "5"
+
+
 async def test_the_usage_of_a_turn_is_that_of_all_its_rounds(
     stage: Stage, page: ChatPage, toolbox: Toolbox
 ) -> None:
@@ -45,6 +72,34 @@ async def test_the_usage_of_a_turn_is_that_of_all_its_rounds(
     saved = await saved_of(stage, turn)
     # The simulator counts 17 tokens for every request it is scripted for.
     assert saved["usage"]["input_tokens"] == 34
+
+
+async def test_four_tools_of_one_round_run_at_the_same_time(
+    stage: Stage, page: ChatPage, toolbox: Toolbox
+) -> None:
+    await call(stage, page, "wait_half_a_second", number=0)
+    (alone,) = toolbox.runs()
+    toolbox.runs_file.unlink()
+
+    waits = [("wait_half_a_second", {"number": number}) for number in range(1, 5)]
+    stage.simulator.script(calls_reply(*waits))
+    stage.simulator.script(text_reply("Done."))
+    turn = await page.ask(MODEL, "Wait four times", tool_ids=[PYTHON_TOOLS])
+
+    together = toolbox.runs()
+    ends = [run.ended for run in together if run.ended is not None]
+    assert len(ends) == 4
+    assert max(run.began for run in together) < min(ends)
+    assert alone.ended is not None
+    # One waits for half a second, so that one after the other would take two.
+    span = max(ends) - together[0].began
+    assert span - (alone.ended - alone.began) < 0.8
+    saved = await saved_of(stage, turn)
+    outputs = [item for item in saved["output"] if item["type"] == "function_call_output"]
+    assert [words(item["output"]) for item in outputs] == [f"waited {n}" for n in range(1, 5)]
+    assert sorted(exchange(last_request(stage))) == sorted(
+        (kind, f"call_{number}") for kind in ("call", "output") for number in range(1, 5)
+    )
 
 
 async def test_two_rounds_stay_in_order(stage: Stage, page: ChatPage, toolbox: Toolbox) -> None:
@@ -71,6 +126,33 @@ async def test_a_tool_that_raises_is_an_output_the_model_can_act_on(
     assert "the lab's tool is broken" in output_of(last_request(stage))
     assert len(toolbox.runs()) == 1
     assert turn.reply.text == "Done."
+
+
+async def test_a_tool_that_hangs_is_given_up_and_the_answer_comes(
+    stage: Stage, page: ChatPage, toolbox: Toolbox
+) -> None:
+    await stage.set_valves(TOOL_TIMEOUT_SECONDS=1)
+
+    turn = await call(stage, page, "never_return")
+
+    asked, output = saved_pair(await saved_of(stage, turn))
+    (run,) = toolbox.runs()
+    assert run.ended is not None
+    assert (asked["status"], output["status"]) == ("failed", "failed")
+    assert "1 s" in output_of(last_request(stage))
+    assert turn.reply.text == "Done."
+
+
+async def test_five_megabytes_are_shortened_for_the_model(
+    stage: Stage, page: ChatPage, toolbox: Toolbox
+) -> None:
+    turn = await call(stage, page, "return_five_megabytes")
+
+    told = output_of(last_request(stage))
+    # The model of this test reads 128,000 tokens.
+    assert len(told) < 500_000
+    assert told.startswith("BEGIN filler")
+    assert (turn.reply.text, turn.reply.error) == ("Done.", "")
 
 
 async def test_a_picture_reaches_the_model_and_is_kept_as_a_file(
@@ -189,3 +271,22 @@ async def test_a_tool_nobody_has_is_an_output_the_model_can_act_on(
     assert (asked["status"], output["status"]) == ("failed", "failed")
     assert "invented_tool" in output_of(last_request(stage))
     assert turn.reply.text == "Done."
+
+
+async def test_the_tools_of_an_api_caller_are_the_callers_to_run(
+    stage: Stage, toolbox: Toolbox
+) -> None:
+    stage.simulator.script(calls_reply(("add_numbers", {"a": 2, "b": 3})))
+    offered = {"type": "function", "function": {"name": "add_numbers", "parameters": {}}}
+    question = {"role": "user", "content": "Add"}
+
+    answer = await stage.admin.complete(
+        {"model": MODEL, "messages": [question], "tools": [offered]}
+    )
+
+    (choice,) = answer["choices"]
+    (asked,) = choice["message"]["tool_calls"]
+    assert (asked["id"], asked["function"]["name"]) == ("call_1", "add_numbers")
+    assert choice["finish_reason"] == "tool_calls"
+    assert toolbox.runs() == []
+    assert [tool["name"] for tool in last_request(stage).body["tools"]] == ["add_numbers"]
