@@ -23,6 +23,7 @@ from pipe_lab.host.pipe_setup import (
 )
 from pipe_lab.host.server import OpenWebUIServer, ServerSettings
 from pipe_lab.simulator import Simulator
+from pipe_lab.tools.toolbox import PYTHON_TOOLS, install_python_tools
 
 # Of the tasks that follow an answer only the title is wanted, written by a model that a test can
 # script apart from the chat's.
@@ -32,6 +33,10 @@ TASKS = {
     "ENABLE_FOLLOW_UP_GENERATION": "false",
     "ENABLE_TAGS_GENERATION": "false",
 }
+
+
+TOOL_MODEL = "anthropic/claude-opus-4.5"
+TOOL_MODEL_NAME = "Anthropic: Claude Opus 4.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,10 @@ async def running_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         async with OpenWebUIClient(server.url, account) as client:
             source = BUNDLE.read_text(encoding="utf-8")
             await install_pipe(client, simulator_upstream(simulator), source)
+            await install_python_tools(client, folder / "runs.jsonl")
+            # Every chat with this model starts with the tools switched on.
+            overlay = {"name": TOOL_MODEL_NAME, "meta": {"toolIds": [PYTHON_TOOLS]}}
+            await client.set_model(f"openrouter.{TOOL_MODEL.replace('/', '.')}", **overlay)
             await prepare_page(client)
         yield Site(server.url, simulator)
 

@@ -109,12 +109,12 @@ async def test_a_temporary_chat_keeps_the_encrypted_reasoning_for_its_second_tur
 @pytest_asyncio.fixture(loop_scope="session")
 async def parameters(stage: Stage) -> AsyncIterator[None]:
     """Two models that an administrator has set differently."""
-    await stage.admin.set_model_params(MODEL, {"temperature": 0.25, "max_tokens": 111})
-    await stage.admin.set_model_params(OTHER_MODEL, {"temperature": 0.75, "top_p": 0.5})
+    await stage.admin.set_model(MODEL, params={"temperature": 0.25, "max_tokens": 111})
+    await stage.admin.set_model(OTHER_MODEL, params={"temperature": 0.75, "top_p": 0.5})
     await stage.admin.models()
     yield
     for model in (MODEL, OTHER_MODEL):
-        await stage.admin.set_model_params(model, {})
+        await stage.admin.reset_model(model)
     await stage.admin.models()
 
 

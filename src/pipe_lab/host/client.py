@@ -148,13 +148,14 @@ class OpenWebUIClient:
         grant = {"id": model_id, "access_grants": [EVERYONE]}
         await self.post("/api/v1/models/model/access/update", grant)
 
-    async def set_model_params(self, model_id: str, params: Mapping[str, Any]) -> None:
-        """What an administrator sets for every chat with this model; nothing removes it."""
-        form = {"id": model_id, "name": model_id, "meta": {}, "params": dict(params)}
-        if params:
-            await self.post("/api/v1/models/create", form)
-        else:
-            await self.post("/api/v1/models/model/delete", {"id": model_id})
+    async def set_model(self, model_id: str, **overlay: Any) -> None:
+        """What an administrator sets for every chat with this model: `name`, `params`, `meta`."""
+        form = {"id": model_id, "name": model_id, "meta": {}, "params": {}, **overlay}
+        await self.post("/api/v1/models/create", form)
+
+    async def reset_model(self, model_id: str) -> None:
+        """Take back what was set for a model."""
+        await self.post("/api/v1/models/model/delete", {"id": model_id})
 
     async def set_default_model(self, model_id: str) -> None:
         """What a new chat starts with, for everyone."""

@@ -20,6 +20,7 @@ DOT = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGA"
     "hKmMIQAAAABJRU5ErkJggg=="
 )
+WEATHER = {"Paris": ("rain", 9), "Rome": ("sunny", 19)}
 INLINE = {"Content-Disposition": "inline"}
 
 
@@ -42,6 +43,15 @@ class Tools:
         """
         with self._run("add_numbers", a=a, b=b):
             return str(a + b)
+
+    async def get_weather(self, city: str) -> dict[str, Any]:
+        """
+        The weather of today.
+        :param city: Where.
+        """
+        with self._run("get_weather", city=city):
+            sky, degrees = WEATHER.get(city, ("cloudy", 12))
+            return {"city": city, "sky": sky, "degrees_celsius": degrees}
 
     async def wait_half_a_second(self, number: int) -> str:
         """
