@@ -16,91 +16,115 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    155  ids.py                        Identifiers of our own making.
-#    175  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    212  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    251  process.py                    What every copy of the pipe in one process shares.
-#    272  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    334  errors.py                     Every cause of failure a person can act on, each with its words.
-#    502  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    560  retry.py                      Whether a failed request may be sent again, and when.
-#    600  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    684  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    716  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    780  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    826  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#    923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1254  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1308  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1408  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1592  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    186  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    242  ids.py                        Identifiers of our own making.
+#    273  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    310  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    349  process.py                    What every copy of the pipe in one process shares.
+#    370  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    432  errors.py                     Every cause of failure a person can act on, each with its words.
+#    600  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    658  retry.py                      Whether a failed request may be sent again, and when.
+#    698  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    792  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    824  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    888  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    947  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1044  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1489  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1543  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1643  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1827  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1736  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   1812  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   1858  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2024  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2266  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2285  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2421  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2483  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   2541  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2601  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   2799  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   2966  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3085  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3211  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3240  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3358  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3378  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   1971  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2057  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2103  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2269  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2524  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2543  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2601  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2737  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2776  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2838  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2904  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   2951  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3009  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3214  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3401  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3538  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3688  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3717  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3837  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3857  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3398  users.py                      The person who asks, and what they have set for themselves.
-#   3456  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   3520  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3877  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   3931  users.py                      The person who asks, and what they have set for themselves.
+#   4001  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4065  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4316  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   3553  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   3642  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   3729  visibility.py                 Which models are offered, and which may be used.
-#   3758  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4354  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4446  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4533  visibility.py                 Which models are offered, and which may be used.
+#   4562  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   3807  allow_list.py                 Only what the API knows goes out.
-#   3844  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   3872  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   3939  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4003  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   4106  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4153  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   4289  history.py                    Chat messages become input items.
-#   4403  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4611  allow_list.py                 Only what the API knows goes out.
+#   4648  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4676  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4743  reasoning.py                  How hard the model thinks, and what is told of it.
+#   4807  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   4877  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5036  history.py                    Chat messages become input items.
+#   5171  next_round.py                 The request of another round: the one before, and what came of it.
+#   5244  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   5357  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5405  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   4434  coalescer.py                  Fewer, larger pieces: sending one costs the server far more than reading one.
-#   4499  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   4702  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   4723  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   4762  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   4823  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   4869  status.py                     The status line of an answer: few words, all of them true.
-#   4921  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   5063  usage.py                      What an answer took and cost, under the names its reader knows.
-#   5112  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   5195  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   5275  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   5443  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   5717  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   5750  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   5771  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   5835  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   5907  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   5953  status.py                     The status line of an answer: few words, all of them true.
+#   6005  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6147  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6247  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6338  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   6435  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   6660  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
-#   5475  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+# tools/  The calls a model makes of tools: who runs them, and what each brings back.
+#   6793  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   6830  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   6954  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7263  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   7384  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   7477  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   7675  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   5600  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   7809  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   5758  pipe.py                       The entrance: what Open WebUI calls.
+#   7934  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#
+#   8022  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#
+#   8202  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#
+#   8303  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
+import hashlib
 import hmac
 import inspect
 import json
@@ -113,32 +137,39 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
+    Container,
     Generator,
     Iterable,
     Mapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextlib import (
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, UTC
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from hashlib import sha256
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, cast, get_args, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 from urllib.request import getproxies, proxy_bypass
+from uuid import uuid4
 
 import aiohttp
 import httpx
@@ -153,6 +184,62 @@ from yarl import URL
 
 
 ####################################################################################################
+# core/circuit_breaker.py
+#
+# The breaker: what failed again and again is left alone until its failures are old.
+####################################################################################################
+
+BreakerKey = tuple[str, ...]
+
+# A failure that long ago, in a process that long-lived, decides nothing any more.
+_MOST_KEYS = 10_000
+_MOST_FAILURES = 50
+
+
+@dataclass(slots=True)
+class FailureLog:
+    """When what has failed lately, for every copy of the pipe in one process.
+
+    A copy may be older than the code that reads this, so it holds nothing but plain state.
+    """
+
+    times: OrderedDict[BreakerKey, deque[float]] = field(
+        default_factory=OrderedDict[BreakerKey, deque[float]]
+    )
+    """Seconds of one clock, oldest first; what failed last stands last."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimit:
+    """So many failures within so many seconds are too many."""
+
+    failures: int
+    window: float
+
+
+def pause_left(log: FailureLog, key: BreakerKey, limit: BreakerLimit, now: float) -> float:
+    """Seconds until it may be tried again; 0 when it may be tried now."""
+    failed_at = log.times.get(key, ())
+    recent = [time for time in failed_at if now - time < limit.window]
+    if len(recent) < limit.failures:
+        return 0.0
+    return recent[-limit.failures] + limit.window - now
+
+
+def note_failure(log: FailureLog, key: BreakerKey, now: float) -> None:
+    """Remember a failure; the longest forgotten key makes room."""
+    log.times.setdefault(key, deque(maxlen=_MOST_FAILURES)).append(now)
+    log.times.move_to_end(key)
+    while len(log.times) > _MOST_KEYS:
+        log.times.popitem(last=False)
+
+
+def note_success(log: FailureLog, key: BreakerKey) -> None:
+    """It works: whatever failed before does not count."""
+    log.times.pop(key, None)
+
+
+####################################################################################################
 # core/ids.py
 #
 # Identifiers of our own making.
@@ -160,6 +247,9 @@ from yarl import URL
 
 SERVER_TOOL_CALL_PREFIX = "openrouter:"
 """Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
+
+_API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def new_request_id() -> str:
@@ -170,6 +260,14 @@ def new_request_id() -> str:
 def new_item_id(prefix: str) -> str:
     """An id for an output item that came without one: `msg_…`, `rs_…`."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def api_tool_name(name: str) -> str:
+    """The name itself where the API takes it, else one it takes that stands for no other."""
+    if _API_TOOL_NAME.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"
 
 
 ####################################################################################################
@@ -628,7 +726,7 @@ class EncryptedStr(str):
         text = str.__str__(text).strip()
         if not text or text.startswith(_CIPHERTEXT_PREFIX):
             return cls(text)
-        cipher = _cipher()
+        cipher = _cipher(_secret())
         if cipher is None:
             return cls(text)
         return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
@@ -638,13 +736,10 @@ class EncryptedStr(str):
         text = str.__str__(self)
         if not text.startswith(_CIPHERTEXT_PREFIX):
             return text
-        cipher = _cipher()
         try:
-            if cipher is not None:
-                return cipher.decrypt(text.removeprefix(_CIPHERTEXT_PREFIX).encode()).decode()
+            return _decrypt(text.removeprefix(_CIPHERTEXT_PREFIX), _secret())
         except InvalidToken as error:
             raise _unreadable() from error
-        raise _unreadable()
 
     def fingerprint(self) -> str:
         """A name for this secret that gives nothing of it away; equal secrets have equal names."""
@@ -671,8 +766,21 @@ def _unreadable() -> ApiKeyError:
     )
 
 
-def _cipher() -> Fernet | None:
-    secret = os.environ.get("WEBUI_SECRET_KEY", "")
+def _secret() -> str:
+    return os.environ.get("WEBUI_SECRET_KEY", "")
+
+
+@lru_cache(maxsize=16)
+def _decrypt(ciphertext: str, secret: str) -> str:
+    """The plain text, which every request needs; raises `InvalidToken` when it cannot be had."""
+    cipher = _cipher(secret)
+    if cipher is None:
+        raise InvalidToken
+    return cipher.decrypt(ciphertext.encode()).decode()
+
+
+@lru_cache(maxsize=4)
+def _cipher(secret: str) -> Fernet | None:
     if not secret:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.
@@ -794,6 +902,19 @@ def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
         except (TypeError, ValueError, OverflowError):
             return fallback
         return max(minimum, min(maximum, number))
+
+    return BeforeValidator(read)
+
+
+def amount(fallback: float) -> BeforeValidator:
+    """Read a number that is not negative, or fall back."""
+
+    def read(value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return fallback
+        return max(number, 0.0) if isfinite(number) else fallback
 
     return BeforeValidator(read)
 
@@ -941,6 +1062,8 @@ CacheTtl = Literal["off", "5m", "1h"]
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnSwitch = Literal["inherit", "on", "off"]
+ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
+OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 
 
 class ConnectionValves(BaseModel):
@@ -1070,6 +1193,81 @@ class ReasoningValves(BaseModel):
     )
 
 
+class ToolValves(BaseModel):
+    """How the calls of tools are run."""
+
+    TOOL_EXECUTION_MODE: Annotated[
+        ToolExecutionMode, one_of(*get_args(ToolExecutionMode), fallback="auto")
+    ] = Field(
+        default="auto",
+        title="Who runs tools",
+        description=(
+            "`auto`: the pipe, in parallel; Open WebUI where a person must approve or answer. "
+            "`Pipeline`: the pipe wherever it is able to. `Open-WebUI`: always Open WebUI."
+        ),
+    )
+    ENABLE_STRICT_TOOL_CALLING: Switch = Field(
+        default=True,
+        title="Strict tool calls",
+        description="Whether OpenAI's models are held to the exact schema of each tool.",
+    )
+    MAX_FUNCTION_CALL_LOOPS: Annotated[int, whole_number(1, 256, 25)] = Field(
+        default=25,
+        title="Rounds of tools",
+        description="How often one answer may call tools before it must do without.",
+    )
+    MAX_PARALLEL_TOOLS_PER_REQUEST: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Tools at once, per answer",
+        description="How many tools of one answer run at the same time.",
+    )
+    MAX_PARALLEL_TOOLS_GLOBAL: Annotated[int, whole_number(1, 2_000, 200)] = Field(
+        default=200,
+        title="Tools at once, in all",
+        description="How many tools one server process runs at the same time.",
+    )
+    TOOL_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 3_600, 60)] = Field(
+        default=60,
+        title="Timeout of a tool (seconds)",
+        description="How long one call of a tool may take.",
+    )
+    TOOL_BATCH_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 7_200, 120)] = Field(
+        default=120,
+        title="Timeout of a round (seconds)",
+        description="How long all calls that a model makes at once may take, waiting included.",
+    )
+    BREAKER_MAX_FAILURES: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Failures before a pause",
+        description="After how many failures in a row a tool is left alone for that user.",
+    )
+    BREAKER_WINDOW_SECONDS: Annotated[int, whole_number(5, 900, 60)] = Field(
+        default=60,
+        title="Failures are remembered (seconds)",
+        description="How long a failure of a tool counts.",
+    )
+    PERSIST_TOOL_RESULTS: Switch = Field(
+        default=True,
+        title="Remember tool results",
+        description="Whether later turns of a chat show the model what its tools brought back.",
+    )
+
+
+class ServerToolValves(BaseModel):
+    """How far the tools that OpenRouter runs itself may go in one answer."""
+
+    SERVER_TOOLS_MAX_CALLS: Annotated[int, whole_number(0, 30, 0)] = Field(
+        default=0,
+        title="Calls of OpenRouter's tools",
+        description="How often one request may use OpenRouter's own tools; 0 leaves it to them.",
+    )
+    SERVER_TOOLS_MAX_COST_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Cost of OpenRouter's tools (USD)",
+        description="What a request may cost before OpenRouter's own tools stop; 0 for no limit.",
+    )
+
+
 class DisplayValves(BaseModel):
     """What is shown beside the answer."""
 
@@ -1122,6 +1320,8 @@ class SystemValves(
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
+    ServerToolValves,
+    ToolValves,
     CachingValves,
     ReasoningValves,
     CatalogValves,
@@ -1159,6 +1359,13 @@ class PersonalValves(BaseModel):
         title="Reasoning summary",
         description="How much of hidden thinking is summed up for you.",
     )
+    TOOL_EXECUTION_MODE: Annotated[
+        OwnToolExecutionMode, one_of(*get_args(OwnToolExecutionMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Who runs tools",
+        description="Whether the pipe or Open WebUI runs the tools of your chats.",
+    )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
     ] = Field(
@@ -1192,6 +1399,22 @@ class Settings:
     """Empty leaves it to the model, as in the two below."""
     reasoning_summary: str
     task_reasoning_effort: str
+    tool_execution_mode: str
+    enable_strict_tool_calling: bool
+    max_function_call_loops: int
+    max_parallel_tools_per_request: int
+    max_parallel_tools_global: int
+    tool_timeout: float
+    """Seconds, as the one below."""
+    tool_batch_timeout: float
+    breaker_max_failures: int
+    breaker_window: float
+    """Seconds."""
+    persist_tool_results: bool
+    server_tools_max_calls: int
+    """Zero for OpenRouter's own limit."""
+    server_tools_max_cost: float
+    """USD; zero for no limit."""
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -1225,6 +1448,18 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
         task_reasoning_effort="" if task_effort == "auto" else task_effort,
+        tool_execution_mode=_own(own.TOOL_EXECUTION_MODE, valves.TOOL_EXECUTION_MODE),
+        enable_strict_tool_calling=valves.ENABLE_STRICT_TOOL_CALLING,
+        max_function_call_loops=valves.MAX_FUNCTION_CALL_LOOPS,
+        max_parallel_tools_per_request=valves.MAX_PARALLEL_TOOLS_PER_REQUEST,
+        max_parallel_tools_global=valves.MAX_PARALLEL_TOOLS_GLOBAL,
+        tool_timeout=float(valves.TOOL_TIMEOUT_SECONDS),
+        tool_batch_timeout=float(valves.TOOL_BATCH_TIMEOUT_SECONDS),
+        breaker_max_failures=valves.BREAKER_MAX_FAILURES,
+        breaker_window=float(valves.BREAKER_WINDOW_SECONDS),
+        persist_tool_results=valves.PERSIST_TOOL_RESULTS,
+        server_tools_max_calls=valves.SERVER_TOOLS_MAX_CALLS,
+        server_tools_max_cost=valves.SERVER_TOOLS_MAX_COST_USD,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
@@ -1769,6 +2004,11 @@ class ResponsesBody(TypedDict, total=False):
     prompt_cache_key: str
     cache_control: dict[str, Any]
     session_id: str
+    tools: list[dict[str, Any]]
+    tool_choice: str | dict[str, Any]
+    parallel_tool_calls: bool
+    max_tool_calls: int
+    stop_server_tools_when: list[dict[str, Any]]
 
 
 class ChatBody(TypedDict, total=False):
@@ -1807,6 +2047,11 @@ class ChatBody(TypedDict, total=False):
     session_id: str
     user: str
     metadata: dict[str, str]
+    tools: list[dict[str, Any]]
+    tool_choice: str | dict[str, Any]
+    parallel_tool_calls: bool
+    max_tool_calls: int
+    stop_server_tools_when: list[dict[str, Any]]
 
 
 ####################################################################################################
@@ -2045,6 +2290,9 @@ class Usage:
     is_byok: bool | None = None
     cost_details: dict[str, float] = field(default_factory=dict[str, float])
     """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
+    last_input_tokens: int | None = None
+    """Of the last round alone, where the answer took several; so the one below."""
+    last_output_tokens: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -2198,6 +2446,10 @@ class ArgumentsDelta:
     text: str
 
 
+Delta = TextDelta | ReasoningDelta | ArgumentsDelta
+"""The next piece of something that comes in pieces."""
+
+
 @dataclass(slots=True)
 class CitationFound:
     """A page that a message leans on."""
@@ -2231,6 +2483,13 @@ class RetryScheduled:
 
 
 @dataclass(slots=True)
+class Notice:
+    """Something about the answer that the person should know, and that is no part of it."""
+
+    text: str
+
+
+@dataclass(slots=True)
 class ResponseFinished:
     """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
 
@@ -2248,16 +2507,15 @@ class ResponseFailed:
     usage: Usage | None = None
 
 
+PlacedEvent = (
+    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
+)
 Event = (
     ResponseStarted
-    | ItemStarted
-    | TextDelta
-    | ReasoningDelta
-    | ArgumentsDelta
-    | CitationFound
+    | PlacedEvent
     | SourcesFound
-    | ItemFinished
     | RetryScheduled
+    | Notice
     | ResponseFinished
     | ResponseFailed
 )
@@ -2280,6 +2538,64 @@ def log_answer(path: str, response: httpx.Response) -> None:
     if LOG.isEnabledFor(logging.DEBUG):
         generation = response.headers.get("x-generation-id", "unknown")
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
+
+
+####################################################################################################
+# api/gateway/batch.py
+#
+# The Events of one network read, with neighbouring deltas joined as they come.
+#
+# A piece that is sent costs the server far more than one that is read, and what is joined at once
+# leaves nothing behind for the garbage collector, whose rounds grow with the whole server's memory.
+####################################################################################################
+
+class EventBatch:
+    """Takes Events in their order; deltas of the same text that follow each other become one."""
+
+    __slots__ = ("_events", "_last", "_pieces")
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._events: list[Event] = []
+        self._last: Event | None = None
+        self._pieces: list[str] = []
+        """What is still to be joined to the last Event."""
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        """Take the next Event; it is the batch's from now on."""
+        last = self._last
+        if isinstance(event, Delta) and type(event) is type(last) and _is_same_text(event, last):
+            self._pieces.append(event.text)
+            return
+        self._join()
+        self._last = event
+        self._events.append(event)
+
+    def close(self) -> list[Event]:
+        """The Events of the batch."""
+        self._join()
+        return self._events
+
+    def _join(self) -> None:
+        if self._pieces and isinstance(last := self._last, Delta):
+            last.text += "".join(self._pieces)
+            self._pieces.clear()
+
+
+def _is_same_text(one: Event, other: Event | None) -> bool:
+    """Whether the two, which are of one kind, add to the same text."""
+    match one, other:
+        case ReasoningDelta(), ReasoningDelta():
+            return (one.output_index, one.part_index, one.is_summary) == (
+                other.output_index,
+                other.part_index,
+                other.is_summary,
+            )
+        case (TextDelta(), TextDelta()) | (ArgumentsDelta(), ArgumentsDelta()):
+            return one.output_index == other.output_index
+        case _:
+            return False
 
 
 ####################################################################################################
@@ -2419,6 +2735,45 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ####################################################################################################
+# api/gateway/payloads.py
+#
+# The objects of an event stream, whichever endpoint sends it.
+####################################################################################################
+
+class StreamReader(Protocol):
+    """Turns the bytes of one stream into Events; what it does not know it passes over."""
+
+    finished: bool
+    """Whether the Event that ends an answer was given out."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        ...
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends, and say so if the answer's end is missing."""
+        ...
+
+
+def read_payload(payload: bytes) -> JsonObject | None:
+    """The object of one event; `None` for one that is no JSON, which is noted in the log."""
+    try:
+        return as_object(decode_json(payload))
+    except ValueError:
+        size = len(payload)
+        LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
+        return None
+
+
+def answer_cut_short() -> StreamInterruptedError:
+    """What a stream is told to be that ends without the event that ends an answer."""
+    return StreamInterruptedError(
+        "The answer stopped before its end.",
+        "What had arrived is kept. Try again for a whole answer.",
+    )
+
+
+####################################################################################################
 # api/gateway/selection.py
 #
 # Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
@@ -2481,6 +2836,119 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 
 
 ####################################################################################################
+# api/gateway/text_run.py
+#
+# A run of text deltas, read by its bytes: only the words differ from one event to the next.
+####################################################################################################
+
+_KEY = b'"delta":"'
+# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+_WORDS = re.compile(
+    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+)
+_HALF_EMOJI = re.compile(rb"\\u[dD]")
+
+
+class TextRun:
+    """Takes the events that begin with the same bytes as the delta before them.
+
+    To decode each of hundreds of events for its one word is what reading a stream costs most.
+    Whatever has another form is left to the caller, who decodes it.
+    """
+
+    __slots__ = ("_beginning", "_words")
+
+    def __init__(self) -> None:
+        self._beginning = b""
+        self._words: list[bytes] = []
+
+    def follow(self, payload: bytes) -> None:
+        """Take what begins as this delta does, which the caller has decoded."""
+        before, key, _ = payload.partition(_KEY)
+        self._beginning = before + key if key else b""
+
+    def takes(self, payload: bytes) -> bool:
+        """Whether the event is one of the run; then its words are kept."""
+        beginning = self._beginning
+        if not beginning or not payload.startswith(beginning):
+            return False
+        found = _WORDS.fullmatch(payload, len(beginning))
+        if found is None:
+            return False
+        self._words.append(found[1])
+        return True
+
+    def take_text(self) -> str:
+        """The text of the run so far; words that cannot be read are noted and left out."""
+        if not self._words:
+            return ""
+        words, self._words = self._words, []
+        joined = b"".join(words)
+        try:
+            # Halves of an emoji stay apart: whether two meet depends on how the network cut.
+            if not _HALF_EMOJI.search(joined):
+                return str(decode_json(b'"' + joined + b'"'))
+        except ValueError:
+            pass
+        return "".join(map(_decode_words, words))
+
+
+def _decode_words(words: bytes) -> str:
+    try:
+        return str(decode_json(b'"' + words + b'"'))
+    except ValueError:
+        LOG.warning("stream: a delta is not JSON and was passed over (%d bytes)", len(words))
+        return ""
+
+
+####################################################################################################
+# api/pacing.py
+#
+# Pauses between reads, in which the network gathers what would else come piece by piece.
+####################################################################################################
+
+# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
+WINDOW_SECONDS = 0.03
+_LATENESS_FACTOR = 4.0
+_LONGEST_EXTENSION_SECONDS = 0.3
+
+Hold = Callable[[], AbstractContextManager[None]]
+"""Leaves the connection unread while the `with` block runs."""
+
+
+class Pacer:
+    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+
+    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
+    The first words are not held back, and while the model is silent there is no timer. Where the
+    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    """
+
+    __slots__ = ("_clock", "_hold", "_late", "_sleep")
+
+    def __init__(
+        self,
+        hold: Hold = nullcontext,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hold = hold
+        self._sleep = sleep
+        self._clock = clock
+        self._late = 0.0
+
+    async def pause(self, batch: list[Event]) -> None:
+        """Wait, if this batch showed text."""
+        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
+            return
+        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
+        begun = self._clock()
+        with self._hold():
+            await self._sleep(window)
+        self._late = max(self._clock() - begun - window, 0.0)
+
+
+####################################################################################################
 # api/sse.py
 #
 # Server-sent events: bytes in any pieces become data payloads.
@@ -2539,66 +3007,6 @@ class SseDecoder:
 
 
 ####################################################################################################
-# api/gateway/payloads.py
-#
-# The objects of an event stream, whichever endpoint sends it.
-####################################################################################################
-
-class StreamReader(Protocol):
-    """Turns the bytes of one stream into Events; what it does not know it passes over."""
-
-    finished: bool
-    """Whether the Event that ends an answer was given out."""
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Read one piece of the body."""
-        ...
-
-    def end(self) -> list[Event]:
-        """Read what is left when the body ends, and say so if the answer's end is missing."""
-        ...
-
-
-class PayloadDecoder:
-    """Bytes in any pieces become JSON objects; `None` stands for `[DONE]`."""
-
-    __slots__ = ("_decoder",)
-
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-
-    def feed(self, chunk: bytes) -> list[JsonObject | None]:
-        """The objects that this chunk completes."""
-        return _decode_all(self._decoder.feed(chunk))
-
-    def flush(self) -> list[JsonObject | None]:
-        """The object that stands at the end of the body without its blank line."""
-        return _decode_all(self._decoder.flush())
-
-
-def _decode_all(payloads: list[bytes]) -> list[JsonObject | None]:
-    objects: list[JsonObject | None] = []
-    for payload in payloads:
-        if payload == DONE_PAYLOAD:
-            objects.append(None)
-            continue
-        try:
-            objects.append(as_object(decode_json(payload)))
-        except ValueError:
-            size = len(payload)
-            LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
-    return objects
-
-
-def answer_cut_short() -> StreamInterruptedError:
-    """What a stream is told to be that ends without the event that ends an answer."""
-    return StreamInterruptedError(
-        "The answer stopped before its end.",
-        "What had arrived is kept. Try again for a whole answer.",
-    )
-
-
-####################################################################################################
 # api/gateway/chat_reader.py
 #
 # The stream of `POST /chat/completions`, read into the same Events.
@@ -2622,7 +3030,7 @@ class ChatReader:
     """
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
         self._message: int | None = None
@@ -2645,13 +3053,20 @@ class ChatReader:
             events.extend(self.finish())
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch = EventBatch()
+        for payload in payloads:
             if self.finished:
                 break
-            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
-        return events
+            for event in self._read_one(payload):
+                batch.add(event)
+        return batch.close()
+
+    def _read_one(self, payload: bytes) -> list[Event]:
+        if payload == DONE_PAYLOAD:
+            return self.finish(done=True)
+        data = read_payload(payload)
+        return [] if data is None else self.read_chunk(data)
 
     def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""
@@ -2820,11 +3235,14 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_has_output", "finished")
+    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._has_output = False
+        self._run = TextRun()
+        self._delta: Delta | None = None
+        """The delta that the run goes on from."""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -2839,25 +3257,42 @@ class ResponsesReader:
             events.append(ResponseFailed(answer_cut_short()))
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch, run = EventBatch(), self._run
+        for payload in payloads:
             if self.finished:
                 break
-            event = _read_payload(data) if data is not None else None
-            if data is None or event is None:
+            if run.takes(payload):
                 continue
-            if isinstance(event, ResponseFinished | ResponseFailed):
-                self.finished = True
-                if not self._has_output:
-                    events.extend(_finished_items(as_object(data.get("response"))))
-            elif not isinstance(event, ResponseStarted):
-                self._has_output = True
-            events.append(event)
-        return events
+            self._end_run(batch)
+            if payload != DONE_PAYLOAD:
+                self._read_one(payload, batch)
+        self._end_run(batch)
+        return batch.close()
+
+    def _end_run(self, batch: EventBatch) -> None:
+        if self._delta is not None and (text := self._run.take_text()):
+            batch.add(replace(self._delta, text=text))
+
+    def _read_one(self, payload: bytes, batch: EventBatch) -> None:
+        data = read_payload(payload)
+        event = _read_event(data) if data is not None else None
+        if data is None or event is None:
+            return
+        if isinstance(event, Delta):
+            self._delta = event
+            self._run.follow(payload)
+        if isinstance(event, ResponseFinished | ResponseFailed):
+            self.finished = True
+            if not self._has_output:
+                for item in _finished_items(as_object(data.get("response"))):
+                    batch.add(item)
+        elif not isinstance(event, ResponseStarted):
+            self._has_output = True
+        batch.add(event)
 
 
-def _read_payload(data: JsonObject) -> Event | None:
+def _read_event(data: JsonObject) -> Event | None:
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)
@@ -2987,7 +3422,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
-        self._proxies = getproxies()
+        self._proxies = {
+            scheme: address for scheme, address in getproxies().items() if scheme != "no"
+        }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return once the headers are here; the body streams."""
@@ -3016,6 +3453,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             headers=response.raw_headers,
             stream=_AiohttpStream(response, request),
             request=request,
+            extensions={"hold_reading": lambda: _hold_reading(response)},
         )
 
     async def aclose(self) -> None:
@@ -3054,6 +3492,21 @@ class _AiohttpStream(httpx.AsyncByteStream):
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
         self._response.release()
+
+
+@contextmanager
+def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
+    """Leave the connection unread; one that is read to its end may serve another request by now."""
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    if transport is None or not transport.is_reading():
+        yield
+        return
+    transport.pause_reading()
+    try:
+        yield
+    finally:
+        transport.resume_reading()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -3095,15 +3548,39 @@ _ATTRIBUTION_HEADERS = {
 }
 
 
+class ApiClient(httpx.AsyncClient):
+    """httpx's client, with the shortest way to the wire.
+
+    One client serves everyone: no cookie may tie their requests together. An API does not
+    redirect. And a line in the server's log for each request is what Open WebUI's own connection
+    does not write either; all three would cost more than building the request.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        super().__init__(
+            transport=transport,
+            headers=_ATTRIBUTION_HEADERS,
+            trust_env=False,  # the transport reads the proxy settings itself
+        )
+        self._wire = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: Any
+    ) -> httpx.Response:
+        """Send the request; with `stream` its caller reads the body, and closes the response."""
+        response = await self._wire.handle_async_request(request)
+        response.request = request
+        if not stream:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
+
+
 def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Make the client of one generation of the pipe; whoever makes it closes it."""
-    return httpx.AsyncClient(
-        transport=transport or AiohttpTransport(),
-        headers=_ATTRIBUTION_HEADERS,
-        # One client serves everyone: a cookie would tie their requests together.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        trust_env=False,  # the transport reads the proxy settings itself
-    )
+    return ApiClient(transport or AiohttpTransport())
 
 
 def authorize(settings: Settings) -> dict[str, str]:
@@ -3329,6 +3806,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
+    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -3338,6 +3816,7 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
+                    await pacer.pause(batch)
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -3396,6 +3875,60 @@ def stream_responses(
 
 
 ####################################################################################################
+# host/blocking.py
+#
+# Python tools written without `async`: run off the event loop, which they would hold up.
+####################################################################################################
+
+def is_blocking(function: Any) -> bool:
+    """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
+    wrapped = getattr(function, "__function__", None)
+    return wrapped is not None and not inspect.iscoroutinefunction(wrapped)
+
+
+async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
+
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
+    context = copy_context()
+
+    def deliver(result: Any, error: BaseException | None) -> None:
+        if outcome.done():
+            return
+        if error is None:
+            outcome.set_result(result)
+        else:
+            outcome.set_exception(error)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = context.run(_run_through, function, arguments)
+        except BaseException as raised:  # noqa: BLE001 - a tool is contained
+            error = raised if isinstance(raised, Exception) else RuntimeError(repr(raised))
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliver, result, error)
+
+    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    result = await outcome
+    return await result if inspect.isawaitable(result) else result
+
+
+def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Step the wrapper to its end at once: it awaits nothing."""
+    coroutine = function(**arguments)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    coroutine.close()
+    raise RuntimeError("It waits for something that only the server's event loop can give it.")
+
+
+####################################################################################################
 # host/users.py
 #
 # The person who asks, and what they have set for themselves.
@@ -3411,6 +3944,18 @@ def user_id_of(handles: HostHandles) -> str:
     return text_of(handles.metadata.get("user_id")) or text_of(
         getattr(user_of(handles), "id", None)
     )
+
+
+async def load_user(handles: HostHandles) -> Any:
+    """The user object of the person who asks, from the sign-in or else the database."""
+    user, user_id = user_of(handles), user_id_of(handles)
+    if not user_id or (user is not None and text_of(getattr(user, "id", None)) == user_id):
+        return user
+    try:
+        from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return user
+    return await Users.get_user_by_id(user_id)
 
 
 async def read_personal_valves(handles: HostHandles, function_id: str) -> PersonalValves | None:
@@ -3518,6 +4063,257 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
 
 
 ####################################################################################################
+# host/tools.py
+#
+# Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#
+# The steps are those of the host's own loop (`utils/middleware.py`: `execute_tool_call` and what
+# follows it), with the host's own functions.
+####################################################################################################
+
+CALL_TOOL_ID = "builtin:call_tool"
+"""The tool behind which Open WebUI hides those it does not show the model."""
+
+# Open WebUI 0.11 has these names in its loop, where nobody can ask for them.
+_CITED_TOOLS = frozenset(
+    {"fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files", "query_chat_files"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HostTool:
+    """One entry of `__tools__`."""
+
+    name: str
+    kind: str
+    """`builtin`, `mcp`, `external`, `terminal`; empty for a Python tool or one of the browser."""
+    tool_id: str
+    parameters: JsonObject
+    lane: str
+    """Calls of one lane run one after the other; empty for a tool that may run beside itself."""
+    entry: Mapping[str, Any]
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether Open WebUI itself brings it."""
+        return self.kind == "builtin"
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolResult:
+    """What a call brought back: for the model `text` and `images`, for the person the rest."""
+
+    text: str
+    failed: bool = False
+    images: list[str] = field(default_factory=list[str])
+    files: list[JsonObject] = field(default_factory=list[JsonObject])
+    embeds: list[str] = field(default_factory=list[str])
+    sources: list[JsonObject] = field(default_factory=list[JsonObject])
+
+
+def read_tool(name: str, value: Any) -> HostTool:
+    """Read an entry of `__tools__`."""
+    entry = as_object(value)
+    kind, tool_id = text_of(entry.get("type")), text_of(entry.get("tool_id"))
+    spec = as_object(entry.get("spec"))
+    return HostTool(
+        name,
+        kind,
+        tool_id,
+        as_object(spec.get("parameters")),
+        _lane_of(entry, kind, tool_id),
+        entry,
+    )
+
+
+def _lane_of(entry: JsonObject, kind: str, tool_id: str) -> str:
+    """One MCP session and one terminal each remember what was done before."""
+    server = as_object(entry.get("server"))
+    if kind == "mcp":
+        return f"mcp:{id(entry.get('client'))}"
+    if kind == "terminal":
+        return tool_id
+    return f"terminal:{text_of(server.get('url'))}" if server.get("is_terminal") is True else ""
+
+
+def resolve_hidden_call(
+    name: str, arguments: JsonObject, tools: Mapping[str, Any]
+) -> tuple[str, JsonObject] | str:
+    """The call that a call of `call_tool` stands for, any other call as it is; or what is wrong."""
+    if read_tool(name, tools.get(name)).tool_id != CALL_TOOL_ID:
+        return name, arguments
+    try:
+        from open_webui.utils.tool_search import (  # pyright: ignore[reportMissingImports]
+            resolve_tool_call,
+        )
+    except ImportError:
+        return name, arguments
+    call = {"function": {"name": name, "arguments": encode_json(arguments).decode()}}
+    error = resolve_tool_call(call, tools)
+    if error:
+        return text_of(error)
+    return call["function"]["name"], json.loads(call["function"]["arguments"])
+
+
+async def ask_for_approval(
+    handles: HostHandles, tool: HostTool, call_id: str, arguments: JsonObject
+) -> bool:
+    """Whether the person at the page lets the tool run; a page that is gone has not said yes."""
+    if handles.event_call is None:
+        return False
+    call = {"id": call_id, "name": tool.name, "arguments": arguments}
+    answer = await handles.event_call({"type": "confirmation", "data": {"tool_call": call}})
+    return answer is True
+
+
+async def call_tool(
+    handles: HostHandles, tool: HostTool, arguments: JsonObject, messages: Sequence[Any]
+) -> Any:
+    """Run the tool; gives what it returns and raises what it raises."""
+    if tool.entry.get("direct"):
+        return await _call_in_browser(handles, tool, arguments)
+    function = tool.entry.get("callable")
+    if function is None:
+        raise LookupError("Open WebUI gives no way to run it.")
+    function = await _with_conversation(function, handles, messages)
+    if is_blocking(function):
+        return await call_off_loop(function, arguments)
+    return await function(**arguments)
+
+
+async def _call_in_browser(handles: HostHandles, tool: HostTool, arguments: JsonObject) -> Any:
+    if handles.event_call is None:
+        raise ConnectionError("It runs in the browser, and no browser is connected.")
+    data = {
+        "id": str(uuid4()),
+        "name": tool.name,
+        "params": arguments,
+        "server": tool.entry.get("server") or {},
+        "session_id": handles.metadata.get("session_id"),
+    }
+    return await handles.event_call({"type": "execute:tool", "data": data})
+
+
+async def _with_conversation(function: Any, handles: HostHandles, messages: Sequence[Any]) -> Any:
+    """The tool as it stands now: its `__messages__` and `__files__` are those of this turn."""
+    try:
+        from open_webui.utils.tools import (  # pyright: ignore[reportMissingImports]
+            get_updated_tool_function,
+        )
+    except ImportError:
+        return function
+    files = handles.metadata.get("files") or []
+    return await get_updated_tool_function(
+        function=function, extra_params={"__messages__": messages, "__files__": files}
+    )
+
+
+async def read_result(
+    handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
+) -> ToolResult:
+    """What the tool returned, as Open WebUI understands it."""
+    process = _from_middleware("process_tool_result")
+    if process is None:
+        return _result_of(_text_without_host(raw))
+    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+        raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
+    user = await load_user(handles)
+    direct = bool(tool.entry.get("direct"))
+    text, files, embeds = await process(
+        handles.request, tool.name, raw, tool.kind, direct, handles.metadata, user
+    )
+    result = _result_of(text or "")
+    result.embeds = [embed for embed in embeds if isinstance(embed, str)]
+    result.sources = _sources_of(handles, tool, arguments, result.text)
+    for file in objects_in(files):
+        await _add_file(result, file, handles, user)
+    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+        await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
+    return result
+
+
+def _from_middleware(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
+
+
+def _result_of(text: str) -> ToolResult:
+    """The text, and whether Open WebUI shows it as a failure."""
+    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    return ToolResult(text=text, failed=bool(is_error(text)))
+
+
+def _begins_as_error(text: str) -> bool:
+    return text.lstrip().lower().startswith("error:")
+
+
+def _text_without_host(raw: Any) -> str:
+    """The result in words, where the host's own reading is not at hand."""
+    if isinstance(raw, tuple):
+        raw = cast("tuple[Any, ...]", raw)[0] if raw else ""
+    if raw is None or isinstance(raw, str):
+        return raw or ""
+    return json.dumps(raw, indent=2, ensure_ascii=False, default=str)
+
+
+def _sources_of(
+    handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
+) -> list[JsonObject]:
+    """What the person may look up, of the tools that search and fetch."""
+    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
+        return []
+    return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
+
+
+def _shows_citations(handles: HostHandles) -> bool:
+    """The model's capability; in a chat with several models `metadata["model"]` is another's."""
+    models = getattr(getattr(getattr(handles.request, "app", None), "state", None), "MODELS", None)
+    model = as_object(as_object(models).get(text_of(handles.metadata.get("model_id"))))
+    meta = as_object(as_object(model.get("info")).get("meta"))
+    return as_object(meta.get("capabilities")).get("citations", True) is not False
+
+
+async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, user: Any) -> None:
+    """A picture goes to the model as it is, to the person as a file; the rest to the person."""
+    url = text_of(file.get("url"))
+    if file.get("type") != "image" or not url:
+        result.files.append(file)
+    elif url.startswith("data:"):
+        result.images.append(url)
+        result.files.append({**file, "url": await _store_image(url, handles, user)})
+    else:
+        result.files.append(file)
+        if data_url := await _read_image(url, user):
+            result.images.append(data_url)
+
+
+async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
+    """The address under which the chat keeps the picture; without one, the picture itself."""
+    store = _from_middleware("store_tool_result_image")
+    if store is None:
+        return data_url
+    return await store(handles.request, data_url, handles.metadata, user)
+
+
+async def _read_image(url: str, user: Any) -> str:
+    """A picture that Open WebUI has stored, as a data URL; empty where it cannot be read."""
+    try:
+        from open_webui.utils.files import (  # pyright: ignore[reportMissingImports]
+            get_image_base64_from_url,
+        )
+    except ImportError:
+        LOG.warning("tools: a tool's picture could not be read for the model")
+        return ""
+    return text_of(await get_image_base64_from_url(url, user))
+
+
+####################################################################################################
 # host/versions.py
 #
 # Which Open WebUI this is, and whether the pipe works on it.
@@ -3541,9 +4337,14 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    return _version_numbers(str(VERSION))
+
+
+@cache
+def _version_numbers(version: str) -> tuple[int, ...] | None:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     # It calls itself 0.0.0 when it cannot find out, as in a checkout.
-    return version if any(version) else None
+    return numbers if any(numbers) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -3578,6 +4379,8 @@ class ModelFamily:
     output_modalities: frozenset[str] = frozenset({"text"})
     reasoning: ReasoningAbility | None = None
     """`None` for a model that does not reason."""
+    context_length: int | None = None
+    """How many tokens it can hold, question and answer together."""
 
     @property
     def is_batch(self) -> bool:
@@ -3599,6 +4402,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         input_modalities=_words_of(architecture.get("input_modalities")) or frozenset({"text"}),
         output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
         reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
+        context_length=whole_of(row.get("context_length")) or None,
     )
 
 
@@ -4001,6 +4805,443 @@ def _accepted_effort(effort: str, ability: ReasoningAbility | None) -> str:
 
 
 ####################################################################################################
+# requests/replay.py
+#
+# Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+####################################################################################################
+
+MADE_UP_ID = "rs_unnamed_"
+"""Begins the id of an item that had none: the Responses API wants one, chat does not."""
+
+
+def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
+    """The items of one answer, in the order in which the model thought.
+
+    Only what the vendor encrypted or signed is of use to it; the rest stays out.
+    """
+    items: list[dict[str, Any]] = []
+    for _, group in groupby(details, key=_item_of_detail):
+        pieces = list(group)
+        if any(piece.get("data") or piece.get("signature") for piece in pieces):
+            items.append(_reasoning_item(pieces, len(items)))
+    return items
+
+
+def _item_of_detail(detail: JsonObject) -> tuple[str, str]:
+    """What tells two items apart: their id, or their place where they have none."""
+    return text_of(detail.get("id")), "" if detail.get("id") else text_of(detail.get("index"))
+
+
+def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "type": "reasoning",
+        "id": text_of(pieces[0].get("id")) or f"{MADE_UP_ID}{position}",
+        "summary": [],
+    }
+    for piece in pieces:
+        if summary := text_of(piece.get("summary")):
+            item["summary"].append({"type": "summary_text", "text": summary})
+        if text := text_of(piece.get("text")):
+            item.setdefault("content", []).append({"type": "reasoning_text", "text": text})
+        if data := text_of(piece.get("data")):
+            item["encrypted_content"] = data
+        for key in ("signature", "format"):
+            if value := text_of(piece.get(key)):
+                item[key] = value
+    return item
+
+
+def unsigned_reasoning_item(item: ReasoningItem) -> list[dict[str, Any]]:
+    """Thinking that the vendor neither encrypts nor signs, for the rounds of the same answer.
+
+    A summary alone stays out: for its vendor it names an item that nobody has kept.
+    """
+    content = [{"type": "reasoning_text", "text": text} for text in item.content if text]
+    if not content:
+        return []
+    return [{"type": "reasoning", "id": f"{MADE_UP_ID}0", "summary": [], "content": content}]
+
+
+def call_arguments(text: str) -> str:
+    """The arguments of a call, as they were where they are a JSON object, else an empty one.
+
+    Providers refuse a conversation that holds any other; what was wrong with them stands in the
+    call's output.
+    """
+    try:
+        return text if isinstance(decode_json(text), dict) else "{}"
+    except ValueError:
+        return "{}"
+
+
+####################################################################################################
+# requests/chat_body.py
+#
+# The same request as a chat-completions body, for what the Responses API cannot carry.
+####################################################################################################
+
+CHAT_ONLY_FIELDS = (
+    "stop",
+    "seed",
+    "min_p",
+    "top_a",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "prediction",
+    "audio",
+)
+"""Parameters that only `/chat/completions` takes (schema `ChatRequest`)."""
+
+_SAME_FIELDS = (
+    "model",
+    "models",
+    "temperature",
+    "top_p",
+    "top_k",
+    "top_logprobs",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning",
+    "modalities",
+    "image_config",
+    "plugins",
+    "provider",
+    "service_tier",
+    "prompt_cache_key",
+    "cache_control",
+    "session_id",
+    "parallel_tool_calls",
+    "max_tool_calls",
+    "stop_server_tools_when",
+)
+
+
+def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
+    """The parameters of the caller that `/responses` would refuse or ignore."""
+    needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
+    modalities = body.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
+        needed.append("audio")
+    return needed
+
+
+def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
+    """Derive the chat request from the Responses request and the caller's chat-only parameters."""
+    sent = cast("Mapping[str, Any]", request)
+    fields: dict[str, Any] = {name: sent[name] for name in _SAME_FIELDS if name in sent}
+    fields |= {name: body[name] for name in CHAT_ONLY_FIELDS if body.get(name) is not None}
+    fields["messages"] = build_messages(request.get("input", []))
+    if "max_output_tokens" in request:
+        fields["max_tokens"] = request["max_output_tokens"]
+    text = request.get("text", {})
+    if "format" in text:
+        fields["response_format"] = _nested_format(as_object(text["format"]))
+    if "verbosity" in text:
+        fields["verbosity"] = text["verbosity"]
+    if "tools" in request:
+        fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
+    if "tool_choice" in request:
+        fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    return cast("ChatBody", fields)
+
+
+def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
+    """Turn input items into chat messages; what one answer consists of becomes one message."""
+    messages: list[JsonObject] = []
+    for item in items:
+        match item.get("type"):
+            case "function_call_output":
+                output = item["output"]
+                content = output if isinstance(output, str) else _chat_parts(objects_in(output))
+                answered = {"tool_call_id": item["call_id"], "content": content}
+                messages.append({"role": "tool", **answered})
+            case "function_call":
+                _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
+            case "reasoning":
+                details = _last_answer(messages).setdefault("reasoning_details", [])
+                details.extend(_details(item, len(details)))
+            case _ if item.get("role") == "assistant":
+                message = _last_answer(messages)
+                message["content"] = (message["content"] or "") + text_of(item.get("content"))
+            case _:
+                content = _chat_parts(objects_in(item.get("content")))
+                messages.append({"role": item.get("role"), "content": content})
+    return messages
+
+
+def _last_answer(messages: list[JsonObject]) -> JsonObject:
+    """The assistant message that is being put together."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    return messages[-1]
+
+
+def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
+    if all(part.get("type") == "input_text" for part in parts):
+        return "\n\n".join(text_of(part.get("text")) for part in parts)
+    return [_chat_part(part) for part in parts]
+
+
+def _chat_part(part: JsonObject) -> JsonObject:
+    if part.get("type") == "input_image":
+        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+    return {"type": "text", "text": text_of(part.get("text"))}
+
+
+def _nested_call(item: Mapping[str, Any]) -> JsonObject:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    return {"id": item["call_id"], "type": "function", "function": function}
+
+
+def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
+    """A reasoning item as the details it came from."""
+    tag = {key: item[key] for key in ("id", "format") if item.get(key)}
+    if text_of(tag.get("id")).startswith(MADE_UP_ID):
+        del tag["id"]
+    details: list[JsonObject] = [
+        {"type": "reasoning.summary", "summary": part["text"], **tag}
+        for part in objects_in(item.get("summary"))
+    ]
+    if item.get("signature") or item.get("content"):
+        text = "".join(text_of(part.get("text")) for part in objects_in(item.get("content")))
+        signed = {"signature": item["signature"]} if item.get("signature") else {}
+        details.append({"type": "reasoning.text", "text": text, **signed, **tag})
+    if item.get("encrypted_content"):
+        details.append({"type": "reasoning.encrypted", "data": item["encrypted_content"], **tag})
+    return [{**detail, "index": first_index + n} for n, detail in enumerate(details)]
+
+
+def _nested_function(tool: JsonObject) -> JsonObject:
+    if tool.get("type") != "function":
+        return tool
+    function = {key: value for key, value in tool.items() if key not in ("type", "cache_control")}
+    caching = {"cache_control": tool["cache_control"]} if tool.get("cache_control") else {}
+    return {"type": "function", "function": function, **caching}
+
+
+def _nested_choice(choice: str | JsonObject) -> str | JsonObject:
+    if isinstance(choice, str) or choice.get("type") != "function":
+        return choice
+    return {"type": "function", "function": {"name": choice.get("name")}}
+
+
+def _nested_format(answer_format: JsonObject) -> JsonObject:
+    if answer_format.get("type") != "json_schema":
+        return answer_format
+    schema = {key: value for key, value in answer_format.items() if key != "type"}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+####################################################################################################
+# requests/history.py
+#
+# Chat messages become input items.
+####################################################################################################
+
+InputItem = dict[str, Any]
+
+_ROLES = frozenset({"system", "developer", "user"})
+
+
+def build_input(
+    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True
+) -> list[InputItem]:
+    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
+
+    Messages that say nothing, such as the place of an answer that failed, are left out;
+    so are tool calls without their result and results without their call. `keep_results` says
+    whether tools' results of earlier turns go out too.
+    """
+    pairs = _find_pairs(messages)
+    if not keep_results:
+        begin = _newest_turn(messages)
+        pairs = {place: call_ids for place, call_ids in pairs.items() if place > begin}
+    items: list[InputItem] = []
+    for place, message in enumerate(messages):
+        role = message.get("role")
+        if role in _ROLES:
+            items.extend(_spoken_item(str(role), message))
+        elif role == "assistant":
+            items.extend(_assistant_items(message, pairs.get(place, set())))
+        elif place in pairs:
+            items.append(_tool_output(message))
+    return items
+
+
+def call_ids_in(body: Mapping[str, Any]) -> set[str]:
+    """The ids of the calls that earlier answers made."""
+    messages = objects_in(body.get("messages"))
+    return {call_id for message in messages for call_id, _ in _calls_in(message)}
+
+
+def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
+    """The ids of the calls that have their result after them, at the places of both."""
+    waiting: dict[str, int] = {}
+    pairs: dict[int, set[str]] = {}
+    for place, message in enumerate(messages):
+        if message.get("role") == "assistant":
+            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
+        elif message.get("role") == "tool":
+            call_id = text_of(message.get("tool_call_id"))
+            if call_id in waiting:
+                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
+                pairs[place] = {call_id}
+    return pairs
+
+
+def _newest_turn(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Where the person spoke last; what follows a result directly is a picture the host moved."""
+    roles = [message.get("role") for message in messages]
+    places = (place for place, role in enumerate(roles) if role == "user")
+    return max((place for place in places if "tool" not in roles[place - 1 : place]), default=-1)
+
+
+def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The calls of tools that can be told apart, each with its function.
+
+    What OpenRouter did itself is shown as a call too, but nobody has a tool of that name.
+    """
+    calls: dict[str, dict[str, Any]] = {}
+    for call in objects_in(message.get("tool_calls")):
+        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
+        is_shown_only = not call_id or call_id.startswith(SERVER_TOOL_CALL_PREFIX)
+        if text_of(function.get("name")) and not is_shown_only:
+            calls.setdefault(call_id, function)
+    return list(calls.items())
+
+
+def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
+    parts = _input_parts(message.get("content"))
+    return [{"type": "message", "role": role, "content": parts}] if parts else []
+
+
+def _input_parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "input_text", "text": content}] if content else []
+    parts: list[dict[str, Any]] = []
+    for part in objects_in(content):
+        if part.get("type") in ("text", "input_text") and (text := text_of(part.get("text"))):
+            parts.append({"type": "input_text", "text": text})
+        elif part.get("type") in ("image_url", "input_image") and (url := _image_url(part)):
+            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
+    return parts
+
+
+def _image_url(part: Mapping[str, Any]) -> str:
+    image = part.get("image_url")
+    return text_of(image) or text_of(as_object(image).get("url"))
+
+
+def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
+    # Reasoning stands before what it led to.
+    items = reasoning_items(objects_in(message.get("reasoning_details")))
+    if text := _plain_text(message.get("content")):
+        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
+        items.append({"role": "assistant", "content": text})
+    items.extend(
+        {
+            "type": "function_call",
+            "call_id": call_id,
+            "name": api_tool_name(text_of(function.get("name"))),
+            "arguments": call_arguments(text_of(function.get("arguments"))),
+        }
+        for call_id, function in _calls_in(message)
+        if call_id in answered
+    )
+    return items
+
+
+def _tool_output(message: Mapping[str, Any]) -> InputItem:
+    parts = _input_parts(message.get("content"))
+    has_images = any(part["type"] == "input_image" for part in parts)
+    return {
+        "type": "function_call_output",
+        "call_id": text_of(message.get("tool_call_id")),
+        "output": parts if has_images else _plain_text(message.get("content")),
+    }
+
+
+def _plain_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
+
+
+####################################################################################################
+# requests/next_round.py
+#
+# The request of another round: the one before, and what came of it.
+####################################################################################################
+
+def add_round(
+    request: ResponsesBody, items: Sequence[OutputItem], outputs: Sequence[ToolOutputItem]
+) -> ResponsesBody:
+    """The request with what the model gave, in its order, and behind it the calls' outputs.
+
+    Calls without an output are left out, and a tool that had to be called need not be again.
+    """
+    answered = {output.call_id for output in outputs}
+    added = [entry for item in items for entry in _replayed(item, answered)]
+    added += map(tool_output, outputs)
+    fields = {**request, "input": [*request.get("input", []), *added]}
+    if fields.get("tool_choice") not in (None, "auto", "none"):
+        fields["tool_choice"] = "auto"
+    return cast("ResponsesBody", fields)
+
+
+def ask_for_words(
+    request: ResponsesBody, family: ModelFamily | None, reminder: str = ""
+) -> ResponsesBody:
+    """The request in a form that calls no tools, with a reminder to the model at its end.
+
+    The definitions stay where the model can be told not to use them: some providers refuse
+    calls of tools that are not defined, and the prompt cache begins with them.
+    """
+    fields: dict[str, Any] = {**request}
+    if family is None or "tool_choice" in family.supported_parameters:
+        fields["tool_choice"] = "none"
+    else:
+        fields = {name: fields[name] for name in fields if name not in TOOL_FIELDS}
+    if reminder:
+        message = {"type": "message", "role": "user"}
+        message |= {"content": [{"type": "input_text", "text": reminder}]}
+        fields["input"] = [*request.get("input", []), message]
+    return cast("ResponsesBody", fields)
+
+
+TOOL_FIELDS = frozenset(
+    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
+)
+"""What only a request with tools may hold."""
+
+
+def tool_output(output: ToolOutputItem) -> dict[str, Any]:
+    """What a call brought back, as an item of the input."""
+    content: str | list[dict[str, Any]] = output.text
+    if output.images:
+        content = [{"type": "input_text", "text": output.text}] if output.text else []
+        content += [
+            {"type": "input_image", "image_url": url, "detail": "auto"} for url in output.images
+        ]
+    return {"type": "function_call_output", "call_id": output.call_id, "output": content}
+
+
+def _replayed(item: OutputItem, answered: set[str]) -> list[dict[str, Any]]:
+    match item:
+        case ReasoningItem():
+            return reasoning_items(item.details) or unsigned_reasoning_item(item)
+        case MessageItem() if item.text:
+            phase = {"phase": item.phase} if item.phase else {}
+            return [{"role": "assistant", "content": item.text, **phase}]
+        case FunctionCallItem() if item.call_id in answered:
+            call = {"call_id": item.call_id, "name": api_tool_name(item.name)}
+            return [{"type": "function_call", **call, "arguments": call_arguments(item.arguments)}]
+        case _:
+            return []
+
+
+####################################################################################################
 # requests/recovery.py
 #
 # A refused request, changed so that it may pass: each repair once, before the first word.
@@ -4066,12 +5307,22 @@ def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBo
     return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
 
 
+def _without_tools(request: ResponsesBody, complaint: str) -> ResponsesBody:
+    kept = {name: value for name, value in request.items() if name not in TOOL_FIELDS}
+    return cast("ResponsesBody", kept)
+
+
 _REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
     (
         "encrypted reasoning",
-        re.compile(r"invalid_encrypted_content|encrypted content .*could not be verified", re.I),
+        re.compile(
+            r"invalid_encrypted_content|encrypted content .*could not be verified|"
+            r"item with id .*not found",
+            re.I,
+        ),
         _without_reasoning_items,
     ),
+    ("tools", re.compile(r"no endpoints found that support tool use", re.I), _without_tools),
     (
         "mandatory reasoning",
         re.compile(r"reasoning is mandatory|cannot be disabled", re.I),
@@ -4104,300 +5355,51 @@ _REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
 
 
 ####################################################################################################
-# requests/replay.py
+# requests/tools.py
 #
-# Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+# What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
 ####################################################################################################
 
-MADE_UP_ID = "rs_unnamed_"
-"""Begins the id of an item that had none: the Responses API wants one, chat does not."""
+def tool_fields(
+    body: Mapping[str, Any], definitions: Sequence[JsonObject], settings: Settings
+) -> dict[str, Any]:
+    """The request's `tools` and what governs their use; nothing where there are none."""
+    if not definitions:
+        return {}
+    fields: dict[str, Any] = {"tools": list(definitions)}
+    if choice := _tool_choice(body.get("tool_choice")):
+        fields["tool_choice"] = choice
+    if isinstance(body.get("parallel_tool_calls"), bool):
+        fields["parallel_tool_calls"] = body["parallel_tool_calls"]
+    if any(entry.get("type") != "function" for entry in definitions):
+        fields |= _server_tool_limits(body, settings)
+    return fields
 
 
-def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
-    """The items of one answer, in the order in which the model thought.
-
-    Only what the vendor encrypted or signed is of use to it; the rest stays out.
-    """
-    items: list[dict[str, Any]] = []
-    for _, group in groupby(details, key=_item_of_detail):
-        pieces = list(group)
-        if any(piece.get("data") or piece.get("signature") for piece in pieces):
-            items.append(_reasoning_item(pieces, len(items)))
-    return items
+def _tool_choice(choice: Any) -> str | JsonObject:
+    """The choice in the Responses API's flat form."""
+    if isinstance(choice, str):
+        return choice
+    named = as_object(choice)
+    if named.get("type") != "function":
+        return named
+    name = text_of(as_object(named.get("function")).get("name")) or text_of(named.get("name"))
+    return {"type": "function", "name": api_tool_name(name)} if name else {}
 
 
-def _item_of_detail(detail: JsonObject) -> tuple[str, str]:
-    """What tells two items apart: their id, or their place where they have none."""
-    return text_of(detail.get("id")), "" if detail.get("id") else text_of(detail.get("index"))
-
-
-def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, Any]:
-    item: dict[str, Any] = {
-        "type": "reasoning",
-        "id": text_of(pieces[0].get("id")) or f"{MADE_UP_ID}{position}",
-        "summary": [],
-    }
-    for piece in pieces:
-        if summary := text_of(piece.get("summary")):
-            item["summary"].append({"type": "summary_text", "text": summary})
-        if text := text_of(piece.get("text")):
-            item.setdefault("content", []).append({"type": "reasoning_text", "text": text})
-        if data := text_of(piece.get("data")):
-            item["encrypted_content"] = data
-        for key in ("signature", "format"):
-            if value := text_of(piece.get(key)):
-                item[key] = value
-    return item
-
-
-####################################################################################################
-# requests/chat_body.py
-#
-# The same request as a chat-completions body, for what the Responses API cannot carry.
-####################################################################################################
-
-CHAT_ONLY_FIELDS = (
-    "stop",
-    "seed",
-    "min_p",
-    "top_a",
-    "repetition_penalty",
-    "logit_bias",
-    "logprobs",
-    "prediction",
-    "audio",
-)
-"""Parameters that only `/chat/completions` takes (schema `ChatRequest`)."""
-
-_SAME_FIELDS = (
-    "model",
-    "models",
-    "temperature",
-    "top_p",
-    "top_k",
-    "top_logprobs",
-    "frequency_penalty",
-    "presence_penalty",
-    "reasoning",
-    "modalities",
-    "image_config",
-    "plugins",
-    "provider",
-    "service_tier",
-    "prompt_cache_key",
-    "cache_control",
-    "session_id",
-)
-
-
-def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
-    """The parameters of the caller that `/responses` would refuse or ignore."""
-    needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
-    modalities = body.get("modalities")
-    if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
-        needed.append("audio")
-    return needed
-
-
-def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
-    """Derive the chat request from the Responses request and the caller's chat-only parameters."""
-    sent = cast("Mapping[str, Any]", request)
-    fields: dict[str, Any] = {name: sent[name] for name in _SAME_FIELDS if name in sent}
-    fields |= {name: body[name] for name in CHAT_ONLY_FIELDS if body.get(name) is not None}
-    fields["messages"] = build_messages(request.get("input", []))
-    if "max_output_tokens" in request:
-        fields["max_tokens"] = request["max_output_tokens"]
-    text = request.get("text", {})
-    if "format" in text:
-        fields["response_format"] = _nested_format(as_object(text["format"]))
-    if "verbosity" in text:
-        fields["verbosity"] = text["verbosity"]
-    return cast("ChatBody", fields)
-
-
-def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
-    """Turn input items into chat messages; what one answer consists of becomes one message."""
-    messages: list[JsonObject] = []
-    for item in items:
-        match item.get("type"):
-            case "function_call_output":
-                output = {"tool_call_id": item["call_id"], "content": item["output"]}
-                messages.append({"role": "tool", **output})
-            case "function_call":
-                _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
-            case "reasoning":
-                details = _last_answer(messages).setdefault("reasoning_details", [])
-                details.extend(_details(item, len(details)))
-            case _ if item.get("role") == "assistant":
-                message = _last_answer(messages)
-                message["content"] = (message["content"] or "") + text_of(item.get("content"))
-            case _:
-                content = _chat_parts(objects_in(item.get("content")))
-                messages.append({"role": item.get("role"), "content": content})
-    return messages
-
-
-def _last_answer(messages: list[JsonObject]) -> JsonObject:
-    """The assistant message that is being put together."""
-    if not messages or messages[-1]["role"] != "assistant":
-        messages.append({"role": "assistant", "content": None})
-    return messages[-1]
-
-
-def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
-    if all(part.get("type") == "input_text" for part in parts):
-        return "\n\n".join(text_of(part.get("text")) for part in parts)
-    return [_chat_part(part) for part in parts]
-
-
-def _chat_part(part: JsonObject) -> JsonObject:
-    if part.get("type") == "input_image":
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
-    return {"type": "text", "text": text_of(part.get("text"))}
-
-
-def _nested_call(item: Mapping[str, Any]) -> JsonObject:
-    function = {"name": item["name"], "arguments": item["arguments"]}
-    return {"id": item["call_id"], "type": "function", "function": function}
-
-
-def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
-    """A reasoning item as the details it came from."""
-    tag = {key: item[key] for key in ("id", "format") if item.get(key)}
-    if text_of(tag.get("id")).startswith(MADE_UP_ID):
-        del tag["id"]
-    details: list[JsonObject] = [
-        {"type": "reasoning.summary", "summary": part["text"], **tag}
-        for part in objects_in(item.get("summary"))
-    ]
-    if item.get("signature") or item.get("content"):
-        text = "".join(text_of(part.get("text")) for part in objects_in(item.get("content")))
-        signed = {"signature": item["signature"]} if item.get("signature") else {}
-        details.append({"type": "reasoning.text", "text": text, **signed, **tag})
-    if item.get("encrypted_content"):
-        details.append({"type": "reasoning.encrypted", "data": item["encrypted_content"], **tag})
-    return [{**detail, "index": first_index + n} for n, detail in enumerate(details)]
-
-
-def _nested_format(answer_format: JsonObject) -> JsonObject:
-    if answer_format.get("type") != "json_schema":
-        return answer_format
-    schema = {key: value for key, value in answer_format.items() if key != "type"}
-    return {"type": "json_schema", "json_schema": schema}
-
-
-####################################################################################################
-# requests/history.py
-#
-# Chat messages become input items.
-####################################################################################################
-
-InputItem = dict[str, Any]
-
-_ROLES = frozenset({"system", "developer", "user"})
-
-
-def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
-    """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
-
-    Messages that say nothing, such as the place of an answer that failed, are left out;
-    so are tool calls without their result and results without their call.
-    """
-    pairs = _find_pairs(messages)
-    items: list[InputItem] = []
-    for place, message in enumerate(messages):
-        role = message.get("role")
-        if role in _ROLES:
-            items.extend(_spoken_item(str(role), message))
-        elif role == "assistant":
-            items.extend(_assistant_items(message, pairs.get(place, set())))
-        elif place in pairs:
-            items.append(_tool_output(message))
-    return items
-
-
-def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
-    """The ids of the calls that have their result after them, at the places of both."""
-    waiting: dict[str, int] = {}
-    pairs: dict[int, set[str]] = {}
-    for place, message in enumerate(messages):
-        if message.get("role") == "assistant":
-            waiting |= dict.fromkeys((call_id for call_id, _ in _calls_in(message)), place)
-        elif message.get("role") == "tool":
-            call_id = text_of(message.get("tool_call_id"))
-            if call_id in waiting:
-                pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
-                pairs[place] = {call_id}
-    return pairs
-
-
-def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The calls of tools that can be told apart, each with its function.
-
-    What OpenRouter did itself is shown as a call too, but nobody has a tool of that name.
-    """
-    calls: dict[str, dict[str, Any]] = {}
-    for call in objects_in(message.get("tool_calls")):
-        call_id, function = text_of(call.get("id")), as_object(call.get("function"))
-        is_shown_only = not call_id or call_id.startswith(SERVER_TOOL_CALL_PREFIX)
-        if text_of(function.get("name")) and not is_shown_only:
-            calls.setdefault(call_id, function)
-    return list(calls.items())
-
-
-def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
-    parts = _input_parts(message.get("content"))
-    return [{"type": "message", "role": role, "content": parts}] if parts else []
-
-
-def _input_parts(content: Any) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "input_text", "text": content}] if content else []
-    parts: list[dict[str, Any]] = []
-    for part in objects_in(content):
-        if part.get("type") == "text" and (text := text_of(part.get("text"))):
-            parts.append({"type": "input_text", "text": text})
-        elif part.get("type") == "image_url" and (url := _image_url(part)):
-            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
-    return parts
-
-
-def _image_url(part: Mapping[str, Any]) -> str:
-    image = part.get("image_url")
-    return text_of(image) or text_of(as_object(image).get("url"))
-
-
-def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
-    # Reasoning stands before what it led to.
-    items = reasoning_items(objects_in(message.get("reasoning_details")))
-    if text := _plain_text(message.get("content")):
-        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
-        items.append({"role": "assistant", "content": text})
-    items.extend(
-        {
-            "type": "function_call",
-            "call_id": call_id,
-            "name": text_of(function.get("name")),
-            "arguments": text_of(function.get("arguments")) or "{}",
-        }
-        for call_id, function in _calls_in(message)
-        if call_id in answered
-    )
-    return items
-
-
-def _tool_output(message: Mapping[str, Any]) -> InputItem:
-    return {
-        "type": "function_call_output",
-        "call_id": text_of(message.get("tool_call_id")),
-        "output": _plain_text(message.get("content")),
-    }
-
-
-def _plain_text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
+def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
+    if conditions := objects_in(body.get("stop_server_tools_when")):
+        return {"stop_server_tools_when": conditions}
+    asked = number_of(body.get("max_tool_calls"))
+    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
+    if not settings.server_tools_max_cost:
+        return {"max_tool_calls": most} if most else {}
+    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
+    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
+    if most:
+        conditions.append({"type": "step_count_is", "step_count": most})
+    return {"stop_server_tools_when": conditions}
 
 
 ####################################################################################################
@@ -4407,13 +5409,19 @@ def _plain_text(content: Any) -> str:
 ####################################################################################################
 
 def build_responses_body(
-    body: CompletionsBody, context: RequestContext, family: ModelFamily | None
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    definitions: Sequence[JsonObject] = (),
 ) -> ResponsesBody:
     """Build the request; raises `UnsupportedInputError` when there is nothing to send.
 
-    `family` is what the catalog says of the model, where it knows it.
+    `family` is what the catalog says of the model, where it knows it; `definitions` are the tools
+    that somebody on this side runs.
     """
-    conversation = build_input(objects_in(body.get("messages")))
+    conversation = build_input(
+        objects_in(body.get("messages")), keep_results=context.settings.persist_tool_results
+    )
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
@@ -4427,73 +5435,9 @@ def build_responses_body(
             **passed_fields(body),
             **translate_parameters(body),
             **reasoning_fields(body, family, context.settings, is_task=is_task),
+            **tool_fields(body, definitions, context.settings),
         }
     )
-
-
-####################################################################################################
-# streaming/coalescer.py
-#
-# Fewer, larger pieces: sending one costs the server far more than reading one.
-####################################################################################################
-
-# A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
-
-
-def merge_deltas(batch: list[Event]) -> list[Event]:
-    """Join neighbouring deltas of the same text; what stands between two keeps its place."""
-    merged: list[Event] = []
-    for place, run in groupby(batch, key=_place_of_delta):
-        events = list(run)
-        if place is None or len(events) == 1:
-            merged.extend(events)
-        else:
-            merged.append(_join(events))
-    return merged
-
-
-def _place_of_delta(event: Event) -> tuple[int, int, bool] | int | None:
-    if isinstance(event, TextDelta):
-        return event.output_index
-    if isinstance(event, ReasoningDelta):
-        return event.output_index, event.part_index, event.is_summary
-    return None
-
-
-def _join(events: list[Event]) -> Event:
-    deltas = [event for event in events if isinstance(event, TextDelta | ReasoningDelta)]
-    return replace(deltas[0], text="".join(delta.text for delta in deltas))
-
-
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
-
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
-    """
-
-    __slots__ = ("_clock", "_late", "_sleep")
-
-    def __init__(
-        self,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
 
 
 ####################################################################################################
@@ -4508,17 +5452,34 @@ class Collector:
     Streams leave deltas out, open an item late or never close it; items may overlap.
     State is kept by `output_index`, for ids change between events. Text whose place holds
     something else, or is closed already, gets an item of its own: nothing received is lost.
+    No two items have the same id, no two calls the same call id, and a call that will never be
+    run gets an output that says so: without one Open WebUI would run it.
     """
 
-    __slots__ = ("_open", "_seen", "_shown", "_strays", "ended")
+    __slots__ = (
+        "_call_ids",
+        "_item_ids",
+        "_open",
+        "_own_places",
+        "_seen",
+        "_shown",
+        "_strays",
+        "_unanswered",
+        "ended",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, taken_call_ids: Iterable[str] = ()) -> None:
         self._open: dict[int, OutputItem] = {}
         self._seen: set[int] = set()
         self._shown: dict[int, str] = {}
         """The words of the items that are closed."""
         self._strays: dict[tuple[int, type[OutputItem]], int] = {}
         """Where the text went that found no room at its place."""
+        self._own_places = 0
+        self._item_ids: set[str] = set()
+        self._call_ids: dict[str, int | None] = dict.fromkeys(taken_call_ids)
+        """At which place each call id is used; at none in this answer, where it is an older one."""
+        self._unanswered: dict[str, FunctionCallItem] = {}
         self.ended = False
         """Whether the answer's end was given out; nothing comes after it."""
 
@@ -4545,9 +5506,9 @@ class Collector:
             case ItemFinished():
                 self._finish(event, ordered)
             case ResponseFinished():
-                self._end("incomplete" if event.incomplete_reason else "completed", event, ordered)
+                self._end(event, ordered, is_cut=bool(event.incomplete_reason))
             case ResponseFailed():
-                self._end("incomplete", event, ordered)
+                self._end(event, ordered, is_cut=True)
             case _:
                 ordered.append(event)
 
@@ -4555,8 +5516,21 @@ class Collector:
         if index in self._seen:
             return
         self._seen.add(index)
-        opened = self._open[index] = _without_text(item)
+        opened = self._open[index] = self._with_own_ids(index, _without_text(item))
         ordered.append(ItemStarted(index, _without_text(opened)))
+
+    def _with_own_ids(self, index: int, item: OutputItem) -> OutputItem:
+        if item.id in self._item_ids:
+            item = replace(item, id=new_item_id("item"))
+        self._item_ids.add(item.id)
+        if isinstance(item, FunctionCallItem):
+            item.call_id = self._call_id_for(index, item.call_id, new_item_id("call"))
+        return item
+
+    def _call_id_for(self, index: int, call_id: str, instead: str) -> str:
+        """The call id, if no other call has it; some vendors count anew in every round."""
+        free = call_id and self._call_ids.setdefault(call_id, index) == index
+        return call_id if free else instead
 
     def _take_text(self, event: TextDelta, ordered: list[Event]) -> None:
         if not isinstance(self._open.get(event.output_index), MessageItem):
@@ -4583,10 +5557,16 @@ class Collector:
         self._start(index, empty, ordered)
         if type(self._open.get(index)) is type(empty) or event.text in self._shown.get(index, ""):
             return index
-        # Below zero there are no places of the API's own.
-        stray = self._strays.setdefault((index, type(empty)), -1 - len(self._strays))
+        if (index, type(empty)) not in self._strays:
+            self._strays[index, type(empty)] = self._own_place()
+        stray = self._strays[index, type(empty)]
         self._start(stray, empty, ordered)
         return stray
+
+    def _own_place(self) -> int:
+        """A place that nobody has: an even number below zero; the odd ones are for think tags."""
+        self._own_places += 1
+        return -2 * self._own_places
 
     def _take_arguments(self, event: ArgumentsDelta, ordered: list[Event]) -> None:
         item = self._open.get(event.output_index)
@@ -4621,21 +5601,54 @@ class Collector:
                 self._shown[index] = "".join([*finished.summary, *finished.content])
             case FunctionCallItem(), FunctionCallItem():
                 finished.arguments = finished.arguments or opened.arguments
-                finished.call_id = finished.call_id or opened.call_id
+                finished.call_id = self._call_id_for(index, finished.call_id, opened.call_id)
                 finished.name = finished.name or opened.name
             case _:
                 pass
         finished.id = opened.id
-        ordered.append(ItemFinished(index, finished))
+        self._close(index, finished, ordered)
 
-    def _end(self, status: str, event: Event, ordered: list[Event]) -> None:
+    def _close(self, index: int, item: OutputItem, ordered: list[Event]) -> None:
+        ordered.append(ItemFinished(index, item))
+        if isinstance(item, ToolOutputItem):
+            self._unanswered.pop(item.call_id, None)
+        elif isinstance(item, FunctionCallItem):
+            self._unanswered[item.call_id] = item
+            if item.status != "completed":
+                self._refuse(item, ordered)
+
+    def _refuse(self, call: FunctionCallItem, ordered: list[Event]) -> None:
+        words = "The call was cut off and not run."
+        if call.status == "completed":
+            words = "The answer broke off before this call was answered."
+        output = ToolOutputItem("", call.call_id, words, status="failed")
+        self._finish(ItemFinished(self._own_place(), output), ordered)
+
+    def _end(self, event: Event, ordered: list[Event], *, is_cut: bool) -> None:
         for index, item in sorted(self._open.items(), key=lambda entry: entry[0]):
             if not isinstance(item, OtherItem):
-                item.status = status
-            ordered.append(ItemFinished(index, item))
+                item.status = "incomplete" if is_cut else "completed"
+            self._close(index, item, ordered)
         self._open.clear()
+        if is_cut:
+            for call in list(self._unanswered.values()):
+                self._refuse(call, ordered)
         self.ended = True
         ordered.append(event)
+
+    def add(self, index: int, item: OutputItem) -> list[Event]:
+        """Put in a whole item of the pipe's own; it may stand between two rounds."""
+        ordered: list[Event] = []
+        self._finish(ItemFinished(index, item), ordered)
+        return ordered
+
+    def open_calls(self) -> list[FunctionCallItem]:
+        """The calls that have no output yet."""
+        return list(self._unanswered.values())
+
+    def go_on(self) -> None:
+        """Take another round: what looked like the end was none."""
+        self.ended = False
 
 
 def _without_text(item: OutputItem) -> OutputItem:
@@ -4649,6 +5662,8 @@ def _without_text(item: OutputItem) -> OutputItem:
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
         case ServerToolItem() | ImageItem():
             return replace(item, id=item.id or new_item_id("st"))
+        case ToolOutputItem():
+            return replace(item, id=item.id or new_item_id("fco"))
         case _:
             return item
 
@@ -4700,6 +5715,39 @@ def _missing_reasoning(index: int, opened: ReasoningItem, finished: ReasoningIte
 
 
 ####################################################################################################
+# streaming/open_calls.py
+#
+# The calls an API client has to run itself: those that nobody here has answered.
+####################################################################################################
+
+class OpenCalls:
+    """Keeps the calls of an answer until their output comes."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls: dict[str, FunctionCallItem] = {}
+
+    def take(self, item: FunctionCallItem | ToolOutputItem) -> None:
+        """Note a call, or that it has its output."""
+        if isinstance(item, FunctionCallItem):
+            self._calls[item.call_id] = item
+        else:
+            self._calls.pop(item.call_id, None)
+
+    def of_completion(self) -> list[dict[str, Any]]:
+        """What is left, in chat completions' form."""
+        return [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for call in self._calls.values()
+        ]
+
+
+####################################################################################################
 # streaming/renderer.py
 #
 # What the three renderers have in common: Events in, pieces for one kind of reader out.
@@ -4726,37 +5774,62 @@ class Renderer(Protocol[Piece]):
 # The pages an answer leans on, as Open WebUI's sources.
 ####################################################################################################
 
-class Sources:
-    """Gathers the citations of an answer; each page counts once, in the order it was cited."""
+_CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 
-    __slots__ = ("_by_url",)
+
+class Sources:
+    """Gathers what an answer leans on, each once, in the order it was found.
+
+    Open WebUI numbers sources as they come, and takes those of one address for one.
+    """
+
+    __slots__ = ("_by_origin", "_known")
 
     def __init__(self) -> None:
-        self._by_url: dict[str, Citation] = {}
+        self._by_origin: dict[bytes, HostEvent] = {}
+        self._known: set[tuple[str, str]] = set()
 
     def add(self, citations: Iterable[Citation]) -> None:
-        """Take a message's citations in."""
+        """Take a message's citations in: each page counts once, whoever found it."""
         for citation in citations:
-            self._by_url.setdefault(citation.url, citation)
+            if any(citation.url == address for address, _ in self._known):
+                continue
+            metadata = {
+                "source": citation.url,
+                "url": citation.url,
+                "name": citation.title or citation.url,
+            }
+            self._take(_CITED, citation.excerpt or citation.title or citation.url, metadata)
+
+    def add_found(self, sources: Iterable[JsonObject]) -> None:
+        """Take in what a tool leaned on: each passage counts once."""
+        for source in sources:
+            notes = objects_in(source.get("metadata"))
+            documents = source.get("document")
+            passages = cast("list[Any]", documents) if isinstance(documents, list) else []
+            for place, passage in enumerate(passages):
+                note = notes[place] if place < len(notes) else {}
+                self._take(as_object(source.get("source")), text_of(passage), note)
 
     def events(self) -> list[HostEvent]:
-        """One event for all of them, for each one costs a write of the whole chat."""
-        found = list(self._by_url.values())
-        if not found:
-            return []
-        data = {
-            "source": {"name": "OpenRouter", "id": "openrouter"},
-            "document": [citation.excerpt or citation.title or citation.url for citation in found],
-            "metadata": [
-                {
-                    "source": citation.url,
-                    "url": citation.url,
-                    "name": citation.title or citation.url,
-                }
-                for citation in found
-            ],
-        }
-        return [{"event": {"type": "source", "data": data}}]
+        """One event for each origin, for each one costs a write of the whole chat."""
+        found = self._by_origin.values()
+        return [{"event": {"type": "source", "data": data}} for data in found]
+
+    def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
+        address = _address_of(origin, metadata)
+        if (address, passage) in self._known:
+            return
+        self._known.add((address, passage))
+        empty: HostEvent = {"source": origin, "document": [], "metadata": []}
+        data = self._by_origin.setdefault(encode_json(origin), empty)
+        data["document"].append(passage)
+        data["metadata"].append(metadata)
+
+
+def _address_of(origin: JsonObject, metadata: JsonObject) -> str:
+    named = (metadata.get("source"), metadata.get("url"), origin.get("url"), origin.get("id"))
+    return next((address for name in named if (address := text_of(name))), "")
 
 
 ####################################################################################################
@@ -4806,6 +5879,17 @@ def function_call_output_item(call_id: str, text: str) -> HostEvent:
         "output": [{"type": "input_text", "text": text}],
         "status": "completed",
     }
+
+
+def tool_output_item(item: ToolOutputItem) -> HostEvent:
+    """What a call of one of our tools brought back, pictures, files and pages included."""
+    stored = function_call_output_item(item.call_id, item.text) | {"status": item.status}
+    # The chat keeps the address of a picture, not the picture itself.
+    kept = [text_of(file.get("url")) for file in item.files if file.get("type") == "image"]
+    images = [{"type": "input_image", "image_url": url} for url in kept or item.images]
+    stored["output"] = [*stored["output"], *images]
+    shown = {"files": item.files, "embeds": item.embeds}
+    return stored | {name: entries for name, entries in shown.items() if entries}
 
 
 def function_call_item(item: FunctionCallItem) -> HostEvent:
@@ -5048,8 +6132,8 @@ class ThinkTags:
 
 
 def _reasoning_index(index: int) -> int:
-    """A place of its own that no item of the API has."""
-    return -1 - index
+    """A place of its own: the odd numbers below zero; the even ones are the collector's."""
+    return -1 - 2 * index
 
 
 def _hold_back(text: str, tag: str) -> tuple[str, str]:
@@ -5070,6 +6154,9 @@ def _hold_back(text: str, tag: str) -> tuple[str, str]:
 _FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
+Figure = TypeVar("Figure", int, float)
+
+
 def finish_reason(incomplete_reason: str) -> str:
     """Chat completions' word for why an answer ended."""
     return _FINISH_REASONS.get(incomplete_reason, "length" if incomplete_reason else "stop")
@@ -5077,12 +6164,60 @@ def finish_reason(incomplete_reason: str) -> str:
 
 def usage_of_response(usage: Usage) -> dict[str, Any]:
     """The usage under the Responses API's names; what was not said is left out."""
-    return _name(usage, "input", "output")
+    # Open WebUI measures the chat's length by these two, and sums the others over rounds.
+    last = {
+        "prompt_tokens": usage.last_input_tokens,
+        "completion_tokens": usage.last_output_tokens,
+    }
+    return _name(usage, "input", "output") | _said(last)
 
 
 def usage_of_completion(usage: Usage) -> dict[str, Any]:
     """The usage under chat completions' names; what was not said is left out."""
     return _name(usage, "prompt", "completion")
+
+
+def sum_usage(rounds: Sequence[Usage | None]) -> Usage | None:
+    """What several rounds took together; what one of them did not say is unknown of all."""
+    if len(rounds) < 2 or not any(rounds):
+        return rounds[0] if rounds else None
+    said = [usage or Usage() for usage in rounds]
+    return Usage(
+        input_tokens=_sum_known([usage.input_tokens for usage in said]),
+        output_tokens=_sum_known([usage.output_tokens for usage in said]),
+        total_tokens=_sum_known([usage.total_tokens for usage in said]),
+        # Of these, silence means none.
+        cached_tokens=_sum_said([usage.cached_tokens for usage in said]),
+        cache_write_tokens=_sum_said([usage.cache_write_tokens for usage in said]),
+        reasoning_tokens=_sum_said([usage.reasoning_tokens for usage in said]),
+        cost=_sum_known([usage.cost for usage in said]),
+        is_byok=any(usage.is_byok for usage in said) or said[-1].is_byok,
+        cost_details=_sum_details(said),
+        last_input_tokens=said[-1].input_tokens,
+        last_output_tokens=said[-1].output_tokens,
+    )
+
+
+def _sum_known(figures: list[Figure | None]) -> Figure | None:
+    known = [figure for figure in figures if figure is not None]
+    return sum(known[1:], known[0]) if len(known) == len(figures) else None
+
+
+def _sum_said(counts: list[int | None]) -> int | None:
+    said = [count for count in counts if count is not None]
+    return sum(said) if said else None
+
+
+def _sum_details(rounds: list[Usage]) -> dict[str, float]:
+    """The parts of the cost. Where one round had a key of one's own, upstream's price is spent
+    on top of `cost` in that round alone; in the others it is contained."""
+    some_byok = any(usage.is_byok for usage in rounds)
+    total: dict[str, float] = {}
+    for usage in rounds:
+        for name, part in usage.cost_details.items():
+            if usage.is_byok or not some_byok or not name.startswith("upstream_"):
+                total[name] = total.get(name, 0) + part
+    return total
 
 
 def _name(usage: Usage, taken: str, given: str) -> dict[str, Any]:
@@ -5130,6 +6265,7 @@ class CompletionChunks:
         self._created = int(time.time())
         self._begun = False
         self._part: tuple[int, int] | None = None
+        self._calls = OpenCalls()
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -5142,6 +6278,8 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._calls.take(item)
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -5164,8 +6302,13 @@ class CompletionChunks:
         return gap + event.text
 
     def _end(self, event: ResponseFinished) -> list[bytes]:
-        reason = finish_reason(event.incomplete_reason)
-        chunks = [self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}])]
+        calls = self._calls.of_completion()
+        reason = "tool_calls" if calls else finish_reason(event.incomplete_reason)
+        chunks = [
+            self._delta({"tool_calls": [{"index": place, **call}]})
+            for place, call in enumerate(calls)
+        ]
+        chunks.append(self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
         return [*chunks, *self._usage(event.usage), _DONE]
 
     def _failure(self, error: PipeError, usage: Usage | None) -> list[bytes]:
@@ -5198,6 +6341,9 @@ def _as_server_sent_event(body: dict[str, Any]) -> bytes:
 # A caller that wants the whole answer at once: one `chat.completion` object.
 ####################################################################################################
 
+_KeptItem = MessageItem | ReasoningItem | FunctionCallItem | ToolOutputItem
+
+
 class CompletionDict:
     """Gathers one answer; its only piece is the finished object.
 
@@ -5209,7 +6355,8 @@ class CompletionDict:
         self._model = model
         self._with_output = with_output
         self._response_id = new_item_id("chatcmpl")
-        self._items: list[MessageItem | ReasoningItem] = []
+        self._items: list[_KeptItem] = []
+        self._calls = OpenCalls()
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -5219,6 +6366,9 @@ class CompletionDict:
                     self._response_id = response_id or self._response_id
                 case ItemFinished(_, MessageItem() as item):
                     self._items.append(item)
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._items.append(item)
+                    self._calls.take(item)
                 case ItemFinished(_, ReasoningItem() as item) if item.summary or item.content:
                     self._items.append(item)
                 case ResponseFinished():
@@ -5236,7 +6386,9 @@ class CompletionDict:
         return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
-        return self._completion(finish_reason(event.incomplete_reason)) | _usage(event.usage)
+        has_calls = bool(self._calls.of_completion())
+        reason = "tool_calls" if has_calls else finish_reason(event.incomplete_reason)
+        return self._completion(reason) | _usage(event.usage)
 
     def _completion(self, reason: str) -> dict[str, Any]:
         completion: dict[str, Any] = {
@@ -5258,6 +6410,8 @@ class CompletionDict:
             if isinstance(item, ReasoningItem)
         ]
         message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+        if calls := self._calls.of_completion():
+            message["tool_calls"] = calls
         reasoning = "\n\n".join(filter(None, thoughts))
         return message | {"reasoning": reasoning} if reasoning else message
 
@@ -5266,10 +6420,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: MessageItem | ReasoningItem) -> dict[str, Any]:
-    if isinstance(item, MessageItem):
-        return message_output(item, item.status, [output_text_part(item.text)])
-    return reasoning_output(item)
+def _output_of(item: _KeptItem) -> dict[str, Any]:
+    match item:
+        case MessageItem():
+            return message_output(item, item.status, [output_text_part(item.text)])
+        case ReasoningItem():
+            return reasoning_output(item)
+        case FunctionCallItem():
+            return function_call_item(item)
+        case ToolOutputItem():
+            return tool_output_item(item)
 
 
 ####################################################################################################
@@ -5302,6 +6462,8 @@ class ResponseEvents:
         self._started_at: dict[int, float] = {}
         self._summary_parts: set[tuple[int, int]] = set()
         self._sources = Sources()
+        self._outputs: list[int] = []
+        self._calls: dict[str, tuple[int, FunctionCallItem]] = {}
         self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
@@ -5319,16 +6481,28 @@ class ResponseEvents:
                     shown.extend(self._finish(index, item))
                 case ArgumentsDelta(index, text):
                     shown.append(self._arguments_delta(index, text))
-                case RetryScheduled():
-                    shown.append(self._retry_status(event))
                 case ResponseFinished():
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
                     shown.extend(self._sources.events())
                     shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
-                    pass
+                    shown.extend(self._aside(event))
         return shown
+
+    def _aside(self, event: Event) -> list[HostEvent]:
+        """What stands beside the answer."""
+        match event:
+            case RetryScheduled():
+                return [self._retry_status(event)]
+            case Notice(words):
+                self._status_is_open = False
+                return [status_event(words, done=True)]
+            case SourcesFound(sources):
+                self._sources.add_found(sources)
+            case _:
+                pass
+        return []
 
     def _start(self, index: int, item: OutputItem) -> list[HostEvent]:
         self._started_at[index] = self._clock()
@@ -5401,7 +6575,11 @@ class ResponseEvents:
                 seconds = self._clock() - self._started_at[index]
                 stored = [reasoning_output(item) | {"duration": round(seconds)}]
             case FunctionCallItem():
-                stored = [function_call_item(item), *_never_run(item)]
+                self._calls[item.call_id] = self._take_place(index), item
+                stored = [function_call_item(item)]
+            case ToolOutputItem():
+                output = _item_added(self._make_place(index), tool_output_item(item))
+                return [output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
             case _:
@@ -5437,6 +6615,20 @@ class ResponseEvents:
             self._places[index] = self._next_place()
         return self._places[index]
 
+    def _failed_call(self, output: ToolOutputItem) -> list[HostEvent]:
+        """The call anew, where it came to nothing: its card says so."""
+        place, call = self._calls.get(output.call_id, (0, None))
+        if call is None or call.status != "completed" or output.status == "completed":
+            return []
+        return [_item_done(place, function_call_item(call) | {"status": output.status})]
+
+    def _make_place(self, index: int) -> int:
+        """The place of an output, before those of later calls that came sooner."""
+        place = self._count - sum(1 for known in self._outputs if known > index)
+        self._outputs.append(index)
+        self._count += 1
+        return place
+
     def _next_place(self) -> int:
         self._count += 1
         return self._count - 1
@@ -5448,13 +6640,6 @@ def _item_added(place: int, item: HostEvent) -> HostEvent:
 
 def _item_done(place: int, item: HostEvent) -> HostEvent:
     return {"type": "response.output_item.done", "output_index": place, "item": item}
-
-
-def _never_run(call: FunctionCallItem) -> list[HostEvent]:
-    """The output of a call that was cut off: without one Open WebUI would run the half of it."""
-    if call.status == "completed":
-        return []
-    return [function_call_output_item(call.call_id, "The call was cut off and not run.")]
 
 
 def _summary_part_added(place: int, part: int) -> HostEvent:
@@ -5470,6 +6655,1155 @@ def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
     # Not `response.failed`: Open WebUI would overlook the usage in that.
     failure: HostEvent = {"error": {"message": error.for_person()}}
     return failure | {"usage": usage_of_response(usage)} if usage is not None else failure
+
+
+####################################################################################################
+# streaming/transcript.py
+#
+# One answer over all its rounds: numbered through, in order, with what it has cost.
+####################################################################################################
+
+class Transcript:
+    """Reads what comes of each round, and adds what the pipe itself has to say.
+
+    `taken_call_ids` are those of the conversation so far: the API wants each of them once.
+    """
+
+    def __init__(self, taken_call_ids: Iterable[str] = ()) -> None:
+        self._tags = ThinkTags()
+        self._collector = Collector(taken_call_ids)
+        self._has_started = False
+        self._first_place = 0
+        """Where this round begins; the API counts from zero in each."""
+        self._next_place = 0
+        """Behind the last item that came of this round."""
+        self._order: list[int] = []
+        """The places of this round's items, as they opened."""
+        self._items: dict[int, OutputItem] = {}
+        """The finished items of this round, by place."""
+        self._is_uncounted = False
+        """Whether this round gave something of which the cost is not known yet."""
+        self._usages: list[Usage | None] = []
+        self.last_usage: Usage | None = None
+        """What the newest round has taken."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is over, as far as it looks."""
+        return self._collector.ended
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether this round said or drew anything for the reader."""
+        return any(
+            isinstance(item, ImageItem) or (isinstance(item, MessageItem) and item.text.strip())
+            for item in self._items.values()
+        )
+
+    def go_on(self) -> None:
+        """The end of this round is not the end of the answer."""
+        self._collector.go_on()
+
+    def begin_round(self) -> None:
+        """Take what comes now as another round, behind the outputs of this one's calls."""
+        self._next_place += len(self._calls())
+        self._first_place = self._next_place
+        self._order.clear()
+        self._items.clear()
+
+    def take(self, batch: list[Event]) -> list[Event]:
+        """Put a batch of this round in order; its end tells what all rounds have taken."""
+        events = [self._placed(event) for event in batch if self._is_new(event)]
+        ordered = self._collector.take(self._tags.split(events))
+        self._keep(ordered)
+        for event in ordered:
+            if isinstance(event, ResponseFinished | ResponseFailed):
+                self._count(event)
+        return ordered
+
+    def charge(self, usage: Usage) -> None:
+        """Count what a refused request has cost."""
+        self._usages.insert(0, usage)
+
+    def answer_call(self, call: FunctionCallItem, output: ToolOutputItem) -> list[Event]:
+        """Put a call's output behind this round's items, in the order of their calls."""
+        return self._collector.add(self._next_place + self._calls().index(call), output)
+
+    def say(self, text: str) -> list[Event]:
+        """Add words of the pipe's own, behind all that is there."""
+        self.begin_round()
+        return self._collector.add(self._next_place, MessageItem("", text))
+
+    def open_calls(self) -> list[FunctionCallItem]:
+        """The calls that wait for their output, in the order the model made them."""
+        waiting = {call.call_id for call in self._collector.open_calls()}
+        return [call for call in self._calls() if call.call_id in waiting]
+
+    def round_items(self) -> list[OutputItem]:
+        """The items of this round, in the order the model gave.
+
+        Thinking told apart from a message's text is left out: the API never gave such an item.
+        """
+        return [
+            self._items[place]
+            for place in self._order
+            if place in self._items
+            and not (place < 0 and isinstance(self._items[place], ReasoningItem))
+        ]
+
+    def _calls(self) -> list[FunctionCallItem]:
+        return [item for item in self.round_items() if isinstance(item, FunctionCallItem)]
+
+    def _is_new(self, event: Event) -> bool:
+        """Whether the reader does not know it yet: an answer starts once, however many rounds."""
+        if not isinstance(event, ResponseStarted):
+            return True
+        is_first, self._has_started = not self._has_started, True
+        return is_first
+
+    def _placed(self, event: Event) -> Event:
+        """The event at its place in the whole answer; its reader may go on from it as it is."""
+        if self._first_place and isinstance(event, PlacedEvent):
+            return replace(event, output_index=event.output_index + self._first_place)
+        return event
+
+    def _keep(self, events: list[Event]) -> None:
+        for event in events:
+            if not isinstance(event, ItemStarted | ItemFinished):
+                continue
+            place, item = event.output_index, event.item
+            if isinstance(item, ToolOutputItem):
+                continue
+            self._next_place = max(self._next_place, place + 1)
+            if isinstance(event, ItemStarted):
+                self._order.append(place)
+                self._is_uncounted = True
+            else:
+                self._items[place] = item
+
+    def _count(self, end: ResponseFinished | ResponseFailed) -> None:
+        """Let the end tell what all rounds took; a request that gave nothing took nothing."""
+        if end.usage is not None or self._is_uncounted or isinstance(end, ResponseFinished):
+            self._usages.append(end.usage)
+            self.last_usage = end.usage
+        self._is_uncounted = False
+        end.usage = sum_usage(self._usages)
+
+
+####################################################################################################
+# tools/policy.py
+#
+# Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+####################################################################################################
+
+# They wait for a person, or work as long as an answer of its own.
+HOSTS_OWN_TOOLS = frozenset({"ask_user", "delegate_task"})
+"""Built-in tools that Open WebUI runs itself wherever it can."""
+
+
+def host_can_run(context: RequestContext, body: CompletionsBody) -> bool:
+    """Whether Open WebUI takes up calls that the stream leaves open: in a streamed chat only."""
+    return bool(context.chat_id and context.message_id and body.get("stream"))
+
+
+def needs_approval(context: RequestContext) -> bool:
+    """Whether a person must allow each call of this chat."""
+    params = as_object(context.host.metadata.get("params"))
+    return params.get("tool_approval_mode") == "ask"
+
+
+def can_ask_here(context: RequestContext) -> bool:
+    """Whether the pipe itself may ask that person: where it is to run all it can, on a page."""
+    is_ours = context.settings.tool_execution_mode == "Pipeline"
+    return is_ours and bool(context.session_id) and context.host.event_call is not None
+
+
+def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
+    """Whether Open WebUI is to run a round that calls these tools, if it can."""
+    return (
+        context.settings.tool_execution_mode == "Open-WebUI"
+        or (needs_approval(context) and not can_ask_here(context))
+        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+    )
+
+
+####################################################################################################
+# tools/results.py
+#
+# What a model is told of its calls: results no longer than the chat has room for, and failures.
+####################################################################################################
+
+_CHARACTERS_PER_TOKEN = 4
+_UNKNOWN_ROOM = 100_000
+"""Tokens: for a model of which nobody says how much it can read."""
+_LEAST_CHARACTERS = 400
+_NOTE_LENGTH = 150
+_SHOWN_ARGUMENTS = 500
+_SHOWN_NAMES = 30
+
+
+class OutputRoom:
+    """The tokens that are left for a round's outputs, shared fairly as the calls finish."""
+
+    def __init__(self, tokens: int | None, calls: int) -> None:
+        self._characters = (_UNKNOWN_ROOM if tokens is None else tokens) * _CHARACTERS_PER_TOKEN
+        self._calls = calls
+
+    def fit(self, text: str) -> str:
+        """The text of the next call, shortened where it is longer than its share."""
+        share = max(self._characters // max(self._calls, 1), _LEAST_CHARACTERS)
+        fitting = shorten(text, share)
+        self._calls -= 1
+        self._characters -= len(fitting)
+        return fitting
+
+
+def shorten(text: str, limit: int) -> str:
+    """Beginning and end of a text that is too long, with a note between them."""
+    if len(text) <= limit:
+        return text
+    room = max(limit - _NOTE_LENGTH, 0)
+    tail = room // 3
+    note = (
+        f"\n\n[{len(text) - room} characters are left out here: the result was longer than this "
+        "chat has room for. Ask for a part of it, or for less.]\n\n"
+    )
+    return text[: room - tail] + note + text[len(text) - tail :]
+
+
+def failed(text: str) -> ToolResult:
+    """A call that came to nothing, in words the model can act on."""
+    return ToolResult(text=f"Error: {text}", failed=True)
+
+
+def cut_off(name: str) -> ToolResult:
+    """The answer ended in the middle of the call."""
+    return failed(
+        f"The call of `{name}` was cut off before it was complete, so it was not run. "
+        "If it is still needed, call it again with all its arguments."
+    )
+
+
+def unknown_tool(name: str, known: Sequence[str]) -> ToolResult:
+    """There is no such tool."""
+    listed = ", ".join(f"`{entry}`" for entry in sorted(known)[:_SHOWN_NAMES])
+    choice = f"The tools are: {listed}." if listed else "There are no tools in this chat."
+    return failed(f"There is no tool named `{name}`. {choice}")
+
+
+def unreadable_arguments(name: str, sent: str) -> ToolResult:
+    """What was sent is no JSON object, nor anything that can only mean one."""
+    return failed(
+        f"The arguments of `{name}` are not a JSON object, so it was not run. "
+        f"Call it again with one JSON object. This was sent: {shorten(sent, _SHOWN_ARGUMENTS)}"
+    )
+
+
+def not_approved(name: str) -> ToolResult:
+    """The chat asks a person before a tool runs, and here nobody can be asked."""
+    return failed(
+        f"`{name}` was not run: in this chat a person must approve each call, and none has "
+        "approved this one."
+    )
+
+
+def paused(name: str, seconds: float) -> ToolResult:
+    """The breaker is open."""
+    return failed(
+        f"`{name}` has failed several times in a row and was not run. It can be tried again in "
+        f"{seconds:.0f} seconds; until then go on without it, and say so."
+    )
+
+
+def not_begun(name: str) -> ToolResult:
+    """The round's time was over before the call's turn came."""
+    return failed(
+        f"`{name}` was not run: the other calls of this round took all the time there was. "
+        "Call it again, with fewer calls at once."
+    )
+
+
+def timed_out(name: str, seconds: float) -> ToolResult:
+    """The tool did not come back in time."""
+    return failed(
+        f"`{name}` did not finish within {seconds:.0f} seconds and was stopped. What it had begun "
+        "may have been done. Do not simply repeat the call; ask for less, or go on without it."
+    )
+
+
+def raised(name: str, cause: str) -> ToolResult:
+    """The tool raised an exception."""
+    return failed(f"`{name}` failed: {cause}")
+
+
+def join_results(results: Sequence[tuple[JsonObject, ToolResult]]) -> ToolResult:
+    """One output for a call that held several argument objects, each of which was run."""
+    joined = ToolResult(text="", failed=all(result.failed for _, result in results))
+    parts: list[str] = []
+    for number, (arguments, result) in enumerate(results, 1):
+        shown = shorten(encode_json(arguments).decode(), _SHOWN_ARGUMENTS)
+        parts.append(f"Result {number} of {len(results)}, for {shown}:\n{result.text}")
+        joined.images += result.images
+        joined.files += result.files
+        joined.embeds += result.embeds
+        joined.sources += result.sources
+    joined.text = "\n\n".join(parts)
+    return joined
+
+
+####################################################################################################
+# tools/schema.py
+#
+# Strict schemas: what OpenAI's models can be held to, letter by letter.
+#
+# Every object is closed and asks for all of its properties; what was optional may be null instead
+# (https://platform.openai.com/docs/guides/structured-outputs, "Supported schemas").
+####################################################################################################
+
+_MOST_LEVELS = 10
+"""Deeper than this OpenAI takes no schema."""
+
+_KEPT = frozenset(
+    {
+        "type",
+        "title",
+        "description",
+        "enum",
+        "items",
+        "multipleOf",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minItems",
+        "maxItems",
+        "pattern",
+        "format",
+    }
+)
+# Read elsewhere, or a refinement that the tool itself checks: leaving it out breaks nothing.
+_LEFT_OUT = frozenset(
+    {
+        "$schema",
+        "$id",
+        "$anchor",
+        "$comment",
+        "$defs",
+        "definitions",
+        "$ref",
+        "properties",
+        "required",
+        "additionalProperties",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "const",
+        "nullable",
+        "default",
+        "example",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "minLength",
+        "maxLength",
+        "uniqueItems",
+        "minProperties",
+        "maxProperties",
+        "discriminator",
+        "xml",
+        "externalDocs",
+        "contentEncoding",
+        "contentMediaType",
+    }
+)
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+)
+_TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
+_SHAPES = frozenset({"type", "properties", "items", "enum", "const"})
+_UNIONS = ("anyOf", "oneOf")
+_NULL: JsonObject = {"type": "null"}
+
+
+class _NotStrictError(Exception):
+    """The schema says something that the strict form cannot say."""
+
+
+def strict_schema(schema: JsonObject) -> JsonObject | None:
+    """The strict form of a tool's parameters; `None` where there is none."""
+    try:
+        text = _strict_text(encode_json(schema))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return None if text is None else decode_json(text)
+
+
+@lru_cache(maxsize=256)
+def _strict_text(text: bytes) -> bytes | None:
+    root = as_object(decode_json(text))
+    try:
+        return encode_json(_StrictWriter(root).write_root())
+    except _NotStrictError:
+        return None
+
+
+class _StrictWriter:
+    """Rewrites one schema, and of its definitions those that are used."""
+
+    def __init__(self, root: JsonObject) -> None:
+        self._root = root
+        self._definitions: JsonObject = {}
+
+    def write_root(self) -> JsonObject:
+        """A tool's parameters are one object; without properties it takes nothing."""
+        if _types_of(self._root) not in ([], ["object"]) or any(
+            name in self._root for name in (*_UNIONS, "allOf", "$ref", "enum", "const")
+        ):
+            raise _NotStrictError
+        if not self._root.get("properties") and not _is_open(self._root):
+            empty: JsonObject = {"type": "object", "properties": {}, "required": []}
+            return {**empty, "additionalProperties": False}
+        strict = self._write({**self._root, "type": "object"}, 1)
+        return {**strict, "$defs": self._definitions} if self._definitions else strict
+
+    def _write(self, value: Any, level: int) -> JsonObject:
+        schema = _known(value)
+        if level > _MOST_LEVELS:
+            raise _NotStrictError
+        if "allOf" in schema:
+            schema = _without_all_of(schema)
+        if "$ref" in schema:
+            strict = self._reference(schema, level)
+        elif any(name in schema for name in _UNIONS):
+            strict = self._union(schema, level)
+        else:
+            strict = self._plain(schema, level)
+        return _or_null(strict) if schema.get("nullable") is True else strict
+
+    def _plain(self, schema: JsonObject, level: int) -> JsonObject:
+        types = _types_of(schema)
+        if not types:
+            raise _NotStrictError
+        strict = {name: schema[name] for name in _KEPT if name in schema and _is_sent(name, schema)}
+        strict["type"] = types[0] if len(types) == 1 else types
+        if "const" in schema:
+            strict["enum"] = [schema["const"]]
+        if "enum" in strict and not _are_plain(strict["enum"]):
+            raise _NotStrictError
+        if "array" in types:
+            strict["items"] = self._write(schema.get("items"), level + 1)
+        if "object" in types:
+            strict |= self._object(schema, level)
+        return strict
+
+    def _object(self, schema: JsonObject, level: int) -> JsonObject:
+        properties = as_object(schema.get("properties"))
+        if not properties or _is_open(schema):
+            raise _NotStrictError  # it takes any key
+        required = _entries_of(schema.get("required"))
+        return {
+            "properties": {
+                name: self._write(inner, level + 1)
+                if name in required
+                else _or_null(self._write(inner, level + 1))
+                for name, inner in properties.items()
+            },
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    def _union(self, schema: JsonObject, level: int) -> JsonObject:
+        if _SHAPES & schema.keys() or all(name in schema for name in _UNIONS):
+            raise _NotStrictError
+        branches = _entries_of(schema.get("anyOf", schema.get("oneOf")))
+        if not branches:
+            raise _NotStrictError
+        strict = _words_of_schema(schema)
+        strict["anyOf"] = [self._write(branch, level) for branch in branches]
+        return strict
+
+    def _reference(self, schema: JsonObject, level: int) -> JsonObject:
+        if (_SHAPES | set(_UNIONS)) & schema.keys():
+            raise _NotStrictError
+        name, definition = definition_of(schema["$ref"], self._root)
+        if definition is None:
+            raise _NotStrictError
+        if name not in self._definitions:
+            self._definitions[name] = {}  # a definition may lead back to itself
+            self._definitions[name] = self._write(definition, level)
+        words = _words_of_schema(schema)
+        reference: JsonObject = {"$ref": f"#/$defs/{name}"}
+        # Beside a reference nothing else may stand.
+        return {**words, "anyOf": [reference]} if words else reference
+
+
+def definition_of(reference: Any, root: JsonObject) -> tuple[str, Any]:
+    """The name and schema behind `#/$defs/name`; no schema for any other reference."""
+    for place in ("$defs", "definitions"):
+        prefix = f"#/{place}/"
+        if isinstance(reference, str) and reference.startswith(prefix):
+            name = reference.removeprefix(prefix)
+            return name, as_object(root.get(place)).get(name)
+    return "", None
+
+
+def accepts_null(value: Any, root: JsonObject, level: int = 0) -> bool:
+    """Whether null is a value of the schema, as far as can be seen; unsure means yes."""
+    schema = as_object(value)
+    if schema.get("nullable") is True or level > _MOST_LEVELS:
+        return True
+    if "$ref" in schema:
+        definition = definition_of(schema["$ref"], root)[1]
+        return definition is None or accepts_null(definition, root, level + 1)
+    if not all(accepts_null(part, root, level + 1) for part in _entries_of(schema.get("allOf"))):
+        return False
+    branches = [branch for name in _UNIONS for branch in _entries_of(schema.get(name))]
+    if branches:
+        return any(accepts_null(branch, root, level + 1) for branch in branches)
+    if "const" in schema:
+        return schema["const"] is None
+    if "enum" in schema:
+        return None in _entries_of(schema["enum"])
+    types = _types_of(schema)
+    return not types or "null" in types
+
+
+def _known(value: Any) -> JsonObject:
+    schema = as_object(value)
+    if not schema or any(
+        name not in _KEPT and name not in _LEFT_OUT and not name.startswith("x-") for name in schema
+    ):
+        raise _NotStrictError
+    return schema
+
+
+def _without_all_of(schema: JsonObject) -> JsonObject:
+    """`allOf` around one schema is only a way to put words beside a reference."""
+    parts = _entries_of(schema["allOf"])
+    others = {name: value for name, value in schema.items() if name != "allOf"}
+    if len(parts) != 1 or (_SHAPES | {"$ref", *_UNIONS}) & others.keys():
+        raise _NotStrictError
+    return {**_known(parts[0]), **_words_of_schema(others)}
+
+
+def _types_of(schema: JsonObject) -> list[str]:
+    """The named types, or those that the rest of the schema implies."""
+    named = schema.get("type")
+    if isinstance(named, str):
+        named = [named]
+    if isinstance(named, list):
+        types = [str(entry) for entry in _entries_of(cast("Any", named))]
+        return types if set(types) <= _TYPES else []
+    if "properties" in schema:
+        return ["object"]
+    if "items" in schema:
+        return ["array"]
+    values = [schema["const"]] if "const" in schema else _entries_of(schema.get("enum"))
+    return list(dict.fromkeys(_type_of_value(value) for value in values))
+
+
+def _type_of_value(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case _:
+            raise _NotStrictError
+
+
+def _is_sent(name: str, schema: JsonObject) -> bool:
+    value = schema[name]
+    if name == "format":
+        return value in _FORMATS
+    if name == "pattern":
+        return isinstance(value, str) and "(?" not in value  # no looking around
+    return not (name.startswith("exclusive") and isinstance(value, bool))
+
+
+def _is_open(schema: JsonObject) -> bool:
+    return schema.get("additionalProperties", False) is not False
+
+
+def _entries_of(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _are_plain(values: Any) -> bool:
+    entries = _entries_of(values)
+    return bool(entries) and not any(isinstance(entry, dict | list) for entry in entries)
+
+
+def _words_of_schema(schema: JsonObject) -> JsonObject:
+    return {name: schema[name] for name in ("title", "description") if name in schema}
+
+
+def _or_null(strict: JsonObject) -> JsonObject:
+    """The same schema, which null satisfies too."""
+    if "$ref" in strict:
+        return {"anyOf": [strict, _NULL]}
+    if "anyOf" in strict:
+        branches = cast("list[JsonObject]", strict["anyOf"])
+        return strict if _NULL in branches else {**strict, "anyOf": [*branches, _NULL]}
+    types = cast("list[str] | str", strict["type"])
+    types = [types] if isinstance(types, str) else types
+    widened = dict(strict) if "null" in types else {**strict, "type": [*types, "null"]}
+    if None not in strict.get("enum", [None]):
+        widened["enum"] = [*strict["enum"], None]
+    return widened
+
+
+####################################################################################################
+# tools/arguments.py
+#
+# The arguments of a call: read, repaired where they can only mean one thing, fitted.
+####################################################################################################
+
+_FENCE = re.compile(r"\A\s*```[\w-]*\s*\n?(.*?)\n?\s*```\s*\Z", re.DOTALL)
+# A string, which stays as it is, or a comma before the end of an object or list.
+_STRING_OR_LAST_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
+_MOST_LEVELS_READ = 50
+
+
+def read_arguments(text: str) -> list[JsonObject] | None:
+    """The objects a call was sent: one, or several that stand in a row; `None` when unreadable.
+
+    The same object twice counts once: a tool must not act twice on a slip of the stream.
+    """
+    if not text.strip():
+        return [{}]
+    fenced = _FENCE.match(text)
+    inner = fenced[1] if fenced else text
+    for candidate in (inner, _without_last_commas(inner)):
+        objects = _objects_in_a_row(candidate)
+        if objects is not None:
+            return objects
+    literal = _python_literal(inner)
+    return None if literal is None else [literal]
+
+
+def fit_arguments(arguments: JsonObject, schema: JsonObject, *, keep_unknown: bool) -> JsonObject:
+    """What the tool takes of it: no key it does not name, no null it does not accept.
+
+    In a strict schema null stands for an argument that is left out.
+    """
+    known = as_object(schema.get("properties"))
+    fitting = {name: value for name, value in arguments.items() if keep_unknown or name in known}
+    return cast("JsonObject", _without_nulls(fitting, schema, schema, 0))
+
+
+def _objects_in_a_row(text: str) -> list[JsonObject] | None:
+    decoder = json.JSONDecoder(strict=False)  # models leave line breaks in strings as they are
+    objects: list[JsonObject] = []
+    position = 0
+    while (position := _skip_space(text, position)) < len(text):
+        try:
+            value, position = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            return None
+        found = _as_arguments(value)
+        if found is None:
+            return None
+        if found not in objects:
+            objects.append(found)
+    return objects or None
+
+
+def _skip_space(text: str, position: int) -> int:
+    while position < len(text) and text[position].isspace():
+        position += 1
+    return position
+
+
+def _as_arguments(value: Any) -> JsonObject | None:
+    """An object; null, which some models send for none; or an object written as a JSON string."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value, strict=False)
+        except (ValueError, RecursionError):
+            return None
+    return cast("JsonObject", value) if isinstance(value, dict) else None
+
+
+def _without_last_commas(text: str) -> str:
+    return _STRING_OR_LAST_COMMA.sub(lambda found: found[0].removeprefix(","), text)
+
+
+def _python_literal(text: str) -> JsonObject | None:
+    """A dict as Python prints it, which some models send; sets, bytes and the like are none."""
+    try:
+        value = json.loads(json.dumps(ast.literal_eval(text.strip()), allow_nan=False))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return cast("JsonObject", value) if isinstance(value, dict) else None
+
+
+def _without_nulls(value: Any, schema: JsonObject, root: JsonObject, level: int) -> Any:
+    schema = _resolved(schema, root)
+    if level > _MOST_LEVELS_READ:
+        return value
+    if isinstance(value, list):
+        items = as_object(schema.get("items"))
+        entries = cast("list[Any]", value)
+        return [_without_nulls(entry, items, root, level + 1) for entry in entries]
+    if not isinstance(value, dict):
+        return value
+    properties = as_object(schema.get("properties"))
+    required: Any = schema.get("required")
+    return {
+        name: _without_nulls(inner, as_object(properties.get(name)), root, level + 1)
+        for name, inner in cast("JsonObject", value).items()
+        if inner is not None
+        or (isinstance(required, list) and name in required)
+        or accepts_null(properties.get(name), root)
+    }
+
+
+def _resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
+    """The schema behind a reference, or behind the one branch that is more than null."""
+    if "$ref" in schema:
+        return as_object(definition_of(schema["$ref"], root)[1])
+    for union in ("anyOf", "oneOf", "allOf"):
+        branches: Any = schema.get(union)
+        if isinstance(branches, list):
+            typed = [as_object(branch) for branch in cast("list[Any]", branches)]
+            shaped = [branch for branch in typed if branch.get("type") != "null"]
+            return _resolved(shaped[0], root) if len(shaped) == 1 else {}
+    return schema
+
+
+####################################################################################################
+# tools/definitions.py
+#
+# The `tools` of a request: what the chat offers, in the Responses API's words.
+####################################################################################################
+
+def takes_tools(family: ModelFamily | None) -> bool:
+    """Whether the model may be offered tools; one the catalog says nothing about may."""
+    if family is None:
+        return True
+    if "text" not in family.output_modalities:
+        return False
+    return not family.supported_parameters or "tools" in family.supported_parameters
+
+
+def define_host_tools(
+    body: CompletionsBody, model: str, loose: Container[str] | None
+) -> list[JsonObject]:
+    """The tools Open WebUI offers, under names the API takes, in the order of their names.
+
+    Their schemas become strict where they can and the model follows them, except for the `loose`
+    ones; `None` leaves all as they are.
+    """
+    definitions = _flat_definitions(body, model)
+    for definition in definitions:
+        if definition["type"] != "function":
+            continue
+        name = text_of(definition["name"])
+        definition["name"] = api_tool_name(name)
+        if loose is not None and name not in loose and _follows_schemas(model):
+            _make_strict(definition)
+    return _in_order(definitions)
+
+
+def define_callers_tools(body: CompletionsBody, model: str) -> list[JsonObject]:
+    """The tools an API client has sent: its own words, in the Responses API's form."""
+    return _in_order(_flat_definitions(body, model))
+
+
+def _follows_schemas(model: str) -> bool:
+    """Whether the vendor holds its models to a strict schema: OpenAI does, others vary."""
+    return model.removeprefix("~").startswith("openai/")
+
+
+def _flat_definitions(body: CompletionsBody, model: str) -> list[JsonObject]:
+    definitions: list[JsonObject] = []
+    for entry in objects_in(body.get("tools")):
+        definition = _flat_definition(entry)
+        if definition is None:
+            continue
+        if definition["type"] == "function" and _follows_schemas(model):
+            definition.setdefault("strict", False)  # unsaid, the Responses API supposes it
+        definitions.append(definition)
+    return definitions
+
+
+def _flat_definition(entry: JsonObject) -> JsonObject | None:
+    """Chat completions nest a function's fields; what is no function goes out as it came."""
+    kind = text_of(entry.get("type")) or "function"
+    if kind != "function":
+        return dict(entry)
+    function = as_object(entry.get("function")) or entry
+    name = text_of(function.get("name"))
+    if not name:
+        return None
+    flat: JsonObject = {"type": "function", "name": name}
+    if description := text_of(function.get("description")):
+        flat["description"] = description
+    flat["parameters"] = as_object(function.get("parameters")) or _no_parameters()
+    if isinstance(function.get("strict"), bool):
+        flat["strict"] = function["strict"]
+    return flat
+
+
+def _no_parameters() -> JsonObject:
+    return {"type": "object", "properties": {}}
+
+
+def _make_strict(definition: JsonObject) -> None:
+    strict = strict_schema(definition["parameters"])
+    definition["strict"] = strict is not None
+    if strict is not None:
+        definition["parameters"] = strict
+
+
+def _in_order(definitions: list[JsonObject]) -> list[JsonObject]:
+    """One definition for each type and name, the last: the same chat gives the same list."""
+    unique = {
+        (text_of(entry.get("name")), text_of(entry.get("type"))): entry for entry in definitions
+    }
+    return [unique[key] for key in sorted(unique)]
+
+
+####################################################################################################
+# tools/executor.py
+#
+# One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+####################################################################################################
+
+_NO_QUEUE_LIMIT = 1_000_000_000
+
+
+@dataclass(slots=True)
+class ToolLimits:
+    """What all copies of the pipe in one process share. Copies of other ages read it."""
+
+    gate: Gate = field(default_factory=Gate)
+    failures: FailureLog = field(default_factory=FailureLog)
+    running: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+    """Tools at work; one that does not heed its cancellation stays until it ends."""
+
+
+def tool_limits() -> ToolLimits:
+    """The one of this process."""
+    return shared_by_process("tool_limits", ToolLimits)
+
+
+class Executor:
+    """Runs the calls of one turn."""
+
+    def __init__(
+        self,
+        context: RequestContext,
+        tools: Mapping[str, Any],
+        messages: Sequence[Any],
+        limits: ToolLimits,
+    ) -> None:
+        self._context = context
+        self._handles = context.host
+        self._tools = tools
+        self._names = {api_tool_name(name): name for name in tools}
+        self._messages = messages
+        self._limits = limits
+        self._asking = asyncio.Lock()
+        self._slots = asyncio.Semaphore(context.settings.max_parallel_tools_per_request)
+        self._lanes: dict[str, asyncio.Lock] = {}
+
+    def host_name(self, name: str) -> str:
+        """Open WebUI's name of a tool, from the one the API knows it under."""
+        return self._names.get(name, name)
+
+    def tools_called_by(self, call: FunctionCallItem) -> list[HostTool]:
+        """The tools behind a call; none for one that names none."""
+        name = self.host_name(call.name)
+        targets = [self._resolve(name, sent) for sent in read_arguments(call.arguments) or [{}]]
+        return [target[0] for target in targets if not isinstance(target, ToolResult)]
+
+    async def answer(self, call: FunctionCallItem, deadline: float) -> ToolResult:
+        """What the call brings back, or why it brings nothing; raises only when cancelled."""
+        try:
+            return await self._answer(call, deadline)
+        except Exception as error:  # noqa: BLE001 - a tool is contained
+            LOG.error("tools: %s could not be answered: %s", call.name, trace_of(error))
+            return failed(f"`{call.name}` could not be run, through a fault of the pipe.")
+
+    async def _answer(self, call: FunctionCallItem, deadline: float) -> ToolResult:
+        name = self.host_name(call.name)
+        if call.status != "completed":
+            return cut_off(name)
+        if name not in self._tools:
+            return unknown_tool(name, list(self._tools))
+        objects = read_arguments(call.arguments)
+        if objects is None:
+            return unreadable_arguments(name, call.arguments)
+        results: list[tuple[JsonObject, ToolResult]] = []
+        for sent in objects:
+            target = self._resolve(name, sent)
+            results.append((sent, await self._run_target(call, target, deadline)))
+        return results[0][1] if len(results) == 1 else join_results(results)
+
+    def _resolve(self, name: str, sent: JsonObject) -> tuple[HostTool, JsonObject] | ToolResult:
+        tools = self._tools
+        if read_tool(name, tools.get(name)).tool_id == CALL_TOOL_ID:
+            sent = _with_params_as_text(sent)
+        resolved = resolve_hidden_call(name, sent, tools)
+        if isinstance(resolved, str):
+            return ToolResult(text=resolved, failed=True)
+        target, arguments = resolved
+        if target not in tools:
+            return unknown_tool(target, list(tools))
+        return read_tool(target, tools[target]), arguments
+
+    async def _run_target(
+        self,
+        call: FunctionCallItem,
+        target: tuple[HostTool, JsonObject] | ToolResult,
+        deadline: float,
+    ) -> ToolResult:
+        if isinstance(target, ToolResult):
+            return target
+        tool, sent = target
+        if (wait := self._pause_left(tool)) > 0:
+            return paused(tool.name, wait)
+        arguments = fit_arguments(sent, tool.parameters, keep_unknown=tool.kind == "mcp")
+        if needs_approval(self._context):
+            asked_at = _loop_time()
+            if not await self._is_approved(tool, call.call_id, arguments):
+                return not_approved(tool.name)
+            deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        return await self._run_in_turn(tool, arguments, deadline)
+
+    async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
+        if not can_ask_here(self._context):
+            return False
+        async with self._asking:  # the page shows one question at a time
+            return await ask_for_approval(self._handles, tool, call_id, arguments)
+
+    async def _run_in_turn(
+        self, tool: HostTool, arguments: JsonObject, deadline: float
+    ) -> ToolResult:
+        try:
+            # The time to wait is bounded here, the tool's own while it runs.
+            async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
+                waiting.reschedule(None)
+                return await self._run(tool, arguments, deadline)
+        except TimeoutError:
+            return not_begun(tool.name)
+
+    @asynccontextmanager
+    async def _turn(self, tool: HostTool) -> AsyncGenerator[None]:
+        """A place in the tool's lane, then one among this answer's tools and the process's."""
+        lane = self._lanes.setdefault(tool.lane, asyncio.Lock()) if tool.lane else asyncio.Lock()
+        gate, limit = self._limits.gate, self._context.settings.max_parallel_tools_global
+        async with lane, self._slots:
+            await enter_gate(gate, limit, _NO_QUEUE_LIMIT)
+            try:
+                yield
+            finally:
+                leave_gate(gate)
+
+    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+        """Run it in a task of its own: one that ignores its end must not hold up the answer."""
+        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+        if seconds <= 0:
+            return not_begun(tool.name)
+        task = asyncio.ensure_future(self._contained(tool, arguments))
+        self._limits.running.add(task)
+        task.add_done_callback(self._limits.running.discard)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        finally:
+            task.cancel()
+        if not task.done():
+            self._note_failure(tool)
+            return timed_out(tool.name, seconds)
+        if task.cancelled():
+            self._note_failure(tool)
+            return raised(tool.name, "it was cancelled.")
+        return task.result()
+
+    async def _contained(self, tool: HostTool, arguments: JsonObject) -> ToolResult:
+        try:
+            returned = await call_tool(self._handles, tool, arguments, self._messages)
+        except (Exception, BaseExceptionGroup, SystemExit) as error:  # noqa: BLE001 - a tool is contained
+            self._note_failure(tool)
+            LOG.info("tools: %s failed: %s", tool.name, type(error).__name__)
+            return raised(tool.name, redact_text(str(error)) or type(error).__name__)
+        note_success(self._limits.failures, self._breaker_key(tool))
+        try:
+            return await read_result(self._handles, tool, arguments, returned)
+        except Exception as error:  # noqa: BLE001 - so is what it returns
+            LOG.warning("tools: the result of %s: %s", tool.name, trace_of(error))
+            return raised(tool.name, "it was run, but its result could not be read.")
+
+    def _breaker_key(self, tool: HostTool) -> BreakerKey:
+        return (self._context.user_id, tool.tool_id, tool.name)
+
+    def _pause_left(self, tool: HostTool) -> float:
+        settings = self._context.settings
+        limit = BreakerLimit(settings.breaker_max_failures, settings.breaker_window)
+        return pause_left(self._limits.failures, self._breaker_key(tool), limit, time.monotonic())
+
+    def _note_failure(self, tool: HostTool) -> None:
+        note_failure(self._limits.failures, self._breaker_key(tool), time.monotonic())
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _with_params_as_text(sent: JsonObject) -> JsonObject:
+    """`call_tool` wants its target's arguments as JSON text; an object can only mean that."""
+    params = sent.get("params")
+    if params is None:
+        return sent
+    objects = [params] if isinstance(params, dict) else read_arguments(str(params))
+    if objects is None or len(objects) != 1:
+        return sent
+    return {**sent, "params": encode_json(objects[0]).decode()}
+
+
+####################################################################################################
+# tools/toolbox.py
+#
+# The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+####################################################################################################
+
+class CallOwner(Enum):
+    """Who runs a round of calls."""
+
+    PIPE = "the pipe"
+    HOST = "Open WebUI"
+    """The stream ends with the calls open; Open WebUI runs them and calls the pipe again."""
+    CALLER = "the API client"
+    """The tools are the client's own: it is told of the calls, and nothing is run."""
+
+
+@dataclass(slots=True)
+class CallOutcome:
+    """What one call brought back."""
+
+    output: ToolOutputItem
+    sources: list[JsonObject] = field(default_factory=list[JsonObject])
+    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+
+
+class Toolbox:
+    """The tools of one turn."""
+
+    def __init__(
+        self,
+        definitions: list[JsonObject],
+        executor: Executor,
+        context: RequestContext,
+        body: CompletionsBody,
+    ) -> None:
+        self.definitions = definitions
+        """The `tools` of the request, in an order that does not change."""
+        self._executor = executor
+        self._context = context
+        self._host_can_run = host_can_run(context, body)
+        self._are_callers = _are_callers_tools(context, body)
+        self._known_ids: set[str] = set()
+
+    def host_name(self, name: str) -> str:
+        """Open WebUI's name of a tool, from the one the API knows it under."""
+        return self._executor.host_name(name)
+
+    def owner_of(self, calls: Sequence[FunctionCallItem]) -> CallOwner:
+        """Who runs this round. Half a call is nobody's: the pipe answers it without running it."""
+        if self._are_callers:
+            return CallOwner.CALLER
+        if not self._host_can_run or any(call.status != "completed" for call in calls):
+            return CallOwner.PIPE
+        called = [tool for call in calls for tool in self._executor.tools_called_by(call)]
+        return CallOwner.HOST if host_should_run(self._context, called) else CallOwner.PIPE
+
+    async def run(
+        self, calls: Sequence[FunctionCallItem], context_left: int | None
+    ) -> AsyncGenerator[CallOutcome]:
+        """Run a round's calls at once; one outcome for each call, as each finishes.
+
+        `context_left` says how many tokens all outputs together may take. A call without an id,
+        or with the id of an earlier one, is given one of its own. Closing this, or cancelling
+        what waits in it, cancels every tool that runs.
+        """
+        room = OutputRoom(context_left, len(calls))
+        deadline = asyncio.get_running_loop().time() + self._context.settings.tool_batch_timeout
+        tasks: dict[asyncio.Task[ToolResult], FunctionCallItem] = {}
+        try:
+            for call in calls:
+                self._name_call(call)
+                tasks[asyncio.create_task(self._executor.answer(call, deadline))] = call
+            waiting = set(tasks)
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in filter(done.__contains__, tasks):
+                    yield _outcome(tasks[task], task.result(), room)
+        finally:
+            open_tasks = [task for task in tasks if not task.done()]
+            for task in open_tasks:
+                task.cancel()
+            if open_tasks:
+                await asyncio.wait(open_tasks)
+
+    def _name_call(self, call: FunctionCallItem) -> None:
+        if not call.call_id or call.call_id in self._known_ids:
+            call.call_id = new_item_id("call")
+        self._known_ids.add(call.call_id)
+
+
+def open_toolbox(
+    context: RequestContext,
+    body: CompletionsBody,
+    family: ModelFamily | None,
+    limits: ToolLimits | None = None,
+) -> Toolbox:
+    """The tools of this turn; none for Open WebUI's chores and for models that take none."""
+    definitions = _definitions_for(context, body, family)
+    tools = context.host.tools if definitions else {}  # a call of what was not offered runs nothing
+    executor = Executor(context, tools, body.get("messages") or [], limits or tool_limits())
+    return Toolbox(definitions, executor, context, body)
+
+
+def _definitions_for(
+    context: RequestContext, body: CompletionsBody, family: ModelFamily | None
+) -> list[JsonObject]:
+    if context.task or not takes_tools(family):
+        return []
+    if _are_callers_tools(context, body):
+        return define_callers_tools(body, context.model)
+    # Open WebUI would hand the nulls of a strict call to the tool in place of its defaults.
+    host_runs = host_can_run(context, body) and host_should_run(context, ())
+    is_strict = context.settings.enable_strict_tool_calling and not host_runs
+    return define_host_tools(body, context.model, HOSTS_OWN_TOOLS if is_strict else None)
+
+
+def _are_callers_tools(context: RequestContext, body: CompletionsBody) -> bool:
+    """Open WebUI adds none of its own where the request brings tools (`process_chat_payload`)."""
+    return not context.host.tools and bool(objects_in(body.get("tools")))
+
+
+def _outcome(call: FunctionCallItem, result: ToolResult, room: OutputRoom) -> CallOutcome:
+    output = ToolOutputItem(
+        id=new_item_id("fco"),
+        call_id=call.call_id,
+        text=room.fit(result.text or "The tool returned nothing."),
+        images=result.images,
+        files=result.files,
+        embeds=result.embeds,
+        status="failed" if result.failed else "completed",
+    )
+    return CallOutcome(output, result.sources)
 
 
 ####################################################################################################
@@ -5598,77 +7932,38 @@ async def _close_all(services: list[Any]) -> None:
 
 
 ####################################################################################################
-# orchestrator.py
+# attempts.py
 #
-# The turn: a slot, a request, its Events, and what the caller sees of them.
+# One request on its way: repaired, redirected or repeated until an answer comes of it.
 ####################################################################################################
-
-async def run_turn(
-    context: RequestContext, body: CompletionsBody, runtime: Runtime, renderer: Renderer[Piece]
-) -> AsyncGenerator[Piece]:
-    """Answer one call; every failure becomes a piece that says so, and none is raised.
-
-    Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
-    """
-    current_request().set(context)
-    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
-    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
-        try:
-            async with aclosing(_answer(context, body, runtime)) as batches:
-                async for batch in batches:
-                    if isinstance(end := batch[-1], ResponseFailed):
-                        _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
-                        yield piece
-                    if not collector.ended:
-                        await pacer.pause(batch)
-            return
-        except PipeError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
-            failure = _unexpected(error, context)
-        _tell(failure, context)
-        for piece in renderer.render(collector.take(tags.split([ResponseFailed(failure)]))):
-            yield piece
-
-
-async def _answer(
-    context: RequestContext, body: CompletionsBody, runtime: Runtime
-) -> AsyncGenerator[list[Event]]:
-    settings = context.settings
-    await _check(context, runtime)
-    family = runtime.registry(settings).find(context.model)
-    request = build_responses_body(body, context, family)
-    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
-    gate = runtime.gate
-    with timing_scope("admission"):
-        await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
-    try:
-        async with aclosing(_attempts(Ask(context, runtime, body, endpoint), request)) as batches:
-            async for batch in batches:
-                yield batch
-    finally:
-        leave_gate(gate)
-        timing_mark("end of the answer")
-
 
 @dataclass(slots=True)
 class Ask:
-    """One request on its way: to which endpoint it goes may still change."""
+    """What is asked next, and where: a refusal may change both, for the rounds to come too."""
 
     context: RequestContext
     runtime: Runtime
     body: CompletionsBody
+    request: ResponsesBody
     endpoint: EndpointName
-    usage: Usage | None = None
-    """What a refused request has cost, where its refusal said so."""
+    charge: Callable[[Usage], None]
+    """Is told what a refused request has cost, where its refusal says so."""
 
-    def send(self, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
+    def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
         if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, request)
-        return stream_chat_completions(client, settings, build_chat_body(request, self.body))
+            return stream_responses(client, settings, self.request)
+        chat_body = build_chat_body(self.request, self.body)
+        return stream_chat_completions(client, settings, chat_body)
+
+    def repair(self, error: PipeError, tried: set[str]) -> bool:
+        """Take out of the request what was refused; `tried` remembers the repairs made."""
+        if not isinstance(error, OpenRouterAPIError):
+            return False
+        repaired = repair_request(self.request, error, tried)
+        self.request = repaired or self.request
+        return repaired is not None
 
     def fall_back(self, error: PipeError) -> bool:
         """Change to the other endpoint, when the first has said that it is the wrong one."""
@@ -5679,12 +7974,12 @@ class Ask:
         return False
 
 
-async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
+async def attempt(ask: Ask) -> AsyncGenerator[list[Event]]:
     """Ask until there is an answer or no hope of one; after the first word nothing is repeated."""
     retries, repairs = 0, set[str]()
     while True:
         try:
-            async with aclosing(_failing_early(ask, ask.send(request))) as batches:
+            async with aclosing(_failing_early(ask)) as batches:
                 async for batch in batches:
                     yield batch
             return
@@ -5692,30 +7987,24 @@ async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Eve
             refusal = error
         refusal.cause = without_key(refusal.cause, ask.context.settings)
         LOG.info("turn: refused: %s", refusal.cause)
-        if (repaired := _repaired(request, refusal, repairs)) is not None:
-            request = repaired
+        had_tools = "tools" in ask.request
+        if ask.repair(refusal, repairs):
+            if had_tools and "tools" not in ask.request:
+                yield [Notice("This model takes no tools; it answers without them.")]
         elif not ask.fall_back(refusal):
             wait = retry_wait(refusal, retries)
             if wait is None:
-                yield [ResponseFailed(refusal, ask.usage)]
+                yield [ResponseFailed(refusal)]
                 return
             retries += 1
             yield [RetryScheduled(refusal, wait)]
             await asyncio.sleep(wait)
 
 
-def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> ResponsesBody | None:
-    return (
-        repair_request(request, error, repairs) if isinstance(error, OpenRouterAPIError) else None
-    )
-
-
-async def _failing_early(
-    ask: Ask, answer: AsyncGenerator[list[Event]]
-) -> AsyncGenerator[list[Event]]:
+async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
     """Raise a failure that came before any output, as if the request had been refused."""
     begun = False
-    async with aclosing(answer) as batches:
+    async with aclosing(ask.send()) as batches:
         async for batch in batches:
             if not begun:
                 begun = not all(
@@ -5724,9 +8013,265 @@ async def _failing_early(
                 if begun:
                     timing_mark("first event")
             if not begun and isinstance(failed := batch[-1], ResponseFailed):
-                ask.usage = failed.usage
+                if failed.usage is not None:
+                    ask.charge(failed.usage)
                 raise failed.error
             yield batch
+
+
+####################################################################################################
+# rounds.py
+#
+# The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+####################################################################################################
+
+# A model that makes the same call so often is told that it does.
+_REPEATS_NOTICED = 3
+# Tokens kept for the answer where the chat sets no limit, and the least a tool's output is worth.
+_ANSWER_ROOM = 4_096
+_LEAST_OUTPUT_ROOM = 256
+
+_REPEATED = (
+    "[You have made this call with the same arguments {count} times. Use what you have, "
+    "or try something else.]"
+)
+_LIMIT_REACHED = (
+    "Not run: this answer has used all its {limit} rounds of tools. "
+    "Answer now, with what you have, and say what is missing."
+)
+_CONTEXT_FULL = (
+    "Not run: the conversation has no room left for what the tool would bring back. "
+    "Answer now, with what you have, and say what is missing."
+)
+_NO_MORE_TOOLS = "Not run: no more tools can be used in this answer."
+_NO_RESULT = "The tool ended without a result."
+_REMINDER = "Your tools have run, but you have not answered yet. Answer now, from their results."
+_NO_ANSWER = "The model used its tools but wrote no answer. Ask it to go on, or try another model."
+
+
+@dataclass(slots=True)
+class Rounds:
+    """One answer on its way: what is asked, by which tools it is helped, what has come."""
+
+    ask: Ask
+    family: ModelFamily | None
+    toolbox: Toolbox
+    transcript: Transcript
+    runs: int = 0
+    """How often calls were run."""
+    is_last: bool = False
+    """Whether the round under way was asked to do without tools."""
+    made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """How often each call was made, by name and arguments."""
+
+    async def run(self) -> AsyncGenerator[list[Event]]:
+        """Ask, run what was called, and ask again, until the model has answered."""
+        while True:
+            end: ResponseFinished | None = None
+            async with aclosing(attempt(self.ask)) as batches:
+                async for batch in batches:
+                    events = self.transcript.take(batch)
+                    self._name_calls(events)
+                    if events and isinstance(last := events[-1], ResponseFinished):
+                        end = last
+                        events.pop()
+                    if events:
+                        yield events
+            if end is None:
+                return  # it failed, and the last batch says so
+            async with aclosing(self._continue(end)) as batches:
+                async for batch in batches:
+                    yield batch
+            if self.transcript.ended:
+                yield [end]
+                return
+            self.transcript.begin_round()
+
+    def _name_calls(self, events: list[Event]) -> None:
+        """Call tools as Open WebUI does: under that name it may run them, and show them."""
+        for event in events:
+            match event:
+                case ItemStarted(_, FunctionCallItem() as call):
+                    call.name = self.toolbox.host_name(call.name)
+                case ItemFinished(_, FunctionCallItem() as call):
+                    call.name = self.toolbox.host_name(call.name)
+                case _:
+                    pass
+
+    async def _continue(self, end: ResponseFinished) -> AsyncGenerator[list[Event]]:
+        """Do what the round asks for; the transcript goes on if there is to be another."""
+        calls = self.transcript.open_calls()
+        if calls:
+            if self.toolbox.owner_of(calls) is CallOwner.PIPE:
+                async with aclosing(self._answer_calls(calls)) as batches:
+                    async for batch in batches:
+                        yield batch
+        elif end.incomplete_reason or self.transcript.has_answer:
+            return
+        elif self.is_last:
+            yield self.transcript.say(_NO_ANSWER)
+        elif self.runs:
+            self.is_last = True
+            self.transcript.go_on()
+            self.ask.request = ask_for_words(self.ask.request, self.family, _REMINDER)
+
+    async def _answer_calls(self, calls: list[FunctionCallItem]) -> AsyncGenerator[list[Event]]:
+        if self.is_last:  # it calls tools although it was told not to
+            yield self._refuse_calls(calls, _NO_MORE_TOOLS)
+            if not self.transcript.has_answer:
+                yield self.transcript.say(_NO_ANSWER)
+            return
+        room = self._room()
+        note, notice = self._reason_to_stop(room)
+        self.transcript.go_on()
+        outputs: list[ToolOutputItem] = []
+        if note:
+            LOG.warning("rounds: %s", notice)
+            self.is_last = True
+            yield [Notice(notice)]
+            yield self._refuse_calls(calls, note)
+            outputs = [_not_run(call, note) for call in calls]
+        else:
+            self.runs += 1
+            with timing_scope("tools"):
+                async with aclosing(self._run_calls(calls, room, outputs)) as batches:
+                    async for batch in batches:
+                        yield batch
+        request = add_round(self.ask.request, self.transcript.round_items(), outputs)
+        self.ask.request = ask_for_words(request, self.family) if note else request
+
+    async def _run_calls(
+        self, calls: list[FunctionCallItem], room: int | None, outputs: list[ToolOutputItem]
+    ) -> AsyncGenerator[list[Event]]:
+        """Show each output as it comes; `outputs` gets them all, in the order of the calls."""
+        waiting = {call.call_id: call for call in calls}
+        found: dict[str, ToolOutputItem] = {}
+        async with aclosing(self.toolbox.run(calls, room)) as outcomes:
+            async for outcome in outcomes:
+                call = waiting.pop(outcome.output.call_id, None)
+                if call is None:
+                    LOG.warning("rounds: an output that no call waits for was left out")
+                    continue
+                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                yield [*self.transcript.answer_call(call, output), *sources]
+        for call in waiting.values():
+            output = found[call.call_id] = _not_run(call, _NO_RESULT)
+            yield self.transcript.answer_call(call, output)
+        outputs.extend(found[call.call_id] for call in calls)
+
+    def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
+        made = call.name, "".join(call.arguments.split())
+        self.made[made] += 1
+        if (count := self.made[made]) < _REPEATS_NOTICED:
+            return output
+        return replace(output, text=f"{output.text}\n\n{_REPEATED.format(count=count)}".strip())
+
+    def _refuse_calls(self, calls: list[FunctionCallItem], note: str) -> list[Event]:
+        return [
+            event
+            for call in calls
+            for event in self.transcript.answer_call(call, _not_run(call, note))
+        ]
+
+    def _reason_to_stop(self, room: int | None) -> tuple[str, str]:
+        """What to tell the model and the person, where no more calls can be run."""
+        limit = self.ask.context.settings.max_function_call_loops
+        if self.runs >= limit:
+            notice = f"The model used tools {limit} times, the most it may; it answers without."
+            return _LIMIT_REACHED.format(limit=limit), notice
+        if room is not None and room < _LEAST_OUTPUT_ROOM:
+            return _CONTEXT_FULL, "The chat fills the model's context; it answers without tools."
+        return "", ""
+
+    def _room(self) -> int | None:
+        """How many tokens the outputs may have, where that can be told."""
+        usage = self.transcript.last_usage
+        length = self.family.context_length if self.family else None
+        if length is None or usage is None or usage.input_tokens is None:
+            return None
+        answer = self.ask.request.get("max_output_tokens", _ANSWER_ROOM)
+        return length - usage.input_tokens - (usage.output_tokens or 0) - min(answer, length // 4)
+
+
+def _not_run(call: FunctionCallItem, note: str) -> ToolOutputItem:
+    """The output of a call without a result."""
+    return ToolOutputItem("", call.call_id, note, status="failed")
+
+
+####################################################################################################
+# orchestrator.py
+#
+# The turn: a slot, a request, its Events, and what the caller sees of them.
+####################################################################################################
+
+OpenToolbox = Callable[[RequestContext, CompletionsBody, ModelFamily | None], Toolbox]
+
+
+async def run_turn(
+    context: RequestContext,
+    body: CompletionsBody,
+    runtime: Runtime,
+    renderer: Renderer[Piece],
+    open_tools: OpenToolbox = open_toolbox,
+) -> AsyncGenerator[Piece]:
+    """Answer one call; every failure becomes a piece that says so, and none is raised.
+
+    Closing the generator, or cancelling the task that waits in it, cuts the connection upstream
+    and stops the tools that run.
+    """
+    current_request().set(context)
+    transcript = Transcript(call_ids_in(body))
+    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
+        try:
+            turn = Turn(context, body, runtime, transcript, open_tools)
+            async with aclosing(_answer(turn)) as batches:
+                async for batch in batches:
+                    if isinstance(end := batch[-1], ResponseFailed):
+                        _tell(end.error, context)
+                    for piece in renderer.render(batch):
+                        yield piece
+            return
+        except PipeError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
+            failure = _unexpected(error, context)
+        _tell(failure, context)
+        for piece in renderer.render(transcript.take([ResponseFailed(failure)])):
+            yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One call of the pipe, and what is at hand to answer it."""
+
+    context: RequestContext
+    body: CompletionsBody
+    runtime: Runtime
+    transcript: Transcript
+    open_tools: OpenToolbox
+
+
+async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
+    context, body, runtime = turn.context, turn.body, turn.runtime
+    settings = context.settings
+    await _check(context, runtime)
+    family = runtime.registry(settings).find(context.model)
+    toolbox = turn.open_tools(context, body, family)
+    request = build_responses_body(body, context, family, toolbox.definitions)
+    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
+    ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
+    gate = runtime.gate
+    with timing_scope("admission"):
+        await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
+    try:
+        rounds = Rounds(ask, family, toolbox, turn.transcript)
+        async with aclosing(rounds.run()) as batches:
+            async for batch in batches:
+                yield batch
+    finally:
+        leave_gate(gate)
+        timing_mark("end of the answer")
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:
@@ -5855,70 +8400,88 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((161, 7, 12),),
-    "core/json_codec.py": ((181, 11, 29),),
-    "core/json_values.py": ((218, 8, 31),),
-    "core/process.py": ((257, 10, 13),),
-    "core/redaction.py": ((278, 9, 54),),
-    "core/errors.py": ((354, 25, 146),),
-    "core/admission.py": ((508, 12, 50),),
-    "core/retry.py": ((566, 7, 32),),
-    "core/secrets.py": ((606, 18, 76),),
-    "core/source_map.py": ((690, 7, 24),),
-    "core/template_language.py": ((722, 8, 56),),
-    "core/valve_types.py": ((788, 15, 36),),
-    "core/template_valves.py": ((832, 13, 89),),
-    "core/config.py": ((929, 15, 323),),
-    "core/context.py": ((1260, 14, 46),),
-    "core/logging_system.py": ((1314, 11, 92),),
-    "core/error_templates.py": ((1414, 28, 176),),
-    "core/timing_logger.py": ((1600, 21, 134),),
-    "api/bodies.py": ((1742, 8, 68),),
-    "api/error_figures.py": ((1818, 8, 38),),
-    "api/errors.py": ((1864, 16, 158),),
-    "api/events.py": ((2030, 11, 234),),
-    "api/exchange_log.py": ((2272, 16, 11),),
-    "api/gateway/items.py": ((2291, 20, 128),),
-    "api/gateway/selection.py": ((2427, 15, 54),),
-    "api/sse.py": ((2489, 5, 50),),
-    "api/gateway/payloads.py": ((2547, 15, 52),),
-    "api/gateway/chat_reader.py": ((2607, 28, 190),),
-    "api/gateway/responses_reader.py": ((2805, 26, 159),),
-    "api/transport.py": ((2972, 14, 111),),
-    "api/http.py": ((3091, 22, 118),),
-    "api/catalog.py": ((3217, 13, 21),),
-    "api/gateway/stream.py": ((3246, 24, 110),),
-    "api/gateway/chat_completions.py": ((3364, 15, 12),),
-    "api/gateway/responses.py": ((3384, 15, 12),),
-    "host/users.py": ((3404, 14, 50),),
-    "host/call.py": ((3462, 15, 56),),
-    "host/versions.py": ((3526, 9, 25),),
-    "models/family.py": ((3559, 12, 81),),
-    "models/registry.py": ((3648, 15, 79),),
-    "models/visibility.py": ((3735, 12, 21),),
-    "models/entries.py": ((3764, 12, 41),),
-    "requests/allow_list.py": ((3813, 10, 29),),
-    "requests/caching.py": ((3850, 13, 20),),
-    "requests/parameters.py": ((3878, 12, 59),),
-    "requests/reasoning.py": ((3945, 12, 56),),
-    "requests/recovery.py": ((4009, 15, 95),),
-    "requests/replay.py": ((4112, 11, 39),),
-    "requests/chat_body.py": ((4159, 12, 128),),
-    "requests/history.py": ((4295, 12, 106),),
-    "requests/normalise.py": ((4409, 17, 23),),
-    "streaming/coalescer.py": ((4440, 13, 57),),
-    "streaming/collector.py": ((4505, 29, 195),),
-    "streaming/renderer.py": ((4708, 9, 13),),
-    "streaming/citations.py": ((4729, 11, 31),),
-    "streaming/output_items.py": ((4768, 9, 53),),
-    "streaming/server_tools.py": ((4829, 12, 38),),
-    "streaming/status.py": ((4875, 9, 44),),
-    "streaming/think_tags.py": ((4927, 20, 134),),
-    "streaming/usage.py": ((5069, 9, 41),),
-    "streaming/completion_chunks.py": ((5118, 22, 75),),
-    "streaming/completion_dict.py": ((5201, 24, 72),),
-    "streaming/response_events.py": ((5281, 39, 192),),
-    "runtime.py": ((5481, 24, 117),),
-    "orchestrator.py": ((5606, 41, 150),),
-    "pipe.py": ((5764, 26, 86),),
+    "core/circuit_breaker.py": ((192, 8, 48),),
+    "core/ids.py": ((248, 9, 23),),
+    "core/json_codec.py": ((279, 11, 29),),
+    "core/json_values.py": ((316, 8, 31),),
+    "core/process.py": ((355, 10, 13),),
+    "core/redaction.py": ((376, 9, 54),),
+    "core/errors.py": ((452, 25, 146),),
+    "core/admission.py": ((606, 12, 50),),
+    "core/retry.py": ((664, 7, 32),),
+    "core/secrets.py": ((704, 19, 86),),
+    "core/source_map.py": ((798, 7, 24),),
+    "core/template_language.py": ((830, 8, 56),),
+    "core/valve_types.py": ((896, 16, 49),),
+    "core/template_valves.py": ((953, 13, 89),),
+    "core/config.py": ((1050, 15, 437),),
+    "core/context.py": ((1495, 14, 46),),
+    "core/logging_system.py": ((1549, 11, 92),),
+    "core/error_templates.py": ((1649, 28, 176),),
+    "core/timing_logger.py": ((1835, 21, 134),),
+    "api/bodies.py": ((1977, 8, 78),),
+    "api/error_figures.py": ((2063, 8, 38),),
+    "api/errors.py": ((2109, 16, 158),),
+    "api/events.py": ((2275, 11, 247),),
+    "api/exchange_log.py": ((2530, 16, 11),),
+    "api/gateway/batch.py": ((2552, 14, 47),),
+    "api/gateway/items.py": ((2607, 20, 128),),
+    "api/gateway/payloads.py": ((2743, 14, 31),),
+    "api/gateway/selection.py": ((2782, 15, 54),),
+    "api/gateway/text_run.py": ((2844, 10, 58),),
+    "api/pacing.py": ((2910, 12, 39),),
+    "api/sse.py": ((2957, 5, 50),),
+    "api/gateway/chat_reader.py": ((3015, 30, 197),),
+    "api/gateway/responses_reader.py": ((3220, 31, 179),),
+    "api/transport.py": ((3407, 14, 129),),
+    "api/http.py": ((3544, 22, 142),),
+    "api/catalog.py": ((3694, 13, 21),),
+    "api/gateway/stream.py": ((3723, 25, 112),),
+    "api/gateway/chat_completions.py": ((3843, 15, 12),),
+    "api/gateway/responses.py": ((3863, 15, 12),),
+    "host/blocking.py": ((3883, 13, 46),),
+    "host/users.py": ((3937, 14, 62),),
+    "host/call.py": ((4007, 15, 56),),
+    "host/tools.py": ((4074, 22, 240),),
+    "host/versions.py": ((4322, 10, 30),),
+    "models/family.py": ((4360, 12, 84),),
+    "models/registry.py": ((4452, 15, 79),),
+    "models/visibility.py": ((4539, 12, 21),),
+    "models/entries.py": ((4568, 12, 41),),
+    "requests/allow_list.py": ((4617, 10, 29),),
+    "requests/caching.py": ((4654, 13, 20),),
+    "requests/parameters.py": ((4682, 12, 59),),
+    "requests/reasoning.py": ((4749, 12, 56),),
+    "requests/replay.py": ((4813, 13, 62),),
+    "requests/chat_body.py": ((4883, 12, 151),),
+    "requests/history.py": ((5042, 12, 127),),
+    "requests/next_round.py": ((5177, 21, 65),),
+    "requests/recovery.py": ((5250, 16, 105),),
+    "requests/tools.py": ((5363, 13, 40),),
+    "requests/normalise.py": ((5411, 20, 30),),
+    "streaming/collector.py": ((5449, 31, 266),),
+    "streaming/open_calls.py": ((5723, 10, 25),),
+    "streaming/renderer.py": ((5756, 9, 13),),
+    "streaming/citations.py": ((5777, 13, 56),),
+    "streaming/output_items.py": ((5841, 10, 64),),
+    "streaming/server_tools.py": ((5913, 12, 38),),
+    "streaming/status.py": ((5959, 9, 44),),
+    "streaming/think_tags.py": ((6011, 20, 134),),
+    "streaming/usage.py": ((6153, 10, 92),),
+    "streaming/completion_chunks.py": ((6253, 26, 83),),
+    "streaming/completion_dict.py": ((6344, 32, 89),),
+    "streaming/response_events.py": ((6441, 42, 217),),
+    "streaming/transcript.py": ((6666, 29, 125),),
+    "tools/policy.py": ((6799, 12, 29),),
+    "tools/results.py": ((6836, 11, 116),),
+    "tools/schema.py": ((6963, 15, 298),),
+    "tools/arguments.py": ((7269, 13, 113),),
+    "tools/definitions.py": ((7390, 14, 85),),
+    "tools/executor.py": ((7483, 55, 190),),
+    "tools/toolbox.py": ((7681, 23, 126),),
+    "runtime.py": ((7815, 24, 117),),
+    "attempts.py": ((7940, 33, 80),),
+    "rounds.py": ((8028, 28, 172),),
+    "orchestrator.py": ((8208, 33, 93),),
+    "pipe.py": ((8309, 26, 86),),
 }

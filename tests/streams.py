@@ -10,13 +10,15 @@ from typing import Any
 from open_webui_openrouter_pipe.api.events import Event, ImageItem, ItemFinished
 from open_webui_openrouter_pipe.api.gateway.chat_reader import ChatReader
 from open_webui_openrouter_pipe.api.gateway.responses_reader import ResponsesReader
-from open_webui_openrouter_pipe.streaming.coalescer import merge_deltas
 from open_webui_openrouter_pipe.streaming.collector import Collector
 from open_webui_openrouter_pipe.streaming.completion_chunks import CompletionChunks
 from open_webui_openrouter_pipe.streaming.completion_dict import CompletionDict
 from open_webui_openrouter_pipe.streaming.response_events import ResponseEvents
 
 Json = dict[str, Any]
+
+_ENDS = {"stop": "completed", "tool_calls": "completed"}
+"""What a finish reason says of an answer that was not cut."""
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Shown:
                 said.text += choice["delta"].get("content", "")
                 said.reasoning += choice["delta"].get("reasoning", "").replace("\n\n", "")
                 reason = choice.get("finish_reason")
-                said.end = {"stop": "completed", None: said.end}.get(reason, "cut")
+                said.end = {None: said.end, **_ENDS}.get(reason, "cut")
             said.cost = (chunk.get("usage") or {}).get("cost", said.cost)
         return said
 
@@ -110,7 +112,7 @@ class Shown:
             said.text = choice["message"]["content"]
             said.reasoning = choice["message"].get("reasoning", "").replace("\n\n", "")
             reason = choice["finish_reason"]
-            said.end = {"stop": "completed", "error": "failed"}.get(reason, "cut")
+            said.end = {"error": "failed", **_ENDS}.get(reason, "cut")
         return said
 
 
@@ -133,7 +135,7 @@ def _render(renderer: Any, chunks: list[bytes], is_chat: bool) -> list[Any]:
     collector = Collector()
     pieces: list[Any] = []
     for batch in _batches(chunks, is_chat):
-        pieces += renderer.render(collector.take(merge_deltas(batch)))
+        pieces += renderer.render(collector.take(batch))
     assert collector.ended
     return pieces
 
@@ -230,7 +232,7 @@ def _read_chat(body: bytes) -> Said:
         _cite([note["url_citation"]["url"] for note in notes], said)
         said.cost = ((data or {}).get("usage") or {}).get("cost", said.cost)
         if reason := choices[0].get("finish_reason"):
-            said.end = {"stop": "completed", "tool_calls": "completed"}.get(reason, "cut")
+            said.end = _ENDS.get(reason, "cut")
         if (data or {}).get("error"):
             said.end = "failed"
             break

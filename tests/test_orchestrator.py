@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from open_webui_openrouter_pipe.api.events import Event, ResponseFailed
+from open_webui_openrouter_pipe.api.events import (
+    Event,
+    ItemFinished,
+    ResponseFailed,
+    ToolOutputItem,
+)
 from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.context import RequestContext, current_request
 from open_webui_openrouter_pipe.orchestrator import run_turn
 from open_webui_openrouter_pipe.runtime import Runtime, process_state
-from pipe_lab.simulator import Simulator, text_reply
+from open_webui_openrouter_pipe.tools.toolbox import CallOutcome, CallOwner
+from pipe_lab.simulator import Answer, FunctionCall, Simulator, answer_reply, text_reply
 
 BODY = {"messages": [{"role": "user", "content": "Hello"}]}
 
@@ -71,6 +77,38 @@ async def test_a_fault_of_our_own_is_told_in_the_admins_words(runtime: Runtime) 
         renderer: Any = EventsThemselves(stumbles=True)
         [*_, failure] = [piece async for piece in run_turn(own, BODY, runtime, renderer)]
     assert failure.error.for_person() == "Tell Ada: request-1."
+
+
+class BrokenTools:
+    """Tools with a fault of our own."""
+
+    definitions: ClassVar[list[Any]] = []
+
+    def host_name(self, name: str) -> str:
+        return name
+
+    def owner_of(self, calls: Any) -> CallOwner:
+        return CallOwner.PIPE
+
+    async def run(self, calls: Any, context_left: int | None) -> AsyncGenerator[CallOutcome]:
+        raise LookupError("for the log only")
+        yield
+
+
+async def test_a_fault_among_the_tools_keeps_the_calls_and_what_they_cost(
+    runtime: Runtime,
+) -> None:
+    async with Simulator() as simulator:
+        call = FunctionCall("add", "c1", ("{}",))
+        simulator.script(answer_reply(Answer((call,)), {"input_tokens": 3, "cost": 0.5}))
+        tools: Any = lambda *_: BrokenTools()  # noqa: E731
+        own = context(simulator)
+        answer = run_turn(own, BODY, runtime, EventsThemselves(), tools)
+        *_, output, failure = [piece async for piece in answer]
+    assert isinstance(output, ItemFinished) and isinstance(output.item, ToolOutputItem)
+    assert (output.item.call_id, "broke off" in output.item.text) == ("c1", True)
+    assert isinstance(failure, ResponseFailed) and failure.usage is not None
+    assert failure.usage.cost == 0.5
 
 
 async def test_the_turn_knows_its_request_from_its_first_step(runtime: Runtime) -> None:

@@ -2,166 +2,101 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from .api.bodies import CompletionsBody, ResponsesBody
-from .api.events import Event, ResponseFailed, ResponseStarted, RetryScheduled, Usage
-from .api.gateway.chat_completions import stream_chat_completions
-from .api.gateway.responses import stream_responses
-from .api.gateway.selection import EndpointName, may_fall_back, select_endpoint
+from .api.bodies import CompletionsBody
+from .api.events import Event, ResponseFailed
+from .api.gateway.selection import select_endpoint
+from .attempts import Ask
 from .core.admission import enter_gate, leave_gate
 from .core.context import RequestContext, current_request
 from .core.error_templates import explain_failure, without_key
-from .core.errors import (
-    InternalError,
-    ModelUnavailableError,
-    OpenRouterAPIError,
-    PipeError,
-)
+from .core.errors import InternalError, ModelUnavailableError, PipeError
 from .core.logging_system import LOG
-from .core.retry import retry_wait
 from .core.source_map import trace_of
 from .core.timing_logger import timing_mark, timing_scope
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
+from .models.family import ModelFamily
 from .models.visibility import require_allowed
-from .requests.chat_body import build_chat_body, needs_chat_endpoint
+from .requests.chat_body import needs_chat_endpoint
+from .requests.history import call_ids_in
 from .requests.normalise import build_responses_body
-from .requests.recovery import repair_request
+from .rounds import Rounds
 from .runtime import Runtime
-from .streaming.coalescer import Pacer, merge_deltas
-from .streaming.collector import Collector
 from .streaming.renderer import Piece, Renderer
-from .streaming.think_tags import ThinkTags
+from .streaming.transcript import Transcript
+from .tools.toolbox import Toolbox, open_toolbox
+
+OpenToolbox = Callable[[RequestContext, CompletionsBody, ModelFamily | None], Toolbox]
 
 
 async def run_turn(
-    context: RequestContext, body: CompletionsBody, runtime: Runtime, renderer: Renderer[Piece]
+    context: RequestContext,
+    body: CompletionsBody,
+    runtime: Runtime,
+    renderer: Renderer[Piece],
+    open_tools: OpenToolbox = open_toolbox,
 ) -> AsyncGenerator[Piece]:
     """Answer one call; every failure becomes a piece that says so, and none is raised.
 
-    Closing the generator, or cancelling the task that waits in it, cuts the connection upstream.
+    Closing the generator, or cancelling the task that waits in it, cuts the connection upstream
+    and stops the tools that run.
     """
     current_request().set(context)
-    tags, collector, pacer = ThinkTags(), Collector(), Pacer()
+    transcript = Transcript(call_ids_in(body))
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
-            async with aclosing(_answer(context, body, runtime)) as batches:
+            turn = Turn(context, body, runtime, transcript, open_tools)
+            async with aclosing(_answer(turn)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
-                    for piece in renderer.render(collector.take(tags.split(merge_deltas(batch)))):
+                    for piece in renderer.render(batch):
                         yield piece
-                    if not collector.ended:
-                        await pacer.pause(batch)
             return
         except PipeError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
             failure = _unexpected(error, context)
         _tell(failure, context)
-        for piece in renderer.render(collector.take(tags.split([ResponseFailed(failure)]))):
+        for piece in renderer.render(transcript.take([ResponseFailed(failure)])):
             yield piece
 
 
-async def _answer(
-    context: RequestContext, body: CompletionsBody, runtime: Runtime
-) -> AsyncGenerator[list[Event]]:
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One call of the pipe, and what is at hand to answer it."""
+
+    context: RequestContext
+    body: CompletionsBody
+    runtime: Runtime
+    transcript: Transcript
+    open_tools: OpenToolbox
+
+
+async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
+    context, body, runtime = turn.context, turn.body, turn.runtime
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
-    request = build_responses_body(body, context, family)
+    toolbox = turn.open_tools(context, body, family)
+    request = build_responses_body(body, context, family, toolbox.definitions)
     endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
+    ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
-        async with aclosing(_attempts(Ask(context, runtime, body, endpoint), request)) as batches:
+        rounds = Rounds(ask, family, toolbox, turn.transcript)
+        async with aclosing(rounds.run()) as batches:
             async for batch in batches:
                 yield batch
     finally:
         leave_gate(gate)
         timing_mark("end of the answer")
-
-
-@dataclass(slots=True)
-class Ask:
-    """One request on its way: to which endpoint it goes may still change."""
-
-    context: RequestContext
-    runtime: Runtime
-    body: CompletionsBody
-    endpoint: EndpointName
-    usage: Usage | None = None
-    """What a refused request has cost, where its refusal said so."""
-
-    def send(self, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
-        """Ask the endpoint chosen now."""
-        client, settings = self.runtime.client(), self.context.settings
-        if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, request)
-        return stream_chat_completions(client, settings, build_chat_body(request, self.body))
-
-    def fall_back(self, error: PipeError) -> bool:
-        """Change to the other endpoint, when the first has said that it is the wrong one."""
-        settings, model = self.context.settings, self.context.model
-        if self.endpoint is EndpointName.RESPONSES and may_fall_back(model, settings, error):
-            self.endpoint = EndpointName.CHAT_COMPLETIONS
-            return True
-        return False
-
-
-async def _attempts(ask: Ask, request: ResponsesBody) -> AsyncGenerator[list[Event]]:
-    """Ask until there is an answer or no hope of one; after the first word nothing is repeated."""
-    retries, repairs = 0, set[str]()
-    while True:
-        try:
-            async with aclosing(_failing_early(ask, ask.send(request))) as batches:
-                async for batch in batches:
-                    yield batch
-            return
-        except PipeError as error:
-            refusal = error
-        refusal.cause = without_key(refusal.cause, ask.context.settings)
-        LOG.info("turn: refused: %s", refusal.cause)
-        if (repaired := _repaired(request, refusal, repairs)) is not None:
-            request = repaired
-        elif not ask.fall_back(refusal):
-            wait = retry_wait(refusal, retries)
-            if wait is None:
-                yield [ResponseFailed(refusal, ask.usage)]
-                return
-            retries += 1
-            yield [RetryScheduled(refusal, wait)]
-            await asyncio.sleep(wait)
-
-
-def _repaired(request: ResponsesBody, error: PipeError, repairs: set[str]) -> ResponsesBody | None:
-    return (
-        repair_request(request, error, repairs) if isinstance(error, OpenRouterAPIError) else None
-    )
-
-
-async def _failing_early(
-    ask: Ask, answer: AsyncGenerator[list[Event]]
-) -> AsyncGenerator[list[Event]]:
-    """Raise a failure that came before any output, as if the request had been refused."""
-    begun = False
-    async with aclosing(answer) as batches:
-        async for batch in batches:
-            if not begun:
-                begun = not all(
-                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
-                )
-                if begun:
-                    timing_mark("first event")
-            if not begun and isinstance(failed := batch[-1], ResponseFailed):
-                ask.usage = failed.usage
-                raise failed.error
-            yield batch
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.core.config import (
     DEFAULT_BASE_URL,
+    PersonalValves,
     Settings,
     SystemValves,
     take_snapshot,
@@ -32,6 +33,18 @@ FIELDS = [
     "REASONING_SUMMARY_MODE",
     "TASK_MODEL_REASONING_EFFORT",
     "ANTHROPIC_PROMPT_CACHE_TTL",
+    "TOOL_EXECUTION_MODE",
+    "ENABLE_STRICT_TOOL_CALLING",
+    "MAX_FUNCTION_CALL_LOOPS",
+    "MAX_PARALLEL_TOOLS_PER_REQUEST",
+    "MAX_PARALLEL_TOOLS_GLOBAL",
+    "TOOL_TIMEOUT_SECONDS",
+    "TOOL_BATCH_TIMEOUT_SECONDS",
+    "BREAKER_MAX_FAILURES",
+    "BREAKER_WINDOW_SECONDS",
+    "PERSIST_TOOL_RESULTS",
+    "SERVER_TOOLS_MAX_CALLS",
+    "SERVER_TOOLS_MAX_COST_USD",
     "SHOW_FINAL_USAGE_STATUS",
     "MAX_CONCURRENT_REQUESTS",
     "MAX_QUEUED_REQUESTS",
@@ -124,7 +137,12 @@ def test_the_form_shows_the_groups_in_reading_order_and_masks_the_key() -> None:
     assert all(field["title"] and field["description"] for field in properties.values())
     assert properties["API_KEY"]["type"] == "string"
     assert properties["API_KEY"]["input"] == {"type": "password"}
-    assert {field["type"] for field in properties.values()} == {"string", "integer", "boolean"}
+    assert {field["type"] for field in properties.values()} == {
+        "string",
+        "integer",
+        "number",
+        "boolean",
+    }
 
 
 def test_the_templates_are_texts_of_many_lines_and_built_in_unless_written() -> None:
@@ -139,6 +157,52 @@ def test_the_templates_are_texts_of_many_lines_and_built_in_unless_written() -> 
     settings = snapshot(SUPPORT_EMAIL="it@example.org", SUPPORT_URL=None)
     assert settings.error_templates.support_email == "it@example.org"
     assert settings.error_templates.support_url == ""
+
+
+@pytest.mark.parametrize(
+    ("admin", "own", "read"),
+    [
+        ({}, {}, "auto"),
+        ({"TOOL_EXECUTION_MODE": "pipeline"}, {}, "Pipeline"),
+        ({"TOOL_EXECUTION_MODE": "Pipeline"}, {"TOOL_EXECUTION_MODE": "inherit"}, "Pipeline"),
+        ({"TOOL_EXECUTION_MODE": "Pipeline"}, {"TOOL_EXECUTION_MODE": "open-webui"}, "Open-WebUI"),
+        ({"TOOL_EXECUTION_MODE": "Pipeline"}, {"TOOL_EXECUTION_MODE": "auto"}, "auto"),
+    ],
+)
+def test_each_person_chooses_who_runs_their_tools(
+    admin: dict[str, Any], own: dict[str, Any], read: str
+) -> None:
+    settings = take_snapshot(SystemValves(**admin), PersonalValves(**own))
+    assert settings.tool_execution_mode == read
+
+
+def test_the_limits_of_tools_are_read_and_kept_in_range() -> None:
+    settings = snapshot(
+        MAX_FUNCTION_CALL_LOOPS=0,
+        MAX_PARALLEL_TOOLS_PER_REQUEST=99,
+        MAX_PARALLEL_TOOLS_GLOBAL="7",
+        TOOL_TIMEOUT_SECONDS=30,
+        TOOL_BATCH_TIMEOUT_SECONDS=90,
+        BREAKER_MAX_FAILURES=3,
+        BREAKER_WINDOW_SECONDS=1,
+        PERSIST_TOOL_RESULTS="false",
+        ENABLE_STRICT_TOOL_CALLING="false",
+    )
+    assert settings.max_function_call_loops == 1
+    assert settings.max_parallel_tools_per_request == 50
+    assert settings.max_parallel_tools_global == 7
+    assert (settings.tool_timeout, settings.tool_batch_timeout) == (30.0, 90.0)
+    assert (settings.breaker_max_failures, settings.breaker_window) == (3, 5.0)
+    assert not settings.persist_tool_results
+    assert not settings.enable_strict_tool_calling
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [("0.5", 0.5), (2, 2.0), (-1, 0.0), ("", 0.0), (None, 0.0), ("nan", 0.0), ("a lot", 0.0)],
+)
+def test_an_amount_of_money_is_read_or_falls_back(sent: Any, read: float) -> None:
+    assert snapshot(SERVER_TOOLS_MAX_COST_USD=sent).server_tools_max_cost == read
 
 
 def test_the_timing_log_has_a_file_only_while_it_is_on() -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
-from open_webui_openrouter_pipe.core.ids import new_item_id, new_request_id
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from open_webui_openrouter_pipe.core.ids import api_tool_name, new_item_id, new_request_id
 
 
 def test_ids_have_their_form_and_never_repeat() -> None:
@@ -13,3 +17,16 @@ def test_ids_have_their_form_and_never_repeat() -> None:
     assert (
         len({new_request_id() for _ in range(100)} | {new_item_id("m") for _ in range(100)}) == 200
     )
+
+
+@pytest.mark.parametrize("name", ["search", "get-weather_2", "A" * 64])
+def test_a_name_the_api_takes_stays(name: str) -> None:
+    assert api_tool_name(name) == name
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=())), unique=True, max_size=5))
+def test_every_other_name_becomes_one_it_takes_and_stays_itself(names: list[str]) -> None:
+    written = [api_tool_name(name) for name in names]
+    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", name) for name in written)
+    assert written == [api_tool_name(name) for name in names]
+    assert len(set(written)) == len(written)

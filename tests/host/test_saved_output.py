@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from open_webui_openrouter_pipe.pipe import Pipe
-from open_webui_openrouter_pipe.runtime import process_state
-from pipe_lab.host.pipe_setup import SIMULATOR_KEY
 from pipe_lab.host.reducer import reduce_events
 from pipe_lab.simulator import Reply, Simulator, text_reply
 
@@ -24,25 +21,6 @@ BODY = {
     "stream": True,
 }
 SAVED_CHAT = {"chat_id": "chat", "message_id": "message", "session_id": "session"}
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator() as running:
-        yield running
-
-
-@pytest.fixture
-async def pipe(simulator: Simulator) -> AsyncIterator[Pipe]:
-    made = Pipe()
-    made.valves = Pipe.Valves.model_validate(
-        {"API_KEY": SIMULATOR_KEY, "BASE_URL": simulator.base_url}
-    )
-    yield made
-    state = process_state()
-    for runtime in state.current.values():
-        runtime.retire()
-    await asyncio.gather(*state.closing)
 
 
 async def answer_events(pipe: Pipe) -> list[dict[str, Any]]:

@@ -111,6 +111,12 @@ def test_how_a_model_thinks_is_read(reasoning: object, ability: ReasoningAbility
     assert family.reasoning == ability
 
 
+@pytest.mark.parametrize(("sent", "read"), [(128_000, 128_000), (0, None), (None, None)])
+def test_how_much_a_model_can_hold_is_read(sent: object, read: int | None) -> None:
+    family = read_family({"id": "a/one", "context_length": sent})
+    assert family is not None and family.context_length == read
+
+
 def test_a_model_that_only_takes_the_parameter_takes_every_effort() -> None:
     family = read_family({"id": "a/b", "supported_parameters": ["reasoning"]})
     assert family is not None

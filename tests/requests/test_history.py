@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.api.events import ServerToolItem
+from open_webui_openrouter_pipe.core.ids import api_tool_name
 from open_webui_openrouter_pipe.requests.history import build_input
 from open_webui_openrouter_pipe.streaming.server_tools import server_tool_cards
 
@@ -131,6 +132,40 @@ def test_thinking_goes_back_before_what_it_led_to() -> None:
 def test_a_call_without_arguments_sends_an_empty_object() -> None:
     message = {"role": "assistant", "tool_calls": [call("c1", arguments="")]}
     assert build_input([message, result("c1")])[0]["arguments"] == "{}"
+
+
+@pytest.mark.parametrize("sent", ['{"city":', "[1]", '"Oslo"', "Oslo"])
+def test_arguments_that_are_no_object_do_not_go_out(sent: str) -> None:
+    messages = [{"role": "assistant", "tool_calls": [call("c1", arguments=sent)]}, result("c1")]
+    assert build_input(messages)[0]["arguments"] == "{}"
+
+
+def test_a_tool_is_called_by_the_name_the_api_knows() -> None:
+    messages = [{"role": "assistant", "tool_calls": [call("c1", "my.tool")]}, result("c1")]
+    assert build_input(messages)[0]["name"] == api_tool_name("my.tool")
+
+
+def test_earlier_results_stay_out_where_they_are_not_to_be_kept() -> None:
+    earlier = [asks("c1", text="Let me see."), result("c1"), {"role": "assistant", "content": "a"}]
+    pictures = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}
+    now = [{"role": "user", "content": "again"}, asks("c2"), result("c2"), pictures]
+    items = build_input([*earlier, *now], keep_results=False)
+    assert [item["call_id"] for item in items if "call_id" in item] == ["c2", "c2"]
+    assert {"role": "assistant", "content": "Let me see."} in items
+    every = [item["call_id"] for item in build_input([*earlier, *now]) if "call_id" in item]
+    assert every == ["c1", "c1", "c2", "c2"]
+
+
+def test_a_result_with_pictures_keeps_them() -> None:
+    content = [
+        {"type": "input_text", "text": "A cat"},
+        {"type": "input_image", "image_url": "data:x"},
+    ]
+    [_, output] = build_input([asks("c1"), result("c1", content)])
+    assert output["output"] == [
+        {"type": "input_text", "text": "A cat"},
+        {"type": "input_image", "image_url": "data:x", "detail": "auto"},
+    ]
 
 
 def test_a_result_in_parts_becomes_text() -> None:

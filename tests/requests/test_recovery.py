@@ -33,10 +33,17 @@ def repair(message: str, request: Json | None = None, **failure: Any) -> Any:
         ("x", {"code": "invalid_encrypted_content"}),
         ("x", {"upstream_message": '{"code":"invalid_encrypted_content"}'}),
         ("The encrypted content gAAA could not be verified.", {}),
+        ("Item with id 'rs_1' not found.", {}),
     ],
 )
 def test_thinking_that_cannot_be_read_is_left_out(message: str, failure: Json) -> None:
     assert repair(message, **failure) == {**REQUEST, "input": REQUEST["input"][1:]}
+
+
+def test_a_model_that_takes_no_tools_is_offered_none() -> None:
+    tools = {"tools": [{"type": "function", "name": "f"}], "tool_choice": "auto"}
+    message = "No endpoints found that support tool use. To learn more, visit: https://x.example"
+    assert repair(message, {**REQUEST, **tools}) == REQUEST
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ from open_webui_openrouter_pipe.api.events import (
     TextDelta,
     Usage,
 )
+from open_webui_openrouter_pipe.api.gateway.batch import EventBatch
 from open_webui_openrouter_pipe.core.errors import InternalError
 from open_webui_openrouter_pipe.core.json_codec import encode_json
-from open_webui_openrouter_pipe.streaming.coalescer import merge_deltas
 from open_webui_openrouter_pipe.streaming.collector import Collector
 from open_webui_openrouter_pipe.streaming.completion_chunks import CompletionChunks
 from open_webui_openrouter_pipe.streaming.completion_dict import CompletionDict
@@ -232,7 +232,7 @@ def test_what_was_open_when_an_answer_was_cut_is_incomplete() -> None:
     cut = ResponseFinished("gen-1", "a/one", None, "max_output_tokens")
     call = FunctionCallItem("f", "c", "n")
     events = take(ItemStarted(0, call), ArgumentsDelta(0, '{"a'), cut)
-    assert events[-2] == ItemFinished(0, FunctionCallItem("f", "c", "n", '{"a', "incomplete"))
+    assert events[2] == ItemFinished(0, FunctionCallItem("f", "c", "n", '{"a', "incomplete"))
 
 
 def test_arguments_without_their_call_pass_by() -> None:
@@ -361,7 +361,7 @@ def test_any_stream_can_be_rendered_for_every_reader(batches: list[list[Event]])
         pieces: list[Any] = [
             piece
             for batch in batches
-            for piece in renderer.render(collector.take(merge_deltas(deepcopy(batch))))
+            for piece in renderer.render(collector.take(EventBatch(deepcopy(batch)).close()))
         ]
         for piece in pieces:
             encode_json(piece.decode() if isinstance(piece, bytes) else piece)

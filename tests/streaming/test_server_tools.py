@@ -18,7 +18,9 @@ from open_webui_openrouter_pipe.api.events import (
     ResponseFailed,
     ResponseFinished,
     ServerToolItem,
+    SourcesFound,
     TextDelta,
+    ToolOutputItem,
     Usage,
 )
 from open_webui_openrouter_pipe.core.errors import BusyError
@@ -172,7 +174,7 @@ def test_a_call_that_never_closed_is_not_left_for_running(end: Event) -> None:
     events = render(ItemStarted(0, call), ArgumentsDelta(0, '{"a'), end)
     assert shown(events)[1:] == [
         ("done", 0, "function_call", "incomplete"),
-        ("done", 1, "function_call_output", "completed"),
+        ("added", 1, "function_call_output", "failed"),
     ]
     assert events[2]["item"]["arguments"] == '{"a'
 
@@ -222,6 +224,68 @@ def test_no_annotation_of_an_item_doubles_its_source() -> None:
 
 def test_without_citations_there_is_no_source() -> None:
     assert source_events(render(TextDelta(0, "Hi"), END)) == []
+
+
+def found(address: str, *passages: str, tool: str = "search_web") -> Json:
+    return {
+        "source": {"name": tool, "id": tool},
+        "document": list(passages),
+        "metadata": [{"source": address, "name": address} for _ in passages],
+    }
+
+
+def test_what_a_tool_found_and_what_is_cited_count_once_in_order() -> None:
+    events = render(
+        SourcesFound([found("notes.pdf", "one", "two"), found(B.url, "whole page")]),
+        SourcesFound([found("notes.pdf", "two"), found("x", "y", tool="fetch")]),
+        *cited(),
+        END,
+    )
+    search, fetch, pages = source_events(events)
+    assert search["document"] == ["one", "two", "whole page"]
+    assert [entry["source"] for entry in search["metadata"]] == ["notes.pdf", "notes.pdf", B.url]
+    assert fetch["document"] == ["y"]
+    assert [entry["source"] for entry in pages["metadata"]] == [A.url]
+
+
+def test_a_source_of_odd_form_breaks_nothing() -> None:
+    events = render(SourcesFound([{}, {"document": "x"}, {"document": ["bare"]}]), END)
+    assert [data["document"] for data in source_events(events)] == [["bare"]]
+
+
+def test_a_tools_output_keeps_its_pictures_files_and_pages() -> None:
+    output = ToolOutputItem("o", "c", "Done", ["data:x"], [{"id": "f"}], ["<p>"], "failed")
+    call = FunctionCallItem("f", "c", "draw", "{}")
+    events = render(ItemFinished(0, call), ItemFinished(1, output), END)
+    [_, _, shown_output, failed_call] = [event["item"] for event in events if "item" in event]
+    assert failed_call == {
+        "type": "function_call",
+        "id": "f",
+        "call_id": "c",
+        "name": "draw",
+        "arguments": "{}",
+        "status": "failed",
+    }
+    assert shown_output == {
+        "type": "function_call_output",
+        "id": "fco_c",
+        "call_id": "c",
+        "output": [
+            {"type": "input_text", "text": "Done"},
+            {"type": "input_image", "image_url": "data:x"},
+        ],
+        "status": "failed",
+        "files": [{"id": "f"}],
+        "embeds": ["<p>"],
+    }
+
+
+def test_the_chat_keeps_the_address_of_a_picture_the_model_saw() -> None:
+    file = {"type": "image", "url": "/api/v1/files/1/content"}
+    output = ToolOutputItem("o", "c", "Done", ["data:x"], [file])
+    [event] = [e for e in render(ItemFinished(1, output), END) if "item" in e]
+    assert event["item"]["output"][1] == {"type": "input_image", "image_url": file["url"]}
+    assert event["item"]["files"] == [file]
 
 
 def closing_lines(usage: Usage | None, *, show_usage: bool = True) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +56,26 @@ def test_a_block_at_the_beginning_is_thinking_under_any_cut(places: list[int], t
 def test_a_tag_further_on_is_part_of_the_answer(places: list[int]) -> None:
     text = "The tag <think>is</think> text here."
     assert read(cut(text, places))[:2] == ("", text)
+
+
+def test_text_that_found_no_room_and_thinking_between_tags_do_not_meet() -> None:
+    tags, collector = ThinkTags(), Collector()
+    stream: list[Event] = [
+        ItemFinished(0, MessageItem("a", "Said.")),
+        TextDelta(0, "Said more."),  # its item is closed: it gets one of its own
+        TextDelta(1, "<think>Hm.</think>Answer."),
+        ResponseFinished("r", "a/b", None),
+    ]
+    events = [event for one in stream for event in collector.take(tags.split([one]))]
+    places = [event.output_index for event in events if isinstance(event, ItemStarted)]
+    texts = [event.item.text for event in finished(events, MessageItem)]
+    assert len(set(places)) == len(places) == 4
+    assert sorted(texts) == ["Answer.", "Said more.", "Said."]
+    assert [event.item.content for event in finished(events, ReasoningItem)] == [["Hm."]]
+
+
+def finished(events: list[Event], kind: Any) -> list[Any]:
+    return [e for e in events if isinstance(e, ItemFinished) and isinstance(e.item, kind)]
 
 
 def test_what_only_begins_like_a_tag_is_text() -> None:

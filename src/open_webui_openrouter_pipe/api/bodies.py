@@ -35,6 +35,11 @@ class ResponsesBody(TypedDict, total=False):
     prompt_cache_key: str
     cache_control: dict[str, Any]
     session_id: str
+    tools: list[dict[str, Any]]
+    tool_choice: str | dict[str, Any]
+    parallel_tool_calls: bool
+    max_tool_calls: int
+    stop_server_tools_when: list[dict[str, Any]]
 
 
 class ChatBody(TypedDict, total=False):
@@ -73,3 +78,8 @@ class ChatBody(TypedDict, total=False):
     session_id: str
     user: str
     metadata: dict[str, str]
+    tools: list[dict[str, Any]]
+    tool_choice: str | dict[str, Any]
+    parallel_tool_calls: bool
+    max_tool_calls: int
+    stop_server_tools_when: list[dict[str, Any]]

@@ -26,6 +26,9 @@ class Usage:
     is_byok: bool | None = None
     cost_details: dict[str, float] = field(default_factory=dict[str, float])
     """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
+    last_input_tokens: int | None = None
+    """Of the last round alone, where the answer took several; so the one below."""
+    last_output_tokens: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -179,6 +182,10 @@ class ArgumentsDelta:
     text: str
 
 
+Delta = TextDelta | ReasoningDelta | ArgumentsDelta
+"""The next piece of something that comes in pieces."""
+
+
 @dataclass(slots=True)
 class CitationFound:
     """A page that a message leans on."""
@@ -212,6 +219,13 @@ class RetryScheduled:
 
 
 @dataclass(slots=True)
+class Notice:
+    """Something about the answer that the person should know, and that is no part of it."""
+
+    text: str
+
+
+@dataclass(slots=True)
 class ResponseFinished:
     """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
 
@@ -229,16 +243,15 @@ class ResponseFailed:
     usage: Usage | None = None
 
 
+PlacedEvent = (
+    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
+)
 Event = (
     ResponseStarted
-    | ItemStarted
-    | TextDelta
-    | ReasoningDelta
-    | ArgumentsDelta
-    | CitationFound
+    | PlacedEvent
     | SourcesFound
-    | ItemFinished
     | RetryScheduled
+    | Notice
     | ResponseFinished
     | ResponseFailed
 )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .secrets import EncryptedStr
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
-from .valve_types import Secret, Switch, Text, one_of, whole_number
+from .valve_types import Secret, Switch, Text, amount, one_of, whole_number
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 
@@ -27,6 +27,8 @@ CacheTtl = Literal["off", "5m", "1h"]
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnSwitch = Literal["inherit", "on", "off"]
+ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
+OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 
 
 class ConnectionValves(BaseModel):
@@ -156,6 +158,81 @@ class ReasoningValves(BaseModel):
     )
 
 
+class ToolValves(BaseModel):
+    """How the calls of tools are run."""
+
+    TOOL_EXECUTION_MODE: Annotated[
+        ToolExecutionMode, one_of(*get_args(ToolExecutionMode), fallback="auto")
+    ] = Field(
+        default="auto",
+        title="Who runs tools",
+        description=(
+            "`auto`: the pipe, in parallel; Open WebUI where a person must approve or answer. "
+            "`Pipeline`: the pipe wherever it is able to. `Open-WebUI`: always Open WebUI."
+        ),
+    )
+    ENABLE_STRICT_TOOL_CALLING: Switch = Field(
+        default=True,
+        title="Strict tool calls",
+        description="Whether OpenAI's models are held to the exact schema of each tool.",
+    )
+    MAX_FUNCTION_CALL_LOOPS: Annotated[int, whole_number(1, 256, 25)] = Field(
+        default=25,
+        title="Rounds of tools",
+        description="How often one answer may call tools before it must do without.",
+    )
+    MAX_PARALLEL_TOOLS_PER_REQUEST: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Tools at once, per answer",
+        description="How many tools of one answer run at the same time.",
+    )
+    MAX_PARALLEL_TOOLS_GLOBAL: Annotated[int, whole_number(1, 2_000, 200)] = Field(
+        default=200,
+        title="Tools at once, in all",
+        description="How many tools one server process runs at the same time.",
+    )
+    TOOL_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 3_600, 60)] = Field(
+        default=60,
+        title="Timeout of a tool (seconds)",
+        description="How long one call of a tool may take.",
+    )
+    TOOL_BATCH_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 7_200, 120)] = Field(
+        default=120,
+        title="Timeout of a round (seconds)",
+        description="How long all calls that a model makes at once may take, waiting included.",
+    )
+    BREAKER_MAX_FAILURES: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Failures before a pause",
+        description="After how many failures in a row a tool is left alone for that user.",
+    )
+    BREAKER_WINDOW_SECONDS: Annotated[int, whole_number(5, 900, 60)] = Field(
+        default=60,
+        title="Failures are remembered (seconds)",
+        description="How long a failure of a tool counts.",
+    )
+    PERSIST_TOOL_RESULTS: Switch = Field(
+        default=True,
+        title="Remember tool results",
+        description="Whether later turns of a chat show the model what its tools brought back.",
+    )
+
+
+class ServerToolValves(BaseModel):
+    """How far the tools that OpenRouter runs itself may go in one answer."""
+
+    SERVER_TOOLS_MAX_CALLS: Annotated[int, whole_number(0, 30, 0)] = Field(
+        default=0,
+        title="Calls of OpenRouter's tools",
+        description="How often one request may use OpenRouter's own tools; 0 leaves it to them.",
+    )
+    SERVER_TOOLS_MAX_COST_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Cost of OpenRouter's tools (USD)",
+        description="What a request may cost before OpenRouter's own tools stop; 0 for no limit.",
+    )
+
+
 class DisplayValves(BaseModel):
     """What is shown beside the answer."""
 
@@ -208,6 +285,8 @@ class SystemValves(
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
+    ServerToolValves,
+    ToolValves,
     CachingValves,
     ReasoningValves,
     CatalogValves,
@@ -245,6 +324,13 @@ class PersonalValves(BaseModel):
         title="Reasoning summary",
         description="How much of hidden thinking is summed up for you.",
     )
+    TOOL_EXECUTION_MODE: Annotated[
+        OwnToolExecutionMode, one_of(*get_args(OwnToolExecutionMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Who runs tools",
+        description="Whether the pipe or Open WebUI runs the tools of your chats.",
+    )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
     ] = Field(
@@ -278,6 +364,22 @@ class Settings:
     """Empty leaves it to the model, as in the two below."""
     reasoning_summary: str
     task_reasoning_effort: str
+    tool_execution_mode: str
+    enable_strict_tool_calling: bool
+    max_function_call_loops: int
+    max_parallel_tools_per_request: int
+    max_parallel_tools_global: int
+    tool_timeout: float
+    """Seconds, as the one below."""
+    tool_batch_timeout: float
+    breaker_max_failures: int
+    breaker_window: float
+    """Seconds."""
+    persist_tool_results: bool
+    server_tools_max_calls: int
+    """Zero for OpenRouter's own limit."""
+    server_tools_max_cost: float
+    """USD; zero for no limit."""
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -311,6 +413,18 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
         task_reasoning_effort="" if task_effort == "auto" else task_effort,
+        tool_execution_mode=_own(own.TOOL_EXECUTION_MODE, valves.TOOL_EXECUTION_MODE),
+        enable_strict_tool_calling=valves.ENABLE_STRICT_TOOL_CALLING,
+        max_function_call_loops=valves.MAX_FUNCTION_CALL_LOOPS,
+        max_parallel_tools_per_request=valves.MAX_PARALLEL_TOOLS_PER_REQUEST,
+        max_parallel_tools_global=valves.MAX_PARALLEL_TOOLS_GLOBAL,
+        tool_timeout=float(valves.TOOL_TIMEOUT_SECONDS),
+        tool_batch_timeout=float(valves.TOOL_BATCH_TIMEOUT_SECONDS),
+        breaker_max_failures=valves.BREAKER_MAX_FAILURES,
+        breaker_window=float(valves.BREAKER_WINDOW_SECONDS),
+        persist_tool_results=valves.PERSIST_TOOL_RESULTS,
+        server_tools_max_calls=valves.SERVER_TOOLS_MAX_CALLS,
+        server_tools_max_cost=valves.SERVER_TOOLS_MAX_COST_USD,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,

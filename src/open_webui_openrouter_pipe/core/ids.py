@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import secrets
 
 SERVER_TOOL_CALL_PREFIX = "openrouter:"
 """Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
+
+_API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def new_request_id() -> str:
@@ -16,3 +21,11 @@ def new_request_id() -> str:
 def new_item_id(prefix: str) -> str:
     """An id for an output item that came without one: `msg_…`, `rs_…`."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def api_tool_name(name: str) -> str:
+    """The name itself where the API takes it, else one it takes that stands for no other."""
+    if _API_TOOL_NAME.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -40,7 +41,7 @@ class EncryptedStr(str):
         text = str.__str__(text).strip()
         if not text or text.startswith(_CIPHERTEXT_PREFIX):
             return cls(text)
-        cipher = _cipher()
+        cipher = _cipher(_secret())
         if cipher is None:
             return cls(text)
         return cls(_CIPHERTEXT_PREFIX + cipher.encrypt(text.encode("utf-8", "replace")).decode())
@@ -50,13 +51,10 @@ class EncryptedStr(str):
         text = str.__str__(self)
         if not text.startswith(_CIPHERTEXT_PREFIX):
             return text
-        cipher = _cipher()
         try:
-            if cipher is not None:
-                return cipher.decrypt(text.removeprefix(_CIPHERTEXT_PREFIX).encode()).decode()
+            return _decrypt(text.removeprefix(_CIPHERTEXT_PREFIX), _secret())
         except InvalidToken as error:
             raise _unreadable() from error
-        raise _unreadable()
 
     def fingerprint(self) -> str:
         """A name for this secret that gives nothing of it away; equal secrets have equal names."""
@@ -83,8 +81,21 @@ def _unreadable() -> ApiKeyError:
     )
 
 
-def _cipher() -> Fernet | None:
-    secret = os.environ.get("WEBUI_SECRET_KEY", "")
+def _secret() -> str:
+    return os.environ.get("WEBUI_SECRET_KEY", "")
+
+
+@lru_cache(maxsize=16)
+def _decrypt(ciphertext: str, secret: str) -> str:
+    """The plain text, which every request needs; raises `InvalidToken` when it cannot be had."""
+    cipher = _cipher(secret)
+    if cipher is None:
+        raise InvalidToken
+    return cipher.decrypt(ciphertext.encode()).decode()
+
+
+@lru_cache(maxsize=4)
+def _cipher(secret: str) -> Fernet | None:
     if not secret:
         return None
     # Our own context string: the host derives keys from the same secret for its own use.

@@ -5,6 +5,7 @@ A valve that raises takes every model of the pipe off Open WebUI's list.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -21,6 +22,19 @@ def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
         except (TypeError, ValueError, OverflowError):
             return fallback
         return max(minimum, min(maximum, number))
+
+    return BeforeValidator(read)
+
+
+def amount(fallback: float) -> BeforeValidator:
+    """Read a number that is not negative, or fall back."""
+
+    def read(value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return fallback
+        return max(number, 0.0) if isfinite(number) else fallback
 
     return BeforeValidator(read)
 

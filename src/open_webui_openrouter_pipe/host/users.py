@@ -23,6 +23,18 @@ def user_id_of(handles: HostHandles) -> str:
     )
 
 
+async def load_user(handles: HostHandles) -> Any:
+    """The user object of the person who asks, from the sign-in or else the database."""
+    user, user_id = user_of(handles), user_id_of(handles)
+    if not user_id or (user is not None and text_of(getattr(user, "id", None)) == user_id):
+        return user
+    try:
+        from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return user
+    return await Users.get_user_by_id(user_id)
+
+
 async def read_personal_valves(handles: HostHandles, function_id: str) -> PersonalValves | None:
     """What the user has chosen; `None` where that is nothing.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from ..core.errors import HostTooOldError
 
@@ -24,9 +25,14 @@ def _host_version() -> tuple[int, ...] | None:
         from open_webui.env import VERSION  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
-    version = tuple(int(number) for number in re.findall(r"\d+", str(VERSION))[:3])
+    return _version_numbers(str(VERSION))
+
+
+@cache
+def _version_numbers(version: str) -> tuple[int, ...] | None:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     # It calls itself 0.0.0 when it cannot find out, as in a checkout.
-    return version if any(version) else None
+    return numbers if any(numbers) else None
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ..core.json_values import as_object, text_of
+from ..core.json_values import as_object, text_of, whole_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class ModelFamily:
     output_modalities: frozenset[str] = frozenset({"text"})
     reasoning: ReasoningAbility | None = None
     """`None` for a model that does not reason."""
+    context_length: int | None = None
+    """How many tokens it can hold, question and answer together."""
 
     @property
     def is_batch(self) -> bool:
@@ -52,6 +54,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         input_modalities=_words_of(architecture.get("input_modalities")) or frozenset({"text"}),
         output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
         reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
+        context_length=whole_of(row.get("context_length")) or None,
     )
 
 

@@ -40,6 +40,9 @@ _SAME_FIELDS = (
     "prompt_cache_key",
     "cache_control",
     "session_id",
+    "parallel_tool_calls",
+    "max_tool_calls",
+    "stop_server_tools_when",
 )
 
 
@@ -65,6 +68,10 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["response_format"] = _nested_format(as_object(text["format"]))
     if "verbosity" in text:
         fields["verbosity"] = text["verbosity"]
+    if "tools" in request:
+        fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
+    if "tool_choice" in request:
+        fields["tool_choice"] = _nested_choice(request["tool_choice"])
     return cast("ChatBody", fields)
 
 
@@ -74,8 +81,10 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     for item in items:
         match item.get("type"):
             case "function_call_output":
-                output = {"tool_call_id": item["call_id"], "content": item["output"]}
-                messages.append({"role": "tool", **output})
+                output = item["output"]
+                content = output if isinstance(output, str) else _chat_parts(objects_in(output))
+                answered = {"tool_call_id": item["call_id"], "content": content}
+                messages.append({"role": "tool", **answered})
             case "function_call":
                 _last_answer(messages).setdefault("tool_calls", []).append(_nested_call(item))
             case "reasoning":
@@ -130,6 +139,20 @@ def _details(item: Mapping[str, Any], first_index: int) -> list[JsonObject]:
     if item.get("encrypted_content"):
         details.append({"type": "reasoning.encrypted", "data": item["encrypted_content"], **tag})
     return [{**detail, "index": first_index + n} for n, detail in enumerate(details)]
+
+
+def _nested_function(tool: JsonObject) -> JsonObject:
+    if tool.get("type") != "function":
+        return tool
+    function = {key: value for key, value in tool.items() if key not in ("type", "cache_control")}
+    caching = {"cache_control": tool["cache_control"]} if tool.get("cache_control") else {}
+    return {"type": "function", "function": function, **caching}
+
+
+def _nested_choice(choice: str | JsonObject) -> str | JsonObject:
+    if isinstance(choice, str) or choice.get("type") != "function":
+        return choice
+    return {"type": "function", "function": {"name": choice.get("name")}}
 
 
 def _nested_format(answer_format: JsonObject) -> JsonObject:

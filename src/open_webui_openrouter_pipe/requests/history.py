@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.ids import SERVER_TOOL_CALL_PREFIX
+from ..core.ids import SERVER_TOOL_CALL_PREFIX, api_tool_name
 from ..core.json_values import as_object, objects_in, text_of
-from .replay import reasoning_items
+from .replay import call_arguments, reasoning_items
 
 InputItem = dict[str, Any]
 
 _ROLES = frozenset({"system", "developer", "user"})
 
 
-def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
+def build_input(
+    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True
+) -> list[InputItem]:
     """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
 
     Messages that say nothing, such as the place of an answer that failed, are left out;
-    so are tool calls without their result and results without their call.
+    so are tool calls without their result and results without their call. `keep_results` says
+    whether tools' results of earlier turns go out too.
     """
     pairs = _find_pairs(messages)
+    if not keep_results:
+        begin = _newest_turn(messages)
+        pairs = {place: call_ids for place, call_ids in pairs.items() if place > begin}
     items: list[InputItem] = []
     for place, message in enumerate(messages):
         role = message.get("role")
@@ -31,6 +37,12 @@ def build_input(messages: Sequence[Mapping[str, Any]]) -> list[InputItem]:
         elif place in pairs:
             items.append(_tool_output(message))
     return items
+
+
+def call_ids_in(body: Mapping[str, Any]) -> set[str]:
+    """The ids of the calls that earlier answers made."""
+    messages = objects_in(body.get("messages"))
+    return {call_id for message in messages for call_id, _ in _calls_in(message)}
 
 
 def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
@@ -46,6 +58,13 @@ def _find_pairs(messages: Sequence[Mapping[str, Any]]) -> dict[int, set[str]]:
                 pairs.setdefault(waiting.pop(call_id), set()).add(call_id)
                 pairs[place] = {call_id}
     return pairs
+
+
+def _newest_turn(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Where the person spoke last; what follows a result directly is a picture the host moved."""
+    roles = [message.get("role") for message in messages]
+    places = (place for place, role in enumerate(roles) if role == "user")
+    return max((place for place in places if "tool" not in roles[place - 1 : place]), default=-1)
 
 
 def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -72,9 +91,9 @@ def _input_parts(content: Any) -> list[dict[str, Any]]:
         return [{"type": "input_text", "text": content}] if content else []
     parts: list[dict[str, Any]] = []
     for part in objects_in(content):
-        if part.get("type") == "text" and (text := text_of(part.get("text"))):
+        if part.get("type") in ("text", "input_text") and (text := text_of(part.get("text"))):
             parts.append({"type": "input_text", "text": text})
-        elif part.get("type") == "image_url" and (url := _image_url(part)):
+        elif part.get("type") in ("image_url", "input_image") and (url := _image_url(part)):
             parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
     return parts
 
@@ -94,8 +113,8 @@ def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[Inp
         {
             "type": "function_call",
             "call_id": call_id,
-            "name": text_of(function.get("name")),
-            "arguments": text_of(function.get("arguments")) or "{}",
+            "name": api_tool_name(text_of(function.get("name"))),
+            "arguments": call_arguments(text_of(function.get("arguments"))),
         }
         for call_id, function in _calls_in(message)
         if call_id in answered
@@ -104,10 +123,12 @@ def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[Inp
 
 
 def _tool_output(message: Mapping[str, Any]) -> InputItem:
+    parts = _input_parts(message.get("content"))
+    has_images = any(part["type"] == "input_image" for part in parts)
     return {
         "type": "function_call_output",
         "call_id": text_of(message.get("tool_call_id")),
-        "output": _plain_text(message.get("content")),
+        "output": parts if has_images else _plain_text(message.get("content")),
     }
 
 

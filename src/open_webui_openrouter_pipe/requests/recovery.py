@@ -10,6 +10,7 @@ from ..api.bodies import ResponsesBody
 from ..core.errors import OpenRouterAPIError
 from ..core.json_values import as_object, text_of
 from .allow_list import ALLOWED_FIELDS
+from .next_round import TOOL_FIELDS
 from .reasoning import EFFORTS
 
 Repair = Callable[[ResponsesBody, str], ResponsesBody]
@@ -72,12 +73,22 @@ def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBo
     return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
 
 
+def _without_tools(request: ResponsesBody, complaint: str) -> ResponsesBody:
+    kept = {name: value for name, value in request.items() if name not in TOOL_FIELDS}
+    return cast("ResponsesBody", kept)
+
+
 _REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
     (
         "encrypted reasoning",
-        re.compile(r"invalid_encrypted_content|encrypted content .*could not be verified", re.I),
+        re.compile(
+            r"invalid_encrypted_content|encrypted content .*could not be verified|"
+            r"item with id .*not found",
+            re.I,
+        ),
         _without_reasoning_items,
     ),
+    ("tools", re.compile(r"no endpoints found that support tool use", re.I), _without_tools),
     (
         "mandatory reasoning",
         re.compile(r"reasoning is mandatory|cannot be disabled", re.I),

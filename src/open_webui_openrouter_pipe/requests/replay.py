@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from ..api.events import ReasoningItem
+from ..core.json_codec import decode_json
 from ..core.json_values import JsonObject, text_of
 
 MADE_UP_ID = "rs_unnamed_"
@@ -47,3 +49,26 @@ def _reasoning_item(pieces: Sequence[JsonObject], position: int) -> dict[str, An
             if value := text_of(piece.get(key)):
                 item[key] = value
     return item
+
+
+def unsigned_reasoning_item(item: ReasoningItem) -> list[dict[str, Any]]:
+    """Thinking that the vendor neither encrypts nor signs, for the rounds of the same answer.
+
+    A summary alone stays out: for its vendor it names an item that nobody has kept.
+    """
+    content = [{"type": "reasoning_text", "text": text} for text in item.content if text]
+    if not content:
+        return []
+    return [{"type": "reasoning", "id": f"{MADE_UP_ID}0", "summary": [], "content": content}]
+
+
+def call_arguments(text: str) -> str:
+    """The arguments of a call, as they were where they are a JSON object, else an empty one.
+
+    Providers refuse a conversation that holds any other; what was wrong with them stands in the
+    call's output.
+    """
+    try:
+        return text if isinstance(decode_json(text), dict) else "{}"
+    except ValueError:
+        return "{}"

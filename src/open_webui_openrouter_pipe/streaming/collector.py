@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ..api.events import (
@@ -22,6 +23,7 @@ from ..api.events import (
     ResponseFinished,
     ServerToolItem,
     TextDelta,
+    ToolOutputItem,
 )
 from ..core.ids import new_item_id
 
@@ -32,17 +34,34 @@ class Collector:
     Streams leave deltas out, open an item late or never close it; items may overlap.
     State is kept by `output_index`, for ids change between events. Text whose place holds
     something else, or is closed already, gets an item of its own: nothing received is lost.
+    No two items have the same id, no two calls the same call id, and a call that will never be
+    run gets an output that says so: without one Open WebUI would run it.
     """
 
-    __slots__ = ("_open", "_seen", "_shown", "_strays", "ended")
+    __slots__ = (
+        "_call_ids",
+        "_item_ids",
+        "_open",
+        "_own_places",
+        "_seen",
+        "_shown",
+        "_strays",
+        "_unanswered",
+        "ended",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, taken_call_ids: Iterable[str] = ()) -> None:
         self._open: dict[int, OutputItem] = {}
         self._seen: set[int] = set()
         self._shown: dict[int, str] = {}
         """The words of the items that are closed."""
         self._strays: dict[tuple[int, type[OutputItem]], int] = {}
         """Where the text went that found no room at its place."""
+        self._own_places = 0
+        self._item_ids: set[str] = set()
+        self._call_ids: dict[str, int | None] = dict.fromkeys(taken_call_ids)
+        """At which place each call id is used; at none in this answer, where it is an older one."""
+        self._unanswered: dict[str, FunctionCallItem] = {}
         self.ended = False
         """Whether the answer's end was given out; nothing comes after it."""
 
@@ -69,9 +88,9 @@ class Collector:
             case ItemFinished():
                 self._finish(event, ordered)
             case ResponseFinished():
-                self._end("incomplete" if event.incomplete_reason else "completed", event, ordered)
+                self._end(event, ordered, is_cut=bool(event.incomplete_reason))
             case ResponseFailed():
-                self._end("incomplete", event, ordered)
+                self._end(event, ordered, is_cut=True)
             case _:
                 ordered.append(event)
 
@@ -79,8 +98,21 @@ class Collector:
         if index in self._seen:
             return
         self._seen.add(index)
-        opened = self._open[index] = _without_text(item)
+        opened = self._open[index] = self._with_own_ids(index, _without_text(item))
         ordered.append(ItemStarted(index, _without_text(opened)))
+
+    def _with_own_ids(self, index: int, item: OutputItem) -> OutputItem:
+        if item.id in self._item_ids:
+            item = replace(item, id=new_item_id("item"))
+        self._item_ids.add(item.id)
+        if isinstance(item, FunctionCallItem):
+            item.call_id = self._call_id_for(index, item.call_id, new_item_id("call"))
+        return item
+
+    def _call_id_for(self, index: int, call_id: str, instead: str) -> str:
+        """The call id, if no other call has it; some vendors count anew in every round."""
+        free = call_id and self._call_ids.setdefault(call_id, index) == index
+        return call_id if free else instead
 
     def _take_text(self, event: TextDelta, ordered: list[Event]) -> None:
         if not isinstance(self._open.get(event.output_index), MessageItem):
@@ -107,10 +139,16 @@ class Collector:
         self._start(index, empty, ordered)
         if type(self._open.get(index)) is type(empty) or event.text in self._shown.get(index, ""):
             return index
-        # Below zero there are no places of the API's own.
-        stray = self._strays.setdefault((index, type(empty)), -1 - len(self._strays))
+        if (index, type(empty)) not in self._strays:
+            self._strays[index, type(empty)] = self._own_place()
+        stray = self._strays[index, type(empty)]
         self._start(stray, empty, ordered)
         return stray
+
+    def _own_place(self) -> int:
+        """A place that nobody has: an even number below zero; the odd ones are for think tags."""
+        self._own_places += 1
+        return -2 * self._own_places
 
     def _take_arguments(self, event: ArgumentsDelta, ordered: list[Event]) -> None:
         item = self._open.get(event.output_index)
@@ -145,21 +183,54 @@ class Collector:
                 self._shown[index] = "".join([*finished.summary, *finished.content])
             case FunctionCallItem(), FunctionCallItem():
                 finished.arguments = finished.arguments or opened.arguments
-                finished.call_id = finished.call_id or opened.call_id
+                finished.call_id = self._call_id_for(index, finished.call_id, opened.call_id)
                 finished.name = finished.name or opened.name
             case _:
                 pass
         finished.id = opened.id
-        ordered.append(ItemFinished(index, finished))
+        self._close(index, finished, ordered)
 
-    def _end(self, status: str, event: Event, ordered: list[Event]) -> None:
+    def _close(self, index: int, item: OutputItem, ordered: list[Event]) -> None:
+        ordered.append(ItemFinished(index, item))
+        if isinstance(item, ToolOutputItem):
+            self._unanswered.pop(item.call_id, None)
+        elif isinstance(item, FunctionCallItem):
+            self._unanswered[item.call_id] = item
+            if item.status != "completed":
+                self._refuse(item, ordered)
+
+    def _refuse(self, call: FunctionCallItem, ordered: list[Event]) -> None:
+        words = "The call was cut off and not run."
+        if call.status == "completed":
+            words = "The answer broke off before this call was answered."
+        output = ToolOutputItem("", call.call_id, words, status="failed")
+        self._finish(ItemFinished(self._own_place(), output), ordered)
+
+    def _end(self, event: Event, ordered: list[Event], *, is_cut: bool) -> None:
         for index, item in sorted(self._open.items(), key=lambda entry: entry[0]):
             if not isinstance(item, OtherItem):
-                item.status = status
-            ordered.append(ItemFinished(index, item))
+                item.status = "incomplete" if is_cut else "completed"
+            self._close(index, item, ordered)
         self._open.clear()
+        if is_cut:
+            for call in list(self._unanswered.values()):
+                self._refuse(call, ordered)
         self.ended = True
         ordered.append(event)
+
+    def add(self, index: int, item: OutputItem) -> list[Event]:
+        """Put in a whole item of the pipe's own; it may stand between two rounds."""
+        ordered: list[Event] = []
+        self._finish(ItemFinished(index, item), ordered)
+        return ordered
+
+    def open_calls(self) -> list[FunctionCallItem]:
+        """The calls that have no output yet."""
+        return list(self._unanswered.values())
+
+    def go_on(self) -> None:
+        """Take another round: what looked like the end was none."""
+        self.ended = False
 
 
 def _without_text(item: OutputItem) -> OutputItem:
@@ -173,6 +244,8 @@ def _without_text(item: OutputItem) -> OutputItem:
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
         case ServerToolItem() | ImageItem():
             return replace(item, id=item.id or new_item_id("st"))
+        case ToolOutputItem():
+            return replace(item, id=item.id or new_item_id("fco"))
         case _:
             return item
 

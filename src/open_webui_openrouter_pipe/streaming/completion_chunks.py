@@ -7,16 +7,20 @@ from typing import Any
 
 from ..api.events import (
     Event,
+    FunctionCallItem,
+    ItemFinished,
     ReasoningDelta,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
     TextDelta,
+    ToolOutputItem,
     Usage,
 )
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
 from ..core.json_codec import encode_json
+from .open_calls import OpenCalls
 from .usage import finish_reason, usage_of_completion
 
 _DONE = b"data: [DONE]\n\n"
@@ -34,6 +38,7 @@ class CompletionChunks:
         self._created = int(time.time())
         self._begun = False
         self._part: tuple[int, int] | None = None
+        self._calls = OpenCalls()
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -46,6 +51,8 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._calls.take(item)
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -68,8 +75,13 @@ class CompletionChunks:
         return gap + event.text
 
     def _end(self, event: ResponseFinished) -> list[bytes]:
-        reason = finish_reason(event.incomplete_reason)
-        chunks = [self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}])]
+        calls = self._calls.of_completion()
+        reason = "tool_calls" if calls else finish_reason(event.incomplete_reason)
+        chunks = [
+            self._delta({"tool_calls": [{"index": place, **call}]})
+            for place, call in enumerate(calls)
+        ]
+        chunks.append(self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
         return [*chunks, *self._usage(event.usage), _DONE]
 
     def _failure(self, error: PipeError, usage: Usage | None) -> list[bytes]:

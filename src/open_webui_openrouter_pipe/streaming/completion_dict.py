@@ -7,18 +7,29 @@ from typing import Any
 
 from ..api.events import (
     Event,
+    FunctionCallItem,
     ItemFinished,
     MessageItem,
     ReasoningItem,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    ToolOutputItem,
     Usage,
 )
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
-from .output_items import message_output, output_text_part, reasoning_output
+from .open_calls import OpenCalls
+from .output_items import (
+    function_call_item,
+    message_output,
+    output_text_part,
+    reasoning_output,
+    tool_output_item,
+)
 from .usage import finish_reason, usage_of_completion
+
+_KeptItem = MessageItem | ReasoningItem | FunctionCallItem | ToolOutputItem
 
 
 class CompletionDict:
@@ -32,7 +43,8 @@ class CompletionDict:
         self._model = model
         self._with_output = with_output
         self._response_id = new_item_id("chatcmpl")
-        self._items: list[MessageItem | ReasoningItem] = []
+        self._items: list[_KeptItem] = []
+        self._calls = OpenCalls()
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -42,6 +54,9 @@ class CompletionDict:
                     self._response_id = response_id or self._response_id
                 case ItemFinished(_, MessageItem() as item):
                     self._items.append(item)
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._items.append(item)
+                    self._calls.take(item)
                 case ItemFinished(_, ReasoningItem() as item) if item.summary or item.content:
                     self._items.append(item)
                 case ResponseFinished():
@@ -59,7 +74,9 @@ class CompletionDict:
         return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
-        return self._completion(finish_reason(event.incomplete_reason)) | _usage(event.usage)
+        has_calls = bool(self._calls.of_completion())
+        reason = "tool_calls" if has_calls else finish_reason(event.incomplete_reason)
+        return self._completion(reason) | _usage(event.usage)
 
     def _completion(self, reason: str) -> dict[str, Any]:
         completion: dict[str, Any] = {
@@ -81,6 +98,8 @@ class CompletionDict:
             if isinstance(item, ReasoningItem)
         ]
         message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+        if calls := self._calls.of_completion():
+            message["tool_calls"] = calls
         reasoning = "\n\n".join(filter(None, thoughts))
         return message | {"reasoning": reasoning} if reasoning else message
 
@@ -89,7 +108,13 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: MessageItem | ReasoningItem) -> dict[str, Any]:
-    if isinstance(item, MessageItem):
-        return message_output(item, item.status, [output_text_part(item.text)])
-    return reasoning_output(item)
+def _output_of(item: _KeptItem) -> dict[str, Any]:
+    match item:
+        case MessageItem():
+            return message_output(item, item.status, [output_text_part(item.text)])
+        case ReasoningItem():
+            return reasoning_output(item)
+        case FunctionCallItem():
+            return function_call_item(item)
+        case ToolOutputItem():
+            return tool_output_item(item)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..api.events import FunctionCallItem, MessageItem, ReasoningItem
+from ..api.events import FunctionCallItem, MessageItem, ReasoningItem, ToolOutputItem
+from ..core.json_values import text_of
 from .renderer import HostEvent
 
 
@@ -47,6 +48,17 @@ def function_call_output_item(call_id: str, text: str) -> HostEvent:
         "output": [{"type": "input_text", "text": text}],
         "status": "completed",
     }
+
+
+def tool_output_item(item: ToolOutputItem) -> HostEvent:
+    """What a call of one of our tools brought back, pictures, files and pages included."""
+    stored = function_call_output_item(item.call_id, item.text) | {"status": item.status}
+    # The chat keeps the address of a picture, not the picture itself.
+    kept = [text_of(file.get("url")) for file in item.files if file.get("type") == "image"]
+    images = [{"type": "input_image", "image_url": url} for url in kept or item.images]
+    stored["output"] = [*stored["output"], *images]
+    shown = {"files": item.files, "embeds": item.embeds}
+    return stored | {name: entries for name, entries in shown.items() if entries}
 
 
 def function_call_item(item: FunctionCallItem) -> HostEvent:

@@ -12,6 +12,7 @@ from ..api.events import (
     ItemFinished,
     ItemStarted,
     MessageItem,
+    Notice,
     OutputItem,
     ReasoningDelta,
     ReasoningItem,
@@ -19,17 +20,19 @@ from ..api.events import (
     ResponseFinished,
     RetryScheduled,
     ServerToolItem,
+    SourcesFound,
     TextDelta,
+    ToolOutputItem,
     Usage,
 )
 from ..core.errors import PipeError
 from .citations import Sources
 from .output_items import (
     function_call_item,
-    function_call_output_item,
     message_output,
     output_text_part,
     reasoning_output,
+    tool_output_item,
 )
 from .renderer import HostEvent
 from .server_tools import server_tool_cards
@@ -60,6 +63,8 @@ class ResponseEvents:
         self._started_at: dict[int, float] = {}
         self._summary_parts: set[tuple[int, int]] = set()
         self._sources = Sources()
+        self._outputs: list[int] = []
+        self._calls: dict[str, tuple[int, FunctionCallItem]] = {}
         self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
@@ -77,16 +82,28 @@ class ResponseEvents:
                     shown.extend(self._finish(index, item))
                 case ArgumentsDelta(index, text):
                     shown.append(self._arguments_delta(index, text))
-                case RetryScheduled():
-                    shown.append(self._retry_status(event))
                 case ResponseFinished():
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
                     shown.extend(self._sources.events())
                     shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
-                    pass
+                    shown.extend(self._aside(event))
         return shown
+
+    def _aside(self, event: Event) -> list[HostEvent]:
+        """What stands beside the answer."""
+        match event:
+            case RetryScheduled():
+                return [self._retry_status(event)]
+            case Notice(words):
+                self._status_is_open = False
+                return [status_event(words, done=True)]
+            case SourcesFound(sources):
+                self._sources.add_found(sources)
+            case _:
+                pass
+        return []
 
     def _start(self, index: int, item: OutputItem) -> list[HostEvent]:
         self._started_at[index] = self._clock()
@@ -159,7 +176,11 @@ class ResponseEvents:
                 seconds = self._clock() - self._started_at[index]
                 stored = [reasoning_output(item) | {"duration": round(seconds)}]
             case FunctionCallItem():
-                stored = [function_call_item(item), *_never_run(item)]
+                self._calls[item.call_id] = self._take_place(index), item
+                stored = [function_call_item(item)]
+            case ToolOutputItem():
+                output = _item_added(self._make_place(index), tool_output_item(item))
+                return [output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
             case _:
@@ -195,6 +216,20 @@ class ResponseEvents:
             self._places[index] = self._next_place()
         return self._places[index]
 
+    def _failed_call(self, output: ToolOutputItem) -> list[HostEvent]:
+        """The call anew, where it came to nothing: its card says so."""
+        place, call = self._calls.get(output.call_id, (0, None))
+        if call is None or call.status != "completed" or output.status == "completed":
+            return []
+        return [_item_done(place, function_call_item(call) | {"status": output.status})]
+
+    def _make_place(self, index: int) -> int:
+        """The place of an output, before those of later calls that came sooner."""
+        place = self._count - sum(1 for known in self._outputs if known > index)
+        self._outputs.append(index)
+        self._count += 1
+        return place
+
     def _next_place(self) -> int:
         self._count += 1
         return self._count - 1
@@ -206,13 +241,6 @@ def _item_added(place: int, item: HostEvent) -> HostEvent:
 
 def _item_done(place: int, item: HostEvent) -> HostEvent:
     return {"type": "response.output_item.done", "output_index": place, "item": item}
-
-
-def _never_run(call: FunctionCallItem) -> list[HostEvent]:
-    """The output of a call that was cut off: without one Open WebUI would run the half of it."""
-    if call.status == "completed":
-        return []
-    return [function_call_output_item(call.call_id, "The call was cut off and not run.")]
 
 
 def _summary_part_added(place: int, part: int) -> HostEvent:

@@ -141,8 +141,8 @@ class ThinkTags:
 
 
 def _reasoning_index(index: int) -> int:
-    """A place of its own that no item of the API has."""
-    return -1 - index
+    """A place of its own: the odd numbers below zero; the even ones are the collector's."""
+    return -1 - 2 * index
 
 
 def _hold_back(text: str, tag: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from open_webui_openrouter_pipe.api.events import (
     TextDelta,
     Usage,
 )
+from open_webui_openrouter_pipe.api.gateway.batch import EventBatch
 from open_webui_openrouter_pipe.api.gateway.chat_reader import (
     ChatReader,
     merge_detail,
@@ -59,7 +60,7 @@ def wire(*events: Any) -> bytes:
 def read(*chunks: bytes) -> list[Event]:
     reader = ChatReader()
     events = [event for one in chunks for event in reader.feed(one)]
-    return events + ([] if reader.finished else reader.end())
+    return EventBatch([*events, *([] if reader.finished else reader.end())]).close()
 
 
 def events_of(*events: Any) -> list[Event]:
@@ -165,8 +166,7 @@ def test_the_text_beside_an_error_is_kept() -> None:
 def test_text_opens_one_message() -> None:
     assert events_of(text(""), text("Hel"), text(""), text("lo")) == [
         ItemStarted(0, MessageItem("")),
-        TextDelta(0, "Hel"),
-        TextDelta(0, "lo"),
+        TextDelta(0, "Hello"),
         ItemFinished(0, MessageItem("")),
     ]
 
@@ -174,8 +174,7 @@ def test_text_opens_one_message() -> None:
 def test_a_refusal_is_text_that_says_so() -> None:
     events = events_of(chunk({"refusal": "I will "}), chunk({"refusal": "not."}))
     assert events[1:] == [
-        TextDelta(0, "I will "),
-        TextDelta(0, "not."),
+        TextDelta(0, "I will not."),
         ItemFinished(0, MessageItem("", is_refusal=True)),
     ]
 
@@ -202,8 +201,7 @@ def test_thinking_is_one_item_that_closes_before_the_answer() -> None:
         text("Hi"),
     ) == [
         ItemStarted(0, closed := ReasoningItem("", details=[SIGNED])),
-        ReasoningDelta(0, 0, "Let ", is_summary=False),
-        ReasoningDelta(0, 0, "me see", is_summary=False),
+        ReasoningDelta(0, 0, "Let me see", is_summary=False),
         ItemFinished(0, closed),
         ItemStarted(1, MessageItem("")),
         TextDelta(1, "Hi"),
@@ -325,7 +323,10 @@ def test_another_id_at_the_same_place_is_another_call() -> None:
     events = events_of(call(0, "{}", "c0", "add"), call(0, "{}", "c1", "now"), call(0, " ", "c1"))
     opened = [e.item for e in events if isinstance(e, ItemStarted)]
     assert opened == [FunctionCallItem("", "c0", "add"), FunctionCallItem("", "c1", "now")]
-    assert [e.output_index for e in events if isinstance(e, ArgumentsDelta)] == [0, 1, 1]
+    assert [e for e in events if isinstance(e, ArgumentsDelta)] == [
+        ArgumentsDelta(0, "{}"),
+        ArgumentsDelta(1, "{} "),
+    ]
 
 
 def test_a_call_without_a_place_is_the_first() -> None:
@@ -369,10 +370,8 @@ def test_citations_belong_to_the_message() -> None:
     ],
 )
 def test_what_says_nothing_or_is_unknown_passes_by(sent: Any) -> None:
-    assert [
-        event.text for event in read(wire(text("a"), sent, text("b"), chunk(finish="stop"), DONE))
-        if isinstance(event, TextDelta)
-    ] == ["a", "b"]  # fmt: skip
+    events = read(wire(text("a"), sent, text("b"), chunk(finish="stop"), DONE))
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["ab"]
 
 
 def test_nothing_is_read_after_the_end() -> None:

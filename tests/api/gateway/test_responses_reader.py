@@ -31,6 +31,7 @@ from open_webui_openrouter_pipe.api.events import (
     TextDelta,
     Usage,
 )
+from open_webui_openrouter_pipe.api.gateway.batch import EventBatch
 from open_webui_openrouter_pipe.api.gateway.items import read_citation, read_item, read_usage
 from open_webui_openrouter_pipe.api.gateway.responses_reader import (
     ResponsesReader,
@@ -51,7 +52,7 @@ def wire(*events: Any) -> bytes:
 def read(*chunks: bytes) -> list[Event]:
     reader = ResponsesReader()
     events = [event for chunk in chunks for event in reader.feed(chunk)]
-    return events + reader.end()
+    return EventBatch([*events, *reader.end()]).close()
 
 
 def described(events: list[Event]) -> list[str]:
@@ -201,9 +202,8 @@ def test_an_event_that_is_no_json_is_logged_by_its_size_alone(
 
 
 def test_half_an_emoji_costs_neither_text_nor_event() -> None:
-    halves = [TextDelta(0, "a\ufffd"), TextDelta(0, "\ufffdb")]
     sent = [delta("output_text", "a\ud83d"), delta("output_text", "\ude00b")]
-    assert ResponsesReader().feed(wire(*sent)) == halves
+    assert ResponsesReader().feed(wire(*sent)) == [TextDelta(0, "a\ufffd\ufffdb")]
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,10 @@ from ..events import (
     TextDelta,
     Usage,
 )
+from ..sse import DONE_PAYLOAD, SseDecoder
+from .batch import EventBatch
 from .items import read_citation, read_usage
-from .payloads import PayloadDecoder, answer_cut_short
+from .payloads import answer_cut_short, read_payload
 
 _UNEXPLAINED: JsonObject = {"error": {"message": "The answer broke off without a reason."}}
 _CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -43,7 +45,7 @@ class ChatReader:
     """
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
         self._message: int | None = None
@@ -66,13 +68,20 @@ class ChatReader:
             events.extend(self.finish())
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch = EventBatch()
+        for payload in payloads:
             if self.finished:
                 break
-            events.extend(self.finish(done=True) if data is None else self.read_chunk(data))
-        return events
+            for event in self._read_one(payload):
+                batch.add(event)
+        return batch.close()
+
+    def _read_one(self, payload: bytes) -> list[Event]:
+        if payload == DONE_PAYLOAD:
+            return self.finish(done=True)
+        data = read_payload(payload)
+        return [] if data is None else self.read_chunk(data)
 
     def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""

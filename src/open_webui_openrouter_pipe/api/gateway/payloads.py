@@ -9,7 +9,6 @@ from ...core.json_codec import decode_json
 from ...core.json_values import JsonObject, as_object
 from ...core.logging_system import LOG
 from ..events import Event
-from ..sse import DONE_PAYLOAD, SseDecoder
 
 
 class StreamReader(Protocol):
@@ -27,35 +26,14 @@ class StreamReader(Protocol):
         ...
 
 
-class PayloadDecoder:
-    """Bytes in any pieces become JSON objects; `None` stands for `[DONE]`."""
-
-    __slots__ = ("_decoder",)
-
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-
-    def feed(self, chunk: bytes) -> list[JsonObject | None]:
-        """The objects that this chunk completes."""
-        return _decode_all(self._decoder.feed(chunk))
-
-    def flush(self) -> list[JsonObject | None]:
-        """The object that stands at the end of the body without its blank line."""
-        return _decode_all(self._decoder.flush())
-
-
-def _decode_all(payloads: list[bytes]) -> list[JsonObject | None]:
-    objects: list[JsonObject | None] = []
-    for payload in payloads:
-        if payload == DONE_PAYLOAD:
-            objects.append(None)
-            continue
-        try:
-            objects.append(as_object(decode_json(payload)))
-        except ValueError:
-            size = len(payload)
-            LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
-    return objects
+def read_payload(payload: bytes) -> JsonObject | None:
+    """The object of one event; `None` for one that is no JSON, which is noted in the log."""
+    try:
+        return as_object(decode_json(payload))
+    except ValueError:
+        size = len(payload)
+        LOG.warning("stream: an event is not JSON and was passed over (%d bytes)", size)
+        return None
 
 
 def answer_cut_short() -> StreamInterruptedError:

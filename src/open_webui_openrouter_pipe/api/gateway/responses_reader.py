@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ...core.json_values import JsonObject, as_object, objects_in, text_of, whole_of
 from ..errors import holds_error, read_error_body
 from ..events import (
     ArgumentsDelta,
     CitationFound,
+    Delta,
     Event,
     ItemFinished,
     ItemStarted,
@@ -19,8 +21,11 @@ from ..events import (
     ResponseStarted,
     TextDelta,
 )
+from ..sse import DONE_PAYLOAD, SseDecoder
+from .batch import EventBatch
 from .items import read_citation, read_item, read_usage
-from .payloads import PayloadDecoder, answer_cut_short
+from .payloads import answer_cut_short, read_payload
+from .text_run import TextRun
 
 
 def read_finished_answer(body: JsonObject) -> list[Event]:
@@ -41,11 +46,14 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_has_output", "finished")
+    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
 
     def __init__(self) -> None:
-        self._decoder = PayloadDecoder()
+        self._decoder = SseDecoder()
         self._has_output = False
+        self._run = TextRun()
+        self._delta: Delta | None = None
+        """The delta that the run goes on from."""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -60,25 +68,42 @@ class ResponsesReader:
             events.append(ResponseFailed(answer_cut_short()))
         return events
 
-    def _read(self, payloads: list[JsonObject | None]) -> list[Event]:
-        events: list[Event] = []
-        for data in payloads:
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        batch, run = EventBatch(), self._run
+        for payload in payloads:
             if self.finished:
                 break
-            event = _read_payload(data) if data is not None else None
-            if data is None or event is None:
+            if run.takes(payload):
                 continue
-            if isinstance(event, ResponseFinished | ResponseFailed):
-                self.finished = True
-                if not self._has_output:
-                    events.extend(_finished_items(as_object(data.get("response"))))
-            elif not isinstance(event, ResponseStarted):
-                self._has_output = True
-            events.append(event)
-        return events
+            self._end_run(batch)
+            if payload != DONE_PAYLOAD:
+                self._read_one(payload, batch)
+        self._end_run(batch)
+        return batch.close()
+
+    def _end_run(self, batch: EventBatch) -> None:
+        if self._delta is not None and (text := self._run.take_text()):
+            batch.add(replace(self._delta, text=text))
+
+    def _read_one(self, payload: bytes, batch: EventBatch) -> None:
+        data = read_payload(payload)
+        event = _read_event(data) if data is not None else None
+        if data is None or event is None:
+            return
+        if isinstance(event, Delta):
+            self._delta = event
+            self._run.follow(payload)
+        if isinstance(event, ResponseFinished | ResponseFailed):
+            self.finished = True
+            if not self._has_output:
+                for item in _finished_items(as_object(data.get("response"))):
+                    batch.add(item)
+        elif not isinstance(event, ResponseStarted):
+            self._has_output = True
+        batch.add(event)
 
 
-def _read_payload(data: JsonObject) -> Event | None:
+def _read_event(data: JsonObject) -> Event | None:
     kind = text_of(data.get("type"))
     if read := _EVENT_READERS.get(kind):
         return read(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from ..errors import holds_error, read_http_error
 from ..events import Event, ResponseFailed
 from ..exchange_log import log_answer, log_request
 from ..http import as_pipe_errors, authorize, refuse_web_page, timeouts
+from ..pacing import Pacer
 from .payloads import StreamReader
 
 # How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
@@ -107,6 +108,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
+    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -116,6 +118,7 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
+                    await pacer.pause(batch)
         if batch := reader.end():
             yield batch
     except PipeError as error:
