@@ -16,107 +16,113 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    186  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    242  ids.py                        Identifiers of our own making.
-#    273  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    310  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    349  process.py                    What every copy of the pipe in one process shares.
-#    370  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    432  errors.py                     Every cause of failure a person can act on, each with its words.
-#    600  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    658  retry.py                      Whether a failed request may be sent again, and when.
-#    698  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    792  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    824  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    888  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    947  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1044  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1489  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1543  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1643  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1827  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    193  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    249  ids.py                        Identifiers of our own making.
+#    283  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    320  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    359  process.py                    What every copy of the pipe in one process shares.
+#    380  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    442  errors.py                     Every cause of failure a person can act on, each with its words.
+#    610  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    668  retry.py                      Whether a failed request may be sent again, and when.
+#    708  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    802  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    834  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    898  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    957  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1054  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1565  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1619  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1719  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1903  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   1971  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2057  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2103  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2269  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2524  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2543  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2601  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2737  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2776  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2838  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   2904  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   2951  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3009  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3214  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3401  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3538  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3688  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3717  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3837  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3857  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2047  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2133  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2179  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2345  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2600  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2619  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2677  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2813  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2852  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2914  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   2980  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3027  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3085  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3290  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3477  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3614  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3773  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
+#   3802  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   3923  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   3943  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3877  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   3931  users.py                      The person who asks, and what they have set for themselves.
-#   4001  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4065  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4316  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   3963  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4017  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4112  users.py                      The person who asks, and what they have set for themselves.
+#   4182  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4246  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4497  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4354  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4446  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4533  visibility.py                 Which models are offered, and which may be used.
-#   4562  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4535  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4627  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4714  visibility.py                 Which models are offered, and which may be used.
+#   4743  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4611  allow_list.py                 Only what the API knows goes out.
-#   4648  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4676  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4743  reasoning.py                  How hard the model thinks, and what is told of it.
-#   4807  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   4877  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5036  history.py                    Chat messages become input items.
-#   5171  next_round.py                 The request of another round: the one before, and what came of it.
-#   5244  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   5357  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   5405  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4792  allow_list.py                 Only what the API knows goes out.
+#   4829  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4857  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   4926  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4993  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5088  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5218  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5377  history.py                    Chat messages become input items.
+#   5518  next_round.py                 The request of another round: the one before, and what came of it.
+#   5591  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   5704  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   5792  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   5834  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5882  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5443  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   5717  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   5750  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   5771  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   5835  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   5907  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   5953  status.py                     The status line of an answer: few words, all of them true.
-#   6005  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   6147  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6247  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6338  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   6435  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   6660  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   5924  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6198  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6231  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6252  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6316  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6387  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   6459  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   6505  status.py                     The status line of an answer: few words, all of them true.
+#   6557  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6699  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   6760  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6860  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6951  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7051  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7301  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   6793  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   6830  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   6954  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7263  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   7384  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   7477  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   7675  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   7434  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   7471  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   7595  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7904  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8025  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8118  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8316  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   7809  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   8450  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   7934  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   8575  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   8022  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   8663  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   8202  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   8843  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8303  pipe.py                       The entrance: what Open WebUI calls.
+#   8944  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -155,6 +161,7 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
@@ -247,6 +254,9 @@ def note_success(log: FailureLog, key: BreakerKey) -> None:
 
 SERVER_TOOL_CALL_PREFIX = "openrouter:"
 """Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
+
+LAYOUT_DETAIL = "openrouter_pipe.layout"
+"""The type of the detail that tells how the parts of an answer stood: it never goes out."""
 
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
@@ -1064,6 +1074,10 @@ OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnSwitch = Literal["inherit", "on", "off"]
 ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
 OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
+ThinkingOutput = Literal["open_webui", "status", "both"]
+OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
+ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
+OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
 class ConnectionValves(BaseModel):
@@ -1190,6 +1204,35 @@ class ReasoningValves(BaseModel):
         default="low",
         title="Reasoning effort of chores",
         description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        ThinkingOutput, one_of(*get_args(ThinkingOutput), fallback="open_webui")
+    ] = Field(
+        default="open_webui",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
+        default=True,
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+
+
+class HistoryValves(BaseModel):
+    """What of earlier turns goes back to the model."""
+
+    PERSIST_REASONING_TOKENS: Annotated[
+        ReasoningRetention, one_of(*get_args(ReasoningRetention), fallback="conversation")
+    ] = Field(
+        default="conversation",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    TOOL_OUTPUT_RETENTION_TURNS: Annotated[int, whole_number(0, 1_000, 10)] = Field(
+        default=10,
+        title="Whole tool results (turns)",
+        description="For how many turns long results of tools stay whole; 0 means for ever.",
     )
 
 
@@ -1323,6 +1366,7 @@ class SystemValves(
     ServerToolValves,
     ToolValves,
     CachingValves,
+    HistoryValves,
     ReasoningValves,
     CatalogValves,
     EndpointValves,
@@ -1365,6 +1409,27 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Who runs tools",
         description="Whether the pipe or Open WebUI runs the tools of your chats.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        OwnThinkingOutput, one_of(*get_args(OwnThinkingOutput), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+    PERSIST_REASONING_TOKENS: Annotated[
+        OwnReasoningRetention, one_of(*get_args(OwnReasoningRetention), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -1415,6 +1480,11 @@ class Settings:
     """Zero for OpenRouter's own limit."""
     server_tools_max_cost: float
     """USD; zero for no limit."""
+    thinking_output: str
+    interleaved_thinking: bool
+    reasoning_retention: str
+    tool_output_retention: int
+    """Turns; 0 keeps every result whole."""
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -1460,6 +1530,12 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         persist_tool_results=valves.PERSIST_TOOL_RESULTS,
         server_tools_max_calls=valves.SERVER_TOOLS_MAX_CALLS,
         server_tools_max_cost=valves.SERVER_TOOLS_MAX_COST_USD,
+        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
+        interleaved_thinking=_own_switch(
+            own.ENABLE_ANTHROPIC_INTERLEAVED_THINKING, valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING
+        ),
+        reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
+        tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
@@ -3596,6 +3672,15 @@ def authorize(settings: Settings) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str]:
+    """What the vendor of the model wants said in a header."""
+    of_anthropic = text_of(body.get("model")).lstrip("~").startswith("anthropic/")
+    thinks = as_object(body.get("reasoning")).get("effort") != "none"
+    if of_anthropic and thinks and settings.interleaved_thinking:
+        return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
+    return {}
+
+
 def missing_key() -> ApiKeyError:
     """What a request, or the list of models, says as long as no key is set."""
     return ApiKeyError(
@@ -3766,6 +3851,7 @@ async def _open(
             content=encode_json({**body, "stream": True}),
             headers={
                 **authorize(settings),
+                **vendor_headers(settings, body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -3929,6 +4015,101 @@ def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> 
 
 
 ####################################################################################################
+# host/columns.py
+#
+# Side-by-side chats: each column is asked with the parameters of its own model.
+#
+# Open WebUI builds one request, with the parameters of the first column's model, and sends it to
+# every model (`main.py`, `chat_completion`). What another column's admin settings say is filled in
+# only where the first column's left a gap.
+####################################################################################################
+
+# Settings of Open WebUI itself, which it takes out before a body goes anywhere.
+_HOST_PARAMETERS = frozenset(
+    {
+        "custom_params",
+        "stream_response",
+        "stream_delta_chunk_size",
+        "function_calling",
+        "reasoning_tags",
+        "compact_token_threshold",
+        "system",
+        "note_id",
+        "tool_approval_mode",
+        "model_controls",
+    }
+)
+_NEVER_PARAMETERS = frozenset({"model", "messages", "stream", "tools", "metadata"})
+
+
+async def with_own_parameters(body: Mapping[str, Any], handles: HostHandles) -> Mapping[str, Any]:
+    """The body without what it inherited from another column, and with what its own model has.
+
+    What the chat itself has set stays. Nearly every call is no such column and costs nothing.
+    """
+    metadata = handles.metadata
+    first = text_of(as_object(metadata.get("model")).get("id"))
+    own = text_of(metadata.get("model_id"))
+    if not first or not own or first == own:
+        return body
+    try:
+        inherited, replacing = await _parameters_of(first, own)
+    except Exception:  # noqa: BLE001 - whatever the host's tables do, the column gets its answer
+        LOG.exception("columns: the parameters of %s could not be read", own)
+        return body
+    return replace_inherited(body, inherited, replacing)
+
+
+def replace_inherited(
+    body: Mapping[str, Any], inherited: Mapping[str, Any], own: Mapping[str, Any]
+) -> JsonObject:
+    """Put a model's own parameters in the place of those that came with another one's request."""
+    replaced = dict(body)
+    for name, value in inherited.items():
+        if name in _NEVER_PARAMETERS or name not in body or body[name] != value:
+            continue
+        if name in own:
+            replaced[name] = own[name]
+        else:
+            del replaced[name]
+    return replaced
+
+
+async def _parameters_of(first: str, own: str) -> tuple[JsonObject, JsonObject]:
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    # The list of models in `app.state` does not tell their parameters, only the table does.
+    common, *models = await asyncio.gather(
+        Config.get("models.default_params"),
+        Models.get_model_by_id(first),
+        Models.get_model_by_id(own),
+    )
+    defaults = flat_parameters(common)
+    inherited, replacing = (
+        {**defaults, **flat_parameters(model.params.model_dump() if model else None)}
+        for model in models
+    )
+    return inherited, replacing
+
+
+def flat_parameters(parameters: Any) -> JsonObject:
+    """Parameters as they stand in a body: custom ones among the others, JSON texts read."""
+    stored = as_object(parameters)
+    flat = {
+        name: value
+        for name, value in stored.items()
+        if name not in _HOST_PARAMETERS and value is not None
+    }
+    for name, value in as_object(stored.get("custom_params")).items():
+        flat[name] = value
+        if isinstance(value, str):
+            with suppress(ValueError):
+                flat[name] = decode_json(value)
+    return flat
+
+
+####################################################################################################
 # host/users.py
 #
 # The person who asks, and what they have set for themselves.
@@ -4044,7 +4225,7 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
     chat_id, message_id = text_of(metadata.get("chat_id")), text_of(metadata.get("message_id"))
     if not body.get("stream"):
         form = AnswerForm.COMPLETION_DICT
-    elif chat_id and message_id:
+    elif chat_id and message_id and not task:
         form = AnswerForm.CHAT_EVENTS
     else:
         form = AnswerForm.COMPLETION_CHUNKS
@@ -4674,6 +4855,75 @@ def _session_id(chat_id: str) -> str:
 
 
 ####################################################################################################
+# requests/old_texts.py
+#
+# What other programs left in the texts of old answers, and no model should read.
+####################################################################################################
+
+# Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
+_MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
+_CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
+_CARD_END = "</details>"
+
+
+def clean_answer(message: JsonObject) -> JsonObject:
+    """An earlier answer without what was never part of its text; code is left as it is."""
+    content = message.get("content")
+    if isinstance(content, str):
+        cleaned = clean_text(content)
+        return message if cleaned is content else {**message, "content": cleaned}
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [_clean_part(part) for part in objects_in(content)]}
+
+
+def _clean_part(part: Mapping[str, Any]) -> JsonObject:
+    text = text_of(part.get("text"))
+    return {**part, "text": clean_text(text)} if text else dict(part)
+
+
+def clean_text(text: str) -> str:
+    """The text without marker lines and without the cards of Open WebUI before 0.10."""
+    if "]:" not in text and "<details" not in text:
+        return text
+    reader = AnswerLines()
+    kept = [line for whole in text.split("\n") if (line := reader.read(whole)) is not None]
+    cleaned = "\n".join(kept)
+    # A card that nothing closes may be anything.
+    return text if reader.in_card or cleaned == text else cleaned.strip("\n")
+
+
+class AnswerLines:
+    """Reads an answer line by line, and knows where code and where a card is."""
+
+    __slots__ = ("_fence", "in_card")
+
+    def __init__(self) -> None:
+        self._fence = ""
+        self.in_card = False
+
+    def read(self, line: str) -> str | None:
+        """What of the line belongs to the answer; `None` for nothing at all."""
+        if not self.in_card and (self._fence or _CODE_FENCE.match(line)):
+            self._read_code(line)
+            return line
+        if self.in_card or _CARD.match(line):
+            _, end, rest = line.partition(_CARD_END)
+            self.in_card = not end
+            return rest.strip() or None
+        return None if _MARKER.fullmatch(line) else line
+
+    def _read_code(self, line: str) -> None:
+        mark = line.strip()
+        if not self._fence:
+            opened = _CODE_FENCE.match(line)
+            self._fence = opened[1] if opened else ""
+        elif mark.startswith(self._fence) and not mark.strip(self._fence[0]):
+            self._fence = ""
+
+
+####################################################################################################
 # requests/parameters.py
 #
 # Sampling, length and format: chat-completions names become the Responses API's.
@@ -4750,6 +5000,9 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """From least to most (schema `ReasoningEffort`)."""
 
 _ENCRYPTED = "reasoning.encrypted_content"
+# The first GPT that can be told to heed the thinking of earlier turns (`reasoning.context`).
+_FIRST_WITH_CONTEXT = (5, 6)
+_GPT = re.compile(r"~?openai/gpt-(\d+)(?:\.(\d+))?(?![\d.])")
 
 
 def reasoning_fields(
@@ -4764,7 +5017,8 @@ def reasoning_fields(
         return {}
     options = dict(as_object(body.get("reasoning")))
     effort = text_of(body.get("reasoning_effort")) or text_of(options.pop("effort", None))
-    effort = effort or _chosen_effort(options, settings, is_task=is_task)
+    chosen = _chosen_effort(options, settings, is_task=is_task)
+    effort = _lesser_effort(effort, chosen) if is_task else effort or chosen
     effort = _accepted_effort(effort, family.reasoning if family else None)
     if effort:
         options.pop("max_tokens", None)  # the API refuses the two together
@@ -4778,6 +5032,33 @@ def reasoning_fields(
 def _sums_up(family: ModelFamily | None) -> bool:
     """Whether the vendor hides the thinking and sums it up on request; others show it unasked."""
     return family is not None and family.id.lstrip("~").startswith("openai/")
+
+
+def heed_earlier_thinking(
+    reasoning: Mapping[str, Any], model: str, conversation: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The request's `reasoning`; it says so where thinking of earlier turns goes back.
+
+    Without a word about it such a model drops what is older than the current turn.
+    """
+    version = _GPT.match(model)
+    heeds = version is not None and (int(version[1]), int(version[2] or 0)) >= _FIRST_WITH_CONTEXT
+    if heeds and reasoning.get("effort") != "none" and _replays_earlier_turns(conversation):
+        return {"context": "all_turns", **reasoning}
+    return dict(reasoning)
+
+
+def _replays_earlier_turns(conversation: Sequence[Mapping[str, Any]]) -> bool:
+    spoken = [place for place, item in enumerate(conversation) if item.get("role") == "user"]
+    earlier = conversation[: spoken[-1]] if spoken else ()
+    return any(item.get("encrypted_content") for item in earlier)
+
+
+def _lesser_effort(asked: str, limit: str) -> str:
+    """What a chore asks for, but never more than the settings grant chores."""
+    if asked not in EFFORTS or limit not in EFFORTS:
+        return limit or asked
+    return min(asked, limit, key=EFFORTS.index)
 
 
 def _chosen_effort(options: Mapping[str, Any], settings: Settings, *, is_task: bool) -> str:
@@ -4820,11 +5101,71 @@ def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
     Only what the vendor encrypted or signed is of use to it; the rest stays out.
     """
     items: list[dict[str, Any]] = []
-    for _, group in groupby(details, key=_item_of_detail):
+    thoughts = [detail for detail in details if detail.get("type") != LAYOUT_DETAIL]
+    for _, group in groupby(thoughts, key=_item_of_detail):
         pieces = list(group)
-        if any(piece.get("data") or piece.get("signature") for piece in pieces):
+        if any(map(_is_sealed, pieces)):
             items.append(_reasoning_item(pieces, len(items)))
     return items
+
+
+def in_their_order(
+    layout: Sequence[JsonObject],
+    thoughts: Sequence[JsonObject],
+    text: str,
+    calls: Sequence[JsonObject],
+) -> list[dict[str, Any]] | None:
+    """The parts of an answer as they stood; `None` where the layout tells of another answer."""
+    texts = _texts_of(layout, text)
+    sealed = sum(whole_of(part.get("sealed")) or 0 for part in layout)
+    if texts is None or (thoughts and sealed != sum(map(_seals, thoughts))):
+        return None
+    messages, waiting = iter(texts), list(thoughts)
+    open_calls = {call["call_id"]: call for call in calls}
+    items: list[dict[str, Any]] = []
+    for part in layout:
+        match part.get("kind"):
+            case "message":
+                phase = {"phase": part["phase"]} if text_of(part.get("phase")) else {}
+                items.append({"role": "assistant", "content": next(messages), **phase})
+            case "call" if call := open_calls.pop(text_of(part.get("call_id")), None):
+                items.append(call)
+            case "reasoning":
+                items.extend(_next_thoughts(waiting, whole_of(part.get("sealed")) or 0))
+            case _:
+                pass
+    return [*items, *open_calls.values()]
+
+
+def _texts_of(layout: Sequence[JsonObject], text: str) -> list[str] | None:
+    """The texts that Open WebUI joined with line breaks; `None` when they were edited since."""
+    texts: list[str] = []
+    start = 0
+    for part in layout:
+        if part.get("kind") == "message":
+            end = start + (whole_of(part.get("length")) or 0)
+            texts.append(text[start:end])
+            if text[end : end + 1] not in ("", "\n"):
+                return None
+            start = end + 1
+    return texts if start == len(text) + bool(texts) else None
+
+
+def _next_thoughts(waiting: list[JsonObject], sealed: int) -> list[JsonObject]:
+    """Take so many seals' worth of items from the beginning of the list."""
+    taken: list[JsonObject] = []
+    while waiting and sealed > 0:
+        sealed -= _seals(waiting[0])
+        taken.append(waiting.pop(0))
+    return taken
+
+
+def _seals(item: JsonObject) -> int:
+    return bool(item.get("encrypted_content")) + bool(item.get("signature"))
+
+
+def _is_sealed(detail: JsonObject) -> bool:
+    return bool(text_of(detail.get("data")) or text_of(detail.get("signature")))
 
 
 def _item_of_detail(detail: JsonObject) -> tuple[str, str]:
@@ -5059,9 +5400,9 @@ def build_input(
         pairs = {place: call_ids for place, call_ids in pairs.items() if place > begin}
     items: list[InputItem] = []
     for place, message in enumerate(messages):
-        role = message.get("role")
+        role = text_of(message.get("role"))
         if role in _ROLES:
-            items.extend(_spoken_item(str(role), message))
+            items.extend(_spoken_item(role, message))
         elif role == "assistant":
             items.extend(_assistant_items(message, pairs.get(place, set())))
         elif place in pairs:
@@ -5134,22 +5475,28 @@ def _image_url(part: Mapping[str, Any]) -> str:
 
 
 def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
+    details = objects_in(message.get("reasoning_details"))
+    thoughts = reasoning_items(details)
+    text = _plain_text(message.get("content"))
+    calls = [_call_item(*call) for call in _calls_in(message) if call[0] in answered]
+    layouts = [detail for detail in details if detail.get("type") == LAYOUT_DETAIL]
+    if layouts:
+        parts = objects_in(layouts[-1].get("parts"))
+        if (items := in_their_order(parts, thoughts, text, calls)) is not None:
+            return items
+    # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
+    spoken = [{"role": "assistant", "content": text}] if text else []
     # Reasoning stands before what it led to.
-    items = reasoning_items(objects_in(message.get("reasoning_details")))
-    if text := _plain_text(message.get("content")):
-        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
-        items.append({"role": "assistant", "content": text})
-    items.extend(
-        {
-            "type": "function_call",
-            "call_id": call_id,
-            "name": api_tool_name(text_of(function.get("name"))),
-            "arguments": call_arguments(text_of(function.get("arguments"))),
-        }
-        for call_id, function in _calls_in(message)
-        if call_id in answered
-    )
-    return items
+    return [*thoughts, *spoken, *calls]
+
+
+def _call_item(call_id: str, function: Mapping[str, Any]) -> InputItem:
+    return {
+        "type": "function_call",
+        "call_id": call_id,
+        "name": api_tool_name(text_of(function.get("name"))),
+        "arguments": call_arguments(text_of(function.get("arguments"))),
+    }
 
 
 def _tool_output(message: Mapping[str, Any]) -> InputItem:
@@ -5355,6 +5702,136 @@ _REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
 
 
 ####################################################################################################
+# requests/retention.py
+#
+# What of earlier turns goes back to the model: its thinking, and the results of its tools.
+####################################################################################################
+
+# A result up to this length (characters) is never shortened; of a longer one these ends stay.
+LONGEST_OLD_OUTPUT = 2_000
+_HEAD = 1_200
+_TAIL = 600
+
+
+def remember(messages: Sequence[JsonObject], settings: Settings) -> list[JsonObject]:
+    """The messages with what the settings let the model keep; the host's own stay as they are."""
+    turns = turn_numbers(messages)
+    current = turns[-1] if turns else 0
+    oldest_thinking = _first_turn_with_thinking(current, settings.reasoning_retention)
+    oldest_whole = first_whole_turn(current, settings.tool_output_retention)
+    kept: list[JsonObject] = []
+    for message, turn in zip(messages, turns, strict=True):
+        match message.get("role"):
+            case "assistant":
+                answer = clean_answer(message)
+                kept.append(answer if turn >= oldest_thinking else _without_thinking(answer))
+            case "tool" if turn < oldest_whole:
+                kept.append(_shortened_output(message))
+            case _:
+                kept.append(message)
+    return kept
+
+
+def turn_numbers(messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    """For each message how many times a person had spoken; 0 before the first time.
+
+    The pictures a tool brought come from Open WebUI as a message of the user: that is no turn.
+    """
+    numbers: list[int] = []
+    before: Any = None
+    for message in messages:
+        role = message.get("role")
+        spoke = role == "user" and before != "tool"
+        numbers.append((numbers[-1] if numbers else 0) + spoke)
+        before = role
+    return numbers
+
+
+def first_whole_turn(current: int, kept_turns: int) -> int:
+    """The oldest turn whose results stay whole.
+
+    It moves in steps: a step changes the prompt's beginning, and the cache of it is lost.
+    """
+    return (current // kept_turns - 1) * kept_turns + 1 if kept_turns else 0
+
+
+def _first_turn_with_thinking(current: int, retention: str) -> int:
+    # Within a turn a model needs its thinking to go on from the results of its tools.
+    return {"disabled": current, "next_reply": current - 1}.get(retention, 0)
+
+
+def _without_thinking(message: JsonObject) -> JsonObject:
+    if "reasoning_details" not in message:
+        return message
+    details = objects_in(message["reasoning_details"])
+    layout = [detail for detail in details if detail.get("type") == LAYOUT_DETAIL]
+    return {**message, "reasoning_details": layout}
+
+
+def _shortened_output(message: JsonObject) -> JsonObject:
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = objects_in(content)
+        return {**message, "content": [{**part, **_shortened_text(part)} for part in parts]}
+    return {**message, "content": shorten_old_result(text_of(content))}
+
+
+def _shortened_text(part: JsonObject) -> JsonObject:
+    return {"text": shorten_old_result(text_of(part["text"]))} if "text" in part else {}
+
+
+def shorten_old_result(output: str) -> str:
+    """Head and tail of a long result, with a note between them."""
+    if len(output) <= LONGEST_OLD_OUTPUT:
+        return output
+    left_out = len(output) - _HEAD - _TAIL
+    note = f"[{left_out:,} characters of this older tool result are left out]"
+    return f"{output[:_HEAD]}\n\n{note}\n\n{output[-_TAIL:]}"
+
+
+####################################################################################################
+# requests/tasks.py
+#
+# Open WebUI's own chores: a plain question, a plain and cheap answer.
+####################################################################################################
+
+ANSWER_OF_MANY = "moa_response_generation"
+"""Joins the answers of several models: it is read as an answer, so it is asked for as one."""
+
+# What a chat may want and a chore does not; where a request may go (`provider`, `models`) stays.
+_NOT_FOR_CHORES = (
+    "plugins",
+    "modalities",
+    "image_config",
+    "text",
+    "service_tier",
+    "cache_control",
+    "prompt_cache_key",
+    "session_id",
+)
+# OpenAI's models refuse a smaller limit, and Open WebUI asks for an emoji with four tokens.
+_LEAST_OUTPUT_TOKENS = 16
+
+
+def is_chore(task: str) -> bool:
+    """Whether this is a chore of Open WebUI, not an answer for a person."""
+    return bool(task) and task != ANSWER_OF_MANY
+
+
+def as_chore(fields: Mapping[str, Any]) -> JsonObject:
+    """The request without tools, plugins, pictures and caches.
+
+    A cache would be written for a text that never comes again, and a session would move the chat
+    to the provider that happened to serve its title.
+    """
+    kept = {name: value for name, value in fields.items() if name not in _NOT_FOR_CHORES}
+    limit = whole_of(kept.get("max_output_tokens"))
+    if limit is not None:
+        kept["max_output_tokens"] = max(limit, _LEAST_OUTPUT_TOKENS)
+    return kept
+
+
+####################################################################################################
 # requests/tools.py
 #
 # What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
@@ -5419,25 +5896,29 @@ def build_responses_body(
     `family` is what the catalog says of the model, where it knows it; `definitions` are the tools
     that somebody on this side runs.
     """
-    conversation = build_input(
-        objects_in(body.get("messages")), keep_results=context.settings.persist_tool_results
-    )
+    messages = remember(objects_in(body.get("messages")), context.settings)
+    conversation = build_input(messages, keep_results=context.settings.persist_tool_results)
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
-    is_task = bool(context.task)
-    return keep_allowed(
-        {
-            "model": context.model,
-            "input": conversation,
-            **caching_fields(context),
-            **passed_fields(body),
-            **translate_parameters(body),
-            **reasoning_fields(body, family, context.settings, is_task=is_task),
-            **tool_fields(body, definitions, context.settings),
-        }
-    )
+    is_task = is_chore(context.task)
+    fields: dict[str, Any] = {
+        "model": context.model,
+        "input": conversation,
+        **caching_fields(context),
+        **passed_fields(body),
+        **translate_parameters(body),
+        **reasoning_fields(body, family, context.settings, is_task=is_task),
+        **tool_fields(body, definitions, context.settings),
+    }
+    if is_task:
+        return keep_allowed(as_chore(fields))
+    if reasoning := heed_earlier_thinking(
+        as_object(fields.get("reasoning")), context.model, conversation
+    ):
+        fields["reasoning"] = reasoning
+    return keep_allowed(fields)
 
 
 ####################################################################################################
@@ -5833,6 +6314,77 @@ def _address_of(origin: JsonObject, metadata: JsonObject) -> str:
 
 
 ####################################################################################################
+# streaming/layout.py
+#
+# How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#
+# Between two results of tools Open WebUI makes one message of everything: the texts joined, then
+# the calls, the reasoning beside them (`utils/misc.py`, `convert_output_to_messages`). Where an
+# answer had another order, several texts or a `phase`, a private detail of its reasoning says so.
+####################################################################################################
+
+@dataclass(slots=True)
+class Segment:
+    """What stands between two results of tools, and where its reasoning is stored."""
+
+    items: dict[int, OutputItem] = field(default_factory=dict[int, OutputItem])
+    """By their place in the message's output."""
+    reasoning_place: int | None = None
+    stored_reasoning: HostEvent = field(default_factory=dict[str, object])
+
+    def add(self, place: int, item: OutputItem, stored: HostEvent) -> None:
+        """Note a finished item and the form in which it was stored."""
+        self.items[place] = item
+        if isinstance(item, ReasoningItem):
+            self.reasoning_place, self.stored_reasoning = place, stored
+
+    def close(self) -> tuple[int, HostEvent] | None:
+        """The reasoning that must be stored once more, with the layout; then begin anew."""
+        layout = _layout_of([item for _, item in sorted(self.items.items(), key=lambda e: e[0])])
+        place, stored = self.reasoning_place, self.stored_reasoning
+        self.items, self.reasoning_place = {}, None
+        if place is None or _is_plain(layout):
+            return None
+        detail = {"type": LAYOUT_DETAIL, "parts": layout}
+        return place, {
+            **stored,
+            "reasoning_details": [*stored.get("reasoning_details", []), detail],
+        }
+
+
+def _layout_of(items: list[OutputItem]) -> list[JsonObject]:
+    layout: list[JsonObject] = []
+    for item in items:
+        match item:
+            case ReasoningItem(details=details) if sealed := sum(map(is_sealed, details)):
+                layout.append({"kind": "reasoning", "sealed": sealed})
+            case MessageItem(text=text, phase=phase) if text:
+                named = {"phase": phase} if phase else {}
+                layout.append({"kind": "message", "length": len(text), **named})
+            case FunctionCallItem(call_id=call_id):
+                layout.append({"kind": "call", "call_id": call_id})
+            case _:
+                pass
+    return layout
+
+
+def is_sealed(detail: JsonObject) -> bool:
+    """Whether a detail holds what the vendor encrypted or signed."""
+    return bool(detail.get("data") or detail.get("signature"))
+
+
+def _is_plain(layout: list[JsonObject]) -> bool:
+    """Whether it is the order that a reader assumes: reasoning, one text, calls."""
+    kinds = [part["kind"] for part in layout]
+    assumed = sorted(kinds, key=("reasoning", "message", "call").index)
+    return (
+        kinds == assumed
+        and kinds.count("message") <= 1
+        and not any("phase" in part for part in layout)
+    )
+
+
+####################################################################################################
 # streaming/output_items.py
 #
 # Items of the answer as Open WebUI stores them in a message's `output` list.
@@ -6145,6 +6697,67 @@ def _hold_back(text: str, tag: str) -> tuple[str, str]:
 
 
 ####################################################################################################
+# streaming/thinking_status.py
+#
+# Thinking told in status lines: the model's own sentences, few of them.
+####################################################################################################
+
+# Open WebUI writes the whole chat to its database with every line.
+PAUSE_SECONDS = 4.0
+_LONGEST_LINE = 160
+_SHORTEST_LINE = 12
+# What follows a complete sentence or a heading; languages without spaces need none.
+_BORDER = re.compile(r"(?<=[.!?…])[\"')\]*]*\s+|(?<=[。！？])|\n+")
+_DECORATION = re.compile(r"^[\s#>*_`-]+|[\s*_`]+$")
+
+
+class ThinkingStatus:
+    """Picks the newest complete sentence whenever a line is due."""
+
+    __slots__ = ("_clock", "_due_at", "_is_open", "_text")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._text = ""
+        self._due_at = float("-inf")
+        self._is_open = False
+
+    def take(self, text: str) -> list[HostEvent]:
+        """The next piece of thinking; a status line, if one is due."""
+        self._text += text
+        if self._clock() < self._due_at:
+            return []
+        *complete, self._text = _BORDER.split(self._text)
+        return self._line(complete)
+
+    def finish(self, seconds: float) -> list[HostEvent]:
+        """The end of the thought; it closes what was shown, for the answer's words come now."""
+        complete, self._text = _BORDER.split(self._text), ""
+        lines = [] if self._is_open or self._clock() < self._due_at else self._line(complete)
+        if not self._is_open:
+            return lines
+        self._is_open = False
+        return [*lines, status_event(f"Thought for {seconds:.0f} s", done=True)]
+
+    def _line(self, sentences: list[str]) -> list[HostEvent]:
+        for sentence in reversed(sentences):
+            words = _DECORATION.sub("", sentence)
+            if len(words) >= _SHORTEST_LINE:
+                self._due_at = self._clock() + PAUSE_SECONDS
+                self._is_open = True
+                return [status_event(_shortened(words), done=False)]
+        return []
+
+
+def _shortened(sentence: str) -> str:
+    """At most a line of it, cut between words."""
+    if len(sentence) <= _LONGEST_LINE:
+        return sentence
+    head = sentence[: _LONGEST_LINE - 1]
+    return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "…"
+
+
+####################################################################################################
 # streaming/usage.py
 #
 # What an answer took and cost, under the names its reader knows.
@@ -6348,12 +6961,13 @@ class CompletionDict:
     """Gathers one answer; its only piece is the finished object.
 
     `model` is the id the caller asked for. In a chat the object also carries the `output` items,
-    from which Open WebUI draws the reasoning.
+    from which Open WebUI draws the reasoning. A chore gets the plain result and no reasoning.
     """
 
-    def __init__(self, model: str, *, with_output: bool) -> None:
+    def __init__(self, model: str, *, with_output: bool, with_reasoning: bool = True) -> None:
         self._model = model
         self._with_output = with_output
+        self._with_reasoning = with_reasoning
         self._response_id = new_item_id("chatcmpl")
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
@@ -6369,7 +6983,7 @@ class CompletionDict:
                 case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
                     self._items.append(item)
                     self._calls.take(item)
-                case ItemFinished(_, ReasoningItem() as item) if item.summary or item.content:
+                case ItemFinished(_, ReasoningItem() as item) if item.is_visible or item.details:
                     self._items.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
@@ -6413,7 +7027,9 @@ class CompletionDict:
         if calls := self._calls.of_completion():
             message["tool_calls"] = calls
         reasoning = "\n\n".join(filter(None, thoughts))
-        return message | {"reasoning": reasoning} if reasoning else message
+        if reasoning and self._with_reasoning:
+            message["reasoning"] = reasoning
+        return message
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:
@@ -6447,11 +7063,16 @@ _CUT_NOTICES = {
 class ResponseEvents:
     """Renders one answer as items of the message's `output` list.
 
-    Items are counted anew, for Open WebUI keeps only those it is shown.
+    Items are counted anew, for Open WebUI keeps only those it is shown. `thinking` says where
+    the model's thinking appears: in its own box (`open_webui`), in the `status`, or in `both`.
     """
 
     def __init__(
-        self, *, show_usage: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        show_usage: bool = False,
+        thinking: str = "open_webui",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._show_usage = show_usage
@@ -6460,6 +7081,9 @@ class ResponseEvents:
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
+        self._shows_box = thinking != "status"
+        self._thinking = ThinkingStatus(clock) if thinking != "open_webui" else None
+        self._segment = Segment()
         self._summary_parts: set[tuple[int, int]] = set()
         self._sources = Sources()
         self._outputs: list[int] = []
@@ -6484,7 +7108,7 @@ class ResponseEvents:
                 case ResponseFinished():
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
-                    shown.extend(self._sources.events())
+                    shown.extend([*self._close_segment(), *self._sources.events()])
                     shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
                     shown.extend(self._aside(event))
@@ -6543,7 +7167,9 @@ class ResponseEvents:
 
     def _reasoning_delta(self, event: ReasoningDelta) -> list[HostEvent]:
         index, part = event.output_index, event.part_index
-        shown: list[HostEvent] = []
+        shown = self._thinking.take(event.text) if self._thinking else []
+        if not self._shows_box:
+            return shown
         if index not in self._places:
             opened = ReasoningItem(self._ids[index], status="in_progress")
             shown.append(_item_added(self._take_place(index), reasoning_output(opened)))
@@ -6566,14 +7192,19 @@ class ResponseEvents:
         }
 
     def _finish(self, index: int, item: OutputItem) -> list[HostEvent]:
+        before: list[HostEvent] = []
         match item:
             case MessageItem():
                 self._sources.add(item.citations)
                 content = [output_text_part(item.text)]
                 stored = [message_output(item, item.status, content)]
-            case ReasoningItem() if index in self._places or item.details:
+            case ReasoningItem():
                 seconds = self._clock() - self._started_at[index]
-                stored = [reasoning_output(item) | {"duration": round(seconds)}]
+                before = self._thinking.finish(seconds) if self._thinking else []
+                if index not in self._places and not item.details:
+                    return before
+                kept = item if self._shows_box else replace(item, summary=[], content=[])
+                stored = [reasoning_output(kept) | {"duration": round(seconds)}]
             case FunctionCallItem():
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
@@ -6582,10 +7213,19 @@ class ResponseEvents:
                 return [output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
+                # A call with its result ends a message of the next turn's history.
+                before = self._close_segment() if len(stored) > 1 else []
             case _:
                 return []
-        first = _item_done(self._take_place(index), stored[0])
-        return [first, *(_item_done(self._next_place(), more) for more in stored[1:])]
+        place = self._take_place(index)
+        self._segment.add(place, item, stored[0])
+        more = [_item_done(self._next_place(), card) for card in stored[1:]]
+        return [*before, _item_done(place, stored[0]), *more]
+
+    def _close_segment(self) -> list[HostEvent]:
+        """Store how the parts stood, where that would be forgotten."""
+        again = self._segment.close()
+        return [_item_done(*again)] if again else []
 
     def _retry_status(self, event: RetryScheduled) -> HostEvent:
         self._status_is_open = True
@@ -6598,6 +7238,7 @@ class ResponseEvents:
             response["usage"] = usage_of_response(event.usage)
         notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
         return [
+            *self._close_segment(),
             *self._sources.events(),
             *([status_event(notice, done=True)] if event.incomplete_reason else []),
             *self._closing_status(event.usage),
@@ -8350,24 +8991,31 @@ class Pipe:
             event_emitter=__event_emitter__,
             event_call=__event_call__,
         )
-        call = read_call(body, handles, __task__)
+        call = read_call(await with_own_parameters(body, handles), handles, __task__)
         context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
         match call.form:
             case AnswerForm.CHAT_EVENTS:
                 return run_turn(
                     context,
-                    body,
+                    call.body,
                     self._runtime,
-                    ResponseEvents(show_usage=context.settings.show_final_usage),
+                    ResponseEvents(
+                        show_usage=context.settings.show_final_usage,
+                        thinking=context.settings.thinking_output,
+                    ),
                 )
             case AnswerForm.COMPLETION_CHUNKS:
-                chunks = run_turn(context, body, self._runtime, CompletionChunks(model))
+                chunks = run_turn(context, call.body, self._runtime, CompletionChunks(model))
                 return StreamingResponse(chunks, media_type="text/event-stream")
             case AnswerForm.COMPLETION_DICT:
-                renderer = CompletionDict(model, with_output=call.is_live and not call.task)
-                pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
-                return pieces[-1]
+                renderer = CompletionDict(
+                    model,
+                    with_output=call.is_live and not call.task,
+                    with_reasoning=not call.task,
+                )
+                turn = run_turn(context, call.body, self._runtime, renderer)
+                return [piece async for piece in turn][-1]
 
     async def close(self) -> None:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
@@ -8400,88 +9048,94 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((192, 8, 48),),
-    "core/ids.py": ((248, 9, 23),),
-    "core/json_codec.py": ((279, 11, 29),),
-    "core/json_values.py": ((316, 8, 31),),
-    "core/process.py": ((355, 10, 13),),
-    "core/redaction.py": ((376, 9, 54),),
-    "core/errors.py": ((452, 25, 146),),
-    "core/admission.py": ((606, 12, 50),),
-    "core/retry.py": ((664, 7, 32),),
-    "core/secrets.py": ((704, 19, 86),),
-    "core/source_map.py": ((798, 7, 24),),
-    "core/template_language.py": ((830, 8, 56),),
-    "core/valve_types.py": ((896, 16, 49),),
-    "core/template_valves.py": ((953, 13, 89),),
-    "core/config.py": ((1050, 15, 437),),
-    "core/context.py": ((1495, 14, 46),),
-    "core/logging_system.py": ((1549, 11, 92),),
-    "core/error_templates.py": ((1649, 28, 176),),
-    "core/timing_logger.py": ((1835, 21, 134),),
-    "api/bodies.py": ((1977, 8, 78),),
-    "api/error_figures.py": ((2063, 8, 38),),
-    "api/errors.py": ((2109, 16, 158),),
-    "api/events.py": ((2275, 11, 247),),
-    "api/exchange_log.py": ((2530, 16, 11),),
-    "api/gateway/batch.py": ((2552, 14, 47),),
-    "api/gateway/items.py": ((2607, 20, 128),),
-    "api/gateway/payloads.py": ((2743, 14, 31),),
-    "api/gateway/selection.py": ((2782, 15, 54),),
-    "api/gateway/text_run.py": ((2844, 10, 58),),
-    "api/pacing.py": ((2910, 12, 39),),
-    "api/sse.py": ((2957, 5, 50),),
-    "api/gateway/chat_reader.py": ((3015, 30, 197),),
-    "api/gateway/responses_reader.py": ((3220, 31, 179),),
-    "api/transport.py": ((3407, 14, 129),),
-    "api/http.py": ((3544, 22, 142),),
-    "api/catalog.py": ((3694, 13, 21),),
-    "api/gateway/stream.py": ((3723, 25, 112),),
-    "api/gateway/chat_completions.py": ((3843, 15, 12),),
-    "api/gateway/responses.py": ((3863, 15, 12),),
-    "host/blocking.py": ((3883, 13, 46),),
-    "host/users.py": ((3937, 14, 62),),
-    "host/call.py": ((4007, 15, 56),),
-    "host/tools.py": ((4074, 22, 240),),
-    "host/versions.py": ((4322, 10, 30),),
-    "models/family.py": ((4360, 12, 84),),
-    "models/registry.py": ((4452, 15, 79),),
-    "models/visibility.py": ((4539, 12, 21),),
-    "models/entries.py": ((4568, 12, 41),),
-    "requests/allow_list.py": ((4617, 10, 29),),
-    "requests/caching.py": ((4654, 13, 20),),
-    "requests/parameters.py": ((4682, 12, 59),),
-    "requests/reasoning.py": ((4749, 12, 56),),
-    "requests/replay.py": ((4813, 13, 62),),
-    "requests/chat_body.py": ((4883, 12, 151),),
-    "requests/history.py": ((5042, 12, 127),),
-    "requests/next_round.py": ((5177, 21, 65),),
-    "requests/recovery.py": ((5250, 16, 105),),
-    "requests/tools.py": ((5363, 13, 40),),
-    "requests/normalise.py": ((5411, 20, 30),),
-    "streaming/collector.py": ((5449, 31, 266),),
-    "streaming/open_calls.py": ((5723, 10, 25),),
-    "streaming/renderer.py": ((5756, 9, 13),),
-    "streaming/citations.py": ((5777, 13, 56),),
-    "streaming/output_items.py": ((5841, 10, 64),),
-    "streaming/server_tools.py": ((5913, 12, 38),),
-    "streaming/status.py": ((5959, 9, 44),),
-    "streaming/think_tags.py": ((6011, 20, 134),),
-    "streaming/usage.py": ((6153, 10, 92),),
-    "streaming/completion_chunks.py": ((6253, 26, 83),),
-    "streaming/completion_dict.py": ((6344, 32, 89),),
-    "streaming/response_events.py": ((6441, 42, 217),),
-    "streaming/transcript.py": ((6666, 29, 125),),
-    "tools/policy.py": ((6799, 12, 29),),
-    "tools/results.py": ((6836, 11, 116),),
-    "tools/schema.py": ((6963, 15, 298),),
-    "tools/arguments.py": ((7269, 13, 113),),
-    "tools/definitions.py": ((7390, 14, 85),),
-    "tools/executor.py": ((7483, 55, 190),),
-    "tools/toolbox.py": ((7681, 23, 126),),
-    "runtime.py": ((7815, 24, 117),),
-    "attempts.py": ((7940, 33, 80),),
-    "rounds.py": ((8028, 28, 172),),
-    "orchestrator.py": ((8208, 33, 93),),
-    "pipe.py": ((8309, 26, 86),),
+    "core/circuit_breaker.py": ((199, 8, 48),),
+    "core/ids.py": ((255, 9, 26),),
+    "core/json_codec.py": ((289, 11, 29),),
+    "core/json_values.py": ((326, 8, 31),),
+    "core/process.py": ((365, 10, 13),),
+    "core/redaction.py": ((386, 9, 54),),
+    "core/errors.py": ((462, 25, 146),),
+    "core/admission.py": ((616, 12, 50),),
+    "core/retry.py": ((674, 7, 32),),
+    "core/secrets.py": ((714, 19, 86),),
+    "core/source_map.py": ((808, 7, 24),),
+    "core/template_language.py": ((840, 8, 56),),
+    "core/valve_types.py": ((906, 16, 49),),
+    "core/template_valves.py": ((963, 13, 89),),
+    "core/config.py": ((1060, 15, 503),),
+    "core/context.py": ((1571, 14, 46),),
+    "core/logging_system.py": ((1625, 11, 92),),
+    "core/error_templates.py": ((1725, 28, 176),),
+    "core/timing_logger.py": ((1911, 21, 134),),
+    "api/bodies.py": ((2053, 8, 78),),
+    "api/error_figures.py": ((2139, 8, 38),),
+    "api/errors.py": ((2185, 16, 158),),
+    "api/events.py": ((2351, 11, 247),),
+    "api/exchange_log.py": ((2606, 16, 11),),
+    "api/gateway/batch.py": ((2628, 14, 47),),
+    "api/gateway/items.py": ((2683, 20, 128),),
+    "api/gateway/payloads.py": ((2819, 14, 31),),
+    "api/gateway/selection.py": ((2858, 15, 54),),
+    "api/gateway/text_run.py": ((2920, 10, 58),),
+    "api/pacing.py": ((2986, 12, 39),),
+    "api/sse.py": ((3033, 5, 50),),
+    "api/gateway/chat_reader.py": ((3091, 30, 197),),
+    "api/gateway/responses_reader.py": ((3296, 31, 179),),
+    "api/transport.py": ((3483, 14, 129),),
+    "api/http.py": ((3620, 23, 151),),
+    "api/catalog.py": ((3779, 13, 21),),
+    "api/gateway/stream.py": ((3808, 25, 113),),
+    "api/gateway/chat_completions.py": ((3929, 15, 12),),
+    "api/gateway/responses.py": ((3949, 15, 12),),
+    "host/blocking.py": ((3969, 13, 46),),
+    "host/columns.py": ((4027, 20, 83),),
+    "host/users.py": ((4118, 14, 62),),
+    "host/call.py": ((4188, 15, 56),),
+    "host/tools.py": ((4255, 22, 240),),
+    "host/versions.py": ((4503, 10, 30),),
+    "models/family.py": ((4541, 12, 84),),
+    "models/registry.py": ((4633, 15, 79),),
+    "models/visibility.py": ((4720, 12, 21),),
+    "models/entries.py": ((4749, 12, 41),),
+    "requests/allow_list.py": ((4798, 10, 29),),
+    "requests/caching.py": ((4835, 13, 20),),
+    "requests/old_texts.py": ((4863, 11, 61),),
+    "requests/parameters.py": ((4932, 12, 59),),
+    "requests/reasoning.py": ((4999, 13, 87),),
+    "requests/replay.py": ((5094, 14, 122),),
+    "requests/chat_body.py": ((5224, 12, 151),),
+    "requests/history.py": ((5383, 12, 133),),
+    "requests/next_round.py": ((5524, 21, 65),),
+    "requests/recovery.py": ((5597, 16, 105),),
+    "requests/retention.py": ((5710, 13, 80),),
+    "requests/tasks.py": ((5798, 10, 34),),
+    "requests/tools.py": ((5840, 13, 40),),
+    "requests/normalise.py": ((5888, 23, 34),),
+    "streaming/collector.py": ((5930, 31, 266),),
+    "streaming/open_calls.py": ((6204, 10, 25),),
+    "streaming/renderer.py": ((6237, 9, 13),),
+    "streaming/citations.py": ((6258, 13, 56),),
+    "streaming/layout.py": ((6326, 18, 59),),
+    "streaming/output_items.py": ((6393, 10, 64),),
+    "streaming/server_tools.py": ((6465, 12, 38),),
+    "streaming/status.py": ((6511, 9, 44),),
+    "streaming/think_tags.py": ((6563, 20, 134),),
+    "streaming/thinking_status.py": ((6705, 11, 53),),
+    "streaming/usage.py": ((6766, 10, 92),),
+    "streaming/completion_chunks.py": ((6866, 26, 83),),
+    "streaming/completion_dict.py": ((6957, 32, 92),),
+    "streaming/response_events.py": ((7057, 45, 242),),
+    "streaming/transcript.py": ((7307, 29, 125),),
+    "tools/policy.py": ((7440, 12, 29),),
+    "tools/results.py": ((7477, 11, 116),),
+    "tools/schema.py": ((7604, 15, 298),),
+    "tools/arguments.py": ((7910, 13, 113),),
+    "tools/definitions.py": ((8031, 14, 85),),
+    "tools/executor.py": ((8124, 55, 190),),
+    "tools/toolbox.py": ((8322, 23, 126),),
+    "runtime.py": ((8456, 24, 117),),
+    "attempts.py": ((8581, 33, 80),),
+    "rounds.py": ((8669, 28, 172),),
+    "orchestrator.py": ((8849, 33, 93),),
+    "pipe.py": ((8950, 27, 93),),
 }

@@ -13,6 +13,7 @@ from .core.context import EventCall, HostHandles, RequestContext
 from .core.errors import PipeError
 from .core.ids import new_request_id
 from .host.call import AnswerForm, HostCall, read_call
+from .host.columns import with_own_parameters
 from .host.users import read_personal_valves
 from .host.versions import require_supported_host
 from .models.entries import Entry, list_entries, notice_entry
@@ -67,24 +68,31 @@ class Pipe:
             event_emitter=__event_emitter__,
             event_call=__event_call__,
         )
-        call = read_call(body, handles, __task__)
+        call = read_call(await with_own_parameters(body, handles), handles, __task__)
         context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
         match call.form:
             case AnswerForm.CHAT_EVENTS:
                 return run_turn(
                     context,
-                    body,
+                    call.body,
                     self._runtime,
-                    ResponseEvents(show_usage=context.settings.show_final_usage),
+                    ResponseEvents(
+                        show_usage=context.settings.show_final_usage,
+                        thinking=context.settings.thinking_output,
+                    ),
                 )
             case AnswerForm.COMPLETION_CHUNKS:
-                chunks = run_turn(context, body, self._runtime, CompletionChunks(model))
+                chunks = run_turn(context, call.body, self._runtime, CompletionChunks(model))
                 return StreamingResponse(chunks, media_type="text/event-stream")
             case AnswerForm.COMPLETION_DICT:
-                renderer = CompletionDict(model, with_output=call.is_live and not call.task)
-                pieces = [piece async for piece in run_turn(context, body, self._runtime, renderer)]
-                return pieces[-1]
+                renderer = CompletionDict(
+                    model,
+                    with_output=call.is_live and not call.task,
+                    with_reasoning=not call.task,
+                )
+                turn = run_turn(context, call.body, self._runtime, renderer)
+                return [piece async for piece in turn][-1]
 
     async def close(self) -> None:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""

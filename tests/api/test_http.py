@@ -8,7 +8,13 @@ import httpx
 import pytest
 import respx
 
-from open_webui_openrouter_pipe.api.http import as_pipe_errors, authorize, open_client, timeouts
+from open_webui_openrouter_pipe.api.http import (
+    as_pipe_errors,
+    authorize,
+    open_client,
+    timeouts,
+    vendor_headers,
+)
 from open_webui_openrouter_pipe.core.config import Settings
 from open_webui_openrouter_pipe.core.errors import (
     ConnectionFailedError,
@@ -134,3 +140,25 @@ def test_only_a_connection_that_never_was_proves_that_nothing_was_sent(
 def test_other_errors_pass_through(settings_for: MakeSettings) -> None:
     with pytest.raises(KeyError), as_pipe_errors(settings_for(""), answering=True):
         raise KeyError("ours")
+
+
+CLAUDE = "anthropic/claude-sonnet-4.5"
+
+
+@pytest.mark.parametrize(
+    ("body", "switch", "sent"),
+    [
+        ({"model": CLAUDE}, True, True),
+        ({"model": "~anthropic/claude-latest", "reasoning": {"effort": "low"}}, True, True),
+        ({"model": CLAUDE, "reasoning": {"effort": "none"}}, True, False),
+        ({"model": CLAUDE}, False, False),
+        ({"model": "openai/gpt-5"}, True, False),
+        ({}, True, False),
+    ],
+)
+def test_claude_may_think_between_its_calls(
+    body: dict[str, object], switch: bool, sent: bool, settings_for: MakeSettings
+) -> None:
+    chosen = settings_for("", ENABLE_ANTHROPIC_INTERLEAVED_THINKING=switch)
+    header = {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
+    assert vendor_headers(chosen, body) == (header if sent else {})

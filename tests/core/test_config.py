@@ -32,6 +32,10 @@ FIELDS = [
     "REASONING_EFFORT",
     "REASONING_SUMMARY_MODE",
     "TASK_MODEL_REASONING_EFFORT",
+    "THINKING_OUTPUT_MODE",
+    "ENABLE_ANTHROPIC_INTERLEAVED_THINKING",
+    "PERSIST_REASONING_TOKENS",
+    "TOOL_OUTPUT_RETENTION_TURNS",
     "ANTHROPIC_PROMPT_CACHE_TTL",
     "TOOL_EXECUTION_MODE",
     "ENABLE_STRICT_TOOL_CALLING",
@@ -256,3 +260,28 @@ def test_a_snapshot_keeps_its_values() -> None:
     assert settings.total_timeout == 60
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.total_timeout = 5.0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("name", "admin", "own", "value"),
+    [
+        ("thinking_output", {}, {}, "open_webui"),
+        ("thinking_output", {"THINKING_OUTPUT_MODE": "status"}, {}, "status"),
+        ("thinking_output", {}, {"THINKING_OUTPUT_MODE": "both"}, "both"),
+        ("thinking_output", {"THINKING_OUTPUT_MODE": "loud"}, {}, "open_webui"),
+        ("interleaved_thinking", {}, {}, True),
+        ("interleaved_thinking", {}, {"ENABLE_ANTHROPIC_INTERLEAVED_THINKING": "off"}, False),
+        ("reasoning_retention", {}, {}, "conversation"),
+        ("reasoning_retention", {"PERSIST_REASONING_TOKENS": "disabled"}, {}, "disabled"),
+        ("reasoning_retention", {}, {"PERSIST_REASONING_TOKENS": "next_reply"}, "next_reply"),
+        ("reasoning_retention", {}, {"PERSIST_REASONING_TOKENS": "for ever"}, "conversation"),
+        ("tool_output_retention", {}, {}, 10),
+        ("tool_output_retention", {"TOOL_OUTPUT_RETENTION_TURNS": -1}, {}, 0),
+    ],
+)
+def test_what_is_remembered_and_shown_is_chosen_by_admin_and_user(
+    name: str, admin: dict[str, Any], own: dict[str, Any], value: Any
+) -> None:
+    valves = SystemValves.model_validate(admin)
+    settings = take_snapshot(valves, PersonalValves.model_validate(own))
+    assert getattr(settings, name) == value

@@ -180,7 +180,9 @@ def test_a_moment_without_a_request_is_not_noted(path: Path) -> None:
 def test_a_file_that_cannot_be_written_costs_no_answer_and_is_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LOG, "propagate", True)
+    # Whatever handlers earlier turns have put there: the report must come by one way only.
+    monkeypatch.setattr(LOG, "handlers", [caplog.handler])
+    monkeypatch.setattr(LOG, "propagate", False)
     (tmp_path / "logs").write_text("no folder")
     TIMING.follow(str(tmp_path / "logs" / "timing.jsonl"))
     with timing_scope("step"):

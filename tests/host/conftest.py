@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from open_webui_openrouter_pipe.pipe import Pipe
 from open_webui_openrouter_pipe.runtime import process_state
 from pipe_lab.host.install import ensure_open_webui
 from pipe_lab.host.pipe_setup import SIMULATOR_KEY
+from pipe_lab.host.reducer import HostFunctions
 from pipe_lab.simulator import Simulator
 
 
@@ -37,3 +38,9 @@ async def pipe(simulator: Simulator) -> AsyncIterator[Pipe]:
     for runtime in state.current.values():
         runtime.retire()
     await asyncio.gather(*state.closing)
+
+
+@pytest.fixture(scope="session")
+def host_functions(host_python: Path) -> Iterator[HostFunctions]:
+    with HostFunctions(host_python) as running:
+        yield running

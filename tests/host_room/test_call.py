@@ -79,3 +79,9 @@ def test_a_call_is_live_only_with_a_chat_and_a_message(chat_id: Any, message_id:
     metadata = {"chat_id": chat_id, "message_id": message_id}
     assert not read_call({"model": "o.a.b"}, HostHandles(metadata=metadata)).is_live
     assert read_call({"model": "o.a.b"}, HostHandles(metadata=CHAT)).is_live
+
+
+def test_a_chore_that_streams_gets_chunks_even_in_a_chat() -> None:
+    body = {"model": "o.a.b", "stream": True}
+    call = read_call(body, HostHandles(metadata=CHAT), "moa_response_generation")
+    assert call.form is AnswerForm.COMPLETION_CHUNKS

@@ -127,3 +127,9 @@ def test_parts_of_text_alone_become_one_text() -> None:
 def test_an_answer_that_only_calls_has_no_content() -> None:
     [message, _] = build_messages(build_input([asks("c1"), result("c1")]))
     assert message["content"] is None
+
+
+def test_what_identifies_a_person_stays_here_too() -> None:
+    request: Any = {"input": [], "user": "ada", "metadata": {"a": "b"}}
+    theirs = {"user": "ada", "session_id": "theirs", "metadata": {"a": "b"}, "seed": 1}
+    assert build_chat_body(request, theirs) == {"messages": [], "seed": 1}

@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.api.events import ServerToolItem
-from open_webui_openrouter_pipe.core.ids import api_tool_name
+from open_webui_openrouter_pipe.core.ids import LAYOUT_DETAIL, api_tool_name
+from open_webui_openrouter_pipe.core.json_codec import encode_json
+from open_webui_openrouter_pipe.core.json_values import text_of
+from open_webui_openrouter_pipe.requests.chat_body import build_messages
 from open_webui_openrouter_pipe.requests.history import build_input
+from open_webui_openrouter_pipe.requests.retention import remember
 from open_webui_openrouter_pipe.streaming.server_tools import server_tool_cards
+from tests.requests.contexts import settings
 
 Message = dict[str, Any]
 
@@ -220,3 +225,109 @@ def test_in_any_history_each_call_has_one_result_after_it(messages: list[Message
         elif item.get("type") == "function_call_output":
             waiting.remove(item["call_id"])  # raises where no call waits for it
     assert waiting == []
+
+
+SEALED = [{"type": "reasoning.encrypted", "data": data, "id": f"rs_{data}"} for data in "ef"]
+
+
+def laid_out(parts: list[Message], text: str = "Look.\nDone.") -> list[str]:
+    """What a message with this layout becomes, in short."""
+    details = [*SEALED, {"type": LAYOUT_DETAIL, "parts": parts}]
+    message = {**asks("c1", "c2", text=text), "reasoning_details": details}
+    items = build_input([message, result("c1"), result("c2")])[:-2]
+    return [
+        text_of(item.get("encrypted_content") or item.get("call_id") or item.get("content"))
+        + (f" ({item['phase']})" if "phase" in item else "")
+        for item in items
+    ]
+
+
+THOUGHT = {"kind": "reasoning", "sealed": 1}
+LOOK = {"kind": "message", "length": 5, "phase": "commentary"}
+DONE = {"kind": "message", "length": 5, "phase": "final_answer"}
+CALLS = [{"kind": "call", "call_id": call_id} for call_id in ("c1", "c2")]
+
+
+def test_the_parts_of_an_answer_go_back_as_they_stood() -> None:
+    parts = [LOOK, THOUGHT, CALLS[1], THOUGHT, DONE, CALLS[0]]
+    assert laid_out(parts) == ["Look. (commentary)", "e", "c2", "f", "Done. (final_answer)", "c1"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([LOOK, THOUGHT, THOUGHT, DONE, *CALLS], "Look. Done."),
+        ([LOOK, THOUGHT, THOUGHT, DONE, *CALLS], "Look.\nDone!!"),
+        ([LOOK, THOUGHT, THOUGHT, *CALLS], "Look.\nDone."),
+        ([LOOK, DONE, THOUGHT, *CALLS], "Look.\nDone."),
+        ([{"kind": "message", "length": "5"}, {}, THOUGHT], "Look.\nDone."),
+    ],
+)
+def test_an_answer_that_was_edited_goes_back_in_the_usual_order(
+    parts: list[Message], text: str
+) -> None:
+    assert laid_out(parts, text) == ["e", "f", text, "c1", "c2"]
+
+
+def test_calls_that_are_gone_or_new_cost_nothing() -> None:
+    gone = {"kind": "call", "call_id": "c9"}
+    parts = [LOOK, THOUGHT, gone, THOUGHT, DONE, CALLS[1]]
+    assert laid_out(parts)[-3:] == ["Done. (final_answer)", "c2", "c1"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "roles"),
+    [
+        pytest.param(
+            [{"role": "user", "content": "Tell"}, {"role": "assistant", "content": "Once"}],
+            ["user", "assistant"],
+            id="continue: the answer so far stands last",
+        ),
+        pytest.param(
+            [
+                {"role": "user", "content": "Tell"},
+                {"role": "assistant", "content": "Once"},
+                {"role": "user", "content": "Shorter, please"},
+            ],
+            ["user", "assistant", "user"],
+            id="a guided regeneration",
+        ),
+        pytest.param(
+            [{"role": "system", "content": "You are in #news."}, {"role": "user", "content": "Hi"}],
+            ["system", "user"],
+            id="a channel",
+        ),
+        pytest.param(
+            [{"role": "user", "content": "One"}, {"role": "user", "content": "Two"}],
+            ["user", "user"],
+            id="an answer that failed stood between",
+        ),
+    ],
+)
+def test_every_kind_of_chat_keeps_its_order(messages: list[Message], roles: list[str]) -> None:
+    assert [item["role"] for item in build_input(remember(messages, settings()))] == roles
+
+
+NAMES = st.sampled_from(
+    [
+        *("role", "content", "tool_calls", "tool_call_id", "reasoning_details", "type", "text"),
+        *("id", "index", "data", "function", "name", "parts", "kind", "image_url", "url"),
+    ]
+)
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+ODD_MESSAGES = st.lists(
+    st.dictionaries(NAMES, ODD | st.sampled_from(["assistant", "tool", "user"]), max_size=6),
+    max_size=5,
+)
+
+
+@given(ODD_MESSAGES)
+def test_messages_of_any_shape_never_raise(messages: list[Message]) -> None:
+    kept = remember(messages, settings(TOOL_OUTPUT_RETENTION_TURNS=1))
+    items = build_input(kept)
+    build_messages(items)
+    encode_json(items)

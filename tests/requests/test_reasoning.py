@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from open_webui_openrouter_pipe.models.family import ModelFamily, ReasoningAbility
-from open_webui_openrouter_pipe.requests.reasoning import EFFORTS, reasoning_fields
+from open_webui_openrouter_pipe.requests.reasoning import (
+    EFFORTS,
+    heed_earlier_thinking,
+    reasoning_fields,
+)
 from tests.requests.contexts import settings
 
 Json = dict[str, Any]
@@ -186,3 +190,40 @@ def test_the_hosts_own_body_is_left_as_it_is() -> None:
     before = {**body, "reasoning": {"max_tokens": 9, "effort": "low"}}
     fields(body)
     assert body == before
+
+
+EARLIER = {"type": "reasoning", "id": "r", "encrypted_content": "e"}
+ASKED = {"type": "message", "role": "user", "content": []}
+AGAIN = [ASKED, EARLIER, ASKED]
+
+
+@pytest.mark.parametrize(
+    ("model", "conversation", "asked", "context"),
+    [
+        ("openai/gpt-5.6", AGAIN, {}, "all_turns"),
+        ("openai/gpt-5.6-codex:nitro", AGAIN, {"effort": "low"}, "all_turns"),
+        ("~openai/gpt-6", AGAIN, {}, "all_turns"),
+        ("openai/gpt-5.10", AGAIN, {}, "all_turns"),
+        ("openai/gpt-5.6", AGAIN, {"context": "auto"}, "auto"),
+        ("openai/gpt-5.6", AGAIN, {"effort": "none"}, None),
+        ("openai/gpt-5.6", [ASKED, EARLIER], {}, None),
+        ("openai/gpt-5.6", [ASKED], {}, None),
+        ("openai/gpt-5.5", AGAIN, {}, None),
+        ("openai/gpt-5", AGAIN, {}, None),
+        ("openai/gpt-4o", AGAIN, {}, None),
+        ("openai/gpt-oss-120b", AGAIN, {}, None),
+        ("openai/o3", AGAIN, {}, None),
+        ("anthropic/claude-6", AGAIN, {}, None),
+    ],
+)
+def test_a_model_that_can_heed_its_earlier_thinking_is_told_to(
+    model: str, conversation: list[Json], asked: Json, context: str | None
+) -> None:
+    reasoning = heed_earlier_thinking(asked, model, conversation)
+    assert reasoning.pop("context", None) == context
+    assert reasoning == {key: asked[key] for key in asked if key != "context"}
+
+
+def test_how_a_model_reasons_passes_as_the_chat_has_it() -> None:
+    own = {"mode": "pro", "context": "current_turn", "enabled": True}
+    assert fields({"reasoning": own})["reasoning"] == own

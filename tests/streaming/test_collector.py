@@ -369,7 +369,8 @@ def test_any_stream_can_be_rendered_for_every_reader(batches: list[list[Event]])
         done = [piece for piece in pieces if kind(piece) == "response.output_item.done"]
         places = list(range(len(added)))
         assert [piece["output_index"] for piece in added] == places
-        assert sorted(piece["output_index"] for piece in done) == places
+        # Reasoning may be stored once more, with the order of the parts around it.
+        assert sorted({piece["output_index"] for piece in done}) == places
 
 
 def kind(piece: object) -> object:

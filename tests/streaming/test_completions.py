@@ -131,12 +131,15 @@ def test_usage_nobody_told_is_absent() -> None:
 
 
 def test_in_a_chat_the_object_carries_the_items() -> None:
-    hidden = ItemFinished(2, ReasoningItem("r2", details=[{"data": "xyz"}]))
-    answer = whole(STARTED, *THINKING, *HELLO, hidden, end(), with_output=True)
+    sealed = ItemFinished(2, ReasoningItem("r2", details=[{"data": "xyz"}]))
+    empty = ItemFinished(3, ReasoningItem("r3"))
+    answer = whole(STARTED, *THINKING, *HELLO, sealed, empty, end(), with_output=True)
     assert [(item["type"], item["id"]) for item in answer["output"]] == [
         ("reasoning", "r1"),
         ("message", "m1"),
+        ("reasoning", "r2"),
     ]
+    assert answer["output"][2]["reasoning_details"] == [{"data": "xyz"}]
     assert answer["output"][1]["content"] == [
         {"type": "output_text", "text": "Hello", "annotations": []}
     ]

@@ -143,6 +143,42 @@ async def test_a_task_gets_one_object_with_one_choice(simulator: Simulator) -> N
     assert "output" not in answer
 
 
+async def test_no_thinking_gets_into_a_title(simulator: Simulator) -> None:
+    written = '<think>Short.</think>{"title": "Hi"}'
+    simulator.script(text_reply(written, reasoning="Let me see."))
+    answer = await whole(make_pipe(simulator), task="title_generation")
+    assert answer["choices"][0]["message"] == {"role": "assistant", "content": '{"title": "Hi"}'}
+
+
+async def test_a_chore_that_fails_is_an_error_and_no_answer(simulator: Simulator) -> None:
+    simulator.script(error_reply(400, "No"))
+    answer = await whole(make_pipe(simulator), task="title_generation")
+    assert set(answer) == {"error"}
+
+
+async def test_each_user_says_where_thinking_is_shown(simulator: Simulator) -> None:
+    simulator.script(text_reply("Hi", reasoning="The user greets me. "))
+    own = request_of("user-1", openrouter={"THINKING_OUTPUT_MODE": "status"})
+    answer = await make_pipe(simulator).pipe(body(), CHAT, own)
+    assert isinstance(answer, AsyncGenerator)
+    events = [event async for event in answer]
+    said = [event["event"]["data"]["description"] for event in events if "event" in event]
+    assert said[0] == "The user greets me."
+    assert "greets" not in str([event for event in events if "event" not in event])
+
+
+@pytest.mark.parametrize(("switch", "header"), [("inherit", True), ("off", False)])
+async def test_claude_is_told_that_it_may_think_between_calls(
+    simulator: Simulator, switch: str, header: bool
+) -> None:
+    simulator.script(text_reply("Hi"))
+    own = request_of("user-1", openrouter={"ENABLE_ANTHROPIC_INTERLEAVED_THINKING": switch})
+    answer = await make_pipe(simulator).pipe(body(model="anthropic.one"), CHAT, own)
+    assert isinstance(answer, AsyncGenerator)
+    assert [event async for event in answer]
+    assert ("x-anthropic-beta" in simulator.requests[-1].headers) is header
+
+
 async def test_the_request_carries_the_chat_and_nothing_about_the_person(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

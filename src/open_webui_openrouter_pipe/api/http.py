@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..core.errors import (
     StreamInterruptedError,
     UpstreamTimeoutError,
 )
+from ..core.json_values import as_object, text_of
 from .transport import AiohttpTransport
 
 # The app OpenRouter's statistics count this for; both headers are needed for that.
@@ -72,6 +73,15 @@ def authorize(settings: Settings) -> dict[str, str]:
             "The admin should enter `API_KEY` again in the settings of the OpenRouter function.",
         )
     return {"Authorization": f"Bearer {key}"}
+
+
+def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str]:
+    """What the vendor of the model wants said in a header."""
+    of_anthropic = text_of(body.get("model")).lstrip("~").startswith("anthropic/")
+    thinks = as_object(body.get("reasoning")).get("effort") != "none"
+    if of_anthropic and thinks and settings.interleaved_thinking:
+        return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
+    return {}
 
 
 def missing_key() -> ApiKeyError:

@@ -29,6 +29,10 @@ OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
 OwnSwitch = Literal["inherit", "on", "off"]
 ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
 OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
+ThinkingOutput = Literal["open_webui", "status", "both"]
+OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
+ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
+OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
 class ConnectionValves(BaseModel):
@@ -155,6 +159,35 @@ class ReasoningValves(BaseModel):
         default="low",
         title="Reasoning effort of chores",
         description="How hard a model thinks about titles, tags and Open WebUI's other chores.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        ThinkingOutput, one_of(*get_args(ThinkingOutput), fallback="open_webui")
+    ] = Field(
+        default="open_webui",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Switch = Field(
+        default=True,
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+
+
+class HistoryValves(BaseModel):
+    """What of earlier turns goes back to the model."""
+
+    PERSIST_REASONING_TOKENS: Annotated[
+        ReasoningRetention, one_of(*get_args(ReasoningRetention), fallback="conversation")
+    ] = Field(
+        default="conversation",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    TOOL_OUTPUT_RETENTION_TURNS: Annotated[int, whole_number(0, 1_000, 10)] = Field(
+        default=10,
+        title="Whole tool results (turns)",
+        description="For how many turns long results of tools stay whole; 0 means for ever.",
     )
 
 
@@ -288,6 +321,7 @@ class SystemValves(
     ServerToolValves,
     ToolValves,
     CachingValves,
+    HistoryValves,
     ReasoningValves,
     CatalogValves,
     EndpointValves,
@@ -330,6 +364,27 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Who runs tools",
         description="Whether the pipe or Open WebUI runs the tools of your chats.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        OwnThinkingOutput, one_of(*get_args(OwnThinkingOutput), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+    PERSIST_REASONING_TOKENS: Annotated[
+        OwnReasoningRetention, one_of(*get_args(OwnReasoningRetention), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -380,6 +435,11 @@ class Settings:
     """Zero for OpenRouter's own limit."""
     server_tools_max_cost: float
     """USD; zero for no limit."""
+    thinking_output: str
+    interleaved_thinking: bool
+    reasoning_retention: str
+    tool_output_retention: int
+    """Turns; 0 keeps every result whole."""
     show_final_usage: bool
     max_concurrent_requests: int
     max_queued_requests: int
@@ -425,6 +485,12 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         persist_tool_results=valves.PERSIST_TOOL_RESULTS,
         server_tools_max_calls=valves.SERVER_TOOLS_MAX_CALLS,
         server_tools_max_cost=valves.SERVER_TOOLS_MAX_COST_USD,
+        thinking_output=_own(own.THINKING_OUTPUT_MODE, valves.THINKING_OUTPUT_MODE),
+        interleaved_thinking=_own_switch(
+            own.ENABLE_ANTHROPIC_INTERLEAVED_THINKING, valves.ENABLE_ANTHROPIC_INTERLEAVED_THINKING
+        ),
+        reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
+        tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,

@@ -9,6 +9,9 @@ import secrets
 SERVER_TOOL_CALL_PREFIX = "openrouter:"
 """Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
 
+LAYOUT_DETAIL = "openrouter_pipe.layout"
+"""The type of the detail that tells how the parts of an answer stood: it never goes out."""
+
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 

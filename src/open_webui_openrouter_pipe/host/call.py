@@ -52,7 +52,7 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
     chat_id, message_id = text_of(metadata.get("chat_id")), text_of(metadata.get("message_id"))
     if not body.get("stream"):
         form = AnswerForm.COMPLETION_DICT
-    elif chat_id and message_id:
+    elif chat_id and message_id and not task:
         form = AnswerForm.CHAT_EVENTS
     else:
         form = AnswerForm.COMPLETION_CHUNKS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.ids import SERVER_TOOL_CALL_PREFIX, api_tool_name
+from ..core.ids import LAYOUT_DETAIL, SERVER_TOOL_CALL_PREFIX, api_tool_name
 from ..core.json_values import as_object, objects_in, text_of
-from .replay import call_arguments, reasoning_items
+from .replay import call_arguments, in_their_order, reasoning_items
 
 InputItem = dict[str, Any]
 
@@ -29,9 +29,9 @@ def build_input(
         pairs = {place: call_ids for place, call_ids in pairs.items() if place > begin}
     items: list[InputItem] = []
     for place, message in enumerate(messages):
-        role = message.get("role")
+        role = text_of(message.get("role"))
         if role in _ROLES:
-            items.extend(_spoken_item(str(role), message))
+            items.extend(_spoken_item(role, message))
         elif role == "assistant":
             items.extend(_assistant_items(message, pairs.get(place, set())))
         elif place in pairs:
@@ -104,22 +104,28 @@ def _image_url(part: Mapping[str, Any]) -> str:
 
 
 def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
+    details = objects_in(message.get("reasoning_details"))
+    thoughts = reasoning_items(details)
+    text = _plain_text(message.get("content"))
+    calls = [_call_item(*call) for call in _calls_in(message) if call[0] in answered]
+    layouts = [detail for detail in details if detail.get("type") == LAYOUT_DETAIL]
+    if layouts:
+        parts = objects_in(layouts[-1].get("parts"))
+        if (items := in_their_order(parts, thoughts, text, calls)) is not None:
+            return items
+    # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
+    spoken = [{"role": "assistant", "content": text}] if text else []
     # Reasoning stands before what it led to.
-    items = reasoning_items(objects_in(message.get("reasoning_details")))
-    if text := _plain_text(message.get("content")):
-        # The short form: it needs no item id, and ids of earlier answers mean nothing upstream.
-        items.append({"role": "assistant", "content": text})
-    items.extend(
-        {
-            "type": "function_call",
-            "call_id": call_id,
-            "name": api_tool_name(text_of(function.get("name"))),
-            "arguments": call_arguments(text_of(function.get("arguments"))),
-        }
-        for call_id, function in _calls_in(message)
-        if call_id in answered
-    )
-    return items
+    return [*thoughts, *spoken, *calls]
+
+
+def _call_item(call_id: str, function: Mapping[str, Any]) -> InputItem:
+    return {
+        "type": "function_call",
+        "call_id": call_id,
+        "name": api_tool_name(text_of(function.get("name"))),
+        "arguments": call_arguments(text_of(function.get("arguments"))),
+    }
 
 
 def _tool_output(message: Mapping[str, Any]) -> InputItem:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..api.bodies import CompletionsBody, ResponsesBody
 from ..core.context import RequestContext
 from ..core.errors import UnsupportedInputError
-from ..core.json_values import JsonObject, objects_in
+from ..core.json_values import JsonObject, as_object, objects_in
 from ..models.family import ModelFamily
 from .allow_list import keep_allowed, passed_fields
 from .caching import caching_fields
 from .history import build_input
 from .parameters import translate_parameters
-from .reasoning import reasoning_fields
+from .reasoning import heed_earlier_thinking, reasoning_fields
+from .retention import remember
+from .tasks import as_chore, is_chore
 from .tools import tool_fields
 
 
@@ -28,22 +31,26 @@ def build_responses_body(
     `family` is what the catalog says of the model, where it knows it; `definitions` are the tools
     that somebody on this side runs.
     """
-    conversation = build_input(
-        objects_in(body.get("messages")), keep_results=context.settings.persist_tool_results
-    )
+    messages = remember(objects_in(body.get("messages")), context.settings)
+    conversation = build_input(messages, keep_results=context.settings.persist_tool_results)
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
-    is_task = bool(context.task)
-    return keep_allowed(
-        {
-            "model": context.model,
-            "input": conversation,
-            **caching_fields(context),
-            **passed_fields(body),
-            **translate_parameters(body),
-            **reasoning_fields(body, family, context.settings, is_task=is_task),
-            **tool_fields(body, definitions, context.settings),
-        }
-    )
+    is_task = is_chore(context.task)
+    fields: dict[str, Any] = {
+        "model": context.model,
+        "input": conversation,
+        **caching_fields(context),
+        **passed_fields(body),
+        **translate_parameters(body),
+        **reasoning_fields(body, family, context.settings, is_task=is_task),
+        **tool_fields(body, definitions, context.settings),
+    }
+    if is_task:
+        return keep_allowed(as_chore(fields))
+    if reasoning := heed_earlier_thinking(
+        as_object(fields.get("reasoning")), context.model, conversation
+    ):
+        fields["reasoning"] = reasoning
+    return keep_allowed(fields)

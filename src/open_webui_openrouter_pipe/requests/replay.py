@@ -7,8 +7,9 @@ from itertools import groupby
 from typing import Any
 
 from ..api.events import ReasoningItem
+from ..core.ids import LAYOUT_DETAIL
 from ..core.json_codec import decode_json
-from ..core.json_values import JsonObject, text_of
+from ..core.json_values import JsonObject, text_of, whole_of
 
 MADE_UP_ID = "rs_unnamed_"
 """Begins the id of an item that had none: the Responses API wants one, chat does not."""
@@ -20,11 +21,71 @@ def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
     Only what the vendor encrypted or signed is of use to it; the rest stays out.
     """
     items: list[dict[str, Any]] = []
-    for _, group in groupby(details, key=_item_of_detail):
+    thoughts = [detail for detail in details if detail.get("type") != LAYOUT_DETAIL]
+    for _, group in groupby(thoughts, key=_item_of_detail):
         pieces = list(group)
-        if any(piece.get("data") or piece.get("signature") for piece in pieces):
+        if any(map(_is_sealed, pieces)):
             items.append(_reasoning_item(pieces, len(items)))
     return items
+
+
+def in_their_order(
+    layout: Sequence[JsonObject],
+    thoughts: Sequence[JsonObject],
+    text: str,
+    calls: Sequence[JsonObject],
+) -> list[dict[str, Any]] | None:
+    """The parts of an answer as they stood; `None` where the layout tells of another answer."""
+    texts = _texts_of(layout, text)
+    sealed = sum(whole_of(part.get("sealed")) or 0 for part in layout)
+    if texts is None or (thoughts and sealed != sum(map(_seals, thoughts))):
+        return None
+    messages, waiting = iter(texts), list(thoughts)
+    open_calls = {call["call_id"]: call for call in calls}
+    items: list[dict[str, Any]] = []
+    for part in layout:
+        match part.get("kind"):
+            case "message":
+                phase = {"phase": part["phase"]} if text_of(part.get("phase")) else {}
+                items.append({"role": "assistant", "content": next(messages), **phase})
+            case "call" if call := open_calls.pop(text_of(part.get("call_id")), None):
+                items.append(call)
+            case "reasoning":
+                items.extend(_next_thoughts(waiting, whole_of(part.get("sealed")) or 0))
+            case _:
+                pass
+    return [*items, *open_calls.values()]
+
+
+def _texts_of(layout: Sequence[JsonObject], text: str) -> list[str] | None:
+    """The texts that Open WebUI joined with line breaks; `None` when they were edited since."""
+    texts: list[str] = []
+    start = 0
+    for part in layout:
+        if part.get("kind") == "message":
+            end = start + (whole_of(part.get("length")) or 0)
+            texts.append(text[start:end])
+            if text[end : end + 1] not in ("", "\n"):
+                return None
+            start = end + 1
+    return texts if start == len(text) + bool(texts) else None
+
+
+def _next_thoughts(waiting: list[JsonObject], sealed: int) -> list[JsonObject]:
+    """Take so many seals' worth of items from the beginning of the list."""
+    taken: list[JsonObject] = []
+    while waiting and sealed > 0:
+        sealed -= _seals(waiting[0])
+        taken.append(waiting.pop(0))
+    return taken
+
+
+def _seals(item: JsonObject) -> int:
+    return bool(item.get("encrypted_content")) + bool(item.get("signature"))
+
+
+def _is_sealed(detail: JsonObject) -> bool:
+    return bool(text_of(detail.get("data")) or text_of(detail.get("signature")))
 
 
 def _item_of_detail(detail: JsonObject) -> tuple[str, str]:

@@ -36,12 +36,13 @@ class CompletionDict:
     """Gathers one answer; its only piece is the finished object.
 
     `model` is the id the caller asked for. In a chat the object also carries the `output` items,
-    from which Open WebUI draws the reasoning.
+    from which Open WebUI draws the reasoning. A chore gets the plain result and no reasoning.
     """
 
-    def __init__(self, model: str, *, with_output: bool) -> None:
+    def __init__(self, model: str, *, with_output: bool, with_reasoning: bool = True) -> None:
         self._model = model
         self._with_output = with_output
+        self._with_reasoning = with_reasoning
         self._response_id = new_item_id("chatcmpl")
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
@@ -57,7 +58,7 @@ class CompletionDict:
                 case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
                     self._items.append(item)
                     self._calls.take(item)
-                case ItemFinished(_, ReasoningItem() as item) if item.summary or item.content:
+                case ItemFinished(_, ReasoningItem() as item) if item.is_visible or item.details:
                     self._items.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
@@ -101,7 +102,9 @@ class CompletionDict:
         if calls := self._calls.of_completion():
             message["tool_calls"] = calls
         reasoning = "\n\n".join(filter(None, thoughts))
-        return message | {"reasoning": reasoning} if reasoning else message
+        if reasoning and self._with_reasoning:
+            message["reasoning"] = reasoning
+        return message
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..api.events import (
     ArgumentsDelta,
@@ -27,6 +28,7 @@ from ..api.events import (
 )
 from ..core.errors import PipeError
 from .citations import Sources
+from .layout import Segment
 from .output_items import (
     function_call_item,
     message_output,
@@ -37,6 +39,7 @@ from .output_items import (
 from .renderer import HostEvent
 from .server_tools import server_tool_cards
 from .status import describe_usage, status_event
+from .thinking_status import ThinkingStatus
 from .usage import usage_of_response
 
 _CUT_NOTICES = {
@@ -48,11 +51,16 @@ _CUT_NOTICES = {
 class ResponseEvents:
     """Renders one answer as items of the message's `output` list.
 
-    Items are counted anew, for Open WebUI keeps only those it is shown.
+    Items are counted anew, for Open WebUI keeps only those it is shown. `thinking` says where
+    the model's thinking appears: in its own box (`open_webui`), in the `status`, or in `both`.
     """
 
     def __init__(
-        self, *, show_usage: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        show_usage: bool = False,
+        thinking: str = "open_webui",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._show_usage = show_usage
@@ -61,6 +69,9 @@ class ResponseEvents:
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
+        self._shows_box = thinking != "status"
+        self._thinking = ThinkingStatus(clock) if thinking != "open_webui" else None
+        self._segment = Segment()
         self._summary_parts: set[tuple[int, int]] = set()
         self._sources = Sources()
         self._outputs: list[int] = []
@@ -85,7 +96,7 @@ class ResponseEvents:
                 case ResponseFinished():
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
-                    shown.extend(self._sources.events())
+                    shown.extend([*self._close_segment(), *self._sources.events()])
                     shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
                 case _:
                     shown.extend(self._aside(event))
@@ -144,7 +155,9 @@ class ResponseEvents:
 
     def _reasoning_delta(self, event: ReasoningDelta) -> list[HostEvent]:
         index, part = event.output_index, event.part_index
-        shown: list[HostEvent] = []
+        shown = self._thinking.take(event.text) if self._thinking else []
+        if not self._shows_box:
+            return shown
         if index not in self._places:
             opened = ReasoningItem(self._ids[index], status="in_progress")
             shown.append(_item_added(self._take_place(index), reasoning_output(opened)))
@@ -167,14 +180,19 @@ class ResponseEvents:
         }
 
     def _finish(self, index: int, item: OutputItem) -> list[HostEvent]:
+        before: list[HostEvent] = []
         match item:
             case MessageItem():
                 self._sources.add(item.citations)
                 content = [output_text_part(item.text)]
                 stored = [message_output(item, item.status, content)]
-            case ReasoningItem() if index in self._places or item.details:
+            case ReasoningItem():
                 seconds = self._clock() - self._started_at[index]
-                stored = [reasoning_output(item) | {"duration": round(seconds)}]
+                before = self._thinking.finish(seconds) if self._thinking else []
+                if index not in self._places and not item.details:
+                    return before
+                kept = item if self._shows_box else replace(item, summary=[], content=[])
+                stored = [reasoning_output(kept) | {"duration": round(seconds)}]
             case FunctionCallItem():
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
@@ -183,10 +201,19 @@ class ResponseEvents:
                 return [output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
+                # A call with its result ends a message of the next turn's history.
+                before = self._close_segment() if len(stored) > 1 else []
             case _:
                 return []
-        first = _item_done(self._take_place(index), stored[0])
-        return [first, *(_item_done(self._next_place(), more) for more in stored[1:])]
+        place = self._take_place(index)
+        self._segment.add(place, item, stored[0])
+        more = [_item_done(self._next_place(), card) for card in stored[1:]]
+        return [*before, _item_done(place, stored[0]), *more]
+
+    def _close_segment(self) -> list[HostEvent]:
+        """Store how the parts stood, where that would be forgotten."""
+        again = self._segment.close()
+        return [_item_done(*again)] if again else []
 
     def _retry_status(self, event: RetryScheduled) -> HostEvent:
         self._status_is_open = True
@@ -199,6 +226,7 @@ class ResponseEvents:
             response["usage"] = usage_of_response(event.usage)
         notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
         return [
+            *self._close_segment(),
             *self._sources.events(),
             *([status_event(notice, done=True)] if event.incomplete_reason else []),
             *self._closing_status(event.usage),
