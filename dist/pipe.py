@@ -63,66 +63,66 @@ license: MIT
 #   4017  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
 #   4112  users.py                      The person who asks, and what they have set for themselves.
 #   4182  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4246  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4497  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4251  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4502  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4535  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4627  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4714  visibility.py                 Which models are offered, and which may be used.
-#   4743  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4540  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4632  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   4719  visibility.py                 Which models are offered, and which may be used.
+#   4748  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4792  allow_list.py                 Only what the API knows goes out.
-#   4829  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4857  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   4926  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4993  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5088  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5218  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5377  history.py                    Chat messages become input items.
-#   5518  next_round.py                 The request of another round: the one before, and what came of it.
-#   5591  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   5704  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   5792  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   5834  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   5882  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   4797  allow_list.py                 Only what the API knows goes out.
+#   4834  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   4862  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   4931  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   4998  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5093  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5223  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5382  history.py                    Chat messages become input items.
+#   5523  next_round.py                 The request of another round: the one before, and what came of it.
+#   5596  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   5709  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   5797  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   5839  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   5887  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5924  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6198  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6231  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6252  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6316  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6387  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   6459  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   6505  status.py                     The status line of an answer: few words, all of them true.
-#   6557  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   6699  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   6760  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6860  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6951  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7051  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7301  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   5929  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6203  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6236  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6257  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6321  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6392  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   6464  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   6510  status.py                     The status line of an answer: few words, all of them true.
+#   6562  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   6704  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   6765  usage.py                      What an answer took and cost, under the names its reader knows.
+#   6865  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   6956  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7056  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7317  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   7434  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   7471  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   7595  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7904  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8025  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8118  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8316  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   7450  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   7487  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   7611  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   7920  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8041  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8134  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8332  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   8450  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   8466  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   8575  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   8591  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   8663  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   8679  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   8843  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   8859  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8944  pipe.py                       The entrance: what Open WebUI calls.
+#   8960  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -4217,6 +4217,11 @@ class HostCall:
         """Whether a message of a chat waits for the answer."""
         return bool(self.chat_id and self.message_id)
 
+    @property
+    def is_in_channel(self) -> bool:
+        """Whether the answer goes into a channel, which shows its text and nothing else."""
+        return self.chat_id.startswith("channel:")
+
 
 def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -> HostCall:
     """Read what Open WebUI hands over (`functions.py`, `generate_function_chat_completion`)."""
@@ -7065,6 +7070,7 @@ class ResponseEvents:
 
     Items are counted anew, for Open WebUI keeps only those it is shown. `thinking` says where
     the model's thinking appears: in its own box (`open_webui`), in the `status`, or in `both`.
+    Where the reader sees text alone, as in a channel, it `speaks_errors`.
     """
 
     def __init__(
@@ -7072,10 +7078,12 @@ class ResponseEvents:
         *,
         show_usage: bool = False,
         thinking: str = "open_webui",
+        speaks_errors: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._show_usage = show_usage
+        self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
         self._places: dict[int, int] = {}
@@ -7109,7 +7117,7 @@ class ResponseEvents:
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
                     shown.extend([*self._close_segment(), *self._sources.events()])
-                    shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
+                    shown.extend([*self._closing_status(usage), *self._fail(error, usage)])
                 case _:
                     shown.extend(self._aside(event))
         return shown
@@ -7244,6 +7252,14 @@ class ResponseEvents:
             *self._closing_status(event.usage),
             {"type": "response.completed", "response": response},
         ]
+
+    def _fail(self, error: PipeError, usage: Usage | None) -> list[HostEvent]:
+        failure = _failure_event(error, usage)
+        if not self._speaks_errors:
+            return [failure]
+        words = MessageItem(new_item_id("msg"), error.for_person())
+        spoken = message_output(words, "completed", [output_text_part(words.text)])
+        return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
         if self._show_usage and usage is not None:
@@ -9003,6 +9019,7 @@ class Pipe:
                     ResponseEvents(
                         show_usage=context.settings.show_final_usage,
                         thinking=context.settings.thinking_output,
+                        speaks_errors=call.is_in_channel,
                     ),
                 )
             case AnswerForm.COMPLETION_CHUNKS:
@@ -9090,52 +9107,52 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/blocking.py": ((3969, 13, 46),),
     "host/columns.py": ((4027, 20, 83),),
     "host/users.py": ((4118, 14, 62),),
-    "host/call.py": ((4188, 15, 56),),
-    "host/tools.py": ((4255, 22, 240),),
-    "host/versions.py": ((4503, 10, 30),),
-    "models/family.py": ((4541, 12, 84),),
-    "models/registry.py": ((4633, 15, 79),),
-    "models/visibility.py": ((4720, 12, 21),),
-    "models/entries.py": ((4749, 12, 41),),
-    "requests/allow_list.py": ((4798, 10, 29),),
-    "requests/caching.py": ((4835, 13, 20),),
-    "requests/old_texts.py": ((4863, 11, 61),),
-    "requests/parameters.py": ((4932, 12, 59),),
-    "requests/reasoning.py": ((4999, 13, 87),),
-    "requests/replay.py": ((5094, 14, 122),),
-    "requests/chat_body.py": ((5224, 12, 151),),
-    "requests/history.py": ((5383, 12, 133),),
-    "requests/next_round.py": ((5524, 21, 65),),
-    "requests/recovery.py": ((5597, 16, 105),),
-    "requests/retention.py": ((5710, 13, 80),),
-    "requests/tasks.py": ((5798, 10, 34),),
-    "requests/tools.py": ((5840, 13, 40),),
-    "requests/normalise.py": ((5888, 23, 34),),
-    "streaming/collector.py": ((5930, 31, 266),),
-    "streaming/open_calls.py": ((6204, 10, 25),),
-    "streaming/renderer.py": ((6237, 9, 13),),
-    "streaming/citations.py": ((6258, 13, 56),),
-    "streaming/layout.py": ((6326, 18, 59),),
-    "streaming/output_items.py": ((6393, 10, 64),),
-    "streaming/server_tools.py": ((6465, 12, 38),),
-    "streaming/status.py": ((6511, 9, 44),),
-    "streaming/think_tags.py": ((6563, 20, 134),),
-    "streaming/thinking_status.py": ((6705, 11, 53),),
-    "streaming/usage.py": ((6766, 10, 92),),
-    "streaming/completion_chunks.py": ((6866, 26, 83),),
-    "streaming/completion_dict.py": ((6957, 32, 92),),
-    "streaming/response_events.py": ((7057, 45, 242),),
-    "streaming/transcript.py": ((7307, 29, 125),),
-    "tools/policy.py": ((7440, 12, 29),),
-    "tools/results.py": ((7477, 11, 116),),
-    "tools/schema.py": ((7604, 15, 298),),
-    "tools/arguments.py": ((7910, 13, 113),),
-    "tools/definitions.py": ((8031, 14, 85),),
-    "tools/executor.py": ((8124, 55, 190),),
-    "tools/toolbox.py": ((8322, 23, 126),),
-    "runtime.py": ((8456, 24, 117),),
-    "attempts.py": ((8581, 33, 80),),
-    "rounds.py": ((8669, 28, 172),),
-    "orchestrator.py": ((8849, 33, 93),),
-    "pipe.py": ((8950, 27, 93),),
+    "host/call.py": ((4188, 15, 61),),
+    "host/tools.py": ((4260, 22, 240),),
+    "host/versions.py": ((4508, 10, 30),),
+    "models/family.py": ((4546, 12, 84),),
+    "models/registry.py": ((4638, 15, 79),),
+    "models/visibility.py": ((4725, 12, 21),),
+    "models/entries.py": ((4754, 12, 41),),
+    "requests/allow_list.py": ((4803, 10, 29),),
+    "requests/caching.py": ((4840, 13, 20),),
+    "requests/old_texts.py": ((4868, 11, 61),),
+    "requests/parameters.py": ((4937, 12, 59),),
+    "requests/reasoning.py": ((5004, 13, 87),),
+    "requests/replay.py": ((5099, 14, 122),),
+    "requests/chat_body.py": ((5229, 12, 151),),
+    "requests/history.py": ((5388, 12, 133),),
+    "requests/next_round.py": ((5529, 21, 65),),
+    "requests/recovery.py": ((5602, 16, 105),),
+    "requests/retention.py": ((5715, 13, 80),),
+    "requests/tasks.py": ((5803, 10, 34),),
+    "requests/tools.py": ((5845, 13, 40),),
+    "requests/normalise.py": ((5893, 23, 34),),
+    "streaming/collector.py": ((5935, 31, 266),),
+    "streaming/open_calls.py": ((6209, 10, 25),),
+    "streaming/renderer.py": ((6242, 9, 13),),
+    "streaming/citations.py": ((6263, 13, 56),),
+    "streaming/layout.py": ((6331, 18, 59),),
+    "streaming/output_items.py": ((6398, 10, 64),),
+    "streaming/server_tools.py": ((6470, 12, 38),),
+    "streaming/status.py": ((6516, 9, 44),),
+    "streaming/think_tags.py": ((6568, 20, 134),),
+    "streaming/thinking_status.py": ((6710, 11, 53),),
+    "streaming/usage.py": ((6771, 10, 92),),
+    "streaming/completion_chunks.py": ((6871, 26, 83),),
+    "streaming/completion_dict.py": ((6962, 32, 92),),
+    "streaming/response_events.py": ((7062, 46, 253),),
+    "streaming/transcript.py": ((7323, 29, 125),),
+    "tools/policy.py": ((7456, 12, 29),),
+    "tools/results.py": ((7493, 11, 116),),
+    "tools/schema.py": ((7620, 15, 298),),
+    "tools/arguments.py": ((7926, 13, 113),),
+    "tools/definitions.py": ((8047, 14, 85),),
+    "tools/executor.py": ((8140, 55, 190),),
+    "tools/toolbox.py": ((8338, 23, 126),),
+    "runtime.py": ((8472, 24, 117),),
+    "attempts.py": ((8597, 33, 80),),
+    "rounds.py": ((8685, 28, 172),),
+    "orchestrator.py": ((8865, 33, 93),),
+    "pipe.py": ((8966, 27, 94),),
 }

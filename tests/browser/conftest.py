@@ -45,6 +45,7 @@ class Site:
 
     url: str
     simulator: Simulator
+    client: OpenWebUIClient
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -62,8 +63,9 @@ async def running_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
             # Every chat with this model starts with the tools switched on.
             overlay = {"name": TOOL_MODEL_NAME, "meta": {"toolIds": [PYTHON_TOOLS]}}
             await client.set_model(f"openrouter.{TOOL_MODEL.replace('/', '.')}", **overlay)
+            await client.change_settings("/api/v1/chats/config", ENABLE_TOOL_PERMISSIONS=True)
             await prepare_page(client)
-        yield Site(server.url, simulator)
+            yield Site(server.url, simulator, client)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from pipe_lab.browser import BrowserPage
 from pipe_lab.simulator import Answer, FunctionCall, Reasoning, answer_reply, text_reply
@@ -28,6 +30,7 @@ CARDS = (
     f"[...{ANSWER_BOX}?.querySelectorAll('[role=button]') ?? []]"
     ".filter(button => button.innerText.includes('View Result from get_weather'))"
 )
+ALLOW = "document.querySelector('.tool-call-allow-button')"
 TOOLS_ARE_ON = "!!document.querySelector('[aria-label=\"Available Tools\"]')"
 
 
@@ -63,6 +66,35 @@ async def test_two_tools_at_once_are_two_cards_beside_the_thinking(
     await browser.screenshot(pictures / "tools.png")
     await browser.reload()
     await browser.wait_for(reads("Explored 2 get_weather"))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def approving(site: Site) -> AsyncIterator[None]:
+    """A person who wants to be asked before a tool runs."""
+    address = "/api/v1/users/user/settings"
+    settings = await site.client.get(address)
+    ask_first = {"params": {"tool_approval_mode": "ask"}}
+    await site.client.post(f"{address}/update", {"ui": {**settings["ui"], **ask_first}})
+    yield
+    await site.client.post(f"{address}/update", settings)
+
+
+async def test_a_call_that_waits_for_approval_does_so_over_a_reload(
+    site: Site, approving: None, browser: BrowserPage
+) -> None:
+    site.simulator.script(answer_reply(Answer((call_weather(1, "Rome"),))), model=TOOL_MODEL)
+    site.simulator.script(text_reply("Sunny."), model=TOOL_MODEL)
+
+    await choose_model(browser, TOOL_MODEL_NAME)
+    await browser.wait_for(TOOLS_ARE_ON)
+    await ask(browser, "What is the weather in Rome?")
+    await browser.wait_for(f"!!{ALLOW}")
+    await browser.wait_for("location.pathname.startsWith('/c/')")
+    await browser.reload()
+    await browser.click(ALLOW)
+
+    await browser.wait_for(reads("Sunny."))
+    await browser.wait_for(f"!{ALLOW}")
 
 
 def reads(text: str) -> str:
