@@ -16,113 +16,123 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    193  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    249  ids.py                        Identifiers of our own making.
-#    283  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    320  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    359  process.py                    What every copy of the pipe in one process shares.
-#    380  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    442  errors.py                     Every cause of failure a person can act on, each with its words.
-#    610  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    668  retry.py                      Whether a failed request may be sent again, and when.
-#    708  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    802  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    834  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    898  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    957  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1054  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1565  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1619  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1719  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1903  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    209  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    265  ids.py                        Identifiers of our own making.
+#    299  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    336  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    375  process.py                    What every copy of the pipe in one process shares.
+#    396  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    458  errors.py                     Every cause of failure a person can act on, each with its words.
+#    640  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    698  retry.py                      Whether a failed request may be sent again, and when.
+#    739  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    833  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    865  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    929  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    988  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1085  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1607  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1661  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1761  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1945  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2047  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2133  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2179  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2345  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2600  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2619  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2677  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2813  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2852  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2914  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   2980  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3027  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3085  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3290  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3477  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3614  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3773  catalog.py                    `GET /models`: the rows of OpenRouter's catalog.
-#   3802  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   3923  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   3943  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2089  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2175  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2221  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2397  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2673  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2692  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2750  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2886  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2925  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2987  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3053  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3100  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3158  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3363  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3550  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3693  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3859  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3908  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4029  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4049  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   3963  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4017  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4112  users.py                      The person who asks, and what they have set for themselves.
-#   4182  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4251  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4502  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4069  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4123  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4180  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4275  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4313  events.py                     What the page is told beside the stream of the answer.
+#   4325  users.py                      The person who asks, and what they have set for themselves.
+#   4400  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4469  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4525  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4776  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4540  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4632  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   4719  visibility.py                 Which models are offered, and which may be used.
-#   4748  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4814  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4906  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   4957  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5044  visibility.py                 Which models are offered, and which may be used.
+#   5073  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#
+# storage/  What is kept of an answer: after the words, never before them.
+#   5122  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5242  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   4797  allow_list.py                 Only what the API knows goes out.
-#   4834  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   4862  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   4931  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   4998  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5093  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5223  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5382  history.py                    Chat messages become input items.
-#   5523  next_round.py                 The request of another round: the one before, and what came of it.
-#   5596  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   5709  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   5797  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   5839  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   5887  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5315  allow_list.py                 Only what the API knows goes out.
+#   5352  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5380  modalities.py                 Pictures are asked for where the model draws.
+#   5395  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5464  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5531  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5626  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5756  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5915  history.py                    Chat messages become input items.
+#   6056  next_round.py                 The request of another round: the one before, and what came of it.
+#   6129  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6242  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6330  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6373  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6421  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   5929  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6203  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6236  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6257  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6321  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6392  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   6464  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   6510  status.py                     The status line of an answer: few words, all of them true.
-#   6562  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   6704  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   6765  usage.py                      What an answer took and cost, under the names its reader knows.
-#   6865  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   6956  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7056  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7317  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6464  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6738  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6771  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6792  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6856  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6927  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7004  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7050  status.py                     The status line of an answer: few words, all of them true.
+#   7110  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7252  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7313  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7413  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7508  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7616  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7881  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   7450  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   7487  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   7611  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   7920  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8041  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8134  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8332  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8014  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8051  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8175  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8484  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8605  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8698  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8896  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   8466  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9030  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   8591  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9170  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   8679  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9258  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   8859  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9438  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   8960  pipe.py                       The entrance: what Open WebUI calls.
+#   9558  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -150,6 +160,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Container,
+    Coroutine,
     Generator,
     Iterable,
     Mapping,
@@ -166,10 +177,12 @@ from contextlib import (
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, UTC
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
 from hashlib import sha256
+from io import BytesIO
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
@@ -186,6 +199,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
+from sqlalchemy import select
+from starlette.datastructures import Headers, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 from yarl import URL
 
@@ -451,6 +467,7 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── ModelUnavailableError    the chosen entry is not a model that may be used
 # ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 # ├── UnsupportedInputError    a message holds something that cannot be sent
+# ├── FileNotStoredError       what the model made could not be kept
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
 # ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -507,6 +524,10 @@ class UnsupportedInputError(PipeError):
     """A message holds something that no request can carry."""
 
 
+class FileNotStoredError(PipeError):
+    """What the model made could not become a file of Open WebUI."""
+
+
 class BusyError(PipeError):
     """Every slot and every waiting place of this process is taken."""
 
@@ -514,10 +535,19 @@ class BusyError(PipeError):
 class ConnectionFailedError(PipeError):
     """OpenRouter could not be reached, or hung up before it answered."""
 
-    def __init__(self, cause: str, next_step: str = "", *, request_was_sent: bool = True) -> None:
+    def __init__(
+        self,
+        cause: str,
+        next_step: str = "",
+        *,
+        request_was_sent: bool = True,
+        name_was_found: bool = True,
+    ) -> None:
         super().__init__(cause, next_step)
         self.request_was_sent = request_was_sent
         """Whether the request may have arrived; then it must not be sent again."""
+        self.name_was_found = name_was_found
+        """Whether the server's name leads anywhere; a wrong one is wrong the next time too."""
 
 
 class UpstreamTimeoutError(PipeError):
@@ -695,7 +725,8 @@ def retry_wait(error: PipeError, retries: int) -> float | None:
 def _may_pass(error: PipeError, retries: int) -> bool:
     match error:
         case ConnectionFailedError():
-            return not error.request_was_sent and retries < _MOST_RETRIES
+            most = _MOST_RETRIES if error.name_was_found else 1
+            return not error.request_was_sent and retries < most
         case OpenRouterAPIError():
             status = error.failure.status
             return (status in _PASSING_STATUSES and retries < _MOST_RETRIES) or (
@@ -1319,6 +1350,14 @@ class DisplayValves(BaseModel):
         title="Closing status",
         description="Whether time, tokens and cost are told with each answer.",
     )
+    LOW_CREDIT_WARNING_USD: Annotated[int, whole_number(0, 1_000_000, 5)] = Field(
+        default=5,
+        title="Warn of low credit (USD)",
+        description=(
+            "Admins are told in the closing status when less is left of the API key's limit; "
+            "0 means never."
+        ),
+    )
 
 
 class ConcurrencyValves(BaseModel):
@@ -1486,6 +1525,8 @@ class Settings:
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
     show_final_usage: bool
+    low_credit: float
+    """USD; 0 for no warning."""
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -1537,6 +1578,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
+        low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
@@ -2284,13 +2326,23 @@ def _find_status(status: int, error: JsonObject, code: str, error_type: str) -> 
 
 def _find_retry_after(headers: Mapping[str, str], availability: JsonObject) -> float | None:
     for candidate in (headers.get("retry-after"), availability.get("retry_after")):
-        try:
-            seconds = float(text_of(candidate))
-        except ValueError:
-            continue
-        if 0 <= seconds < float("inf"):
+        seconds = _seconds_until(text_of(candidate))
+        if seconds is not None and 0 <= seconds < float("inf"):
             return seconds
     return None
+
+
+def _seconds_until(text: str) -> float | None:
+    """A wait given in seconds, or as the date at which it is over (RFC 9110, `Retry-After`)."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 def _upstream_message(raw: Any) -> str:
@@ -2369,6 +2421,14 @@ class Usage:
     last_input_tokens: int | None = None
     """Of the last round alone, where the answer took several; so the one below."""
     last_output_tokens: int | None = None
+
+    @property
+    def charged(self) -> float | None:
+        """USD spent: with a key of one's own at the provider, `cost` is only OpenRouter's fee."""
+        if self.cost is None:
+            return None
+        upstream = self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
+        return self.cost + upstream
 
 
 @dataclass(slots=True, frozen=True)
@@ -2566,6 +2626,18 @@ class Notice:
 
 
 @dataclass(slots=True)
+class SpendingKnown:
+    """What the closing line can tell beside the answer's own usage."""
+
+    chat_cost: float | None = None
+    """USD that the chat's answers have cost, this one included; `None` where it is the first."""
+    is_whole: bool = True
+    """Whether the cost of each answer is known; else they have cost at least so much."""
+    credit_left: float | None = None
+    """USD left of the key's limit, for an admin who should know."""
+
+
+@dataclass(slots=True)
 class ResponseFinished:
     """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
 
@@ -2592,6 +2664,7 @@ Event = (
     | SourcesFound
     | RetryScheduled
     | Notice
+    | SpendingKnown
     | ResponseFinished
     | ResponseFailed
 )
@@ -3485,6 +3558,10 @@ _KEEPALIVE_SECONDS = 60.0
 _DNS_CACHE_SECONDS = 300
 
 
+class UnknownHostError(httpx.ConnectError):
+    """The server's name has no address."""
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """One connection pool; each request gets a light session of its own over it.
 
@@ -3601,6 +3678,8 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
         raise httpx.ConnectTimeout("connecting took too long", request=request) from error
     except (TimeoutError, aiohttp.ServerTimeoutError) as error:
         raise httpx.ReadTimeout("no data came in time", request=request) from error
+    except aiohttp.ClientConnectorDNSError as error:
+        raise UnknownHostError(str(error), request=request) from error
     except aiohttp.ClientConnectorError as error:
         raise httpx.ConnectError(str(error), request=request) from error
     except (ValueError, aiohttp.NonHttpUrlClientError) as error:
@@ -3729,6 +3808,13 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             )
         case httpx.UnsupportedProtocol():
             return _bad_address(settings)
+        case UnknownHostError():
+            return ConnectionFailedError(
+                f"The server of {_shown(settings.base_url)} cannot be found.",
+                "The admin should check `BASE_URL` for a typing error, and the network's DNS.",
+                request_was_sent=False,
+                name_was_found=False,
+            )
         case httpx.ConnectError():
             return ConnectionFailedError(
                 f"No connection to {_shown(settings.base_url)}.",
@@ -3773,30 +3859,50 @@ def _shown(base_url: str) -> str:
 ####################################################################################################
 # api/catalog.py
 #
-# `GET /models`: the rows of OpenRouter's catalog.
+# What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
 ####################################################################################################
+
+Data = TypeVar("Data", list[Any], JsonObject)
 
 # A catalog is one body of about a megabyte: it comes soon or not at all (seconds).
 _CATALOG_SECONDS = 30.0
+# Without it only models that write are listed.
+_OUTPUTS = "text,image"
 
 
 async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch every text model's row (schema `Model`); raises a `PipeError` that says why not."""
+    """Fetch the row of every model that writes or draws (schema `Model`).
+
+    Raises a `PipeError` that says why there are none.
+    """
+    path = f"/models?output_modalities={_OUTPUTS}"
+    return objects_in(await _fetch_data(client, settings, path, list))
+
+
+async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
+    """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
+    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+
+
+async def _fetch_data(
+    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
+) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
         response = await client.get(
-            f"{settings.base_url}/models",
+            settings.base_url + path,
             headers=authorize(settings),
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
     refuse_web_page(response, settings)
     try:
-        rows = as_object(decode_json(response.content)).get("data")
+        data = as_object(decode_json(response.content)).get("data")
     except ValueError:
-        rows = None
-    if not response.is_success or not isinstance(rows, list):
+        data = None
+    if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
-    return objects_in(rows)
+    return data
 
 
 ####################################################################################################
@@ -4015,6 +4121,63 @@ def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> 
 
 
 ####################################################################################################
+# host/chats.py
+#
+# The chat an answer belongs to: its files, and what its answers have taken.
+####################################################################################################
+
+# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
+_WITHOUT_ROW = ("temporary:", "local:", "channel:")
+
+
+def is_saved_chat(chat_id: str) -> bool:
+    """Whether the chat has a row in the database."""
+    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
+
+
+async def link_file(context: RequestContext, file_id: str) -> None:
+    """Let everyone who may read the chat read the file: people it is shared with, above all."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
+
+
+async def add_message_files(
+    context: RequestContext, files: Sequence[JsonObject]
+) -> list[JsonObject]:
+    """Save the files with the message; gives all it has now, empty where there is no message."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    return objects_in(
+        await Chats.add_message_files_by_id_and_message_id(
+            context.chat_id, context.message_id, list(files)
+        )
+    )
+
+
+async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
+    """The usage saved with each answer of the chat; an empty object where there is none.
+
+    Only that column is read: the answers themselves may be megabytes.
+    """
+    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+        get_async_db_context,
+    )
+    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+        ChatMessage,
+    )
+
+    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
+        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
+    )
+    async with get_async_db_context() as session:
+        rows = (await session.execute(answers)).all()
+    # The row of the answer that is being given has usage only where it continues an older one.
+    own = f"{context.chat_id}-{context.message_id}"
+    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
+
+
+####################################################################################################
 # host/columns.py
 #
 # Side-by-side chats: each column is asked with the parameters of its own model.
@@ -4110,6 +4273,56 @@ def flat_parameters(parameters: Any) -> JsonObject:
 
 
 ####################################################################################################
+# host/departure.py
+#
+# The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+####################################################################################################
+
+Awaited = TypeVar("Awaited")
+
+_LOOK_SECONDS = 1.0
+
+
+async def unless_hung_up(
+    handles: HostHandles, work: Coroutine[Any, Any, Awaited]
+) -> Awaited | None:
+    """What the work gives; it is stopped, and `None` comes, when the caller has hung up.
+
+    A request whose answer is out already, as that of a chat in the background, looks just like
+    one that was hung up: it is not watched.
+    """
+    if await _has_hung_up(handles):
+        return await work
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            if not task.done() and await _has_hung_up(handles):
+                return None
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _has_hung_up(handles: HostHandles) -> bool:
+    is_disconnected = getattr(handles.request, "is_disconnected", None)
+    return is_disconnected is not None and await is_disconnected()
+
+
+####################################################################################################
+# host/events.py
+#
+# What the page is told beside the stream of the answer.
+####################################################################################################
+
+async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
+    """Send one event to the message's page; where there is none, nothing happens."""
+    if handles.event_emitter is not None:
+        await handles.event_emitter({"type": kind, "data": data})
+
+
+####################################################################################################
 # host/users.py
 #
 # The person who asks, and what they have set for themselves.
@@ -4125,6 +4338,11 @@ def user_id_of(handles: HostHandles) -> str:
     return text_of(handles.metadata.get("user_id")) or text_of(
         getattr(user_of(handles), "id", None)
     )
+
+
+def is_admin(handles: HostHandles) -> bool:
+    """Whether an administrator asks."""
+    return text_of(getattr(user_of(handles), "role", None)) == "admin"
 
 
 async def load_user(handles: HostHandles) -> Any:
@@ -4246,6 +4464,62 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
         form=form,
         handles=handles,
     )
+
+
+####################################################################################################
+# host/files.py
+#
+# Files of Open WebUI: what a user has uploaded, or a model has made for them.
+####################################################################################################
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as Open WebUI knows it."""
+
+    id: str
+    name: str
+
+    @property
+    def url(self) -> str:
+        """Its address on the same server, for whoever is signed in."""
+        return f"/api/v1/files/{self.id}/content"
+
+
+async def store_file(
+    context: RequestContext, content: bytes, name: str, media_type: str
+) -> StoredFile:
+    """Store a file for the person who asks; raises `FileNotStoredError` with the host's reason."""
+    user = await load_user(context.host)
+    if user is None:
+        raise FileNotStoredError("The file belongs to nobody: the call names no user.")
+    return await _upload(
+        file=UploadFile(BytesIO(content), filename=name, headers=_headers(media_type)),
+        request=context.host.request,
+        metadata={"chat_id": context.chat_id, "message_id": context.message_id},
+        user=user,
+    )
+
+
+def _headers(media_type: str) -> Headers:
+    return Headers({"content-type": media_type})
+
+
+async def _upload(**what: Any) -> StoredFile:
+    from open_webui.routers.files import (  # pyright: ignore[reportMissingImports]
+        upload_file_handler,
+    )
+
+    try:
+        # Every argument: what is left out becomes a marker object of FastAPI, which counts as true.
+        stored = await upload_file_handler(
+            **what, process=False, process_in_background=False, background_tasks=None, db=None
+        )
+    except HTTPException as error:
+        raise FileNotStoredError(
+            f"Open WebUI did not store the file: {error.detail}",
+            "The admin should check the disk, and the size limit of files.",
+        ) from error
+    return StoredFile(stored.id, stored.filename)
 
 
 ####################################################################################################
@@ -4630,6 +4904,57 @@ def from_host_id(host_id: str) -> str:
 
 
 ####################################################################################################
+# models/key_limit.py
+#
+# What is left of the API key's limit: asked beside the answers, never before one.
+####################################################################################################
+
+FetchCredit = Callable[[Settings], Awaitable[float | None]]
+
+_FRESH_SECONDS = 300.0
+
+
+class KeyLimit:
+    """The last known rest of one key's limit, in USD.
+
+    `fetch_credit` is handed in; it raises a `PipeError` when OpenRouter does not tell.
+    """
+
+    def __init__(
+        self, fetch_credit: FetchCredit, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch_credit = fetch_credit
+        self._clock = clock
+        self._due_at = float("-inf")
+        self._refresh: asyncio.Task[None] | None = None
+        self.left: float | None = None
+        """`None` while it is not known, and for a key without a limit."""
+
+    def look(self, settings: Settings) -> None:
+        """Begin to ask again when the last answer has grown old; nobody waits for it."""
+        if self._refresh is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _FRESH_SECONDS
+            self._refresh = asyncio.create_task(self._load(settings))
+
+    async def close(self) -> None:
+        """Stop a question that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.wait({self._refresh})
+
+    async def _load(self, settings: Settings) -> None:
+        try:
+            self.left = await self._fetch_credit(settings)
+        except PipeError as error:
+            LOG.info("key: the limit is not known: %s", error.cause)
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("key: the limit could not be read")
+        finally:
+            self._refresh = None
+
+
+####################################################################################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
@@ -4795,6 +5120,199 @@ async def _offered(
 
 
 ####################################################################################################
+# storage/pictures.py
+#
+# Pictures the model draws: files of the person who asked, seen in the message as they come.
+####################################################################################################
+
+# What a page can show, by the bytes it begins with: the name that comes along is often wrong.
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+_LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as bytes, with its true type."""
+
+    content: bytes
+    media_type: str
+
+
+def decode_picture(data_url: str) -> Picture:
+    """The picture in a data URL; raises `FileNotStoredError` for what is none, or too large."""
+    _, _, data = data_url.partition(",")
+    if len(data) // 4 * 3 > _LARGEST_PICTURE_BYTES:
+        raise FileNotStoredError("The picture is too large to be stored.")
+    try:
+        content = base64.b64decode(data)
+    except ValueError:
+        content = b""
+    media_type = _media_type_of(content)
+    if not media_type:
+        raise FileNotStoredError("What the model sent is not a picture that can be shown.")
+    return Picture(content, media_type)
+
+
+def _media_type_of(content: bytes) -> str:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for start, kind in _SIGNATURES if content.startswith(start)), "")
+
+
+async def keep_pictures(
+    answer: AsyncGenerator[list[Event]], context: RequestContext
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; what it draws is stored and shown, after the words that came with it.
+
+    Where no message waits, the caller gets the picture itself and nothing is stored.
+    """
+    shown = _ShownPictures(context)
+    in_message = bool(context.chat_id and context.message_id) and not context.task
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            yield batch
+            for event in batch:
+                match event:
+                    case ItemFinished(_, ImageItem() as item) if in_message:
+                        await shown.add(item)
+                    case _:
+                        pass
+
+
+class _ShownPictures:
+    """The pictures of one message."""
+
+    __slots__ = ("_context", "_files")
+
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+        self._files: list[JsonObject] = []
+
+    async def add(self, item: ImageItem) -> None:
+        """Store and show one; when that fails the person is told, and the answer goes on."""
+        if not item.data_url or any(file["url"] == item.data_url for file in self._files):
+            return
+        try:
+            file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
+            item.data_url = file["url"]  # the picture itself is not held in memory any longer
+            await self._show(file)
+        except PipeError as error:
+            await self._tell(error)
+        except Exception:  # noqa: BLE001 - a picture that is lost must not end the answer
+            LOG.exception("pictures: one could not be stored")
+            await self._tell(InternalError("The picture could not be stored."))
+
+    async def _store(self, item: ImageItem) -> JsonObject:
+        picture = await asyncio.to_thread(decode_picture, item.data_url)
+        name = f"picture-{len(self._files) + 1}.{picture.media_type.partition('/')[2]}"
+        stored = await store_file(self._context, picture.content, name, picture.media_type)
+        if is_saved_chat(self._context.chat_id):
+            await link_file(self._context, stored.id)
+        kind = {"type": "image", "content_type": picture.media_type}
+        return {**kind, "id": stored.id, "url": stored.url, "name": stored.name}
+
+    async def _show(self, file: JsonObject) -> None:
+        """A saved message gets the list of all its files, others only the new one, to add."""
+        self._files.append(file)
+        files: list[JsonObject] = []
+        if is_saved_chat(self._context.chat_id):
+            files = await add_message_files(self._context, [file]) or self._files
+        # A copy: for a channel Open WebUI rewrites the address in it.
+        data = {"files": [dict(each) for each in files or [file]]}
+        await send_event(self._context.host, "chat:message:files", data)
+
+    async def _tell(self, error: PipeError) -> None:
+        LOG.warning("pictures: %s", error.cause)
+        words = " ".join(filter(None, (error.cause, error.next_step)))
+        host = self._context.host
+        await send_event(host, "status", {"description": words, "done": True})
+        # The closing line soon covers that status.
+        await send_event(host, "notification", {"type": "warning", "content": words})
+
+
+def _link(item: ImageItem) -> JsonObject:
+    return {"type": "image", "url": item.data_url}
+
+
+####################################################################################################
+# storage/spending.py
+#
+# What the chat has cost so far, told with the end of an answer; and that it was stopped.
+####################################################################################################
+
+CreditLeft = Callable[[], float | None]
+"""USD left of the key's limit, where the one who asks should know."""
+
+
+def has_closing_line(context: RequestContext, body: CompletionsBody) -> bool:
+    """Whether a person watches the answer come, and wants to know what it costs."""
+    in_message = bool(context.chat_id and context.message_id) and not context.task
+    return in_message and bool(body.get("stream")) and context.settings.show_final_usage
+
+
+async def tell_spending(
+    answer: AsyncGenerator[list[Event]],
+    context: RequestContext,
+    body: CompletionsBody,
+    credit_left: CreditLeft,
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; before its end comes what the closing line tells beside its usage."""
+    ended = False
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                end = batch[-1]
+                if not isinstance(end, ResponseFinished | ResponseFailed):
+                    yield batch
+                    continue
+                if batch[:-1]:
+                    yield batch[:-1]
+                earlier = await _earlier_cost(context, body)
+                ended = True
+                yield [_add_up(earlier, end, credit_left()), end]
+    except (asyncio.CancelledError, GeneratorExit):
+        if not ended:
+            await _tell_stop(context)
+        raise
+
+
+def _add_up(
+    earlier: list[float | None], end: ResponseFinished | ResponseFailed, credit: float | None
+) -> SpendingKnown:
+    costs = [*earlier, end.usage.charged if end.usage else None]
+    known = [cost for cost in costs if cost is not None]
+    # A first answer is the whole chat: its own cost says it.
+    total = sum(known) if earlier and known else None
+    return SpendingKnown(total, is_whole=len(known) == len(costs), credit_left=credit)
+
+
+async def _earlier_cost(context: RequestContext, body: CompletionsBody) -> list[float | None]:
+    """What each saved answer of the chat has cost; `None` where its usage does not tell."""
+    messages = objects_in(body.get("messages"))
+    answered = any(message.get("role") == "assistant" for message in messages)
+    if not answered or not is_saved_chat(context.chat_id):
+        return []
+    try:
+        saved = [read_usage(usage) for usage in await read_saved_usage(context)]
+    except Exception:  # noqa: BLE001 - a sum that cannot be told must not cost the answer its end
+        LOG.exception("spending: the usage saved with the chat could not be read")
+        return []
+    return [usage.charged if usage else None for usage in saved]
+
+
+async def _tell_stop(context: RequestContext) -> None:
+    """Tokens and cost come with an answer's last event: of a stopped one nothing is known."""
+    seconds = time.perf_counter() - context.started_at
+    words = f"Stopped after {seconds:.1f} s · cost unknown"
+    await send_event(context.host, "status", {"description": words, "done": True})
+
+
+####################################################################################################
 # requests/allow_list.py
 #
 # Only what the API knows goes out.
@@ -4857,6 +5375,21 @@ def _session_id(chat_id: str) -> str:
     return hmac.new(
         secret.encode("utf-8", "surrogateescape"), f"openrouter:{chat_id}".encode(), sha256
     ).hexdigest()
+
+
+####################################################################################################
+# requests/modalities.py
+#
+# Pictures are asked for where the model draws.
+####################################################################################################
+
+def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, Any]:
+    """The request's `modalities`; nothing for a model that only writes, and for a chore."""
+    if family is None or is_task or "image" not in family.output_modalities:
+        return {}
+    # A model that only draws refuses to be asked for text.
+    writes = "text" in family.output_modalities
+    return {"modalities": ["image", "text"] if writes else ["image"]}
 
 
 ####################################################################################################
@@ -5829,7 +6362,8 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
     A cache would be written for a text that never comes again, and a session would move the chat
     to the provider that happened to serve its title.
     """
-    kept = {name: value for name, value in fields.items() if name not in _NOT_FOR_CHORES}
+    left_out = TOOL_FIELDS.union(_NOT_FOR_CHORES)
+    kept = {name: value for name, value in fields.items() if name not in left_out}
     limit = whole_of(kept.get("max_output_tokens"))
     if limit is not None:
         kept["max_output_tokens"] = max(limit, _LEAST_OUTPUT_TOKENS)
@@ -5912,6 +6446,7 @@ def build_responses_body(
         "model": context.model,
         "input": conversation,
         **caching_fields(context),
+        **modality_fields(family, is_task=is_task),
         **passed_fields(body),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
@@ -6412,6 +6947,11 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
     return message | {"phase": item.phase} if item.phase else message
 
 
+def image_part(item: ImageItem, index: int) -> HostEvent:
+    """A picture as chat completions carry it, in `images`."""
+    return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
+
+
 def reasoning_output(item: ReasoningItem) -> HostEvent:
     """A reasoning item; its details come back in the next turn's history."""
     reasoning: HostEvent = {
@@ -6523,15 +7063,22 @@ def describe_usage(usage: Usage | None, seconds: float) -> str:
     parts = [f"{seconds:.1f} s"]
     if usage is not None:
         parts += [_tokens(usage), _speed(usage, seconds), _cost(usage)]
+    return _join_parts(parts)
+
+
+def describe_spending(spending: SpendingKnown) -> str:
+    """What the chat has cost, and what is left: `chat $0.0345 · $3.20 left on the key`."""
+    parts: list[str] = []
+    if spending.chat_cost is not None:
+        bound = "" if spending.is_whole else "at least "
+        parts.append(f"chat {bound}{_dollars(spending.chat_cost)}")
+    if spending.credit_left is not None:
+        parts.append(f"⚠ ${spending.credit_left:.2f} left on the API key")
+    return _join_parts(parts)
+
+
+def _join_parts(parts: list[str]) -> str:
     return " · ".join(filter(None, parts))
-
-
-def charged(usage: Usage) -> float | None:
-    """USD spent: with a key of one's own at the provider, OpenRouter's `cost` is only its fee."""
-    if usage.cost is None:
-        return None
-    upstream = usage.cost_details.get("upstream_inference_cost", 0.0) if usage.is_byok else 0.0
-    return usage.cost + upstream
 
 
 def _tokens(usage: Usage) -> str:
@@ -6552,11 +7099,12 @@ def _speed(usage: Usage, seconds: float) -> str:
 
 
 def _cost(usage: Usage) -> str:
-    cost = charged(usage)
-    if cost is None:
-        return "cost unknown"
-    digits = 2 if cost == 0 or cost >= 1 else 4 if cost >= 0.001 else 6
-    return f"${cost:.{digits}f}"
+    return "cost unknown" if usage.charged is None else _dollars(usage.charged)
+
+
+def _dollars(amount: float) -> str:
+    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
+    return f"${amount:.{digits}f}"
 
 
 ####################################################################################################
@@ -6884,6 +7432,7 @@ class CompletionChunks:
         self._begun = False
         self._part: tuple[int, int] | None = None
         self._calls = OpenCalls()
+        self._images = 0
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -6898,6 +7447,9 @@ class CompletionChunks:
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
                 case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
                     self._calls.take(item)
+                case ItemFinished(_, ImageItem() as item) if item.data_url:
+                    chunks.append(self._delta({"images": [image_part(item, self._images)]}))
+                    self._images += 1
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -6976,6 +7528,7 @@ class CompletionDict:
         self._response_id = new_item_id("chatcmpl")
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
+        self._images: list[ImageItem] = []
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -6990,6 +7543,8 @@ class CompletionDict:
                     self._calls.take(item)
                 case ItemFinished(_, ReasoningItem() as item) if item.is_visible or item.details:
                     self._items.append(item)
+                case ItemFinished(_, ImageItem() as item) if item.data_url:
+                    self._images.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
                 case ResponseFailed(error, usage):
@@ -7001,7 +7556,7 @@ class CompletionDict:
     def _failure(self, error: PipeError, usage: Usage | None) -> dict[str, Any]:
         failure = {"error": {"message": error.for_person(), "type": type(error).__name__}}
         # The text that had arrived stays.
-        partial = self._completion("error") if self._items else {}
+        partial = self._completion("error") if self._items or self._images else {}
         return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
@@ -7018,7 +7573,10 @@ class CompletionDict:
             "choices": [{"index": 0, "message": self._message(), "finish_reason": reason}],
         }
         if self._with_output:
-            completion["output"] = [_output_of(item) for item in self._items]
+            # The pictures of a chat are files of its message; with nothing at all in `output`
+            # Open WebUI would not end the message.
+            items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
+            completion["output"] = [_output_of(item) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -7034,6 +7592,8 @@ class CompletionDict:
         reasoning = "\n\n".join(filter(None, thoughts))
         if reasoning and self._with_reasoning:
             message["reasoning"] = reasoning
+        if self._images and not self._with_output:
+            message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
         return message
 
 
@@ -7086,6 +7646,7 @@ class ResponseEvents:
         self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
+        self._spending = SpendingKnown()
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -7126,7 +7687,11 @@ class ResponseEvents:
         """What stands beside the answer."""
         match event:
             case RetryScheduled():
-                return [self._retry_status(event)]
+                self._status_is_open = True
+                words = f"{event.error.cause} Trying again in {event.wait:.0f} s."
+                return [status_event(words, done=False)]
+            case SpendingKnown():
+                self._spending = event
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -7217,8 +7782,9 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
+                before = self._close_segment()
                 output = _item_added(self._make_place(index), tool_output_item(item))
-                return [output, *self._failed_call(item)]
+                return [*before, output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
                 # A call with its result ends a message of the next turn's history.
@@ -7234,10 +7800,6 @@ class ResponseEvents:
         """Store how the parts stood, where that would be forgotten."""
         again = self._segment.close()
         return [_item_done(*again)] if again else []
-
-    def _retry_status(self, event: RetryScheduled) -> HostEvent:
-        self._status_is_open = True
-        return status_event(f"{event.error.cause} Trying again in {event.wait:.0f} s.", done=False)
 
     def _end(self, event: ResponseFinished) -> list[HostEvent]:
         # An `output` of the API's own would replace all that was shown.
@@ -7263,7 +7825,9 @@ class ResponseEvents:
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
         if self._show_usage and usage is not None:
-            return [status_event(describe_usage(usage, self._clock() - self._asked_at), done=True)]
+            own = describe_usage(usage, self._clock() - self._asked_at)
+            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
+            return [status_event(line, done=True)]
         # A status that said "trying again" must not go on saying it.
         return [status_event("", done=True)] if self._status_is_open else []
 
@@ -8499,6 +9063,7 @@ class Runtime:
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
+        self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str] | None = None
         self._leases = 0
         self._retired = False
@@ -8531,15 +9096,21 @@ class Runtime:
 
     def registry(self, settings: Settings) -> OpenRouterModelRegistry:
         """The catalog of the account and address that the settings name."""
-        account = (settings.base_url, settings.api_key.fingerprint())
-        if self._registry is None or self._account != account:
+        self._follow_account(settings)
+        if self._registry is None:
             client = self.client()
-            self._close_later(registry=self._registry)
-            self._account = account
             self._registry = OpenRouterModelRegistry(
                 lambda settings: fetch_models(client, settings)
             )
         return self._registry
+
+    def key_limit(self, settings: Settings) -> KeyLimit:
+        """What is left of the limit of the key that the settings name."""
+        self._follow_account(settings)
+        if self._key_limit is None:
+            client = self.client()
+            self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
+        return self._key_limit
 
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
@@ -8564,10 +9135,18 @@ class Runtime:
         if current is not None:
             current.retire()
 
+    def _follow_account(self, settings: Settings) -> None:
+        """Drop what was learnt of another account."""
+        account = (settings.base_url, settings.api_key.fingerprint())
+        if self._account != account:
+            self._close_later(registry=self._registry, key_limit=self._key_limit)
+            self._account, self._registry, self._key_limit = account, None, None
+
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            self._close_later(registry=self._registry, client=self._client)
-            self._client, self._registry = None, None
+            services = {"registry": self._registry, "key_limit": self._key_limit}
+            self._close_later(**services, client=self._client)
+            self._client, self._registry, self._key_limit = None, None, None
 
     def _close_later(self, **services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
@@ -8584,7 +9163,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry():
+            case OpenRouterModelRegistry() | KeyLimit():
                 await service.close()
 
 
@@ -8882,7 +9461,7 @@ async def run_turn(
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             turn = Turn(context, body, runtime, transcript, open_tools)
-            async with aclosing(_answer(turn)) as batches:
+            async with aclosing(_kept_answer(turn)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
@@ -8907,6 +9486,25 @@ class Turn:
     runtime: Runtime
     transcript: Transcript
     open_tools: OpenToolbox
+
+
+def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
+    """The answer, its pictures stored, and what the chat has cost told before its end."""
+    context, body = turn.context, turn.body
+    answer = keep_pictures(_answer(turn), context)
+    if not has_closing_line(context, body):
+        return answer
+    return tell_spending(answer, context, body, _credit_watch(context, turn.runtime))
+
+
+def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
+    """For an admin, what is left on the key once it is low; for everyone else nothing."""
+    settings = context.settings
+    if not settings.low_credit or not settings.api_key or not is_admin(context.host):
+        return lambda: None
+    limit = runtime.key_limit(settings)
+    limit.look(settings)
+    return lambda: limit.left if (limit.left or 0) < settings.low_credit else None
 
 
 async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
@@ -9031,8 +9629,11 @@ class Pipe:
                     with_output=call.is_live and not call.task,
                     with_reasoning=not call.task,
                 )
-                turn = run_turn(context, call.body, self._runtime, renderer)
-                return [piece async for piece in turn][-1]
+                answer = run_turn(context, call.body, self._runtime, renderer)
+                if call.is_live or call.task:
+                    return await _last(answer)
+                # Open WebUI lets the answer run on when an API client has hung up.
+                return await unless_hung_up(handles, _last(answer)) or {}
 
     async def close(self) -> None:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
@@ -9053,6 +9654,12 @@ class Pipe:
         )
 
 
+async def _last(answer: AsyncGenerator[dict[str, Any]]) -> dict[str, Any]:
+    """The only piece of a whole answer."""
+    async with aclosing(answer) as pieces:
+        return [piece async for piece in pieces][-1]
+
+
 def _function_id() -> str:
     """The id the admin chose: Open WebUI loads the file as `function_<id>_<32 hex digits>`."""
     loaded = re.match(r"function_(?P<id>.+?)(_[0-9a-f]{32})?$", __name__)
@@ -9065,94 +9672,102 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((199, 8, 48),),
-    "core/ids.py": ((255, 9, 26),),
-    "core/json_codec.py": ((289, 11, 29),),
-    "core/json_values.py": ((326, 8, 31),),
-    "core/process.py": ((365, 10, 13),),
-    "core/redaction.py": ((386, 9, 54),),
-    "core/errors.py": ((462, 25, 146),),
-    "core/admission.py": ((616, 12, 50),),
-    "core/retry.py": ((674, 7, 32),),
-    "core/secrets.py": ((714, 19, 86),),
-    "core/source_map.py": ((808, 7, 24),),
-    "core/template_language.py": ((840, 8, 56),),
-    "core/valve_types.py": ((906, 16, 49),),
-    "core/template_valves.py": ((963, 13, 89),),
-    "core/config.py": ((1060, 15, 503),),
-    "core/context.py": ((1571, 14, 46),),
-    "core/logging_system.py": ((1625, 11, 92),),
-    "core/error_templates.py": ((1725, 28, 176),),
-    "core/timing_logger.py": ((1911, 21, 134),),
-    "api/bodies.py": ((2053, 8, 78),),
-    "api/error_figures.py": ((2139, 8, 38),),
-    "api/errors.py": ((2185, 16, 158),),
-    "api/events.py": ((2351, 11, 247),),
-    "api/exchange_log.py": ((2606, 16, 11),),
-    "api/gateway/batch.py": ((2628, 14, 47),),
-    "api/gateway/items.py": ((2683, 20, 128),),
-    "api/gateway/payloads.py": ((2819, 14, 31),),
-    "api/gateway/selection.py": ((2858, 15, 54),),
-    "api/gateway/text_run.py": ((2920, 10, 58),),
-    "api/pacing.py": ((2986, 12, 39),),
-    "api/sse.py": ((3033, 5, 50),),
-    "api/gateway/chat_reader.py": ((3091, 30, 197),),
-    "api/gateway/responses_reader.py": ((3296, 31, 179),),
-    "api/transport.py": ((3483, 14, 129),),
-    "api/http.py": ((3620, 23, 151),),
-    "api/catalog.py": ((3779, 13, 21),),
-    "api/gateway/stream.py": ((3808, 25, 113),),
-    "api/gateway/chat_completions.py": ((3929, 15, 12),),
-    "api/gateway/responses.py": ((3949, 15, 12),),
-    "host/blocking.py": ((3969, 13, 46),),
-    "host/columns.py": ((4027, 20, 83),),
-    "host/users.py": ((4118, 14, 62),),
-    "host/call.py": ((4188, 15, 61),),
-    "host/tools.py": ((4260, 22, 240),),
-    "host/versions.py": ((4508, 10, 30),),
-    "models/family.py": ((4546, 12, 84),),
-    "models/registry.py": ((4638, 15, 79),),
-    "models/visibility.py": ((4725, 12, 21),),
-    "models/entries.py": ((4754, 12, 41),),
-    "requests/allow_list.py": ((4803, 10, 29),),
-    "requests/caching.py": ((4840, 13, 20),),
-    "requests/old_texts.py": ((4868, 11, 61),),
-    "requests/parameters.py": ((4937, 12, 59),),
-    "requests/reasoning.py": ((5004, 13, 87),),
-    "requests/replay.py": ((5099, 14, 122),),
-    "requests/chat_body.py": ((5229, 12, 151),),
-    "requests/history.py": ((5388, 12, 133),),
-    "requests/next_round.py": ((5529, 21, 65),),
-    "requests/recovery.py": ((5602, 16, 105),),
-    "requests/retention.py": ((5715, 13, 80),),
-    "requests/tasks.py": ((5803, 10, 34),),
-    "requests/tools.py": ((5845, 13, 40),),
-    "requests/normalise.py": ((5893, 23, 34),),
-    "streaming/collector.py": ((5935, 31, 266),),
-    "streaming/open_calls.py": ((6209, 10, 25),),
-    "streaming/renderer.py": ((6242, 9, 13),),
-    "streaming/citations.py": ((6263, 13, 56),),
-    "streaming/layout.py": ((6331, 18, 59),),
-    "streaming/output_items.py": ((6398, 10, 64),),
-    "streaming/server_tools.py": ((6470, 12, 38),),
-    "streaming/status.py": ((6516, 9, 44),),
-    "streaming/think_tags.py": ((6568, 20, 134),),
-    "streaming/thinking_status.py": ((6710, 11, 53),),
-    "streaming/usage.py": ((6771, 10, 92),),
-    "streaming/completion_chunks.py": ((6871, 26, 83),),
-    "streaming/completion_dict.py": ((6962, 32, 92),),
-    "streaming/response_events.py": ((7062, 46, 253),),
-    "streaming/transcript.py": ((7323, 29, 125),),
-    "tools/policy.py": ((7456, 12, 29),),
-    "tools/results.py": ((7493, 11, 116),),
-    "tools/schema.py": ((7620, 15, 298),),
-    "tools/arguments.py": ((7926, 13, 113),),
-    "tools/definitions.py": ((8047, 14, 85),),
-    "tools/executor.py": ((8140, 55, 190),),
-    "tools/toolbox.py": ((8338, 23, 126),),
-    "runtime.py": ((8472, 24, 117),),
-    "attempts.py": ((8597, 33, 80),),
-    "rounds.py": ((8685, 28, 172),),
-    "orchestrator.py": ((8865, 33, 93),),
-    "pipe.py": ((8966, 27, 94),),
+    "core/circuit_breaker.py": ((215, 8, 48),),
+    "core/ids.py": ((271, 9, 26),),
+    "core/json_codec.py": ((305, 11, 29),),
+    "core/json_values.py": ((342, 8, 31),),
+    "core/process.py": ((381, 10, 13),),
+    "core/redaction.py": ((402, 9, 54),),
+    "core/errors.py": ((479, 26, 159),),
+    "core/admission.py": ((646, 12, 50),),
+    "core/retry.py": ((704, 7, 33),),
+    "core/secrets.py": ((745, 19, 86),),
+    "core/source_map.py": ((839, 7, 24),),
+    "core/template_language.py": ((871, 8, 56),),
+    "core/valve_types.py": ((937, 16, 49),),
+    "core/template_valves.py": ((994, 13, 89),),
+    "core/config.py": ((1091, 15, 514),),
+    "core/context.py": ((1613, 14, 46),),
+    "core/logging_system.py": ((1667, 11, 92),),
+    "core/error_templates.py": ((1767, 28, 176),),
+    "core/timing_logger.py": ((1953, 21, 134),),
+    "api/bodies.py": ((2095, 8, 78),),
+    "api/error_figures.py": ((2181, 8, 38),),
+    "api/errors.py": ((2227, 18, 168),),
+    "api/events.py": ((2403, 11, 268),),
+    "api/exchange_log.py": ((2679, 16, 11),),
+    "api/gateway/batch.py": ((2701, 14, 47),),
+    "api/gateway/items.py": ((2756, 20, 128),),
+    "api/gateway/payloads.py": ((2892, 14, 31),),
+    "api/gateway/selection.py": ((2931, 15, 54),),
+    "api/gateway/text_run.py": ((2993, 10, 58),),
+    "api/pacing.py": ((3059, 12, 39),),
+    "api/sse.py": ((3106, 5, 50),),
+    "api/gateway/chat_reader.py": ((3164, 30, 197),),
+    "api/gateway/responses_reader.py": ((3369, 31, 179),),
+    "api/transport.py": ((3556, 14, 135),),
+    "api/http.py": ((3699, 23, 158),),
+    "api/catalog.py": ((3865, 15, 41),),
+    "api/gateway/stream.py": ((3914, 25, 113),),
+    "api/gateway/chat_completions.py": ((4035, 15, 12),),
+    "api/gateway/responses.py": ((4055, 15, 12),),
+    "host/blocking.py": ((4075, 13, 46),),
+    "host/chats.py": ((4129, 13, 49),),
+    "host/columns.py": ((4190, 20, 83),),
+    "host/departure.py": ((4281, 11, 30),),
+    "host/events.py": ((4319, 9, 4),),
+    "host/users.py": ((4331, 14, 67),),
+    "host/call.py": ((4406, 15, 61),),
+    "host/files.py": ((4475, 17, 48),),
+    "host/tools.py": ((4534, 22, 240),),
+    "host/versions.py": ((4782, 10, 30),),
+    "models/family.py": ((4820, 12, 84),),
+    "models/key_limit.py": ((4912, 13, 43),),
+    "models/registry.py": ((4963, 15, 79),),
+    "models/visibility.py": ((5050, 12, 21),),
+    "models/entries.py": ((5079, 12, 41),),
+    "storage/pictures.py": ((5128, 20, 112),),
+    "storage/spending.py": ((5248, 19, 65),),
+    "requests/allow_list.py": ((5321, 10, 29),),
+    "requests/caching.py": ((5358, 13, 20),),
+    "requests/modalities.py": ((5386, 10, 7),),
+    "requests/old_texts.py": ((5401, 11, 61),),
+    "requests/parameters.py": ((5470, 12, 59),),
+    "requests/reasoning.py": ((5537, 13, 87),),
+    "requests/replay.py": ((5632, 14, 122),),
+    "requests/chat_body.py": ((5762, 12, 151),),
+    "requests/history.py": ((5921, 12, 133),),
+    "requests/next_round.py": ((6062, 21, 65),),
+    "requests/recovery.py": ((6135, 16, 105),),
+    "requests/retention.py": ((6248, 13, 80),),
+    "requests/tasks.py": ((6336, 11, 35),),
+    "requests/tools.py": ((6379, 13, 40),),
+    "requests/normalise.py": ((6427, 24, 35),),
+    "streaming/collector.py": ((6470, 31, 266),),
+    "streaming/open_calls.py": ((6744, 10, 25),),
+    "streaming/renderer.py": ((6777, 9, 13),),
+    "streaming/citations.py": ((6798, 13, 56),),
+    "streaming/layout.py": ((6866, 18, 59),),
+    "streaming/output_items.py": ((6933, 10, 69),),
+    "streaming/server_tools.py": ((7010, 12, 38),),
+    "streaming/status.py": ((7056, 9, 52),),
+    "streaming/think_tags.py": ((7116, 20, 134),),
+    "streaming/thinking_status.py": ((7258, 11, 53),),
+    "streaming/usage.py": ((7319, 10, 92),),
+    "streaming/completion_chunks.py": ((7419, 28, 87),),
+    "streaming/completion_dict.py": ((7514, 34, 100),),
+    "streaming/response_events.py": ((7622, 47, 257),),
+    "streaming/transcript.py": ((7887, 29, 125),),
+    "tools/policy.py": ((8020, 12, 29),),
+    "tools/results.py": ((8057, 11, 116),),
+    "tools/schema.py": ((8184, 15, 298),),
+    "tools/arguments.py": ((8490, 13, 113),),
+    "tools/definitions.py": ((8611, 14, 85),),
+    "tools/executor.py": ((8704, 55, 190),),
+    "tools/toolbox.py": ((8902, 23, 126),),
+    "runtime.py": ((9036, 25, 132),),
+    "attempts.py": ((9176, 33, 80),),
+    "rounds.py": ((9264, 28, 172),),
+    "orchestrator.py": ((9444, 36, 112),),
+    "pipe.py": ((9564, 29, 103),),
 }

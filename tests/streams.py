@@ -100,6 +100,9 @@ class Shown:
             for choice in chunk.get("choices", []):
                 said.text += choice["delta"].get("content", "")
                 said.reasoning += choice["delta"].get("reasoning", "").replace("\n\n", "")
+                said.images += [
+                    part["image_url"]["url"] for part in choice["delta"].get("images", [])
+                ]
                 reason = choice.get("finish_reason")
                 said.end = {None: said.end, **_ENDS}.get(reason, "cut")
             said.cost = (chunk.get("usage") or {}).get("cost", said.cost)
@@ -110,6 +113,7 @@ class Shown:
         said = Said(cost=self.whole.get("usage", {}).get("cost"))
         for choice in self.whole.get("choices", []):
             said.text = choice["message"]["content"]
+            said.images = [p["image_url"]["url"] for p in choice["message"].get("images", [])]
             said.reasoning = choice["message"].get("reasoning", "").replace("\n\n", "")
             reason = choice["finish_reason"]
             said.end = {"error": "failed", **_ENDS}.get(reason, "cut")
@@ -126,7 +130,7 @@ def show(chunks: list[bytes], *, is_chat: bool) -> Shown:
     return Shown(
         chat=_render(ResponseEvents(show_usage=False, clock=lambda: 0.0), chunks, is_chat),
         chunks=_render(CompletionChunks("m"), chunks, is_chat),
-        whole=_render(CompletionDict("m", with_output=True), chunks, is_chat)[-1],
+        whole=_render(CompletionDict("m", with_output=False), chunks, is_chat)[-1],
         images=_images(chunks, is_chat),
     )
 

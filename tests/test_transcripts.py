@@ -32,7 +32,7 @@ def test_a_stream_says_the_same_to_every_reader(path: Path, size: int) -> None:
     shown = show(cut(body, size), is_chat=is_chat(path))
     assert shown.of_chat() == said
     thoughts = said.reasoning.replace("\n\n", "")  # the two stand in one string there
-    plain = replace(said, reasoning=thoughts, calls=[], images=[], urls=[])
+    plain = replace(said, reasoning=thoughts, calls=[], urls=[])
     assert shown.of_client() == plain
     assert shown.of_object() == plain
 

@@ -17,6 +17,7 @@ from .core.errors import InternalError, ModelUnavailableError, PipeError
 from .core.logging_system import LOG
 from .core.source_map import trace_of
 from .core.timing_logger import timing_mark, timing_scope
+from .host.users import is_admin
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
 from .models.family import ModelFamily
@@ -26,6 +27,8 @@ from .requests.history import call_ids_in
 from .requests.normalise import build_responses_body
 from .rounds import Rounds
 from .runtime import Runtime
+from .storage.pictures import keep_pictures
+from .storage.spending import CreditLeft, has_closing_line, tell_spending
 from .streaming.renderer import Piece, Renderer
 from .streaming.transcript import Transcript
 from .tools.toolbox import Toolbox, open_toolbox
@@ -50,7 +53,7 @@ async def run_turn(
     with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
         try:
             turn = Turn(context, body, runtime, transcript, open_tools)
-            async with aclosing(_answer(turn)) as batches:
+            async with aclosing(_kept_answer(turn)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
@@ -75,6 +78,25 @@ class Turn:
     runtime: Runtime
     transcript: Transcript
     open_tools: OpenToolbox
+
+
+def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
+    """The answer, its pictures stored, and what the chat has cost told before its end."""
+    context, body = turn.context, turn.body
+    answer = keep_pictures(_answer(turn), context)
+    if not has_closing_line(context, body):
+        return answer
+    return tell_spending(answer, context, body, _credit_watch(context, turn.runtime))
+
+
+def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
+    """For an admin, what is left on the key once it is low; for everyone else nothing."""
+    settings = context.settings
+    if not settings.low_credit or not settings.api_key or not is_admin(context.host):
+        return lambda: None
+    limit = runtime.key_limit(settings)
+    limit.look(settings)
+    return lambda: limit.left if (limit.left or 0) < settings.low_credit else None
 
 
 async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:

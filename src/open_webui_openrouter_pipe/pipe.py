@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -14,6 +15,7 @@ from .core.errors import PipeError
 from .core.ids import new_request_id
 from .host.call import AnswerForm, HostCall, read_call
 from .host.columns import with_own_parameters
+from .host.departure import unless_hung_up
 from .host.users import read_personal_valves
 from .host.versions import require_supported_host
 from .models.entries import Entry, list_entries, notice_entry
@@ -92,8 +94,11 @@ class Pipe:
                     with_output=call.is_live and not call.task,
                     with_reasoning=not call.task,
                 )
-                turn = run_turn(context, call.body, self._runtime, renderer)
-                return [piece async for piece in turn][-1]
+                answer = run_turn(context, call.body, self._runtime, renderer)
+                if call.is_live or call.task:
+                    return await _last(answer)
+                # Open WebUI lets the answer run on when an API client has hung up.
+                return await unless_hung_up(handles, _last(answer)) or {}
 
     async def close(self) -> None:
         """Close every connection. Open WebUI never asks for it: a newer copy does, on reload."""
@@ -112,6 +117,12 @@ class Pipe:
             task=call.task,
             host=call.handles,
         )
+
+
+async def _last(answer: AsyncGenerator[dict[str, Any]]) -> dict[str, Any]:
+    """The only piece of a whole answer."""
+    async with aclosing(answer) as pieces:
+        return [piece async for piece in pieces][-1]
 
 
 def _function_id() -> str:

@@ -11,13 +11,14 @@ from typing import Any
 
 import httpx
 
-from .api.catalog import fetch_models
+from .api.catalog import fetch_credit_left, fetch_models
 from .api.http import open_client
 from .core.admission import Gate
 from .core.config import Settings
 from .core.logging_system import LOG, install_session_logger
 from .core.process import shared_by_process
 from .core.timing_logger import TIMING
+from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
 
 
@@ -51,6 +52,7 @@ class Runtime:
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
+        self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str] | None = None
         self._leases = 0
         self._retired = False
@@ -83,15 +85,21 @@ class Runtime:
 
     def registry(self, settings: Settings) -> OpenRouterModelRegistry:
         """The catalog of the account and address that the settings name."""
-        account = (settings.base_url, settings.api_key.fingerprint())
-        if self._registry is None or self._account != account:
+        self._follow_account(settings)
+        if self._registry is None:
             client = self.client()
-            self._close_later(registry=self._registry)
-            self._account = account
             self._registry = OpenRouterModelRegistry(
                 lambda settings: fetch_models(client, settings)
             )
         return self._registry
+
+    def key_limit(self, settings: Settings) -> KeyLimit:
+        """What is left of the limit of the key that the settings name."""
+        self._follow_account(settings)
+        if self._key_limit is None:
+            client = self.client()
+            self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
+        return self._key_limit
 
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
@@ -116,10 +124,18 @@ class Runtime:
         if current is not None:
             current.retire()
 
+    def _follow_account(self, settings: Settings) -> None:
+        """Drop what was learnt of another account."""
+        account = (settings.base_url, settings.api_key.fingerprint())
+        if self._account != account:
+            self._close_later(registry=self._registry, key_limit=self._key_limit)
+            self._account, self._registry, self._key_limit = account, None, None
+
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            self._close_later(registry=self._registry, client=self._client)
-            self._client, self._registry = None, None
+            services = {"registry": self._registry, "key_limit": self._key_limit}
+            self._close_later(**services, client=self._client)
+            self._client, self._registry, self._key_limit = None, None, None
 
     def _close_later(self, **services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
@@ -136,5 +152,5 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry():
+            case OpenRouterModelRegistry() | KeyLimit():
                 await service.close()

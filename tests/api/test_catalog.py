@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from open_webui_openrouter_pipe.api.catalog import fetch_models
+from open_webui_openrouter_pipe.api.catalog import fetch_credit_left, fetch_models
 from open_webui_openrouter_pipe.api.http import open_client
 from open_webui_openrouter_pipe.core.config import Settings
 from open_webui_openrouter_pipe.core.errors import (
@@ -25,7 +25,7 @@ Fetch = Callable[..., Any]
 def fetch(settings_for: Callable[..., Settings]) -> Fetch:
     async def run(answer: httpx.Response | Exception, url: str = "https://a.example/v1") -> Any:
         def respond(request: httpx.Request) -> httpx.Response:
-            assert str(request.url) == "https://a.example/v1/models"
+            assert str(request.url) == "https://a.example/v1/models?output_modalities=text,image"
             assert request.headers["authorization"] == "Bearer sk-test"
             if isinstance(answer, Exception):
                 raise answer
@@ -59,6 +59,22 @@ async def test_an_answer_without_rows_says_why(
     with pytest.raises(OpenRouterAPIError) as caught:
         await fetch(answer)
     assert cause in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("row", "left"),
+    [({"limit_remaining": 8.75}, 8.75), ({"limit_remaining": None}, None), ({}, None)],
+)
+async def test_the_key_tells_what_is_left(
+    settings_for: Callable[..., Settings], row: dict[str, Any], left: float | None
+) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/key"
+        return httpx.Response(200, json={"data": row})
+
+    async with open_client(httpx.MockTransport(respond)) as client:
+        settings = settings_for("https://a.example/v1")
+        assert await fetch_credit_left(client, settings) == left
 
 
 async def test_a_web_page_says_that_the_address_is_wrong(fetch: Fetch) -> None:

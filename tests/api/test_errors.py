@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -231,6 +233,15 @@ def test_retry_after_is_read_from_the_header_and_then_from_the_body(
     body = {"error": {"message": "m", "availability": {"retry_after": 3}}}
     response = httpx.Response(429, json=body, headers={"Retry-After": header})
     assert read_http_error(response, response.content).failure.retry_after == seconds
+
+
+@pytest.mark.parametrize(("away", "least", "most"), [(20, 10, 20), (-50, 0, 0)])
+def test_retry_after_may_be_a_date(away: int, least: float, most: float) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=away), usegmt=True)
+    response = httpx.Response(429, json={}, headers={"Retry-After": date})
+    seconds = read_http_error(response, response.content).failure.retry_after
+    assert seconds is not None
+    assert least <= seconds <= most
 
 
 def test_the_generation_is_named_by_its_header() -> None:

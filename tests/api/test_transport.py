@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from open_webui_openrouter_pipe.api.http import open_client
+from open_webui_openrouter_pipe.api.transport import UnknownHostError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
@@ -96,6 +97,11 @@ async def test_connecting_ends_in_a_timeout(client: httpx.AsyncClient) -> None:
         ):
             limits = {"timeout": {"connect": 0.05}}
             await client.get(f"http://127.0.0.1:{address[1]}", extensions=limits)
+
+
+async def test_a_name_without_an_address_is_told_apart(client: httpx.AsyncClient) -> None:
+    with pytest.raises(UnknownHostError):
+        await client.get("http://nowhere.invalid/")
 
 
 async def test_a_refused_connection_is_a_connect_error(client: httpx.AsyncClient) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from pipe_lab.browser import BrowserPage
-from pipe_lab.simulator import error_reply, text_reply
+from pipe_lab.simulator import (
+    Answer,
+    GeneratedImage,
+    Message,
+    answer_reply,
+    error_reply,
+    text_reply,
+)
+from pipe_lab.simulator.pictures import draw_png
 from tests.browser.conftest import TASK_MODEL, Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -139,6 +147,28 @@ async def test_a_picture_attached_in_the_page_reaches_the_model(
     (message,) = asked(site, "openai/gpt-4o")["input"]
     pictures = [part["image_url"] for part in message["content"] if part["type"] == "input_image"]
     assert [picture.partition(",")[0] for picture in pictures] == ["data:image/png;base64"]
+
+
+async def test_a_picture_the_model_draws_is_seen_and_stays(
+    site: Site, browser: BrowserPage, pictures: Path
+) -> None:
+    drawing = GeneratedImage(
+        "data:image/png;base64," + base64.b64encode(draw_png("moon", 256)).decode()
+    )
+    answer = Answer((Message(("Here ", "is ", "the ", "moon.")), drawing))
+    site.simulator.script(answer_reply(answer), model="google/gemini-2.5-flash-image")
+
+    await choose_model(browser, "Google: Gemini 2.5 Flash Image")
+    await ask(browser, "Draw the moon")
+
+    seen = (
+        "[...document.querySelectorAll('img[src*=\"/files/\"]')].some(i => i.naturalWidth === 256)"
+    )
+    await browser.wait_for(seen)
+    await browser.wait_for(FINISHED)
+    await browser.screenshot(pictures / "picture.png")
+    await browser.reload()
+    await browser.wait_for(seen)
 
 
 def asked(site: Site, model: str) -> dict[str, Any]:

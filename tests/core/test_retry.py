@@ -57,6 +57,11 @@ def test_only_a_request_that_never_arrived_is_sent_again() -> None:
     assert retry_wait(ConnectionFailedError("x"), 0) is None
 
 
+def test_a_name_that_leads_nowhere_is_tried_again_once() -> None:
+    lost = ConnectionFailedError("x", request_was_sent=False, name_was_found=False)
+    assert [retry_wait(lost, number) for number in range(2)] == [1, None]
+
+
 @pytest.mark.parametrize(
     "kind",
     [

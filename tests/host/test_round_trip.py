@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.api.events import (
     Event,
-    FunctionCallItem,
     ItemFinished,
     MessageItem,
     OutputItem,
-    ReasoningItem,
     ResponseFinished,
     ServerToolItem,
     TextDelta,
+    ToolOutputItem,
 )
 from open_webui_openrouter_pipe.api.gateway.items import read_item
 from open_webui_openrouter_pipe.requests.history import build_input
@@ -105,55 +104,38 @@ def as_item(item: Json) -> OutputItem:
     return read_item(item)
 
 
-def events_of(one: Round, first_place: int) -> list[Json]:
-    """What Open WebUI is shown of a round."""
+def events_of(one: Round, first: int) -> list[Event]:
+    """What a round consists of, its outputs after all else."""
     items = [as_item(item) for item in one.items]
     events: list[Event] = []
-    for place, item in enumerate(items):
+    for place, item in enumerate(items, first):
         if isinstance(item, MessageItem):
             events.append(TextDelta(place, item.text[:3]))
         events.append(ItemFinished(place, item))
     if one.card:
-        clock = ServerToolItem("st", "openrouter:datetime", {"datetime": "noon"})
-        clock.id = f"st_{first_place}"
-        events.append(ItemFinished(len(items), clock))
-    events.append(ResponseFinished("gen-1", "a/one", None))
-    shown = ResponseEvents().render(Collector().take(events))
-    for event in shown:
-        if "output_index" in event:
-            event["output_index"] += first_place
-    return shown
+        clock = ServerToolItem(f"st_{first}", "openrouter:datetime", {"datetime": "noon"})
+        events.append(ItemFinished(first + len(items), clock))
+    outputs = enumerate(results_of(one), first + len(items))
+    return [*events, *(ItemFinished(place, output) for place, output in outputs)]
 
 
-def results_of(one: Round) -> list[Json]:
+def results_of(one: Round) -> list[ToolOutputItem]:
     calls = [item for item in one.items if item["type"] == "function_call"]
     return [
-        {
-            "type": "function_call_output",
-            "id": f"o_{call['call_id']}",
-            "call_id": call["call_id"],
-            "output": [
-                {"type": "input_text", "text": text},
-                *({"type": "input_image", "image_url": url} for url in pictures),
-            ],
-            "status": "completed",
-        }
+        ToolOutputItem(f"o_{call['call_id']}", call["call_id"], text, images=list(pictures))
         for call, (text, pictures) in zip(calls, one.results, strict=True)
     ]
 
 
-def seen_by_host(turn: list[Round]) -> list[Json]:
-    shown: list[Json] = []
-    places = 0
+def seen_by_host(turn: list[Round], mode: str = "open_webui") -> list[Json]:
+    """What Open WebUI is shown of the whole answer."""
+    events: list[Event] = []
+    first = 0
     for one in turn:
-        shown += events_of(one, places)
-        places = 1 + max((e["output_index"] for e in shown if "output_index" in e), default=-1)
-        for item in results_of(one):
-            shown.append(
-                {"type": "response.output_item.done", "output_index": places, "item": item}
-            )
-            places += 1
-    return shown
+        events += events_of(one, first)
+        first += 100
+    events.append(ResponseFinished("gen-1", "a/one", None))
+    return ResponseEvents(thinking=mode).render(Collector().take(events))
 
 
 def expected(one: Round) -> list[Json]:
@@ -166,7 +148,7 @@ def expected(one: Round) -> list[Json]:
         spoken = [{"role": "assistant", "content": "\n".join(texts)}] if texts else []
         items = [*spoken, *(item for item in items if item.get("type") == "function_call")]
     outputs = [
-        {"type": "function_call_output", "call_id": item["call_id"], "output": text}
+        {"type": "function_call_output", "call_id": item.call_id, "output": text}
         for item, (text, _) in zip(results_of(one), one.results, strict=True)
     ]
     return [*(item for item in items if item), *outputs, *_expected_pictures(one)]
@@ -207,15 +189,11 @@ def test_the_next_turn_finds_the_conversation_as_it_was(
 def test_thinking_shown_elsewhere_goes_back_all_the_same(
     host_functions: HostFunctions, mode: str
 ) -> None:
-    sealed = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "e"}
-    thought = read_item({**sealed, "summary": [{"type": "summary_text", "text": "So."}]})
-    assert isinstance(thought, ReasoningItem)
-    call = FunctionCallItem("f", "c", "weather", "{}")
-    events: list[Event] = [ItemFinished(0, thought), ItemFinished(1, call)]
-    shown = ResponseEvents(thinking=mode).render(Collector().take(events))
-    result = {**results_of(Round([{"type": "function_call", "call_id": "c"}], [("rain", [])]))[0]}
-    done = {"type": "response.output_item.done", "output_index": 2, "item": result}
-    messages = host_functions.reduce([*shown, done])["messages"]
+    summary = [{"type": "summary_text", "text": "So."}]
+    thought = {"type": "reasoning", "id": "r", "summary": summary, "encrypted_content": "e"}
+    call = {"type": "function_call", "call_id": "c", "id": "f", "name": "weather"}
+    answer = Round([thought, call], [("rain", [])])
+    messages = host_functions.reduce(seen_by_host([answer], mode))["messages"]
     assert [item["type"] for item in build_input(messages)] == [
         "reasoning",
         "function_call",

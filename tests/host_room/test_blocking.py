@@ -68,6 +68,8 @@ async def test_a_wrapper_that_waits_for_the_loop_is_told_apart() -> None:
 
 async def test_cancelled_it_waits_no_longer_and_its_late_end_disturbs_nobody() -> None:
     begun, let_go, ended = threading.Event(), threading.Event(), threading.Event()
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
 
     def stuck() -> None:
         begun.set()
@@ -81,4 +83,8 @@ async def test_cancelled_it_waits_no_longer_and_its_late_end_disturbs_nobody() -
         await turn
     let_go.set()
     assert ended.wait(10)
-    await asyncio.sleep(0)
+    for thread in threading.enumerate():
+        if thread.name == "openrouter-tool":
+            thread.join(10)
+    await asyncio.sleep(0)  # its last word is on the loop
+    assert faults == []

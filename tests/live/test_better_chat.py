@@ -84,3 +84,43 @@ async def test_a_closing_line_tells_time_tokens_and_cost(stage: Stage, page: Cha
     assert closing["done"] is True
     assert closing["description"].endswith("$0.0125")
     assert "tokens in" in closing["description"]
+
+
+async def test_pages_an_answer_leans_on_are_one_source_each(stage: Stage, page: ChatPage) -> None:
+    pages = ["https://a.example/1", "https://b.example/2", "https://a.example/1"]
+    cited = tuple(
+        {"type": "url_citation", "url": url, "title": url[8:17], "start_index": 0, "end_index": 1}
+        for url in pages
+    )
+    stage.simulator.script(answer_reply(Answer((Message(("Both say so.",), cited),))))
+
+    turn = await page.ask(MODEL, "Who says so?")
+
+    (source,) = (await stage.admin.message(turn.chat_id, turn.reply.message_id))["sources"]
+    assert [entry["source"] for entry in source["metadata"]] == pages[:2]
+
+
+async def test_the_closing_line_adds_up_what_the_chat_has_cost(
+    stage: Stage, page: ChatPage
+) -> None:
+    for number, cost in enumerate((0.0125, 0.01)):
+        stage.simulator.script(text_reply(f"Answer {number}", usage={"cost": cost}))
+
+    first = await page.ask(MODEL, "Hello")
+    second = await page.ask(MODEL, "Again", after=first)
+
+    saved = await stage.admin.message(second.chat_id, second.reply.message_id)
+    assert saved["statusHistory"][-1]["description"].endswith("$0.0100 · chat $0.0225")
+
+
+async def test_an_admin_is_told_when_the_key_runs_low(stage: Stage, page: ChatPage) -> None:
+    await stage.set_valves(LOW_CREDIT_WARNING_USD=50)
+    for answer in ("Hello to you.", "And again."):
+        stage.simulator.script(text_reply(answer))
+
+    # Nothing waits for the key: the first answer may be done before it is known.
+    first = await page.ask(MODEL, "Hello")
+    second = await page.ask(MODEL, "Again", after=first)
+
+    saved = await stage.admin.message(second.chat_id, second.reply.message_id)
+    assert saved["statusHistory"][-1]["description"].endswith("$8.75 left on the API key")

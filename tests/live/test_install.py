@@ -25,13 +25,14 @@ async def test_open_webui_stores_the_bundle_unchanged_as_an_enabled_pipe(stage: 
     assert stored["meta"]["manifest"]["title"] == "OpenRouter"
 
 
-async def test_the_picker_lists_every_text_model_of_the_catalog(stage: Stage) -> None:
+async def test_the_picker_lists_every_model_that_writes_or_draws(stage: Stage) -> None:
     listed = {model["id"]: model["name"] for model in await stage.admin.models()}
 
     rows = [
         row
         for row in stage.simulator.catalog
-        if "text" in row["architecture"]["output_modalities"] and not row["id"].endswith(":batch")
+        if {"text", "image"} & {*row["architecture"]["output_modalities"]}
+        and not row["id"].endswith(":batch")
     ]
     expected = {f"openrouter.{row['id'].replace('/', '.', 1)}": row["name"] for row in rows}
     offered = {name: title for name, title in listed.items() if name.startswith("openrouter.")}

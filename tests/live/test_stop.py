@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
 from pipe_lab.host.chat_page import ChatPage
@@ -43,6 +46,7 @@ async def test_the_stop_button_closes_the_upstream_and_keeps_the_words(
     assert saved["done"] is True
     assert saved["content"].startswith("0 1")
     assert "99" not in saved["content"]
+    assert "cost unknown" in saved["statusHistory"][-1]["description"]
 
 
 async def test_the_stop_button_works_before_the_first_word(stage: Stage, page: ChatPage) -> None:
@@ -64,4 +68,18 @@ async def test_an_api_client_that_leaves_closes_the_upstream(stage: Stage) -> No
     chunks = stage.admin.stream(body)
     await anext(chunks)
     await chunks.aclose()
+    await upstream_closed(stage)
+
+
+async def test_an_api_client_that_waits_for_all_and_leaves_closes_the_upstream(
+    stage: Stage,
+) -> None:
+    script_endless(stage.simulator)
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Count"}]}
+
+    waiting = asyncio.create_task(stage.admin.complete(body))
+    await stage.simulator.wait_for(lambda _: bool(stage.completions()))
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting
     await upstream_closed(stage)

@@ -24,6 +24,7 @@ CHORES = (
 )
 MODEL = "anthropic/one"
 THINKER = ModelFamily(MODEL, "One", reasoning=ReasoningAbility())
+TOOLS = [{"type": "function", "name": "x", "parameters": {}}]
 BODY = {
     "messages": [{"role": "user", "content": "Name it."}],
     "tools": [{"type": "function", "function": {"name": "x", "parameters": {}}}],
@@ -46,7 +47,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def build(task: str, **extra: Any) -> Any:
     asked = context(MODEL, task=task, chat_id="chat-1")
-    return build_responses_body({**BODY, **extra}, asked, THINKER)
+    return build_responses_body({**BODY, **extra}, asked, THINKER, TOOLS)
 
 
 @pytest.mark.parametrize("task", CHORES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from open_webui_openrouter_pipe.api.events import Usage
-from open_webui_openrouter_pipe.streaming.status import charged, describe_usage, status_event
+from open_webui_openrouter_pipe.streaming.status import describe_usage, status_event
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_line_names_time_tokens_speed_and_cost(
     ],
 )
 def test_with_a_key_of_ones_own_the_provider_charges_too(usage: Usage, spent: float | None) -> None:
-    assert charged(usage) == spent
+    assert usage.charged == spent
 
 
 @pytest.mark.parametrize("done", [True, False])

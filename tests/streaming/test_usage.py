@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from open_webui_openrouter_pipe.api.events import Usage
-from open_webui_openrouter_pipe.streaming.status import charged
 from open_webui_openrouter_pipe.streaming.usage import (
     finish_reason,
     sum_usage,
@@ -111,4 +110,4 @@ def test_a_key_of_ones_own_in_one_round_does_not_make_the_other_dearer() -> None
     ours = Usage(cost=0.3, is_byok=False, cost_details={"upstream_inference_cost": 0.3})
     for rounds in ([own, ours], [ours, own]):
         total = sum_usage(rounds)
-        assert total is not None and charged(total) == pytest.approx(0.51)
+        assert total is not None and total.charged == pytest.approx(0.51)

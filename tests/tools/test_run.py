@@ -309,6 +309,32 @@ async def test_long_outputs_keep_beginning_and_end_within_the_room_of_the_round(
     assert by_id["2"] == "begin xxxxxxxxxx end"
 
 
+async def test_what_one_output_leaves_of_the_room_the_next_may_take_and_no_more() -> None:
+    async def long(n: int = 1) -> str:
+        return "x" * n
+
+    sizes = [10, 9000, 9000]
+    calls = [call("long", f'{{"n": {size}}}', str(size + at)) for at, size in enumerate(sizes)]
+    outcomes = await run(toolbox({"long": entry(long)}), *calls, context_left=1500)
+    first, second, third = (len(outcome.output.text) for outcome in outcomes)
+    assert first == 10
+    assert second > 2900 and third > 2900
+    assert first + second + third <= 6000
+
+
+async def test_an_mcp_server_judges_the_keys_itself() -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def note(**arguments: Any) -> str:
+        seen.append(arguments)
+        return "noted"
+
+    sent = '{"q": "a", "other": 1}'
+    tools = {"mine": entry(note), "server": entry(note, type="mcp", client=1)}
+    await texts(toolbox(tools), call("mine", sent), call("server", sent, "2"))
+    assert sorted(seen, key=len) == [{"q": "a"}, {"q": "a", "other": 1}]
+
+
 @pytest.mark.parametrize("context_left", [0, -50])
 async def test_without_room_a_little_is_told_all_the_same(context_left: int) -> None:
     async def long(**_: Any) -> str:

@@ -106,6 +106,8 @@ def test_openai_s_models_are_held_to_the_schema_of_each_tool() -> None:
     strict, loose = toolbox(tools, model="openai/gpt-5").definitions
     assert (strict["parameters"], strict["strict"]) == (STRICT, True)
     assert (loose["parameters"], loose["strict"]) == (tools["open"]["spec"]["parameters"], False)
+    (alias,) = toolbox({"a": tool()}, model="~openai/gpt-latest").definitions
+    assert alias["strict"] is True
     (other,) = toolbox({"a": tool()}, model="a/one").definitions
     assert "strict" not in other and other["parameters"] == PARAMETERS
 
@@ -212,6 +214,8 @@ async def test_told_to_run_all_it_can_the_pipe_asks_at_the_page_before_each_call
 
     box = toolbox({"a": tool()}, event_call=page, **ASKS)
     assert box.owner_of([call("a")]) is CallOwner.PIPE
+    away = toolbox({"a": tool()}, event_call=page, **{**ASKS, "call": {"session_id": ""}})
+    assert away.owner_of([call("a")]) is CallOwner.HOST
     (told,) = await texts(box, call("a", '{"q": "x"}'))
     shown = {"id": "call_1", "name": "a", "arguments": {"q": "x"}}
     assert asked == [{"type": "confirmation", "data": {"tool_call": shown}}]

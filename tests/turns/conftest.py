@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from open_webui_openrouter_pipe.core import retry
+from open_webui_openrouter_pipe.host import departure
 from open_webui_openrouter_pipe.runtime import process_state
 from pipe_lab.simulator import Simulator
 from tests.turns.calls import eventually, open_sockets
@@ -15,8 +16,9 @@ from tests.turns.calls import eventually, open_sockets
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A retry that nobody told when to come goes out at once."""
+    """A retry that nobody told when to come goes out at once; who hangs up is noticed at once."""
     monkeypatch.setattr(retry, "_FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(departure, "_LOOK_SECONDS", 0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from open_webui_openrouter_pipe.pipe import Pipe
 from pipe_lab.simulator import (
     Reply,
     Simulator,
+    text_reply,
 )
 from tests.turns.calls import (
+    CHAT,
     Json,
     body,
     chat,
@@ -70,6 +73,32 @@ async def test_an_api_client_that_hangs_up_cuts_the_connection(simulator: Simula
     async with asyncio.timeout(5):
         await answer({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)  # type: ignore[arg-type]
     await simulator.wait_for(lambda s: s.requests[0].disconnected)
+
+
+async def test_a_whole_answer_is_stopped_when_its_caller_hangs_up(simulator: Simulator) -> None:
+    simulator.script(stalled())
+
+    async def is_disconnected() -> bool:
+        return bool(simulator.requests)
+
+    request = SimpleNamespace(is_disconnected=is_disconnected)
+    answer = await make_pipe(simulator).pipe(body(stream=False), __request__=request)
+    assert answer == {}
+    await simulator.wait_for(lambda s: s.requests[0].disconnected)
+
+
+@pytest.mark.parametrize("metadata", [None, CHAT])
+async def test_a_request_that_was_answered_long_ago_is_not_taken_for_one_that_hung_up(
+    simulator: Simulator, metadata: Json | None
+) -> None:
+    async def is_disconnected() -> bool:
+        return True
+
+    request = SimpleNamespace(is_disconnected=is_disconnected)
+    simulator.script(text_reply("Still here."))
+    answer = await make_pipe(simulator).pipe(body(stream=False), metadata, __request__=request)
+    assert isinstance(answer, dict)
+    assert answer["choices"][0]["message"]["content"] == "Still here."
 
 
 async def test_an_answer_nobody_reads_asks_nothing(simulator: Simulator) -> None:

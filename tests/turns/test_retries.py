@@ -152,6 +152,12 @@ async def test_a_connection_that_never_was_is_tried_again() -> None:
     assert "No connection" in events[-1]["error"]["message"]
 
 
+async def test_a_mistyped_server_is_told_after_two_tries() -> None:
+    events = await chat(make_pipe(BASE_URL="http://nowhere.invalid/api/v1"))
+    assert len(statuses(events)) == 2  # one try more, and the end of the status
+    assert "typing error" in events[-1]["error"]["message"]
+
+
 async def test_stopping_works_during_the_wait(simulator: Simulator) -> None:
     simulator.script(error_reply(429, "Slow down", retry_after=30))
     answer = await start_chat(make_pipe(simulator))

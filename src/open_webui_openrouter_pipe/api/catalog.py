@@ -1,33 +1,55 @@
-"""`GET /models`: the rows of OpenRouter's catalog."""
+"""What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`)."""
 
 from __future__ import annotations
+
+from typing import Any, TypeVar
 
 import httpx
 
 from ..core.config import Settings
 from ..core.json_codec import decode_json
-from ..core.json_values import JsonObject, as_object, objects_in
+from ..core.json_values import JsonObject, as_object, number_of, objects_in
 from .errors import read_http_error
 from .http import as_pipe_errors, authorize, refuse_web_page
 
+Data = TypeVar("Data", list[Any], JsonObject)
+
 # A catalog is one body of about a megabyte: it comes soon or not at all (seconds).
 _CATALOG_SECONDS = 30.0
+# Without it only models that write are listed.
+_OUTPUTS = "text,image"
 
 
 async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch every text model's row (schema `Model`); raises a `PipeError` that says why not."""
+    """Fetch the row of every model that writes or draws (schema `Model`).
+
+    Raises a `PipeError` that says why there are none.
+    """
+    path = f"/models?output_modalities={_OUTPUTS}"
+    return objects_in(await _fetch_data(client, settings, path, list))
+
+
+async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
+    """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
+    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+
+
+async def _fetch_data(
+    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
+) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
         response = await client.get(
-            f"{settings.base_url}/models",
+            settings.base_url + path,
             headers=authorize(settings),
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
     refuse_web_page(response, settings)
     try:
-        rows = as_object(decode_json(response.content)).get("data")
+        data = as_object(decode_json(response.content)).get("data")
     except ValueError:
-        rows = None
-    if not response.is_success or not isinstance(rows, list):
+        data = None
+    if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
-    return objects_in(rows)
+    return data

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx
@@ -115,13 +117,23 @@ def _find_status(status: int, error: JsonObject, code: str, error_type: str) -> 
 
 def _find_retry_after(headers: Mapping[str, str], availability: JsonObject) -> float | None:
     for candidate in (headers.get("retry-after"), availability.get("retry_after")):
-        try:
-            seconds = float(text_of(candidate))
-        except ValueError:
-            continue
-        if 0 <= seconds < float("inf"):
+        seconds = _seconds_until(text_of(candidate))
+        if seconds is not None and 0 <= seconds < float("inf"):
             return seconds
     return None
+
+
+def _seconds_until(text: str) -> float | None:
+    """A wait given in seconds, or as the date at which it is over (RFC 9110, `Retry-After`)."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 def _upstream_message(raw: Any) -> str:

@@ -30,6 +30,14 @@ class Usage:
     """Of the last round alone, where the answer took several; so the one below."""
     last_output_tokens: int | None = None
 
+    @property
+    def charged(self) -> float | None:
+        """USD spent: with a key of one's own at the provider, `cost` is only OpenRouter's fee."""
+        if self.cost is None:
+            return None
+        upstream = self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
+        return self.cost + upstream
+
 
 @dataclass(slots=True, frozen=True)
 class Citation:
@@ -226,6 +234,18 @@ class Notice:
 
 
 @dataclass(slots=True)
+class SpendingKnown:
+    """What the closing line can tell beside the answer's own usage."""
+
+    chat_cost: float | None = None
+    """USD that the chat's answers have cost, this one included; `None` where it is the first."""
+    is_whole: bool = True
+    """Whether the cost of each answer is known; else they have cost at least so much."""
+    credit_left: float | None = None
+    """USD left of the key's limit, for an admin who should know."""
+
+
+@dataclass(slots=True)
 class ResponseFinished:
     """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
 
@@ -252,6 +272,7 @@ Event = (
     | SourcesFound
     | RetryScheduled
     | Notice
+    | SpendingKnown
     | ResponseFinished
     | ResponseFailed
 )

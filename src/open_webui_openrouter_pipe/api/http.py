@@ -18,7 +18,7 @@ from ..core.errors import (
     UpstreamTimeoutError,
 )
 from ..core.json_values import as_object, text_of
-from .transport import AiohttpTransport
+from .transport import AiohttpTransport, UnknownHostError
 
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
@@ -132,6 +132,13 @@ def _name_cause(error: httpx.HTTPError, settings: Settings, answering: bool) -> 
             )
         case httpx.UnsupportedProtocol():
             return _bad_address(settings)
+        case UnknownHostError():
+            return ConnectionFailedError(
+                f"The server of {_shown(settings.base_url)} cannot be found.",
+                "The admin should check `BASE_URL` for a typing error, and the network's DNS.",
+                request_was_sent=False,
+                name_was_found=False,
+            )
         case httpx.ConnectError():
             return ConnectionFailedError(
                 f"No connection to {_shown(settings.base_url)}.",

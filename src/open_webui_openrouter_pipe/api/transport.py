@@ -16,6 +16,10 @@ _KEEPALIVE_SECONDS = 60.0
 _DNS_CACHE_SECONDS = 300
 
 
+class UnknownHostError(httpx.ConnectError):
+    """The server's name has no address."""
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """One connection pool; each request gets a light session of its own over it.
 
@@ -132,6 +136,8 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
         raise httpx.ConnectTimeout("connecting took too long", request=request) from error
     except (TimeoutError, aiohttp.ServerTimeoutError) as error:
         raise httpx.ReadTimeout("no data came in time", request=request) from error
+    except aiohttp.ClientConnectorDNSError as error:
+        raise UnknownHostError(str(error), request=request) from error
     except aiohttp.ClientConnectorError as error:
         raise httpx.ConnectError(str(error), request=request) from error
     except (ValueError, aiohttp.NonHttpUrlClientError) as error:

@@ -274,6 +274,14 @@ class DisplayValves(BaseModel):
         title="Closing status",
         description="Whether time, tokens and cost are told with each answer.",
     )
+    LOW_CREDIT_WARNING_USD: Annotated[int, whole_number(0, 1_000_000, 5)] = Field(
+        default=5,
+        title="Warn of low credit (USD)",
+        description=(
+            "Admins are told in the closing status when less is left of the API key's limit; "
+            "0 means never."
+        ),
+    )
 
 
 class ConcurrencyValves(BaseModel):
@@ -441,6 +449,8 @@ class Settings:
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
     show_final_usage: bool
+    low_credit: float
+    """USD; 0 for no warning."""
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -492,6 +502,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
+        low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,

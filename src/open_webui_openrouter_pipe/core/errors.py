@@ -7,6 +7,7 @@ PipeError
 ├── ModelUnavailableError    the chosen entry is not a model that may be used
 ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 ├── UnsupportedInputError    a message holds something that cannot be sent
+├── FileNotStoredError       what the model made could not be kept
 ├── BusyError                every slot and every waiting place is taken
 ├── ConnectionFailedError    OpenRouter could not be reached
 ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -70,6 +71,10 @@ class UnsupportedInputError(PipeError):
     """A message holds something that no request can carry."""
 
 
+class FileNotStoredError(PipeError):
+    """What the model made could not become a file of Open WebUI."""
+
+
 class BusyError(PipeError):
     """Every slot and every waiting place of this process is taken."""
 
@@ -77,10 +82,19 @@ class BusyError(PipeError):
 class ConnectionFailedError(PipeError):
     """OpenRouter could not be reached, or hung up before it answered."""
 
-    def __init__(self, cause: str, next_step: str = "", *, request_was_sent: bool = True) -> None:
+    def __init__(
+        self,
+        cause: str,
+        next_step: str = "",
+        *,
+        request_was_sent: bool = True,
+        name_was_found: bool = True,
+    ) -> None:
         super().__init__(cause, next_step)
         self.request_was_sent = request_was_sent
         """Whether the request may have arrived; then it must not be sent again."""
+        self.name_was_found = name_was_found
+        """Whether the server's name leads anywhere; a wrong one is wrong the next time too."""
 
 
 class UpstreamTimeoutError(PipeError):

@@ -28,7 +28,8 @@ def retry_wait(error: PipeError, retries: int) -> float | None:
 def _may_pass(error: PipeError, retries: int) -> bool:
     match error:
         case ConnectionFailedError():
-            return not error.request_was_sent and retries < _MOST_RETRIES
+            most = _MOST_RETRIES if error.name_was_found else 1
+            return not error.request_was_sent and retries < most
         case OpenRouterAPIError():
             status = error.failure.status
             return (status in _PASSING_STATUSES and retries < _MOST_RETRIES) or (

@@ -23,6 +23,11 @@ def user_id_of(handles: HostHandles) -> str:
     )
 
 
+def is_admin(handles: HostHandles) -> bool:
+    """Whether an administrator asks."""
+    return text_of(getattr(user_of(handles), "role", None)) == "admin"
+
+
 async def load_user(handles: HostHandles) -> Any:
     """The user object of the person who asks, from the sign-in or else the database."""
     user, user_id = user_of(handles), user_id_of(handles)

@@ -13,6 +13,7 @@ from ..models.family import ModelFamily
 from .allow_list import keep_allowed, passed_fields
 from .caching import caching_fields
 from .history import build_input
+from .modalities import modality_fields
 from .parameters import translate_parameters
 from .reasoning import heed_earlier_thinking, reasoning_fields
 from .retention import remember
@@ -42,6 +43,7 @@ def build_responses_body(
         "model": context.model,
         "input": conversation,
         **caching_fields(context),
+        **modality_fields(family, is_task=is_task),
         **passed_fields(body),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.json_values import JsonObject, whole_of
+from .next_round import TOOL_FIELDS
 
 ANSWER_OF_MANY = "moa_response_generation"
 """Joins the answers of several models: it is read as an answer, so it is asked for as one."""
@@ -36,7 +37,8 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
     A cache would be written for a text that never comes again, and a session would move the chat
     to the provider that happened to serve its title.
     """
-    kept = {name: value for name, value in fields.items() if name not in _NOT_FOR_CHORES}
+    left_out = TOOL_FIELDS.union(_NOT_FOR_CHORES)
+    kept = {name: value for name, value in fields.items() if name not in left_out}
     limit = whole_of(kept.get("max_output_tokens"))
     if limit is not None:
         kept["max_output_tokens"] = max(limit, _LEAST_OUTPUT_TOKENS)

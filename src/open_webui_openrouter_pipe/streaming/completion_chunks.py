@@ -8,6 +8,7 @@ from typing import Any
 from ..api.events import (
     Event,
     FunctionCallItem,
+    ImageItem,
     ItemFinished,
     ReasoningDelta,
     ResponseFailed,
@@ -21,6 +22,7 @@ from ..core.errors import PipeError
 from ..core.ids import new_item_id
 from ..core.json_codec import encode_json
 from .open_calls import OpenCalls
+from .output_items import image_part
 from .usage import finish_reason, usage_of_completion
 
 _DONE = b"data: [DONE]\n\n"
@@ -39,6 +41,7 @@ class CompletionChunks:
         self._begun = False
         self._part: tuple[int, int] | None = None
         self._calls = OpenCalls()
+        self._images = 0
 
     def render(self, batch: list[Event]) -> list[bytes]:
         """The chunks that this batch adds to the stream."""
@@ -53,6 +56,9 @@ class CompletionChunks:
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
                 case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
                     self._calls.take(item)
+                case ItemFinished(_, ImageItem() as item) if item.data_url:
+                    chunks.append(self._delta({"images": [image_part(item, self._images)]}))
+                    self._images += 1
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):

@@ -8,6 +8,7 @@ from typing import Any
 from ..api.events import (
     Event,
     FunctionCallItem,
+    ImageItem,
     ItemFinished,
     MessageItem,
     ReasoningItem,
@@ -22,6 +23,7 @@ from ..core.ids import new_item_id
 from .open_calls import OpenCalls
 from .output_items import (
     function_call_item,
+    image_part,
     message_output,
     output_text_part,
     reasoning_output,
@@ -46,6 +48,7 @@ class CompletionDict:
         self._response_id = new_item_id("chatcmpl")
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
+        self._images: list[ImageItem] = []
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -60,6 +63,8 @@ class CompletionDict:
                     self._calls.take(item)
                 case ItemFinished(_, ReasoningItem() as item) if item.is_visible or item.details:
                     self._items.append(item)
+                case ItemFinished(_, ImageItem() as item) if item.data_url:
+                    self._images.append(item)
                 case ResponseFinished():
                     return [self._answer(event)]
                 case ResponseFailed(error, usage):
@@ -71,7 +76,7 @@ class CompletionDict:
     def _failure(self, error: PipeError, usage: Usage | None) -> dict[str, Any]:
         failure = {"error": {"message": error.for_person(), "type": type(error).__name__}}
         # The text that had arrived stays.
-        partial = self._completion("error") if self._items else {}
+        partial = self._completion("error") if self._items or self._images else {}
         return partial | failure | _usage(usage)
 
     def _answer(self, event: ResponseFinished) -> dict[str, Any]:
@@ -88,7 +93,10 @@ class CompletionDict:
             "choices": [{"index": 0, "message": self._message(), "finish_reason": reason}],
         }
         if self._with_output:
-            completion["output"] = [_output_of(item) for item in self._items]
+            # The pictures of a chat are files of its message; with nothing at all in `output`
+            # Open WebUI would not end the message.
+            items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
+            completion["output"] = [_output_of(item) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -104,6 +112,8 @@ class CompletionDict:
         reasoning = "\n\n".join(filter(None, thoughts))
         if reasoning and self._with_reasoning:
             message["reasoning"] = reasoning
+        if self._images and not self._with_output:
+            message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
         return message
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..api.events import FunctionCallItem, MessageItem, ReasoningItem, ToolOutputItem
+from ..api.events import FunctionCallItem, ImageItem, MessageItem, ReasoningItem, ToolOutputItem
 from ..core.json_values import text_of
 from .renderer import HostEvent
 
@@ -22,6 +22,11 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
         "content": content,
     }
     return message | {"phase": item.phase} if item.phase else message
+
+
+def image_part(item: ImageItem, index: int) -> HostEvent:
+    """A picture as chat completions carry it, in `images`."""
+    return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:

@@ -22,6 +22,7 @@ from ..api.events import (
     RetryScheduled,
     ServerToolItem,
     SourcesFound,
+    SpendingKnown,
     TextDelta,
     ToolOutputItem,
     Usage,
@@ -39,7 +40,7 @@ from .output_items import (
 )
 from .renderer import HostEvent
 from .server_tools import server_tool_cards
-from .status import describe_usage, status_event
+from .status import describe_spending, describe_usage, status_event
 from .thinking_status import ThinkingStatus
 from .usage import usage_of_response
 
@@ -70,6 +71,7 @@ class ResponseEvents:
         self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
+        self._spending = SpendingKnown()
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -110,7 +112,11 @@ class ResponseEvents:
         """What stands beside the answer."""
         match event:
             case RetryScheduled():
-                return [self._retry_status(event)]
+                self._status_is_open = True
+                words = f"{event.error.cause} Trying again in {event.wait:.0f} s."
+                return [status_event(words, done=False)]
+            case SpendingKnown():
+                self._spending = event
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -201,8 +207,9 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
+                before = self._close_segment()
                 output = _item_added(self._make_place(index), tool_output_item(item))
-                return [output, *self._failed_call(item)]
+                return [*before, output, *self._failed_call(item)]
             case ServerToolItem():
                 stored = server_tool_cards(item)
                 # A call with its result ends a message of the next turn's history.
@@ -218,10 +225,6 @@ class ResponseEvents:
         """Store how the parts stood, where that would be forgotten."""
         again = self._segment.close()
         return [_item_done(*again)] if again else []
-
-    def _retry_status(self, event: RetryScheduled) -> HostEvent:
-        self._status_is_open = True
-        return status_event(f"{event.error.cause} Trying again in {event.wait:.0f} s.", done=False)
 
     def _end(self, event: ResponseFinished) -> list[HostEvent]:
         # An `output` of the API's own would replace all that was shown.
@@ -247,7 +250,9 @@ class ResponseEvents:
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
         if self._show_usage and usage is not None:
-            return [status_event(describe_usage(usage, self._clock() - self._asked_at), done=True)]
+            own = describe_usage(usage, self._clock() - self._asked_at)
+            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
+            return [status_event(line, done=True)]
         # A status that said "trying again" must not go on saying it.
         return [status_event("", done=True)] if self._status_is_open else []
 

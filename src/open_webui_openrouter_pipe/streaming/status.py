@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..api.events import Usage
+from ..api.events import SpendingKnown, Usage
 from .renderer import HostEvent
 
 
@@ -16,15 +16,22 @@ def describe_usage(usage: Usage | None, seconds: float) -> str:
     parts = [f"{seconds:.1f} s"]
     if usage is not None:
         parts += [_tokens(usage), _speed(usage, seconds), _cost(usage)]
+    return _join_parts(parts)
+
+
+def describe_spending(spending: SpendingKnown) -> str:
+    """What the chat has cost, and what is left: `chat $0.0345 · $3.20 left on the key`."""
+    parts: list[str] = []
+    if spending.chat_cost is not None:
+        bound = "" if spending.is_whole else "at least "
+        parts.append(f"chat {bound}{_dollars(spending.chat_cost)}")
+    if spending.credit_left is not None:
+        parts.append(f"⚠ ${spending.credit_left:.2f} left on the API key")
+    return _join_parts(parts)
+
+
+def _join_parts(parts: list[str]) -> str:
     return " · ".join(filter(None, parts))
-
-
-def charged(usage: Usage) -> float | None:
-    """USD spent: with a key of one's own at the provider, OpenRouter's `cost` is only its fee."""
-    if usage.cost is None:
-        return None
-    upstream = usage.cost_details.get("upstream_inference_cost", 0.0) if usage.is_byok else 0.0
-    return usage.cost + upstream
 
 
 def _tokens(usage: Usage) -> str:
@@ -45,8 +52,9 @@ def _speed(usage: Usage, seconds: float) -> str:
 
 
 def _cost(usage: Usage) -> str:
-    cost = charged(usage)
-    if cost is None:
-        return "cost unknown"
-    digits = 2 if cost == 0 or cost >= 1 else 4 if cost >= 0.001 else 6
-    return f"${cost:.{digits}f}"
+    return "cost unknown" if usage.charged is None else _dollars(usage.charged)
+
+
+def _dollars(amount: float) -> str:
+    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
+    return f"${amount:.{digits}f}"

@@ -1,0 +1,61 @@
+"""The chat an answer belongs to: its files, and what its answers have taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from ..core.context import RequestContext
+from ..core.json_values import JsonObject, as_object, objects_in
+
+# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
+_WITHOUT_ROW = ("temporary:", "local:", "channel:")
+
+
+def is_saved_chat(chat_id: str) -> bool:
+    """Whether the chat has a row in the database."""
+    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
+
+
+async def link_file(context: RequestContext, file_id: str) -> None:
+    """Let everyone who may read the chat read the file: people it is shared with, above all."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
+
+
+async def add_message_files(
+    context: RequestContext, files: Sequence[JsonObject]
+) -> list[JsonObject]:
+    """Save the files with the message; gives all it has now, empty where there is no message."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    return objects_in(
+        await Chats.add_message_files_by_id_and_message_id(
+            context.chat_id, context.message_id, list(files)
+        )
+    )
+
+
+async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
+    """The usage saved with each answer of the chat; an empty object where there is none.
+
+    Only that column is read: the answers themselves may be megabytes.
+    """
+    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+        get_async_db_context,
+    )
+    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+        ChatMessage,
+    )
+
+    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
+        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
+    )
+    async with get_async_db_context() as session:
+        rows = (await session.execute(answers)).all()
+    # The row of the answer that is being given has usage only where it continues an older one.
+    own = f"{context.chat_id}-{context.message_id}"
+    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]

@@ -1,0 +1,1 @@
+"""What is kept of an answer: after the words, never before them."""

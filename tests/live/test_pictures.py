@@ -1,0 +1,143 @@
+"""What the model draws: files of Open WebUI, seen in the message, base64 nowhere in the chat."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from pipe_lab.host.chat_page import ChatPage, Turn
+from pipe_lab.simulator import Answer, GeneratedImage, Message, answer_reply, text_reply
+from pipe_lab.simulator.pictures import draw_png, picture_url
+from tests.live.stage import Stage, settled
+
+pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
+
+MODEL = "openrouter.google.gemini-2.5-flash-image"
+DRAWER = "openrouter.black-forest-labs.flux.2-pro"
+PICTURE = GeneratedImage(picture_url("a fox"))
+
+
+def script_drawing(stage: Stage) -> None:
+    items = (Message(("Here ", "it is.")), PICTURE)
+    stage.simulator.script(answer_reply(Answer(items)))
+
+
+def shown_files(turn: Turn) -> list[list[dict[str, Any]]]:
+    """The lists of files that the page was given."""
+    return [data["files"] for _, kind, data in turn.reply.events if kind == "chat:message:files"]
+
+
+async def content_of(stage: Stage, file: dict[str, Any]) -> tuple[str, bytes]:
+    answer = await stage.admin.http.get(file["url"])
+    assert answer.is_success
+    return answer.headers["content-type"], answer.content
+
+
+async def test_a_drawn_picture_is_a_file_of_the_message(stage: Stage, page: ChatPage) -> None:
+    script_drawing(stage)
+    stage.simulator.script(text_reply("A fox."))
+
+    turn = await page.ask(MODEL, "Draw a fox")
+
+    saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
+    assert saved["content"] == "Here it is."
+    (file,) = saved["files"]
+    assert shown_files(turn) == [[file]]
+    assert await content_of(stage, file) == ("image/png", draw_png("a fox"))
+    stored = await stage.admin.get(f"/api/v1/files/{file['id']}")
+    assert stored["meta"]["data"]["chat_id"] == turn.chat_id
+    assert ";base64," not in json.dumps(await stage.admin.chat(turn.chat_id))
+    assert ";base64," not in json.dumps([data for _, _, data in turn.reply.events])
+    assert stage.completions()[0].body["modalities"] == ["image", "text"]
+
+    after = await page.ask(MODEL, "What is it?", after=turn)
+    assert after.reply.text == "A fox."
+    assert (await stage.admin.message(turn.chat_id, turn.reply.message_id))["files"] == [file]
+
+
+async def test_the_picture_is_there_before_the_answer_ends(stage: Stage, page: ChatPage) -> None:
+    items = (PICTURE, Message(("And ", "a ", "story.")))
+    reply = answer_reply(Answer(items))
+    reply.stall_after = len(reply.events or []) - 5
+    stage.simulator.script(reply)
+
+    turn = await page.send(MODEL, "Draw a fox and tell of it")
+
+    async def is_missing() -> bool:
+        return not shown_files(turn)
+
+    assert not await settled(is_missing)
+    assert "story" not in turn.reply.text
+    stage.simulator.release()
+    await turn.done()
+
+
+async def test_a_model_that_only_draws_is_offered_and_answers(stage: Stage, page: ChatPage) -> None:
+    stage.simulator.script(answer_reply(Answer((PICTURE,))))
+
+    turn = await page.ask(DRAWER, "A fox")
+
+    saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
+    assert (saved["done"], len(saved["files"])) == (True, 1)
+    assert stage.completions()[0].body["modalities"] == ["image"]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def small_files_only(stage: Stage) -> AsyncIterator[None]:
+    """A server that stores no file above one megabyte."""
+    await stage.admin.post("/api/v1/retrieval/config/update", {"FILE_MAX_SIZE": 1})
+    yield
+    await stage.admin.post("/api/v1/retrieval/config/update", {"FILE_MAX_SIZE": 0})
+
+
+@pytest.mark.usefixtures("small_files_only")
+async def test_a_picture_that_open_webui_refuses_is_told_of_and_the_answer_goes_on(
+    stage: Stage, page: ChatPage
+) -> None:
+    large = b"\x89PNG\r\n\x1a\n" + bytes(1_200_000)
+    drawing = GeneratedImage("data:image/png;base64," + base64.b64encode(large).decode())
+    stage.simulator.script(answer_reply(Answer((drawing, Message(("Did ", "it ", "come?"))))))
+
+    turn = await page.ask(MODEL, "Draw the night")
+
+    saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
+    told = [status["description"] for status in saved["statusHistory"]]
+    toasts = [data for _, kind, data in turn.reply.events if kind == "notification"]
+    assert saved["content"] == "Did it come?"
+    assert "error" not in saved
+    assert any("did not store the file" in line and "1 MB" in line for line in told)
+    assert len(toasts) == 1
+
+
+async def test_a_temporary_chat_shows_it_too(stage: Stage, page: ChatPage) -> None:
+    script_drawing(stage)
+    turn = await page.ask(MODEL, "Draw a fox", temporary=True)
+    ((file,),) = shown_files(turn)
+    assert await content_of(stage, file) == ("image/png", draw_png("a fox"))
+
+
+async def test_a_chat_that_does_not_stream_shows_it_too(stage: Stage, page: ChatPage) -> None:
+    stage.simulator.script(answer_reply(Answer((PICTURE,))))
+    turn = await page.ask(MODEL, "Draw a fox", stream=False)
+    saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
+    assert saved["done"] is True
+    assert shown_files(turn) == [saved["files"]]
+    assert ";base64," not in json.dumps(await stage.admin.chat(turn.chat_id))
+
+
+async def test_an_api_client_gets_the_picture_itself(stage: Stage) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Draw a fox"}]}
+    script_drawing(stage)
+    whole = (await stage.admin.complete(body))["choices"][0]["message"]
+    script_drawing(stage)
+    deltas = [
+        choice["delta"] async for chunk in stage.admin.stream(body) for choice in chunk["choices"]
+    ]
+    part = {"type": "image_url", "image_url": {"url": PICTURE.data_url}, "index": 0}
+    assert whole["images"] == [part]
+    assert [delta["images"] for delta in deltas if "images" in delta] == [[part]]
