@@ -32,7 +32,7 @@ test: $(STAMP) ## the tests, on the modules and then on the bundle
 	$(TEST) --target=modules
 	$(TEST) --target=bundle
 
-test-live: $(STAMP) ## the tests against a real Open WebUI server and Chromium
+test-live: $(STAMP) ## the tests against a real Open WebUI server and Chromium (OPEN_WEBUI=0.11.4: the oldest one that works)
 	$(TEST) --target=bundle -m "live or browser or host"
 
 bundle: $(STAMP) ## write dist/pipe.py

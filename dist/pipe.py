@@ -66,73 +66,73 @@ license: MIT
 #   4313  events.py                     What the page is told beside the stream of the answer.
 #   4325  users.py                      The person who asks, and what they have set for themselves.
 #   4400  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4464  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4520  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4771  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4469  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4525  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4776  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4809  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4901  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   4952  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5039  visibility.py                 Which models are offered, and which may be used.
-#   5068  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4814  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4906  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   4957  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5044  visibility.py                 Which models are offered, and which may be used.
+#   5073  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5117  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5237  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5122  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5242  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5310  allow_list.py                 Only what the API knows goes out.
-#   5347  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5375  modalities.py                 Pictures are asked for where the model draws.
-#   5390  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5459  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5526  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5621  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5751  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5910  history.py                    Chat messages become input items.
-#   6051  next_round.py                 The request of another round: the one before, and what came of it.
-#   6124  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6237  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6325  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6368  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6416  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5315  allow_list.py                 Only what the API knows goes out.
+#   5352  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5380  modalities.py                 Pictures are asked for where the model draws.
+#   5395  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5464  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5531  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5626  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5756  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5915  history.py                    Chat messages become input items.
+#   6056  next_round.py                 The request of another round: the one before, and what came of it.
+#   6129  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6242  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6330  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6373  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6421  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6459  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6733  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6766  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6787  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6851  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6922  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   6999  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7045  status.py                     The status line of an answer: few words, all of them true.
-#   7105  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7247  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7308  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7408  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7503  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7611  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7864  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6464  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6738  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6771  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6792  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6856  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6927  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7004  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7050  status.py                     The status line of an answer: few words, all of them true.
+#   7110  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7252  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7313  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7413  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7508  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7616  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7880  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   7997  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8034  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8158  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8467  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8588  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8681  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8879  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8013  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8050  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8174  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8483  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8604  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8697  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8895  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9013  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9029  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9153  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9169  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9241  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9257  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9421  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9437  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9541  pipe.py                       The entrance: what Open WebUI calls.
+#   9557  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -4435,6 +4435,11 @@ class HostCall:
         """Whether a message of a chat waits for the answer."""
         return bool(self.chat_id and self.message_id)
 
+    @property
+    def is_in_channel(self) -> bool:
+        """Whether the answer goes into a channel, which shows its text and nothing else."""
+        return self.chat_id.startswith("channel:")
+
 
 def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -> HostCall:
     """Read what Open WebUI hands over (`functions.py`, `generate_function_chat_completion`)."""
@@ -7625,6 +7630,7 @@ class ResponseEvents:
 
     Items are counted anew, for Open WebUI keeps only those it is shown. `thinking` says where
     the model's thinking appears: in its own box (`open_webui`), in the `status`, or in `both`.
+    Where the reader sees text alone, as in a channel, it `speaks_errors`.
     """
 
     def __init__(
@@ -7632,10 +7638,12 @@ class ResponseEvents:
         *,
         show_usage: bool = False,
         thinking: str = "open_webui",
+        speaks_errors: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._show_usage = show_usage
+        self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
@@ -7670,7 +7678,7 @@ class ResponseEvents:
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
                     shown.extend([*self._close_segment(), *self._sources.events()])
-                    shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
+                    shown.extend([*self._closing_status(usage), *self._fail(error, usage)])
                 case _:
                     shown.extend(self._aside(event))
         return shown
@@ -7805,6 +7813,14 @@ class ResponseEvents:
             *self._closing_status(event.usage),
             {"type": "response.completed", "response": response},
         ]
+
+    def _fail(self, error: PipeError, usage: Usage | None) -> list[HostEvent]:
+        failure = _failure_event(error, usage)
+        if not self._speaks_errors:
+            return [failure]
+        words = MessageItem(new_item_id("msg"), error.for_person())
+        spoken = message_output(words, "completed", [output_text_part(words.text)])
+        return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
         if self._show_usage and usage is not None:
@@ -9600,6 +9616,7 @@ class Pipe:
                     ResponseEvents(
                         show_usage=context.settings.show_final_usage,
                         thinking=context.settings.thinking_output,
+                        speaks_errors=call.is_in_channel,
                     ),
                 )
             case AnswerForm.COMPLETION_CHUNKS:
@@ -9699,57 +9716,57 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/departure.py": ((4281, 11, 30),),
     "host/events.py": ((4319, 9, 4),),
     "host/users.py": ((4331, 14, 67),),
-    "host/call.py": ((4406, 15, 56),),
-    "host/files.py": ((4470, 17, 48),),
-    "host/tools.py": ((4529, 22, 240),),
-    "host/versions.py": ((4777, 10, 30),),
-    "models/family.py": ((4815, 12, 84),),
-    "models/key_limit.py": ((4907, 13, 43),),
-    "models/registry.py": ((4958, 15, 79),),
-    "models/visibility.py": ((5045, 12, 21),),
-    "models/entries.py": ((5074, 12, 41),),
-    "storage/pictures.py": ((5123, 20, 112),),
-    "storage/spending.py": ((5243, 19, 65),),
-    "requests/allow_list.py": ((5316, 10, 29),),
-    "requests/caching.py": ((5353, 13, 20),),
-    "requests/modalities.py": ((5381, 10, 7),),
-    "requests/old_texts.py": ((5396, 11, 61),),
-    "requests/parameters.py": ((5465, 12, 59),),
-    "requests/reasoning.py": ((5532, 13, 87),),
-    "requests/replay.py": ((5627, 14, 122),),
-    "requests/chat_body.py": ((5757, 12, 151),),
-    "requests/history.py": ((5916, 12, 133),),
-    "requests/next_round.py": ((6057, 21, 65),),
-    "requests/recovery.py": ((6130, 16, 105),),
-    "requests/retention.py": ((6243, 13, 80),),
-    "requests/tasks.py": ((6331, 11, 35),),
-    "requests/tools.py": ((6374, 13, 40),),
-    "requests/normalise.py": ((6422, 24, 35),),
-    "streaming/collector.py": ((6465, 31, 266),),
-    "streaming/open_calls.py": ((6739, 10, 25),),
-    "streaming/renderer.py": ((6772, 9, 13),),
-    "streaming/citations.py": ((6793, 13, 56),),
-    "streaming/layout.py": ((6861, 18, 59),),
-    "streaming/output_items.py": ((6928, 10, 69),),
-    "streaming/server_tools.py": ((7005, 12, 38),),
-    "streaming/status.py": ((7051, 9, 52),),
-    "streaming/think_tags.py": ((7111, 20, 134),),
-    "streaming/thinking_status.py": ((7253, 11, 53),),
-    "streaming/usage.py": ((7314, 10, 92),),
-    "streaming/completion_chunks.py": ((7414, 28, 87),),
-    "streaming/completion_dict.py": ((7509, 34, 100),),
-    "streaming/response_events.py": ((7617, 46, 245),),
-    "streaming/transcript.py": ((7870, 29, 125),),
-    "tools/policy.py": ((8003, 12, 29),),
-    "tools/results.py": ((8040, 11, 116),),
-    "tools/schema.py": ((8167, 15, 298),),
-    "tools/arguments.py": ((8473, 13, 113),),
-    "tools/definitions.py": ((8594, 14, 85),),
-    "tools/executor.py": ((8687, 55, 190),),
-    "tools/toolbox.py": ((8885, 23, 126),),
-    "runtime.py": ((9019, 25, 132),),
-    "attempts.py": ((9159, 33, 80),),
-    "rounds.py": ((9247, 28, 172),),
-    "orchestrator.py": ((9427, 36, 112),),
-    "pipe.py": ((9547, 29, 102),),
+    "host/call.py": ((4406, 15, 61),),
+    "host/files.py": ((4475, 17, 48),),
+    "host/tools.py": ((4534, 22, 240),),
+    "host/versions.py": ((4782, 10, 30),),
+    "models/family.py": ((4820, 12, 84),),
+    "models/key_limit.py": ((4912, 13, 43),),
+    "models/registry.py": ((4963, 15, 79),),
+    "models/visibility.py": ((5050, 12, 21),),
+    "models/entries.py": ((5079, 12, 41),),
+    "storage/pictures.py": ((5128, 20, 112),),
+    "storage/spending.py": ((5248, 19, 65),),
+    "requests/allow_list.py": ((5321, 10, 29),),
+    "requests/caching.py": ((5358, 13, 20),),
+    "requests/modalities.py": ((5386, 10, 7),),
+    "requests/old_texts.py": ((5401, 11, 61),),
+    "requests/parameters.py": ((5470, 12, 59),),
+    "requests/reasoning.py": ((5537, 13, 87),),
+    "requests/replay.py": ((5632, 14, 122),),
+    "requests/chat_body.py": ((5762, 12, 151),),
+    "requests/history.py": ((5921, 12, 133),),
+    "requests/next_round.py": ((6062, 21, 65),),
+    "requests/recovery.py": ((6135, 16, 105),),
+    "requests/retention.py": ((6248, 13, 80),),
+    "requests/tasks.py": ((6336, 11, 35),),
+    "requests/tools.py": ((6379, 13, 40),),
+    "requests/normalise.py": ((6427, 24, 35),),
+    "streaming/collector.py": ((6470, 31, 266),),
+    "streaming/open_calls.py": ((6744, 10, 25),),
+    "streaming/renderer.py": ((6777, 9, 13),),
+    "streaming/citations.py": ((6798, 13, 56),),
+    "streaming/layout.py": ((6866, 18, 59),),
+    "streaming/output_items.py": ((6933, 10, 69),),
+    "streaming/server_tools.py": ((7010, 12, 38),),
+    "streaming/status.py": ((7056, 9, 52),),
+    "streaming/think_tags.py": ((7116, 20, 134),),
+    "streaming/thinking_status.py": ((7258, 11, 53),),
+    "streaming/usage.py": ((7319, 10, 92),),
+    "streaming/completion_chunks.py": ((7419, 28, 87),),
+    "streaming/completion_dict.py": ((7514, 34, 100),),
+    "streaming/response_events.py": ((7622, 47, 256),),
+    "streaming/transcript.py": ((7886, 29, 125),),
+    "tools/policy.py": ((8019, 12, 29),),
+    "tools/results.py": ((8056, 11, 116),),
+    "tools/schema.py": ((8183, 15, 298),),
+    "tools/arguments.py": ((8489, 13, 113),),
+    "tools/definitions.py": ((8610, 14, 85),),
+    "tools/executor.py": ((8703, 55, 190),),
+    "tools/toolbox.py": ((8901, 23, 126),),
+    "runtime.py": ((9035, 25, 132),),
+    "attempts.py": ((9175, 33, 80),),
+    "rounds.py": ((9263, 28, 172),),
+    "orchestrator.py": ((9443, 36, 112),),
+    "pipe.py": ((9563, 29, 103),),
 }

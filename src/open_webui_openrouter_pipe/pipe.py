@@ -82,6 +82,7 @@ class Pipe:
                     ResponseEvents(
                         show_usage=context.settings.show_final_usage,
                         thinking=context.settings.thinking_output,
+                        speaks_errors=call.is_in_channel,
                     ),
                 )
             case AnswerForm.COMPLETION_CHUNKS:

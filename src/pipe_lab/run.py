@@ -10,7 +10,13 @@ import sys
 from pathlib import Path
 
 from pipe_lab.host.client import APIError, OpenWebUIClient, sign_in
-from pipe_lab.host.install import InstallError, ensure_open_webui, is_full
+from pipe_lab.host.install import (
+    USUAL_VERSION,
+    InstallError,
+    ensure_open_webui,
+    is_full,
+    open_webui_version,
+)
 from pipe_lab.host.pipe_setup import (
     BUNDLE,
     ROOT,
@@ -22,8 +28,6 @@ from pipe_lab.host.pipe_setup import (
 from pipe_lab.host.server import OpenWebUIServer, ServerError, ServerSettings
 
 PORT = 8765
-# A data folder keeps the settings it was made with, so the full server has one of its own.
-DATA_FOLDERS = {False: ROOT / ".lab" / "run", True: ROOT / ".lab" / "run-full"}
 # With everything installed Open WebUI reads attachments its own way; it fetches the model for that.
 FULL_ENVIRONMENT = {
     "OFFLINE_MODE": "false",
@@ -57,7 +61,7 @@ async def _run(python: Path, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     print("Starting Open WebUI …", flush=True)
-    folder = DATA_FOLDERS[is_full()]
+    folder = _data_folder()
     environment = FULL_ENVIRONMENT if is_full() else {}
     settings = ServerSettings(folder, port=port, auth=False, environment=environment)
     async with choose_upstream(WORD_PAUSE) as upstream, OpenWebUIServer(python, settings) as server:
@@ -65,6 +69,13 @@ async def _run(python: Path, port: int) -> int:
         print(f"\n  {server.url}\n\nData: {folder}. Ctrl-C stops it.", flush=True)
         await server.wait()
         return _complain(f"Open WebUI ended by itself:\n{server.log_tail()}")
+
+
+def _data_folder() -> Path:
+    """A folder keeps settings and database of the server it was made with: each has its own."""
+    kind = "run-full" if is_full() else "run"
+    version = open_webui_version()
+    return ROOT / ".lab" / (kind if version == USUAL_VERSION else f"{kind}-{version}")
 
 
 async def _set_up(url: str, upstream: Upstream) -> None:

@@ -23,6 +23,7 @@ from pipe_lab.host.pipe_setup import (
 )
 from pipe_lab.host.server import OpenWebUIServer, ServerSettings
 from pipe_lab.simulator import Simulator
+from pipe_lab.tools.toolbox import PYTHON_TOOLS, install_python_tools
 
 # Of the tasks that follow an answer only the title is wanted, written by a model that a test can
 # script apart from the chat's.
@@ -34,12 +35,17 @@ TASKS = {
 }
 
 
+TOOL_MODEL = "anthropic/claude-opus-4.5"
+TOOL_MODEL_NAME = "Anthropic: Claude Opus 4.5"
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A server anyone may enter, and the simulator behind its pipe."""
 
     url: str
     simulator: Simulator
+    client: OpenWebUIClient
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -53,8 +59,13 @@ async def running_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         async with OpenWebUIClient(server.url, account) as client:
             source = BUNDLE.read_text(encoding="utf-8")
             await install_pipe(client, simulator_upstream(simulator), source)
+            await install_python_tools(client, folder / "runs.jsonl")
+            # Every chat with this model starts with the tools switched on.
+            overlay = {"name": TOOL_MODEL_NAME, "meta": {"toolIds": [PYTHON_TOOLS]}}
+            await client.set_model(f"openrouter.{TOOL_MODEL.replace('/', '.')}", **overlay)
+            await client.change_settings("/api/v1/chats/config", ENABLE_TOOL_PERMISSIONS=True)
             await prepare_page(client)
-        yield Site(server.url, simulator)
+            yield Site(server.url, simulator, client)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

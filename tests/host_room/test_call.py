@@ -85,3 +85,11 @@ def test_a_chore_that_streams_gets_chunks_even_in_a_chat() -> None:
     body = {"model": "o.a.b", "stream": True}
     call = read_call(body, HostHandles(metadata=CHAT), "moa_response_generation")
     assert call.form is AnswerForm.COMPLETION_CHUNKS
+
+
+@pytest.mark.parametrize(
+    ("chat_id", "in_channel"), [("channel:1", True), ("chat-1", False), ("", False)]
+)
+def test_a_channel_is_known_by_its_chat_id(chat_id: str, in_channel: bool) -> None:
+    handles = HostHandles(metadata=CHAT | {"chat_id": chat_id})
+    assert read_call({"model": "o.a.b"}, handles).is_in_channel is in_channel

@@ -16,7 +16,10 @@ from pipe_lab.host.measure import install_probe
 from pipe_lab.host.pipe_setup import BUNDLE, install_pipe, simulator_upstream
 from pipe_lab.host.server import OpenWebUIServer, ServerSettings
 from pipe_lab.simulator import Simulator
-from tests.live.stage import TASK_MODEL, Stage
+from pipe_lab.tools.mcp_server import MCPProcess
+from pipe_lab.tools.openapi_server import OpenAPIServer
+from pipe_lab.tools.toolbox import connect_tool_servers, install_python_tools
+from tests.live.stage import TASK_MODEL, Stage, Toolbox
 
 # Of the tasks that follow an answer, only the title is wanted.
 TASKS = {
@@ -53,3 +56,24 @@ async def stage(running_stage: Stage) -> AsyncIterator[Stage]:
 async def page(stage: Stage) -> AsyncIterator[ChatPage]:
     async with ChatPage(stage.admin) as opened:
         yield opened
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def running_toolbox(running_stage: Stage) -> AsyncIterator[Toolbox]:
+    """Every kind of tool, and a server that lets people approve and connect their own."""
+    admin = running_stage.admin
+    await admin.change_settings("/api/v1/chats/config", ENABLE_TOOL_PERMISSIONS=True)
+    await admin.change_settings("/api/v1/configs/connections", ENABLE_DIRECT_INTEGRATIONS=True)
+    runs_file = running_stage.server.settings.data_folder / "runs.jsonl"
+    async with OpenAPIServer() as openapi, MCPProcess() as mcp:
+        await install_python_tools(admin, runs_file)
+        await connect_tool_servers(admin, openapi=openapi.url, mcp=mcp.url)
+        yield Toolbox(runs_file, openapi)
+
+
+@pytest.fixture
+def toolbox(running_toolbox: Toolbox) -> Toolbox:
+    """The tools, with no run written down."""
+    running_toolbox.runs_file.unlink(missing_ok=True)
+    running_toolbox.openapi.calls.clear()
+    return running_toolbox

@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pipe_lab.host.client import OpenWebUIClient
 from pipe_lab.host.pipe_setup import FUNCTION_ID, simulator_upstream
 from pipe_lab.host.server import OpenWebUIServer
 from pipe_lab.simulator import RecordedRequest, Simulator
+from pipe_lab.tools.openapi_server import OpenAPIServer
+from pipe_lab.tools.toolbox import Run, read_runs
 
 T = TypeVar("T")
 
@@ -42,6 +45,36 @@ class Stage:
         upstream = simulator_upstream(self.simulator)
         connection = {"API_KEY": upstream.api_key, "BASE_URL": upstream.base_url}
         await self.admin.set_valves(FUNCTION_ID, {**connection, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """What the tools of the lab have left behind."""
+
+    runs_file: Path
+    openapi: OpenAPIServer
+
+    def runs(self) -> list[Run]:
+        """The runs of the Python tools since the test began."""
+        return read_runs(self.runs_file)
+
+
+def conversation(request: RecordedRequest) -> list[tuple[str, str]]:
+    """Who said what, as the model was told."""
+    messages = [item for item in request.body["input"] if "role" in item]
+    return [(message["role"], _said(message["content"])) for message in messages]
+
+
+def thoughts_sent(request: RecordedRequest) -> list[Any]:
+    """The encrypted reasoning in a request's input."""
+    items = [item for item in request.body["input"] if item.get("type") == "reasoning"]
+    return [item.get("encrypted_content") for item in items]
+
+
+def _said(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content)
 
 
 async def settled(ask: Callable[[], Awaitable[T]]) -> T:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from pipe_lab.host.chat_page import ChatPage
@@ -11,27 +9,17 @@ from pipe_lab.simulator import (
     Answer,
     Message,
     Reasoning,
-    RecordedRequest,
     answer_reply,
     error_reply,
     text_reply,
 )
-from tests.live.stage import Stage
+from tests.live.stage import Stage, thoughts_sent
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
 
 MODEL = "openrouter.openai.gpt-5"
 OTHER_MODEL = "openrouter.anthropic.claude-sonnet-4.5"
 BLOB = "gAAAAsecret.eyJlbmRwb2ludCJ9"
-
-
-def thoughts_sent(request: RecordedRequest) -> list[Any]:
-    """The encrypted reasoning in a request's input."""
-    return [item.get("encrypted_content") for item in request.body["input"] if is_thought(item)]
-
-
-def is_thought(item: dict[str, Any]) -> bool:
-    return item.get("type") == "reasoning"
 
 
 async def test_encrypted_reasoning_goes_back_to_the_model_it_came_from_and_to_no_other(

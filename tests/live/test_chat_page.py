@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipe_lab.host.chat_page import ChatPage, error_text
-from pipe_lab.simulator import RecordedRequest, Reply, text_reply
-from tests.live.stage import TASK_MODEL, Stage
+from pipe_lab.host.chat_page import ChatPage
+from pipe_lab.host.turn import error_text
+from pipe_lab.simulator import Reply, text_reply
+from tests.live.stage import TASK_MODEL, Stage, conversation
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
 
@@ -22,18 +23,6 @@ def usage_sent(reply: Reply) -> dict[str, Any]:
     last = (reply.events or [])[-1]
     assert isinstance(last, dict)
     return last["response"]["usage"]
-
-
-def conversation(request: RecordedRequest) -> list[tuple[str, str]]:
-    """Who said what, as the model was told."""
-    messages = [item for item in request.body["input"] if "role" in item]
-    return [(message["role"], said(message["content"])) for message in messages]
-
-
-def said(content: str | list[dict[str, Any]]) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", "") for part in content)
 
 
 async def test_the_saved_answer_and_its_usage_are_what_the_model_sent(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
-from pipe_lab.host.chat_page import ChatPage, Turn
+from pipe_lab.host.chat_page import ChatPage
 from pipe_lab.host.measure import census, connections_to, footprint
 from pipe_lab.host.pipe_setup import FUNCTION_ID
+from pipe_lab.host.turn import Turn
 from pipe_lab.simulator import text_reply
 from tests.live.stage import Stage, settled
 
@@ -20,6 +22,9 @@ pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
 MODEL = "openrouter.openai.gpt-4o"
 RELOADS = 5
 STREAMS = 4
+# One thread for each database connection, and those for blocking work: Open WebUI keeps as many as
+# were ever busy at once.
+POOL_THREAD = re.compile(r"_connection_worker_thread|AnyIO worker|^(uvloop|asyncio)_\d")
 TEXT = " ".join(f"word{number}" for number in range(60))
 
 
@@ -68,7 +73,7 @@ class Stock:
     """What the server's process holds."""
 
     tasks: Counter[str]
-    threads: int
+    threads: Counter[str]
     sockets: int
     connections: int
 
@@ -78,7 +83,8 @@ async def take_stock(stage: Stage) -> Stock:
     pid = stage.server.pid
     held = footprint(pid)
     connections = connections_to(pid, stage.simulator.port)
-    return Stock(Counter(counted.tasks), held.threads, held.sockets, connections)
+    threads = Counter(name for name in counted.threads if not POOL_THREAD.search(name))
+    return Stock(Counter(counted.tasks), threads, held.sockets, connections)
 
 
 async def surplus(stage: Stage, before: Stock) -> dict[str, object]:
@@ -86,7 +92,7 @@ async def surplus(stage: Stage, before: Stock) -> dict[str, object]:
     now = await take_stock(stage)
     more = {
         "tasks": dict(now.tasks - before.tasks),
-        "threads": max(0, now.threads - before.threads),
+        "threads": dict(now.threads - before.threads),
         "sockets": max(0, now.sockets - before.sockets),
         "connections": max(0, now.connections - before.connections),
     }

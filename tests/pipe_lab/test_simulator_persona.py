@@ -141,6 +141,16 @@ async def test_a_mentioned_tool_is_called_with_fitting_arguments(
     assert calls[0]["call_id"] != calls[1]["call_id"]
 
 
+async def test_it_calls_several_tools_at_once_when_told_to(client: httpx.AsyncClient) -> None:
+    prompt = 'Do this:\n#call add {"a": 1, "b": 2}\n#call add {"a": 3, "b": 4}\n#call get_weather'
+    answer = await ask(client, prompt, tools=[ADD, WEATHER])
+
+    calls = [(item["name"], orjson.loads(item["arguments"])) for item in answer["output"]]
+    assert calls[:2] == [("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})]
+    assert calls[2][0] == "get_weather"
+    assert len({item["call_id"] for item in answer["output"]}) == 3
+
+
 async def test_tool_choice_forces_or_forbids_a_call(client: httpx.AsyncClient) -> None:
     forced = await ask(client, "hello", tools=[ADD], tool_choice="required")
     named = {"type": "function", "name": "get_weather"}

@@ -245,6 +245,19 @@ def test_an_answer_that_was_cut_says_so_and_keeps_its_usage(reason: str, words: 
     }
 
 
+def test_where_only_text_is_seen_a_failure_is_said_behind_what_had_come() -> None:
+    error = BusyError("Too much to do.", "Try again.")
+    renderer = ResponseEvents(speaks_errors=True)
+
+    shown = renderer.render([ItemStarted(0, MessageItem("m1")), TextDelta(0, "Half an")])
+    shown += renderer.render([ResponseFailed(error)])
+
+    *_, spoken, failure = shown
+    assert (spoken["type"], spoken["output_index"]) == ("response.output_item.added", 1)
+    assert spoken["item"]["content"][0]["text"] == failure["error"]["message"]
+    assert "Try again." in failure["error"]["message"]
+
+
 def test_a_failure_is_an_error_with_cause_next_step_and_what_it_cost() -> None:
     error = BusyError("Too much.", "Come back.")
     assert render(ResponseFailed(error, Usage(cost=0.5))) == [

@@ -44,6 +44,11 @@ class HostCall:
         """Whether a message of a chat waits for the answer."""
         return bool(self.chat_id and self.message_id)
 
+    @property
+    def is_in_channel(self) -> bool:
+        """Whether the answer goes into a channel, which shows its text and nothing else."""
+        return self.chat_id.startswith("channel:")
+
 
 def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -> HostCall:
     """Read what Open WebUI hands over (`functions.py`, `generate_function_chat_completion`)."""

@@ -28,6 +28,7 @@ from ..api.events import (
     Usage,
 )
 from ..core.errors import PipeError
+from ..core.ids import new_item_id
 from .citations import Sources
 from .layout import Segment
 from .output_items import (
@@ -54,6 +55,7 @@ class ResponseEvents:
 
     Items are counted anew, for Open WebUI keeps only those it is shown. `thinking` says where
     the model's thinking appears: in its own box (`open_webui`), in the `status`, or in `both`.
+    Where the reader sees text alone, as in a channel, it `speaks_errors`.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class ResponseEvents:
         *,
         show_usage: bool = False,
         thinking: str = "open_webui",
+        speaks_errors: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._show_usage = show_usage
+        self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
@@ -99,7 +103,7 @@ class ResponseEvents:
                     shown.extend(self._end(event))
                 case ResponseFailed(error, usage):
                     shown.extend([*self._close_segment(), *self._sources.events()])
-                    shown.extend([*self._closing_status(usage), _failure_event(error, usage)])
+                    shown.extend([*self._closing_status(usage), *self._fail(error, usage)])
                 case _:
                     shown.extend(self._aside(event))
         return shown
@@ -234,6 +238,14 @@ class ResponseEvents:
             *self._closing_status(event.usage),
             {"type": "response.completed", "response": response},
         ]
+
+    def _fail(self, error: PipeError, usage: Usage | None) -> list[HostEvent]:
+        failure = _failure_event(error, usage)
+        if not self._speaks_errors:
+            return [failure]
+        words = MessageItem(new_item_id("msg"), error.for_person())
+        spoken = message_output(words, "completed", [output_text_part(words.text)])
+        return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
         if self._show_usage and usage is not None:

@@ -133,6 +133,10 @@ class OpenWebUIClient:
         """The JSON schema the valves form is drawn from."""
         return await self.get(f"/api/v1/functions/id/{function_id}/valves/spec")
 
+    async def set_user_valves(self, function_id: str, values: Mapping[str, Any]) -> None:
+        """Save exactly these settings as this account's own."""
+        await self.post(f"/api/v1/functions/id/{function_id}/valves/user/update", dict(values))
+
     # Models
 
     async def models(self) -> list[dict[str, Any]]:
@@ -143,6 +147,15 @@ class OpenWebUIClient:
         """Let every signed-in user read one model."""
         grant = {"id": model_id, "access_grants": [EVERYONE]}
         await self.post("/api/v1/models/model/access/update", grant)
+
+    async def set_model(self, model_id: str, **overlay: Any) -> None:
+        """What an administrator sets for every chat with this model: `name`, `params`, `meta`."""
+        form = {"id": model_id, "name": model_id, "meta": {}, "params": {}, **overlay}
+        await self.post("/api/v1/models/create", form)
+
+    async def reset_model(self, model_id: str) -> None:
+        """Take back what was set for a model."""
+        await self.post("/api/v1/models/model/delete", {"id": model_id})
 
     async def set_default_model(self, model_id: str) -> None:
         """What a new chat starts with, for everyone."""
@@ -167,6 +180,13 @@ class OpenWebUIClient:
             "OPENAI_API_CONFIGS": configs,
         }
         await self.post("/openai/config/update", form)
+
+    # Settings of the server
+
+    async def change_settings(self, page: str, *, save_at: str = "", **changes: Any) -> None:
+        """Save one page of the administrator's settings with these changes in it."""
+        settings = await self.get(page)
+        await self.post(page + save_at, {**settings, **changes})
 
     # People
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-OPEN_WEBUI_VERSION = "0.12.4"
-SLIM_PINS = f"open-webui-{OPEN_WEBUI_VERSION}-slim.txt"
+USUAL_VERSION = "0.12.4"
+OTHER_VERSIONS = ("0.11.4",)
 
 Report = Callable[[str], None]
 
@@ -33,6 +33,15 @@ def cache_folder() -> Path:
     return Path(base) / "open-webui-openrouter-pipe"
 
 
+def open_webui_version() -> str:
+    """The version the lab runs: the usual one, or the other one that OPEN_WEBUI names."""
+    chosen = os.environ.get("OPEN_WEBUI") or USUAL_VERSION
+    if chosen not in (USUAL_VERSION, *OTHER_VERSIONS):
+        known = ", ".join((USUAL_VERSION, *OTHER_VERSIONS))
+        raise InstallError(f"The lab has no list of packages for Open WebUI {chosen}, but {known}.")
+    return chosen
+
+
 def is_full() -> bool:
     """Whether FULL=1 asks for everything Open WebUI asks for, instead of the slim list."""
     return os.environ.get("FULL", "") not in ("", "0")
@@ -41,7 +50,8 @@ def is_full() -> bool:
 def ensure_open_webui(*, report: Report = print) -> Path:
     """The Python of an environment with Open WebUI in it, which is made when it is not there."""
     full = is_full()
-    requirements = f"open-webui=={OPEN_WEBUI_VERSION}\n" if full else slim_pins()
+    version = open_webui_version()
+    requirements = f"open-webui=={version}\n" if full else slim_pins(version)
     folder = cache_folder() / f"open-webui-{'full' if full else 'slim'}-{_key(requirements)}"
     python = folder / "bin" / "python"
     stamp = folder / ".complete"
@@ -55,9 +65,10 @@ def ensure_open_webui(*, report: Report = print) -> Path:
     return python
 
 
-def slim_pins() -> str:
+def slim_pins(version: str) -> str:
     """The lab's list of exact versions, as pip reads it."""
-    return resources.files("pipe_lab.host").joinpath(SLIM_PINS).read_text(encoding="utf-8")
+    name = f"open-webui-{version}-slim.txt"
+    return resources.files("pipe_lab.host").joinpath(name).read_text(encoding="utf-8")
 
 
 def _key(requirements: str) -> str:
@@ -82,7 +93,7 @@ def _install(folder: Path, requirements: str, full: bool, report: Report) -> Non
     """Build the environment from nothing; whatever an interrupted run left behind goes first."""
     shutil.rmtree(folder, ignore_errors=True)
     size = "several GB, give it time" if full else "about 900 MB, one or two minutes"
-    report(f"Installing Open WebUI {OPEN_WEBUI_VERSION} into {folder} ({size}, once).")
+    report(f"Installing Open WebUI {open_webui_version()} into {folder} ({size}, once).")
     folder.mkdir(parents=True)
     pins = folder / "requirements.txt"
     pins.write_text(requirements, encoding="utf-8")

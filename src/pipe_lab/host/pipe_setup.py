@@ -11,7 +11,7 @@ from pathlib import Path
 from pipe_lab.simulator import Simulator
 
 from .client import OpenWebUIClient
-from .install import OPEN_WEBUI_VERSION
+from .install import open_webui_version
 
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLE = ROOT / "dist" / "pipe.py"
@@ -63,7 +63,7 @@ async def prepare_page(client: OpenWebUIClient) -> str:
 
     Says which model it is, or, when the pipe offers none, the reason the pipe itself gives.
     """
-    settings = {"version": OPEN_WEBUI_VERSION, "showChangelog": False}
+    settings = {"version": open_webui_version(), "showChangelog": False}
     await client.post("/api/v1/users/user/settings/update", {"ui": settings})
     listed = {model["id"]: model["name"] for model in await client.models()}
     if f"{FUNCTION_ID}.notice" in listed:

@@ -32,6 +32,8 @@ _SEARCH = re.compile(r"\b(search|cite|look up|news)\b", re.IGNORECASE)
 _DRAW = re.compile(r"\b(draw|paint|picture of|image of)\b", re.IGNORECASE)
 _THINK = re.compile(r"\bthink\b", re.IGNORECASE)
 _REFUSE = re.compile(r"\brefuse\b", re.IGNORECASE)
+# `#call add {"a": 1, "b": 2}`, one a line: these calls, all at once, whatever is offered.
+_CALL = re.compile(r"^#call[ \t]+([\w-]+)[ \t]*(\{.*\})?[ \t]*$", re.MULTILINE)
 _SEARCH_TOOLS = ("openrouter:web_search", "web", "web_search", "web_search_preview")
 _FORMATS = {
     "openai": "openai-responses-v1",
@@ -94,14 +96,27 @@ def _encrypted(asked: Conversation, row: Row) -> str:
 def _calls(asked: Conversation, row: Row) -> list[AnswerItem]:
     if asked.tool_outputs or answer_task(asked.prompt) or asked.tool_choice == "none":
         return []
-    spoken = re.sub(r"[\W_]+", " ", asked.prompt.lower())
-    named = [tool for tool in asked.tools if _mentioned(tool, asked.prompt, spoken)]
+    if ordered := _CALL.findall(asked.prompt):
+        return [
+            _call(name, arguments or _arguments(name, asked), number, row)
+            for number, (name, arguments) in enumerate(ordered)
+        ]
+    return [
+        _call(name, _arguments(name, asked), number, row)
+        for number, name in enumerate(_chosen(asked))
+    ]
+
+
+def _chosen(asked: Conversation) -> list[str]:
+    """The tools the request insists on, or those the prompt speaks of."""
     if isinstance(asked.tool_choice, dict):
         chosen = asked.tool_choice.get("name") or asked.tool_choice.get("function", {}).get("name")
-        named = [tool for tool in asked.tools if tool.name == chosen]
-    elif asked.tool_choice == "required" and not named:
-        named = list(asked.tools[:1])
-    return [_call(tool, number, asked, row) for number, tool in enumerate(named)]
+        return [tool.name for tool in asked.tools if tool.name == chosen]
+    spoken = re.sub(r"[\W_]+", " ", asked.prompt.lower())
+    named = [tool.name for tool in asked.tools if _mentioned(tool, asked.prompt, spoken)]
+    if asked.tool_choice == "required" and not named:
+        return [tool.name for tool in asked.tools[:1]]
+    return named
 
 
 def _mentioned(tool: OfferedTool, prompt: str, spoken: str) -> bool:
@@ -109,20 +124,24 @@ def _mentioned(tool: OfferedTool, prompt: str, spoken: str) -> bool:
     return tool.name in prompt or (bool(words) and f" {words} " in f" {spoken} ")
 
 
-def _call(tool: OfferedTool, number: int, asked: Conversation, row: Row) -> FunctionCall:
-    arguments = orjson.dumps(arguments_for(tool.parameters, asked.prompt)).decode()
+def _arguments(name: str, asked: Conversation) -> str:
+    parameters = next((tool.parameters for tool in asked.tools if tool.name == name), {})
+    return orjson.dumps(arguments_for(parameters, asked.prompt)).decode()
+
+
+def _call(name: str, arguments: str, number: int, row: Row) -> FunctionCall:
     author = author_of(row)
     call_id = {
         "anthropic": f"toolu_bdrk_{random_word(24)}",
-        "google": f"tool_{tool.name}_{random_word(20)}",
-        "moonshotai": f"functions.{tool.name}:{number}",
+        "google": f"tool_{name}_{random_word(20)}",
+        "moonshotai": f"functions.{name}:{number}",
     }.get(author, f"call_{random_word(24)}")
     pieces = {
         "openai": (arguments,),
         "anthropic": ("", arguments[:1], arguments[1:]),
         "moonshotai": tuple(re.findall(r"\w+|\W", arguments)),
     }.get(author, (arguments,))
-    return FunctionCall(tool.name, call_id, pieces)
+    return FunctionCall(name, call_id, pieces)
 
 
 def _content(asked: Conversation, row: Row) -> list[AnswerItem]:

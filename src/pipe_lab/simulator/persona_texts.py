@@ -73,6 +73,7 @@ HELP = """I am a simulator, and this is what I do:
 - `what did I say before?`, to see that I get the whole chat
 - `think about …` on a model that reasons; `draw …` on one that makes pictures
 - `search for …`, with citations; name a tool, and I call it
+- lines such as `#call add {"a": 1, "b": 2}`: these calls, all at once
 - `#stream deltas=2000 pause_ms=5`, `#error 429`, `#fail`, `#stall`, `#truncate`
 """
 REFUSAL = "I'm sorry, but I can't help with that."
