@@ -124,7 +124,15 @@ async def _read_stream(
             yield batch
     except PipeError as error:
         if not reader.finished:
-            yield [ResponseFailed(error)]
+            yield _broken_off(reader, error)
+
+
+def _broken_off(reader: StreamReader, error: PipeError) -> list[Event]:
+    """What had arrived and was not given out yet, and why no more comes, unless that was all."""
+    events = reader.end()
+    if isinstance(end := events[-1], ResponseFailed):
+        end.error = error
+    return events
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
