@@ -50,10 +50,10 @@ class PartEnds:
 
     def items(self) -> list[ItemFinished]:
         """The items that the parts belong to, as far as they are known."""
-        return [ItemFinished(place, _item_of(parts)) for place, parts in self._texts.items()]
+        return [ItemFinished(place, _item_with(parts)) for place, parts in self._texts.items()]
 
 
-def _item_of(parts: dict[tuple[str, int], str]) -> OutputItem:
+def _item_with(parts: dict[tuple[str, int], str]) -> OutputItem:
     texts: dict[str, list[str]] = {name: [] for name, _ in parts}
     for (name, _), text in sorted(parts.items(), key=lambda entry: entry[0][1]):
         texts[name].append(text)
