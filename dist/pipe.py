@@ -16,124 +16,125 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    210  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    266  ids.py                        Identifiers of our own making.
-#    300  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    337  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    376  process.py                    What every copy of the pipe in one process shares.
-#    397  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    474  errors.py                     Every cause of failure a person can act on, each with its words.
-#    658  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    716  retry.py                      Whether a failed request may be sent again, and when.
-#    757  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    851  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    883  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    947  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1006  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1103  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1625  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1679  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1779  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1963  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    211  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    267  ids.py                        Identifiers of our own making.
+#    301  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    338  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    377  money.py                      Amounts of money in words.
+#    389  process.py                    What every copy of the pipe in one process shares.
+#    410  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    487  errors.py                     Every cause of failure a person can act on, each with its words.
+#    671  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    729  retry.py                      Whether a failed request may be sent again, and when.
+#    770  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    864  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    896  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    960  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1019  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1116  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1638  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1692  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1792  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1976  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2107  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2193  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2239  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2431  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2707  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2726  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2784  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2920  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   2986  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3025  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3087  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3153  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3200  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3258  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3469  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3670  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3813  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3979  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4028  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4157  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4177  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2120  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2206  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2252  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2444  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2720  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2739  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2797  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2933  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   2999  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3038  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3100  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3166  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3213  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3271  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3482  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3683  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3826  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3992  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4041  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4170  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4190  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4197  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4251  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4308  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4403  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4441  events.py                     What the page is told beside the stream of the answer.
-#   4453  users.py                      The person who asks, and what they have set for themselves.
-#   4528  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4597  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4653  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4904  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4210  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4264  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4321  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4416  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4454  events.py                     What the page is told beside the stream of the answer.
+#   4466  users.py                      The person who asks, and what they have set for themselves.
+#   4541  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4610  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4666  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4917  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4942  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5034  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5085  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5172  visibility.py                 Which models are offered, and which may be used.
-#   5201  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4955  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5047  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5098  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5185  visibility.py                 Which models are offered, and which may be used.
+#   5214  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5250  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5370  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5263  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5383  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5443  allow_list.py                 Only what the API knows goes out.
-#   5480  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5508  modalities.py                 Pictures are asked for where the model draws.
-#   5523  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5592  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5659  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5754  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5884  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6043  history.py                    Chat messages become input items.
-#   6184  next_round.py                 The request of another round: the one before, and what came of it.
-#   6257  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6370  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6458  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6501  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6549  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5468  allow_list.py                 Only what the API knows goes out.
+#   5505  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5533  modalities.py                 Pictures are asked for where the model draws.
+#   5548  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5617  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5684  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5779  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5909  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6068  history.py                    Chat messages become input items.
+#   6209  next_round.py                 The request of another round: the one before, and what came of it.
+#   6282  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6395  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6483  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6526  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6574  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6592  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6866  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6899  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6920  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6984  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7055  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7132  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7186  status.py                     The status line of an answer: few words, all of them true.
-#   7246  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7388  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7449  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7549  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7644  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7752  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8016  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6617  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6891  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6924  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6945  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7009  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7080  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7157  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7211  status.py                     The status line of an answer: few words, all of them true.
+#   7266  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7408  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7469  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7569  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7664  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7772  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8036  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8149  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8186  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8310  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8619  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8740  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8833  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9031  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8173  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8210  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8334  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8643  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8764  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8857  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9055  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9165  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9189  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9305  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9329  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9393  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9417  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9573  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9597  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9693  pipe.py                       The entrance: what Open WebUI calls.
+#   9718  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -371,6 +372,18 @@ def number_of(value: Any) -> float | int | None:
 def whole_of(value: Any) -> int | None:
     """A whole number; `None` for everything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+####################################################################################################
+# core/money.py
+#
+# Amounts of money in words.
+####################################################################################################
+
+def dollars(amount: float) -> str:
+    """The amount in USD, with as many digits as tell something: `$0.0012`."""
+    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
+    return f"${amount:.{digits}f}"
 
 
 ####################################################################################################
@@ -5373,6 +5386,9 @@ def _link(item: ImageItem) -> JsonObject:
 # What the chat has cost so far, told with the end of an answer; and that it was stopped.
 ####################################################################################################
 
+Taken = Callable[[], Usage | None]
+"""What the finished rounds of the answer have taken."""
+
 CreditLeft = Callable[[], float | None]
 """USD left of the key's limit, where the one who asks should know."""
 
@@ -5388,6 +5404,7 @@ async def tell_spending(
     context: RequestContext,
     body: CompletionsBody,
     credit_left: CreditLeft,
+    taken: Taken,
 ) -> AsyncGenerator[list[Event]]:
     """Pass the answer on; before its end comes what the closing line tells beside its usage."""
     ended = False
@@ -5405,7 +5422,7 @@ async def tell_spending(
                 yield [_add_up(earlier, end, credit_left()), end]
     except (asyncio.CancelledError, GeneratorExit):
         if not ended:
-            await _tell_stop(context)
+            await _tell_stop(context, taken())
         raise
 
 
@@ -5433,11 +5450,19 @@ async def _earlier_cost(context: RequestContext, body: CompletionsBody) -> list[
     return [usage.charged if usage else None for usage in saved]
 
 
-async def _tell_stop(context: RequestContext) -> None:
-    """Tokens and cost come with an answer's last event: of a stopped one nothing is known."""
+async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
+    """Tokens and cost come with a round's last event: of the one that was stopped nothing is known.
+
+    The stop itself goes on whatever becomes of the line.
+    """
     seconds = time.perf_counter() - context.started_at
-    words = f"Stopped after {seconds:.1f} s · cost unknown"
-    await send_event(context.host, "status", {"description": words, "done": True})
+    known = taken.charged if taken else None
+    cost = "cost unknown" if known is None else f"at least {dollars(known)}"
+    words = f"Stopped after {seconds:.1f} s · {cost}"
+    try:
+        await send_event(context.host, "status", {"description": words, "done": True})
+    except Exception:  # noqa: BLE001 - Open WebUI must learn of the stop, not of this
+        LOG.exception("spending: the end of a stopped answer could not be told")
 
 
 ####################################################################################################
@@ -7207,7 +7232,7 @@ def describe_spending(spending: SpendingKnown) -> str:
     parts: list[str] = []
     if spending.chat_cost is not None:
         bound = "" if spending.is_whole else "at least "
-        parts.append(f"chat {bound}{_dollars(spending.chat_cost)}")
+        parts.append(f"chat {bound}{dollars(spending.chat_cost)}")
     if spending.credit_left is not None:
         parts.append(f"⚠ ${spending.credit_left:.2f} left on the API key")
     return _join_parts(parts)
@@ -7235,12 +7260,7 @@ def _speed(usage: Usage, seconds: float) -> str:
 
 
 def _cost(usage: Usage) -> str:
-    return "cost unknown" if usage.charged is None else _dollars(usage.charged)
-
-
-def _dollars(amount: float) -> str:
-    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
-    return f"${amount:.{digits}f}"
+    return "cost unknown" if usage.charged is None else dollars(usage.charged)
 
 
 ####################################################################################################
@@ -8076,6 +8096,10 @@ class Transcript:
             if isinstance(event, ResponseFinished | ResponseFailed):
                 self._count(event)
         return ordered
+
+    def taken(self) -> Usage | None:
+        """What the rounds that are over have taken."""
+        return sum_usage(self._usages)
 
     def charge(self, usage: Usage) -> None:
         """Count what a refused request has cost."""
@@ -9629,7 +9653,8 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     answer = keep_pictures(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
-    return tell_spending(answer, context, body, _credit_watch(context, turn.runtime))
+    credit_left = _credit_watch(context, turn.runtime)
+    return tell_spending(answer, context, body, credit_left, turn.transcript.taken)
 
 
 def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
@@ -9807,103 +9832,104 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((216, 8, 48),),
-    "core/ids.py": ((272, 9, 26),),
-    "core/json_codec.py": ((306, 11, 29),),
-    "core/json_values.py": ((343, 8, 31),),
-    "core/process.py": ((382, 10, 13),),
-    "core/redaction.py": ((403, 9, 69),),
-    "core/errors.py": ((495, 26, 161),),
-    "core/admission.py": ((664, 12, 50),),
-    "core/retry.py": ((722, 7, 33),),
-    "core/secrets.py": ((763, 19, 86),),
-    "core/source_map.py": ((857, 7, 24),),
-    "core/template_language.py": ((889, 8, 56),),
-    "core/valve_types.py": ((955, 16, 49),),
-    "core/template_valves.py": ((1012, 13, 89),),
-    "core/config.py": ((1109, 15, 514),),
-    "core/context.py": ((1631, 14, 46),),
-    "core/logging_system.py": ((1685, 11, 92),),
-    "core/error_templates.py": ((1785, 28, 176),),
-    "core/timing_logger.py": ((1971, 21, 134),),
-    "api/bodies.py": ((2113, 8, 78),),
-    "api/error_figures.py": ((2199, 8, 38),),
-    "api/errors.py": ((2245, 18, 184),),
-    "api/events.py": ((2437, 11, 268),),
-    "api/exchange_log.py": ((2713, 16, 11),),
-    "api/gateway/batch.py": ((2735, 14, 47),),
-    "api/gateway/items.py": ((2790, 20, 128),),
-    "api/gateway/part_ends.py": ((2926, 8, 58),),
-    "api/gateway/payloads.py": ((2992, 14, 31),),
-    "api/gateway/selection.py": ((3031, 15, 54),),
-    "api/gateway/text_run.py": ((3093, 10, 58),),
-    "api/pacing.py": ((3159, 12, 39),),
-    "api/sse.py": ((3206, 5, 50),),
-    "api/gateway/chat_reader.py": ((3264, 30, 203),),
-    "api/gateway/responses_reader.py": ((3475, 33, 193),),
-    "api/transport.py": ((3676, 14, 135),),
-    "api/http.py": ((3819, 23, 158),),
-    "api/catalog.py": ((3985, 15, 41),),
-    "api/gateway/stream.py": ((4034, 25, 121),),
-    "api/gateway/chat_completions.py": ((4163, 15, 12),),
-    "api/gateway/responses.py": ((4183, 15, 12),),
-    "host/blocking.py": ((4203, 13, 46),),
-    "host/chats.py": ((4257, 13, 49),),
-    "host/columns.py": ((4318, 20, 83),),
-    "host/departure.py": ((4409, 11, 30),),
-    "host/events.py": ((4447, 9, 4),),
-    "host/users.py": ((4459, 14, 67),),
-    "host/call.py": ((4534, 15, 61),),
-    "host/files.py": ((4603, 17, 48),),
-    "host/tools.py": ((4662, 22, 240),),
-    "host/versions.py": ((4910, 10, 30),),
-    "models/family.py": ((4948, 12, 84),),
-    "models/key_limit.py": ((5040, 13, 43),),
-    "models/registry.py": ((5091, 15, 79),),
-    "models/visibility.py": ((5178, 12, 21),),
-    "models/entries.py": ((5207, 12, 41),),
-    "storage/pictures.py": ((5256, 20, 112),),
-    "storage/spending.py": ((5376, 19, 65),),
-    "requests/allow_list.py": ((5449, 10, 29),),
-    "requests/caching.py": ((5486, 13, 20),),
-    "requests/modalities.py": ((5514, 10, 7),),
-    "requests/old_texts.py": ((5529, 11, 61),),
-    "requests/parameters.py": ((5598, 12, 59),),
-    "requests/reasoning.py": ((5665, 13, 87),),
-    "requests/replay.py": ((5760, 14, 122),),
-    "requests/chat_body.py": ((5890, 12, 151),),
-    "requests/history.py": ((6049, 12, 133),),
-    "requests/next_round.py": ((6190, 21, 65),),
-    "requests/recovery.py": ((6263, 16, 105),),
-    "requests/retention.py": ((6376, 13, 80),),
-    "requests/tasks.py": ((6464, 11, 35),),
-    "requests/tools.py": ((6507, 13, 40),),
-    "requests/normalise.py": ((6555, 24, 35),),
-    "streaming/collector.py": ((6598, 31, 266),),
-    "streaming/open_calls.py": ((6872, 10, 25),),
-    "streaming/renderer.py": ((6905, 9, 13),),
-    "streaming/citations.py": ((6926, 13, 56),),
-    "streaming/layout.py": ((6994, 18, 59),),
-    "streaming/output_items.py": ((7061, 10, 69),),
-    "streaming/server_tools.py": ((7138, 15, 46),),
-    "streaming/status.py": ((7192, 9, 52),),
-    "streaming/think_tags.py": ((7252, 20, 134),),
-    "streaming/thinking_status.py": ((7394, 11, 53),),
-    "streaming/usage.py": ((7455, 10, 92),),
-    "streaming/completion_chunks.py": ((7555, 28, 87),),
-    "streaming/completion_dict.py": ((7650, 34, 100),),
-    "streaming/response_events.py": ((7758, 47, 256),),
-    "streaming/transcript.py": ((8022, 29, 125),),
-    "tools/policy.py": ((8155, 12, 29),),
-    "tools/results.py": ((8192, 11, 116),),
-    "tools/schema.py": ((8319, 15, 298),),
-    "tools/arguments.py": ((8625, 13, 113),),
-    "tools/definitions.py": ((8746, 14, 85),),
-    "tools/executor.py": ((8839, 55, 190),),
-    "tools/toolbox.py": ((9037, 23, 126),),
-    "runtime.py": ((9171, 25, 132),),
-    "attempts.py": ((9311, 33, 80),),
-    "rounds.py": ((9399, 28, 172),),
-    "orchestrator.py": ((9579, 36, 112),),
-    "pipe.py": ((9699, 29, 103),),
+    "core/circuit_breaker.py": ((217, 8, 48),),
+    "core/ids.py": ((273, 9, 26),),
+    "core/json_codec.py": ((307, 11, 29),),
+    "core/json_values.py": ((344, 8, 31),),
+    "core/money.py": ((383, 6, 4),),
+    "core/process.py": ((395, 10, 13),),
+    "core/redaction.py": ((416, 9, 69),),
+    "core/errors.py": ((508, 26, 161),),
+    "core/admission.py": ((677, 12, 50),),
+    "core/retry.py": ((735, 7, 33),),
+    "core/secrets.py": ((776, 19, 86),),
+    "core/source_map.py": ((870, 7, 24),),
+    "core/template_language.py": ((902, 8, 56),),
+    "core/valve_types.py": ((968, 16, 49),),
+    "core/template_valves.py": ((1025, 13, 89),),
+    "core/config.py": ((1122, 15, 514),),
+    "core/context.py": ((1644, 14, 46),),
+    "core/logging_system.py": ((1698, 11, 92),),
+    "core/error_templates.py": ((1798, 28, 176),),
+    "core/timing_logger.py": ((1984, 21, 134),),
+    "api/bodies.py": ((2126, 8, 78),),
+    "api/error_figures.py": ((2212, 8, 38),),
+    "api/errors.py": ((2258, 18, 184),),
+    "api/events.py": ((2450, 11, 268),),
+    "api/exchange_log.py": ((2726, 16, 11),),
+    "api/gateway/batch.py": ((2748, 14, 47),),
+    "api/gateway/items.py": ((2803, 20, 128),),
+    "api/gateway/part_ends.py": ((2939, 8, 58),),
+    "api/gateway/payloads.py": ((3005, 14, 31),),
+    "api/gateway/selection.py": ((3044, 15, 54),),
+    "api/gateway/text_run.py": ((3106, 10, 58),),
+    "api/pacing.py": ((3172, 12, 39),),
+    "api/sse.py": ((3219, 5, 50),),
+    "api/gateway/chat_reader.py": ((3277, 30, 203),),
+    "api/gateway/responses_reader.py": ((3488, 33, 193),),
+    "api/transport.py": ((3689, 14, 135),),
+    "api/http.py": ((3832, 23, 158),),
+    "api/catalog.py": ((3998, 15, 41),),
+    "api/gateway/stream.py": ((4047, 25, 121),),
+    "api/gateway/chat_completions.py": ((4176, 15, 12),),
+    "api/gateway/responses.py": ((4196, 15, 12),),
+    "host/blocking.py": ((4216, 13, 46),),
+    "host/chats.py": ((4270, 13, 49),),
+    "host/columns.py": ((4331, 20, 83),),
+    "host/departure.py": ((4422, 11, 30),),
+    "host/events.py": ((4460, 9, 4),),
+    "host/users.py": ((4472, 14, 67),),
+    "host/call.py": ((4547, 15, 61),),
+    "host/files.py": ((4616, 17, 48),),
+    "host/tools.py": ((4675, 22, 240),),
+    "host/versions.py": ((4923, 10, 30),),
+    "models/family.py": ((4961, 12, 84),),
+    "models/key_limit.py": ((5053, 13, 43),),
+    "models/registry.py": ((5104, 15, 79),),
+    "models/visibility.py": ((5191, 12, 21),),
+    "models/entries.py": ((5220, 12, 41),),
+    "storage/pictures.py": ((5269, 20, 112),),
+    "storage/spending.py": ((5389, 20, 77),),
+    "requests/allow_list.py": ((5474, 10, 29),),
+    "requests/caching.py": ((5511, 13, 20),),
+    "requests/modalities.py": ((5539, 10, 7),),
+    "requests/old_texts.py": ((5554, 11, 61),),
+    "requests/parameters.py": ((5623, 12, 59),),
+    "requests/reasoning.py": ((5690, 13, 87),),
+    "requests/replay.py": ((5785, 14, 122),),
+    "requests/chat_body.py": ((5915, 12, 151),),
+    "requests/history.py": ((6074, 12, 133),),
+    "requests/next_round.py": ((6215, 21, 65),),
+    "requests/recovery.py": ((6288, 16, 105),),
+    "requests/retention.py": ((6401, 13, 80),),
+    "requests/tasks.py": ((6489, 11, 35),),
+    "requests/tools.py": ((6532, 13, 40),),
+    "requests/normalise.py": ((6580, 24, 35),),
+    "streaming/collector.py": ((6623, 31, 266),),
+    "streaming/open_calls.py": ((6897, 10, 25),),
+    "streaming/renderer.py": ((6930, 9, 13),),
+    "streaming/citations.py": ((6951, 13, 56),),
+    "streaming/layout.py": ((7019, 18, 59),),
+    "streaming/output_items.py": ((7086, 10, 69),),
+    "streaming/server_tools.py": ((7163, 15, 46),),
+    "streaming/status.py": ((7217, 10, 47),),
+    "streaming/think_tags.py": ((7272, 20, 134),),
+    "streaming/thinking_status.py": ((7414, 11, 53),),
+    "streaming/usage.py": ((7475, 10, 92),),
+    "streaming/completion_chunks.py": ((7575, 28, 87),),
+    "streaming/completion_dict.py": ((7670, 34, 100),),
+    "streaming/response_events.py": ((7778, 47, 256),),
+    "streaming/transcript.py": ((8042, 29, 129),),
+    "tools/policy.py": ((8179, 12, 29),),
+    "tools/results.py": ((8216, 11, 116),),
+    "tools/schema.py": ((8343, 15, 298),),
+    "tools/arguments.py": ((8649, 13, 113),),
+    "tools/definitions.py": ((8770, 14, 85),),
+    "tools/executor.py": ((8863, 55, 190),),
+    "tools/toolbox.py": ((9061, 23, 126),),
+    "runtime.py": ((9195, 25, 132),),
+    "attempts.py": ((9335, 33, 80),),
+    "rounds.py": ((9423, 28, 172),),
+    "orchestrator.py": ((9603, 36, 113),),
+    "pipe.py": ((9724, 29, 103),),
 }
