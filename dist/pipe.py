@@ -48,91 +48,91 @@ license: MIT
 #   2925  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   2987  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
 #   3053  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3100  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3158  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3363  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3550  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3693  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3859  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   3908  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4029  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4049  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3080  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3138  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3343  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3530  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3687  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3853  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3902  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4024  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4044  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4069  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4123  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4180  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4275  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4313  events.py                     What the page is told beside the stream of the answer.
-#   4325  users.py                      The person who asks, and what they have set for themselves.
-#   4400  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4469  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4525  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4776  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4064  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4118  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4175  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4270  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4308  events.py                     What the page is told beside the stream of the answer.
+#   4320  users.py                      The person who asks, and what they have set for themselves.
+#   4395  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4464  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4520  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4771  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4814  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4906  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   4957  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5044  visibility.py                 Which models are offered, and which may be used.
-#   5073  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4809  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4901  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   4952  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5039  visibility.py                 Which models are offered, and which may be used.
+#   5068  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5122  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5242  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5117  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5237  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5315  allow_list.py                 Only what the API knows goes out.
-#   5352  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5380  modalities.py                 Pictures are asked for where the model draws.
-#   5395  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5464  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5531  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5626  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5756  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5915  history.py                    Chat messages become input items.
-#   6056  next_round.py                 The request of another round: the one before, and what came of it.
-#   6129  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6242  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6330  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6373  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6421  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5310  allow_list.py                 Only what the API knows goes out.
+#   5347  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5375  modalities.py                 Pictures are asked for where the model draws.
+#   5390  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5459  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5526  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5621  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5751  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5910  history.py                    Chat messages become input items.
+#   6051  next_round.py                 The request of another round: the one before, and what came of it.
+#   6124  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6237  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6325  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6368  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6416  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6464  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6738  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6771  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6792  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6856  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6927  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7004  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7050  status.py                     The status line of an answer: few words, all of them true.
-#   7110  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7252  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7313  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7413  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7508  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7616  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7880  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6459  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6733  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6766  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6787  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6851  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6922  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   6999  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7045  status.py                     The status line of an answer: few words, all of them true.
+#   7105  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7247  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7308  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7408  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7503  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7611  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7875  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8013  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8050  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8174  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8483  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8604  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8697  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8895  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8008  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8045  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8169  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8478  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8599  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8692  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8890  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9029  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9024  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9169  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9164  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9257  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9252  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9437  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9432  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9557  pipe.py                       The entrance: what Open WebUI calls.
+#   9552  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -3057,44 +3057,24 @@ def _decode_words(words: bytes) -> str:
 ####################################################################################################
 
 # A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
+SHORTEST_WINDOW = 0.03
+# Still smooth to read; longer ones would save little.
+LONGEST_WINDOW = 0.3
+# What is sent costs the server far more than what is read: so many pieces it sends in all.
+PIECES_PER_SECOND = 200
 
-Hold = Callable[[], AbstractContextManager[None]]
-"""Leaves the connection unread while the `with` block runs."""
+
+def window_for(streams: int) -> float:
+    """Seconds for which text is gathered, while so many answers are written at once."""
+    return min(max(SHORTEST_WINDOW, streams / PIECES_PER_SECOND), LONGEST_WINDOW)
 
 
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+def shows_text(batch: list[Event]) -> bool:
+    """Whether a reader has seen text of this batch: only then is there time to gather more.
 
-    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    The first words are not held back, and while the model is silent there is no timer.
     """
-
-    __slots__ = ("_clock", "_hold", "_late", "_sleep")
-
-    def __init__(
-        self,
-        hold: Hold = nullcontext,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._hold = hold
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        with self._hold():
-            await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
+    return any(isinstance(event, TextDelta | ReasoningDelta) for event in batch)
 
 
 ####################################################################################################
@@ -3575,6 +3555,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
+        self._open: set[_AiohttpStream] = set()
         self._proxies = {
             scheme: address for scheme, address in getproxies().items() if scheme != "no"
         }
@@ -3604,10 +3585,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             status_code=response.status,
             headers=response.raw_headers,
-            stream=_AiohttpStream(response, request),
+            stream=_AiohttpStream(response, request, self._open),
             request=request,
-            extensions={"hold_reading": lambda: _hold_reading(response)},
+            extensions={"gather": lambda: self._gather(response)},
         )
+
+    async def _gather(self, response: aiohttp.ClientResponse) -> None:
+        """Leave the connection unread for a moment: the system keeps what comes, at no cost."""
+        with _hold_reading(response):
+            await asyncio.sleep(window_for(len(self._open)))
 
     async def aclose(self) -> None:
         """Close every pooled connection."""
@@ -3623,9 +3609,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _AiohttpStream(httpx.AsyncByteStream):
     """The body, in the pieces in which it arrives."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        request: httpx.Request,
+        open_streams: set[_AiohttpStream],
+    ) -> None:
         self._response = response
         self._request = request
+        self._open = open_streams
+        open_streams.add(self)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
@@ -3644,6 +3637,7 @@ class _AiohttpStream(httpx.AsyncByteStream):
 
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
+        self._open.discard(self)
         self._response.release()
 
 
@@ -3998,7 +3992,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
-    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
+    gather: Callable[[], Awaitable[None]] | None = response.extensions.get("gather")
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -4008,7 +4002,8 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
-                    await pacer.pause(batch)
+                    if gather is not None and shows_text(batch):
+                        await gather()
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -9700,73 +9695,73 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/payloads.py": ((2892, 14, 31),),
     "api/gateway/selection.py": ((2931, 15, 54),),
     "api/gateway/text_run.py": ((2993, 10, 58),),
-    "api/pacing.py": ((3059, 12, 39),),
-    "api/sse.py": ((3106, 5, 50),),
-    "api/gateway/chat_reader.py": ((3164, 30, 197),),
-    "api/gateway/responses_reader.py": ((3369, 31, 179),),
-    "api/transport.py": ((3556, 14, 135),),
-    "api/http.py": ((3699, 23, 158),),
-    "api/catalog.py": ((3865, 15, 41),),
-    "api/gateway/stream.py": ((3914, 25, 113),),
-    "api/gateway/chat_completions.py": ((4035, 15, 12),),
-    "api/gateway/responses.py": ((4055, 15, 12),),
-    "host/blocking.py": ((4075, 13, 46),),
-    "host/chats.py": ((4129, 13, 49),),
-    "host/columns.py": ((4190, 20, 83),),
-    "host/departure.py": ((4281, 11, 30),),
-    "host/events.py": ((4319, 9, 4),),
-    "host/users.py": ((4331, 14, 67),),
-    "host/call.py": ((4406, 15, 61),),
-    "host/files.py": ((4475, 17, 48),),
-    "host/tools.py": ((4534, 22, 240),),
-    "host/versions.py": ((4782, 10, 30),),
-    "models/family.py": ((4820, 12, 84),),
-    "models/key_limit.py": ((4912, 13, 43),),
-    "models/registry.py": ((4963, 15, 79),),
-    "models/visibility.py": ((5050, 12, 21),),
-    "models/entries.py": ((5079, 12, 41),),
-    "storage/pictures.py": ((5128, 20, 112),),
-    "storage/spending.py": ((5248, 19, 65),),
-    "requests/allow_list.py": ((5321, 10, 29),),
-    "requests/caching.py": ((5358, 13, 20),),
-    "requests/modalities.py": ((5386, 10, 7),),
-    "requests/old_texts.py": ((5401, 11, 61),),
-    "requests/parameters.py": ((5470, 12, 59),),
-    "requests/reasoning.py": ((5537, 13, 87),),
-    "requests/replay.py": ((5632, 14, 122),),
-    "requests/chat_body.py": ((5762, 12, 151),),
-    "requests/history.py": ((5921, 12, 133),),
-    "requests/next_round.py": ((6062, 21, 65),),
-    "requests/recovery.py": ((6135, 16, 105),),
-    "requests/retention.py": ((6248, 13, 80),),
-    "requests/tasks.py": ((6336, 11, 35),),
-    "requests/tools.py": ((6379, 13, 40),),
-    "requests/normalise.py": ((6427, 24, 35),),
-    "streaming/collector.py": ((6470, 31, 266),),
-    "streaming/open_calls.py": ((6744, 10, 25),),
-    "streaming/renderer.py": ((6777, 9, 13),),
-    "streaming/citations.py": ((6798, 13, 56),),
-    "streaming/layout.py": ((6866, 18, 59),),
-    "streaming/output_items.py": ((6933, 10, 69),),
-    "streaming/server_tools.py": ((7010, 12, 38),),
-    "streaming/status.py": ((7056, 9, 52),),
-    "streaming/think_tags.py": ((7116, 20, 134),),
-    "streaming/thinking_status.py": ((7258, 11, 53),),
-    "streaming/usage.py": ((7319, 10, 92),),
-    "streaming/completion_chunks.py": ((7419, 28, 87),),
-    "streaming/completion_dict.py": ((7514, 34, 100),),
-    "streaming/response_events.py": ((7622, 47, 256),),
-    "streaming/transcript.py": ((7886, 29, 125),),
-    "tools/policy.py": ((8019, 12, 29),),
-    "tools/results.py": ((8056, 11, 116),),
-    "tools/schema.py": ((8183, 15, 298),),
-    "tools/arguments.py": ((8489, 13, 113),),
-    "tools/definitions.py": ((8610, 14, 85),),
-    "tools/executor.py": ((8703, 55, 190),),
-    "tools/toolbox.py": ((8901, 23, 126),),
-    "runtime.py": ((9035, 25, 132),),
-    "attempts.py": ((9175, 33, 80),),
-    "rounds.py": ((9263, 28, 172),),
-    "orchestrator.py": ((9443, 36, 112),),
-    "pipe.py": ((9563, 29, 103),),
+    "api/pacing.py": ((3059, 7, 19),),
+    "api/sse.py": ((3086, 5, 50),),
+    "api/gateway/chat_reader.py": ((3144, 30, 197),),
+    "api/gateway/responses_reader.py": ((3349, 31, 179),),
+    "api/transport.py": ((3536, 17, 149),),
+    "api/http.py": ((3693, 23, 158),),
+    "api/catalog.py": ((3859, 15, 41),),
+    "api/gateway/stream.py": ((3908, 25, 114),),
+    "api/gateway/chat_completions.py": ((4030, 15, 12),),
+    "api/gateway/responses.py": ((4050, 15, 12),),
+    "host/blocking.py": ((4070, 13, 46),),
+    "host/chats.py": ((4124, 13, 49),),
+    "host/columns.py": ((4185, 20, 83),),
+    "host/departure.py": ((4276, 11, 30),),
+    "host/events.py": ((4314, 9, 4),),
+    "host/users.py": ((4326, 14, 67),),
+    "host/call.py": ((4401, 15, 61),),
+    "host/files.py": ((4470, 17, 48),),
+    "host/tools.py": ((4529, 22, 240),),
+    "host/versions.py": ((4777, 10, 30),),
+    "models/family.py": ((4815, 12, 84),),
+    "models/key_limit.py": ((4907, 13, 43),),
+    "models/registry.py": ((4958, 15, 79),),
+    "models/visibility.py": ((5045, 12, 21),),
+    "models/entries.py": ((5074, 12, 41),),
+    "storage/pictures.py": ((5123, 20, 112),),
+    "storage/spending.py": ((5243, 19, 65),),
+    "requests/allow_list.py": ((5316, 10, 29),),
+    "requests/caching.py": ((5353, 13, 20),),
+    "requests/modalities.py": ((5381, 10, 7),),
+    "requests/old_texts.py": ((5396, 11, 61),),
+    "requests/parameters.py": ((5465, 12, 59),),
+    "requests/reasoning.py": ((5532, 13, 87),),
+    "requests/replay.py": ((5627, 14, 122),),
+    "requests/chat_body.py": ((5757, 12, 151),),
+    "requests/history.py": ((5916, 12, 133),),
+    "requests/next_round.py": ((6057, 21, 65),),
+    "requests/recovery.py": ((6130, 16, 105),),
+    "requests/retention.py": ((6243, 13, 80),),
+    "requests/tasks.py": ((6331, 11, 35),),
+    "requests/tools.py": ((6374, 13, 40),),
+    "requests/normalise.py": ((6422, 24, 35),),
+    "streaming/collector.py": ((6465, 31, 266),),
+    "streaming/open_calls.py": ((6739, 10, 25),),
+    "streaming/renderer.py": ((6772, 9, 13),),
+    "streaming/citations.py": ((6793, 13, 56),),
+    "streaming/layout.py": ((6861, 18, 59),),
+    "streaming/output_items.py": ((6928, 10, 69),),
+    "streaming/server_tools.py": ((7005, 12, 38),),
+    "streaming/status.py": ((7051, 9, 52),),
+    "streaming/think_tags.py": ((7111, 20, 134),),
+    "streaming/thinking_status.py": ((7253, 11, 53),),
+    "streaming/usage.py": ((7314, 10, 92),),
+    "streaming/completion_chunks.py": ((7414, 28, 87),),
+    "streaming/completion_dict.py": ((7509, 34, 100),),
+    "streaming/response_events.py": ((7617, 47, 256),),
+    "streaming/transcript.py": ((7881, 29, 125),),
+    "tools/policy.py": ((8014, 12, 29),),
+    "tools/results.py": ((8051, 11, 116),),
+    "tools/schema.py": ((8178, 15, 298),),
+    "tools/arguments.py": ((8484, 13, 113),),
+    "tools/definitions.py": ((8605, 14, 85),),
+    "tools/executor.py": ((8698, 55, 190),),
+    "tools/toolbox.py": ((8896, 23, 126),),
+    "runtime.py": ((9030, 25, 132),),
+    "attempts.py": ((9170, 33, 80),),
+    "rounds.py": ((9258, 28, 172),),
+    "orchestrator.py": ((9438, 36, 112),),
+    "pipe.py": ((9558, 29, 103),),
 }
