@@ -50,91 +50,91 @@ license: MIT
 #   3038  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   3100  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
 #   3166  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3213  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3271  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3482  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3683  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3826  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3992  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4041  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4170  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4190  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3193  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3251  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3462  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3663  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3820  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3986  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4035  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4165  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4185  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4210  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4264  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4321  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4416  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4454  events.py                     What the page is told beside the stream of the answer.
-#   4466  users.py                      The person who asks, and what they have set for themselves.
-#   4541  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4610  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4666  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4917  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4205  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4259  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4316  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4411  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4449  events.py                     What the page is told beside the stream of the answer.
+#   4461  users.py                      The person who asks, and what they have set for themselves.
+#   4536  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4605  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4661  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4912  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4955  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5047  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5098  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5185  visibility.py                 Which models are offered, and which may be used.
-#   5214  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4950  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5042  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5093  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5180  visibility.py                 Which models are offered, and which may be used.
+#   5209  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5263  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5383  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5258  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5378  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5468  allow_list.py                 Only what the API knows goes out.
-#   5505  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5533  modalities.py                 Pictures are asked for where the model draws.
-#   5548  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5617  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5684  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5779  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5909  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6068  history.py                    Chat messages become input items.
-#   6209  next_round.py                 The request of another round: the one before, and what came of it.
-#   6282  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6395  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6483  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6526  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6574  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5463  allow_list.py                 Only what the API knows goes out.
+#   5500  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5528  modalities.py                 Pictures are asked for where the model draws.
+#   5543  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5612  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5679  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5774  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5904  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6063  history.py                    Chat messages become input items.
+#   6204  next_round.py                 The request of another round: the one before, and what came of it.
+#   6277  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6390  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6478  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6521  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6569  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6617  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6891  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6924  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6945  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   7009  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7080  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7157  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7211  status.py                     The status line of an answer: few words, all of them true.
-#   7266  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7408  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7469  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7569  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7664  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7772  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8036  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6612  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6886  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6919  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6940  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7004  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7075  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7152  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7206  status.py                     The status line of an answer: few words, all of them true.
+#   7261  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7403  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7464  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7564  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7659  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7767  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8031  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8173  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8210  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8334  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8643  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8764  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8857  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9055  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8168  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8205  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8329  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8638  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8759  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8852  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9050  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9189  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9184  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9329  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9324  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9417  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9412  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9597  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9592  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9718  pipe.py                       The entrance: what Open WebUI calls.
+#   9713  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -3170,44 +3170,24 @@ def _decode_words(words: bytes) -> str:
 ####################################################################################################
 
 # A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
+SHORTEST_WINDOW = 0.03
+# Still smooth to read; longer ones would save little.
+LONGEST_WINDOW = 0.3
+# What is sent costs the server far more than what is read: so many pieces it sends in all.
+PIECES_PER_SECOND = 200
 
-Hold = Callable[[], AbstractContextManager[None]]
-"""Leaves the connection unread while the `with` block runs."""
+
+def window_for(streams: int) -> float:
+    """Seconds for which text is gathered, while so many answers are written at once."""
+    return min(max(SHORTEST_WINDOW, streams / PIECES_PER_SECOND), LONGEST_WINDOW)
 
 
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+def shows_text(batch: list[Event]) -> bool:
+    """Whether a reader has seen text of this batch: only then is there time to gather more.
 
-    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    The first words are not held back, and while the model is silent there is no timer.
     """
-
-    __slots__ = ("_clock", "_hold", "_late", "_sleep")
-
-    def __init__(
-        self,
-        hold: Hold = nullcontext,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._hold = hold
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        with self._hold():
-            await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
+    return any(isinstance(event, TextDelta | ReasoningDelta) for event in batch)
 
 
 ####################################################################################################
@@ -3708,6 +3688,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
+        self._open: set[_AiohttpStream] = set()
         self._proxies = {
             scheme: address for scheme, address in getproxies().items() if scheme != "no"
         }
@@ -3737,10 +3718,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             status_code=response.status,
             headers=response.raw_headers,
-            stream=_AiohttpStream(response, request),
+            stream=_AiohttpStream(response, request, self._open),
             request=request,
-            extensions={"hold_reading": lambda: _hold_reading(response)},
+            extensions={"gather": lambda: self._gather(response)},
         )
+
+    async def _gather(self, response: aiohttp.ClientResponse) -> None:
+        """Leave the connection unread for a moment: the system keeps what comes, at no cost."""
+        with _hold_reading(response):
+            await asyncio.sleep(window_for(len(self._open)))
 
     async def aclose(self) -> None:
         """Close every pooled connection."""
@@ -3756,9 +3742,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _AiohttpStream(httpx.AsyncByteStream):
     """The body, in the pieces in which it arrives."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        request: httpx.Request,
+        open_streams: set[_AiohttpStream],
+    ) -> None:
         self._response = response
         self._request = request
+        self._open = open_streams
+        open_streams.add(self)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
@@ -3777,6 +3770,7 @@ class _AiohttpStream(httpx.AsyncByteStream):
 
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
+        self._open.discard(self)
         self._response.release()
 
 
@@ -4131,7 +4125,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
-    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
+    gather: Callable[[], Awaitable[None]] | None = response.extensions.get("gather")
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -4141,7 +4135,8 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
-                    await pacer.pause(batch)
+                    if gather is not None and shows_text(batch):
+                        await gather()
         if batch := reader.end():
             yield batch
     except PipeError as error:
@@ -9863,73 +9858,73 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/payloads.py": ((3005, 14, 31),),
     "api/gateway/selection.py": ((3044, 15, 54),),
     "api/gateway/text_run.py": ((3106, 10, 58),),
-    "api/pacing.py": ((3172, 12, 39),),
-    "api/sse.py": ((3219, 5, 50),),
-    "api/gateway/chat_reader.py": ((3277, 30, 203),),
-    "api/gateway/responses_reader.py": ((3488, 33, 193),),
-    "api/transport.py": ((3689, 14, 135),),
-    "api/http.py": ((3832, 23, 158),),
-    "api/catalog.py": ((3998, 15, 41),),
-    "api/gateway/stream.py": ((4047, 25, 121),),
-    "api/gateway/chat_completions.py": ((4176, 15, 12),),
-    "api/gateway/responses.py": ((4196, 15, 12),),
-    "host/blocking.py": ((4216, 13, 46),),
-    "host/chats.py": ((4270, 13, 49),),
-    "host/columns.py": ((4331, 20, 83),),
-    "host/departure.py": ((4422, 11, 30),),
-    "host/events.py": ((4460, 9, 4),),
-    "host/users.py": ((4472, 14, 67),),
-    "host/call.py": ((4547, 15, 61),),
-    "host/files.py": ((4616, 17, 48),),
-    "host/tools.py": ((4675, 22, 240),),
-    "host/versions.py": ((4923, 10, 30),),
-    "models/family.py": ((4961, 12, 84),),
-    "models/key_limit.py": ((5053, 13, 43),),
-    "models/registry.py": ((5104, 15, 79),),
-    "models/visibility.py": ((5191, 12, 21),),
-    "models/entries.py": ((5220, 12, 41),),
-    "storage/pictures.py": ((5269, 20, 112),),
-    "storage/spending.py": ((5389, 20, 77),),
-    "requests/allow_list.py": ((5474, 10, 29),),
-    "requests/caching.py": ((5511, 13, 20),),
-    "requests/modalities.py": ((5539, 10, 7),),
-    "requests/old_texts.py": ((5554, 11, 61),),
-    "requests/parameters.py": ((5623, 12, 59),),
-    "requests/reasoning.py": ((5690, 13, 87),),
-    "requests/replay.py": ((5785, 14, 122),),
-    "requests/chat_body.py": ((5915, 12, 151),),
-    "requests/history.py": ((6074, 12, 133),),
-    "requests/next_round.py": ((6215, 21, 65),),
-    "requests/recovery.py": ((6288, 16, 105),),
-    "requests/retention.py": ((6401, 13, 80),),
-    "requests/tasks.py": ((6489, 11, 35),),
-    "requests/tools.py": ((6532, 13, 40),),
-    "requests/normalise.py": ((6580, 24, 35),),
-    "streaming/collector.py": ((6623, 31, 266),),
-    "streaming/open_calls.py": ((6897, 10, 25),),
-    "streaming/renderer.py": ((6930, 9, 13),),
-    "streaming/citations.py": ((6951, 13, 56),),
-    "streaming/layout.py": ((7019, 18, 59),),
-    "streaming/output_items.py": ((7086, 10, 69),),
-    "streaming/server_tools.py": ((7163, 15, 46),),
-    "streaming/status.py": ((7217, 10, 47),),
-    "streaming/think_tags.py": ((7272, 20, 134),),
-    "streaming/thinking_status.py": ((7414, 11, 53),),
-    "streaming/usage.py": ((7475, 10, 92),),
-    "streaming/completion_chunks.py": ((7575, 28, 87),),
-    "streaming/completion_dict.py": ((7670, 34, 100),),
-    "streaming/response_events.py": ((7778, 47, 256),),
-    "streaming/transcript.py": ((8042, 29, 129),),
-    "tools/policy.py": ((8179, 12, 29),),
-    "tools/results.py": ((8216, 11, 116),),
-    "tools/schema.py": ((8343, 15, 298),),
-    "tools/arguments.py": ((8649, 13, 113),),
-    "tools/definitions.py": ((8770, 14, 85),),
-    "tools/executor.py": ((8863, 55, 190),),
-    "tools/toolbox.py": ((9061, 23, 126),),
-    "runtime.py": ((9195, 25, 132),),
-    "attempts.py": ((9335, 33, 80),),
-    "rounds.py": ((9423, 28, 172),),
-    "orchestrator.py": ((9603, 36, 113),),
-    "pipe.py": ((9724, 29, 103),),
+    "api/pacing.py": ((3172, 7, 19),),
+    "api/sse.py": ((3199, 5, 50),),
+    "api/gateway/chat_reader.py": ((3257, 30, 203),),
+    "api/gateway/responses_reader.py": ((3468, 33, 193),),
+    "api/transport.py": ((3669, 17, 149),),
+    "api/http.py": ((3826, 23, 158),),
+    "api/catalog.py": ((3992, 15, 41),),
+    "api/gateway/stream.py": ((4041, 25, 122),),
+    "api/gateway/chat_completions.py": ((4171, 15, 12),),
+    "api/gateway/responses.py": ((4191, 15, 12),),
+    "host/blocking.py": ((4211, 13, 46),),
+    "host/chats.py": ((4265, 13, 49),),
+    "host/columns.py": ((4326, 20, 83),),
+    "host/departure.py": ((4417, 11, 30),),
+    "host/events.py": ((4455, 9, 4),),
+    "host/users.py": ((4467, 14, 67),),
+    "host/call.py": ((4542, 15, 61),),
+    "host/files.py": ((4611, 17, 48),),
+    "host/tools.py": ((4670, 22, 240),),
+    "host/versions.py": ((4918, 10, 30),),
+    "models/family.py": ((4956, 12, 84),),
+    "models/key_limit.py": ((5048, 13, 43),),
+    "models/registry.py": ((5099, 15, 79),),
+    "models/visibility.py": ((5186, 12, 21),),
+    "models/entries.py": ((5215, 12, 41),),
+    "storage/pictures.py": ((5264, 20, 112),),
+    "storage/spending.py": ((5384, 20, 77),),
+    "requests/allow_list.py": ((5469, 10, 29),),
+    "requests/caching.py": ((5506, 13, 20),),
+    "requests/modalities.py": ((5534, 10, 7),),
+    "requests/old_texts.py": ((5549, 11, 61),),
+    "requests/parameters.py": ((5618, 12, 59),),
+    "requests/reasoning.py": ((5685, 13, 87),),
+    "requests/replay.py": ((5780, 14, 122),),
+    "requests/chat_body.py": ((5910, 12, 151),),
+    "requests/history.py": ((6069, 12, 133),),
+    "requests/next_round.py": ((6210, 21, 65),),
+    "requests/recovery.py": ((6283, 16, 105),),
+    "requests/retention.py": ((6396, 13, 80),),
+    "requests/tasks.py": ((6484, 11, 35),),
+    "requests/tools.py": ((6527, 13, 40),),
+    "requests/normalise.py": ((6575, 24, 35),),
+    "streaming/collector.py": ((6618, 31, 266),),
+    "streaming/open_calls.py": ((6892, 10, 25),),
+    "streaming/renderer.py": ((6925, 9, 13),),
+    "streaming/citations.py": ((6946, 13, 56),),
+    "streaming/layout.py": ((7014, 18, 59),),
+    "streaming/output_items.py": ((7081, 10, 69),),
+    "streaming/server_tools.py": ((7158, 15, 46),),
+    "streaming/status.py": ((7212, 10, 47),),
+    "streaming/think_tags.py": ((7267, 20, 134),),
+    "streaming/thinking_status.py": ((7409, 11, 53),),
+    "streaming/usage.py": ((7470, 10, 92),),
+    "streaming/completion_chunks.py": ((7570, 28, 87),),
+    "streaming/completion_dict.py": ((7665, 34, 100),),
+    "streaming/response_events.py": ((7773, 47, 256),),
+    "streaming/transcript.py": ((8037, 29, 129),),
+    "tools/policy.py": ((8174, 12, 29),),
+    "tools/results.py": ((8211, 11, 116),),
+    "tools/schema.py": ((8338, 15, 298),),
+    "tools/arguments.py": ((8644, 13, 113),),
+    "tools/definitions.py": ((8765, 14, 85),),
+    "tools/executor.py": ((8858, 55, 190),),
+    "tools/toolbox.py": ((9056, 23, 126),),
+    "runtime.py": ((9190, 25, 132),),
+    "attempts.py": ((9330, 33, 80),),
+    "rounds.py": ((9418, 28, 172),),
+    "orchestrator.py": ((9598, 36, 113),),
+    "pipe.py": ((9719, 29, 103),),
 }
