@@ -68,71 +68,71 @@ license: MIT
 #   4400  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
 #   4469  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
 #   4525  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4776  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4786  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4814  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4906  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   4957  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5044  visibility.py                 Which models are offered, and which may be used.
-#   5073  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4824  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4916  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   4967  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5054  visibility.py                 Which models are offered, and which may be used.
+#   5083  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5122  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5242  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5132  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5252  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5315  allow_list.py                 Only what the API knows goes out.
-#   5352  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5380  modalities.py                 Pictures are asked for where the model draws.
-#   5395  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5464  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5531  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5626  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5756  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5915  history.py                    Chat messages become input items.
-#   6056  next_round.py                 The request of another round: the one before, and what came of it.
-#   6129  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6242  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6330  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6373  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6421  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5325  allow_list.py                 Only what the API knows goes out.
+#   5362  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5390  modalities.py                 Pictures are asked for where the model draws.
+#   5405  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5474  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5541  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5636  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5766  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   5925  history.py                    Chat messages become input items.
+#   6066  next_round.py                 The request of another round: the one before, and what came of it.
+#   6139  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6252  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6340  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6383  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6431  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6464  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6738  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6771  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6792  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6856  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6927  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7004  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7050  status.py                     The status line of an answer: few words, all of them true.
-#   7110  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7252  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7313  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7413  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7508  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7616  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7880  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6474  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6748  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6781  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6802  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6866  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   6937  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7014  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7060  status.py                     The status line of an answer: few words, all of them true.
+#   7120  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7262  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7323  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7423  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7518  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7626  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7890  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8013  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8050  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8174  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8483  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8604  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8697  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8895  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8023  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8073  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8197  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8506  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8627  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8720  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8918  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9029  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9052  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9169  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9192  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9257  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9280  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9437  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9460  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9557  pipe.py                       The entrance: what Open WebUI calls.
+#   9580  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -4539,6 +4539,9 @@ _CITED_TOOLS = frozenset(
     {"fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files", "query_chat_files"}
 )
 
+_MOST_SHOWN = 2_000
+"""Characters of a call's arguments in a dialogue."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostTool:
@@ -4622,7 +4625,14 @@ async def ask_for_approval(
     if handles.event_call is None:
         return False
     call = {"id": call_id, "name": tool.name, "arguments": arguments}
-    answer = await handles.event_call({"type": "confirmation", "data": {"tool_call": call}})
+    # Open WebUI 0.11 draws a dialogue of two texts, and nothing of a `tool_call`.
+    shown = encode_json(arguments).decode()
+    unseen = len(shown) - _MOST_SHOWN
+    message = f"```json\n{shown[:_MOST_SHOWN]}\n```"
+    if unseen > 0:
+        message += f"\n\n**{unseen} more characters are not shown.**"
+    data = {"tool_call": call, "title": f"Run {tool.name}?", "message": message}
+    answer = await handles.event_call({"type": "confirmation", "data": data})
     return answer is True
 
 
@@ -8032,14 +8042,27 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def asks_the_person(tool: HostTool) -> bool:
+    """Whether the tool is itself a question to the person, so that none need stand before it."""
+    return tool.is_builtin and tool.name == "ask_user"
+
+
 def can_ask_here(context: RequestContext) -> bool:
-    """Whether the pipe itself may ask that person: where it is to run all it can, on a page."""
-    is_ours = context.settings.tool_execution_mode == "Pipeline"
+    """Whether the pipe itself may ask that person: where no better question is to be had."""
+    is_ours = context.settings.tool_execution_mode == "Pipeline" or _must_ask_here(context)
     return is_ours and bool(context.session_id) and context.host.event_call is not None
+
+
+def _must_ask_here(context: RequestContext) -> bool:
+    """Whether only the pipe asks: Open WebUI 0.11 runs tools unasked in chats it does not save."""
+    return needs_approval(context) and not is_saved_chat(context.chat_id)
 
 
 def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
     """Whether Open WebUI is to run a round that calls these tools, if it can."""
+    called = list(called)
+    if _must_ask_here(context):
+        return len(called) == 1 and asks_the_person(called[0])
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
@@ -8413,7 +8436,7 @@ def _types_of(schema: JsonObject) -> list[str]:
     if isinstance(named, str):
         named = [named]
     if isinstance(named, list):
-        types = [str(entry) for entry in _entries_of(cast("Any", named))]
+        types = list(dict.fromkeys(str(entry) for entry in _entries_of(cast("Any", named))))
         return types if set(types) <= _TYPES else []
     if "properties" in schema:
         return ["object"]
@@ -8795,7 +8818,7 @@ class Executor:
         if (wait := self._pause_left(tool)) > 0:
             return paused(tool.name, wait)
         arguments = fit_arguments(sent, tool.parameters, keep_unknown=tool.kind == "mcp")
-        if needs_approval(self._context):
+        if needs_approval(self._context) and not asks_the_person(tool):
             asked_at = _loop_time()
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
@@ -9718,55 +9741,55 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/users.py": ((4331, 14, 67),),
     "host/call.py": ((4406, 15, 61),),
     "host/files.py": ((4475, 17, 48),),
-    "host/tools.py": ((4534, 22, 240),),
-    "host/versions.py": ((4782, 10, 30),),
-    "models/family.py": ((4820, 12, 84),),
-    "models/key_limit.py": ((4912, 13, 43),),
-    "models/registry.py": ((4963, 15, 79),),
-    "models/visibility.py": ((5050, 12, 21),),
-    "models/entries.py": ((5079, 12, 41),),
-    "storage/pictures.py": ((5128, 20, 112),),
-    "storage/spending.py": ((5248, 19, 65),),
-    "requests/allow_list.py": ((5321, 10, 29),),
-    "requests/caching.py": ((5358, 13, 20),),
-    "requests/modalities.py": ((5386, 10, 7),),
-    "requests/old_texts.py": ((5401, 11, 61),),
-    "requests/parameters.py": ((5470, 12, 59),),
-    "requests/reasoning.py": ((5537, 13, 87),),
-    "requests/replay.py": ((5632, 14, 122),),
-    "requests/chat_body.py": ((5762, 12, 151),),
-    "requests/history.py": ((5921, 12, 133),),
-    "requests/next_round.py": ((6062, 21, 65),),
-    "requests/recovery.py": ((6135, 16, 105),),
-    "requests/retention.py": ((6248, 13, 80),),
-    "requests/tasks.py": ((6336, 11, 35),),
-    "requests/tools.py": ((6379, 13, 40),),
-    "requests/normalise.py": ((6427, 24, 35),),
-    "streaming/collector.py": ((6470, 31, 266),),
-    "streaming/open_calls.py": ((6744, 10, 25),),
-    "streaming/renderer.py": ((6777, 9, 13),),
-    "streaming/citations.py": ((6798, 13, 56),),
-    "streaming/layout.py": ((6866, 18, 59),),
-    "streaming/output_items.py": ((6933, 10, 69),),
-    "streaming/server_tools.py": ((7010, 12, 38),),
-    "streaming/status.py": ((7056, 9, 52),),
-    "streaming/think_tags.py": ((7116, 20, 134),),
-    "streaming/thinking_status.py": ((7258, 11, 53),),
-    "streaming/usage.py": ((7319, 10, 92),),
-    "streaming/completion_chunks.py": ((7419, 28, 87),),
-    "streaming/completion_dict.py": ((7514, 34, 100),),
-    "streaming/response_events.py": ((7622, 47, 256),),
-    "streaming/transcript.py": ((7886, 29, 125),),
-    "tools/policy.py": ((8019, 12, 29),),
-    "tools/results.py": ((8056, 11, 116),),
-    "tools/schema.py": ((8183, 15, 298),),
-    "tools/arguments.py": ((8489, 13, 113),),
-    "tools/definitions.py": ((8610, 14, 85),),
-    "tools/executor.py": ((8703, 55, 190),),
-    "tools/toolbox.py": ((8901, 23, 126),),
-    "runtime.py": ((9035, 25, 132),),
-    "attempts.py": ((9175, 33, 80),),
-    "rounds.py": ((9263, 28, 172),),
-    "orchestrator.py": ((9443, 36, 112),),
-    "pipe.py": ((9563, 29, 103),),
+    "host/tools.py": ((4534, 22, 250),),
+    "host/versions.py": ((4792, 10, 30),),
+    "models/family.py": ((4830, 12, 84),),
+    "models/key_limit.py": ((4922, 13, 43),),
+    "models/registry.py": ((4973, 15, 79),),
+    "models/visibility.py": ((5060, 12, 21),),
+    "models/entries.py": ((5089, 12, 41),),
+    "storage/pictures.py": ((5138, 20, 112),),
+    "storage/spending.py": ((5258, 19, 65),),
+    "requests/allow_list.py": ((5331, 10, 29),),
+    "requests/caching.py": ((5368, 13, 20),),
+    "requests/modalities.py": ((5396, 10, 7),),
+    "requests/old_texts.py": ((5411, 11, 61),),
+    "requests/parameters.py": ((5480, 12, 59),),
+    "requests/reasoning.py": ((5547, 13, 87),),
+    "requests/replay.py": ((5642, 14, 122),),
+    "requests/chat_body.py": ((5772, 12, 151),),
+    "requests/history.py": ((5931, 12, 133),),
+    "requests/next_round.py": ((6072, 21, 65),),
+    "requests/recovery.py": ((6145, 16, 105),),
+    "requests/retention.py": ((6258, 13, 80),),
+    "requests/tasks.py": ((6346, 11, 35),),
+    "requests/tools.py": ((6389, 13, 40),),
+    "requests/normalise.py": ((6437, 24, 35),),
+    "streaming/collector.py": ((6480, 31, 266),),
+    "streaming/open_calls.py": ((6754, 10, 25),),
+    "streaming/renderer.py": ((6787, 9, 13),),
+    "streaming/citations.py": ((6808, 13, 56),),
+    "streaming/layout.py": ((6876, 18, 59),),
+    "streaming/output_items.py": ((6943, 10, 69),),
+    "streaming/server_tools.py": ((7020, 12, 38),),
+    "streaming/status.py": ((7066, 9, 52),),
+    "streaming/think_tags.py": ((7126, 20, 134),),
+    "streaming/thinking_status.py": ((7268, 11, 53),),
+    "streaming/usage.py": ((7329, 10, 92),),
+    "streaming/completion_chunks.py": ((7429, 28, 87),),
+    "streaming/completion_dict.py": ((7524, 34, 100),),
+    "streaming/response_events.py": ((7632, 47, 256),),
+    "streaming/transcript.py": ((7896, 29, 125),),
+    "tools/policy.py": ((8029, 13, 42),),
+    "tools/results.py": ((8079, 11, 116),),
+    "tools/schema.py": ((8206, 15, 298),),
+    "tools/arguments.py": ((8512, 13, 113),),
+    "tools/definitions.py": ((8633, 14, 85),),
+    "tools/executor.py": ((8726, 55, 190),),
+    "tools/toolbox.py": ((8924, 23, 126),),
+    "runtime.py": ((9058, 25, 132),),
+    "attempts.py": ((9198, 33, 80),),
+    "rounds.py": ((9286, 28, 172),),
+    "orchestrator.py": ((9466, 36, 112),),
+    "pipe.py": ((9586, 29, 103),),
 }
