@@ -70,73 +70,73 @@ license: MIT
 #   4538  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
 #   4607  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
 #   4663  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4914  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4924  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4952  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5044  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5095  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5182  visibility.py                 Which models are offered, and which may be used.
-#   5211  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4962  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5054  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5105  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5192  visibility.py                 Which models are offered, and which may be used.
+#   5221  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5260  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5380  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5270  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5390  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5465  allow_list.py                 Only what the API knows goes out.
-#   5502  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5530  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   5614  modalities.py                 Pictures are asked for where the model draws.
-#   5629  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5698  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5765  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5860  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5990  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6137  history.py                    Chat messages become input items.
-#   6261  next_round.py                 The request of another round: the one before, and what came of it.
-#   6334  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6447  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6535  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6578  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6626  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5475  allow_list.py                 Only what the API knows goes out.
+#   5512  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5540  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   5624  modalities.py                 Pictures are asked for where the model draws.
+#   5639  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5708  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5775  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5870  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6000  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6147  history.py                    Chat messages become input items.
+#   6271  next_round.py                 The request of another round: the one before, and what came of it.
+#   6344  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6457  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6545  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6588  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6636  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6669  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6943  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   6992  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7025  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   7046  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   7110  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7181  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7258  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7312  status.py                     The status line of an answer: few words, all of them true.
-#   7367  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7509  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7570  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7670  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7771  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7884  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8152  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6679  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6953  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   7002  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   7035  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   7056  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7120  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7191  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7268  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7322  status.py                     The status line of an answer: few words, all of them true.
+#   7377  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7519  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7580  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7680  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7781  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7894  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8162  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8289  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8326  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8450  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8759  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8880  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8973  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9171  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8299  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8349  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8473  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8782  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8903  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8996  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9194  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9305  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9328  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9445  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9468  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9533  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9556  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9713  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9736  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9834  pipe.py                       The entrance: what Open WebUI calls.
+#   9857  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -4677,6 +4677,9 @@ _CITED_TOOLS = frozenset(
     {"fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files", "query_chat_files"}
 )
 
+_MOST_SHOWN = 2_000
+"""Characters of a call's arguments in a dialogue."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostTool:
@@ -4760,7 +4763,14 @@ async def ask_for_approval(
     if handles.event_call is None:
         return False
     call = {"id": call_id, "name": tool.name, "arguments": arguments}
-    answer = await handles.event_call({"type": "confirmation", "data": {"tool_call": call}})
+    # Open WebUI 0.11 draws a dialogue of two texts, and nothing of a `tool_call`.
+    shown = encode_json(arguments).decode()
+    unseen = len(shown) - _MOST_SHOWN
+    message = f"```json\n{shown[:_MOST_SHOWN]}\n```"
+    if unseen > 0:
+        message += f"\n\n**{unseen} more characters are not shown.**"
+    data = {"tool_call": call, "title": f"Run {tool.name}?", "message": message}
+    answer = await handles.event_call({"type": "confirmation", "data": data})
     return answer is True
 
 
@@ -8308,14 +8318,27 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def asks_the_person(tool: HostTool) -> bool:
+    """Whether the tool is itself a question to the person, so that none need stand before it."""
+    return tool.is_builtin and tool.name == "ask_user"
+
+
 def can_ask_here(context: RequestContext) -> bool:
-    """Whether the pipe itself may ask that person: where it is to run all it can, on a page."""
-    is_ours = context.settings.tool_execution_mode == "Pipeline"
+    """Whether the pipe itself may ask that person: where no better question is to be had."""
+    is_ours = context.settings.tool_execution_mode == "Pipeline" or _must_ask_here(context)
     return is_ours and bool(context.session_id) and context.host.event_call is not None
+
+
+def _must_ask_here(context: RequestContext) -> bool:
+    """Whether only the pipe asks: Open WebUI 0.11 runs tools unasked in chats it does not save."""
+    return needs_approval(context) and not is_saved_chat(context.chat_id)
 
 
 def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool:
     """Whether Open WebUI is to run a round that calls these tools, if it can."""
+    called = list(called)
+    if _must_ask_here(context):
+        return len(called) == 1 and asks_the_person(called[0])
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
@@ -8689,7 +8712,7 @@ def _types_of(schema: JsonObject) -> list[str]:
     if isinstance(named, str):
         named = [named]
     if isinstance(named, list):
-        types = [str(entry) for entry in _entries_of(cast("Any", named))]
+        types = list(dict.fromkeys(str(entry) for entry in _entries_of(cast("Any", named))))
         return types if set(types) <= _TYPES else []
     if "properties" in schema:
         return ["object"]
@@ -9071,7 +9094,7 @@ class Executor:
         if (wait := self._pause_left(tool)) > 0:
             return paused(tool.name, wait)
         arguments = fit_arguments(sent, tool.parameters, keep_unknown=tool.kind == "mcp")
-        if needs_approval(self._context):
+        if needs_approval(self._context) and not asks_the_person(tool):
             asked_at = _loop_time()
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
@@ -9997,57 +10020,57 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/users.py": ((4469, 14, 67),),
     "host/call.py": ((4544, 15, 61),),
     "host/files.py": ((4613, 17, 48),),
-    "host/tools.py": ((4672, 22, 240),),
-    "host/versions.py": ((4920, 10, 30),),
-    "models/family.py": ((4958, 12, 84),),
-    "models/key_limit.py": ((5050, 13, 43),),
-    "models/registry.py": ((5101, 15, 79),),
-    "models/visibility.py": ((5188, 12, 21),),
-    "models/entries.py": ((5217, 12, 41),),
-    "storage/pictures.py": ((5266, 20, 112),),
-    "storage/spending.py": ((5386, 20, 77),),
-    "requests/allow_list.py": ((5471, 10, 29),),
-    "requests/caching.py": ((5508, 13, 20),),
-    "requests/content_parts.py": ((5536, 10, 76),),
-    "requests/modalities.py": ((5620, 10, 7),),
-    "requests/old_texts.py": ((5635, 11, 61),),
-    "requests/parameters.py": ((5704, 12, 59),),
-    "requests/reasoning.py": ((5771, 13, 87),),
-    "requests/replay.py": ((5866, 14, 122),),
-    "requests/chat_body.py": ((5996, 13, 139),),
-    "requests/history.py": ((6143, 13, 116),),
-    "requests/next_round.py": ((6267, 21, 65),),
-    "requests/recovery.py": ((6340, 16, 105),),
-    "requests/retention.py": ((6453, 13, 80),),
-    "requests/tasks.py": ((6541, 11, 35),),
-    "requests/tools.py": ((6584, 13, 40),),
-    "requests/normalise.py": ((6632, 24, 35),),
-    "streaming/collector.py": ((6675, 31, 266),),
-    "streaming/completion_notes.py": ((6949, 11, 41),),
-    "streaming/open_calls.py": ((6998, 10, 25),),
-    "streaming/renderer.py": ((7031, 9, 13),),
-    "streaming/citations.py": ((7052, 13, 56),),
-    "streaming/layout.py": ((7120, 18, 59),),
-    "streaming/output_items.py": ((7187, 10, 69),),
-    "streaming/server_tools.py": ((7264, 15, 46),),
-    "streaming/status.py": ((7318, 10, 47),),
-    "streaming/think_tags.py": ((7373, 20, 134),),
-    "streaming/thinking_status.py": ((7515, 11, 53),),
-    "streaming/usage.py": ((7576, 10, 92),),
-    "streaming/completion_chunks.py": ((7676, 31, 93),),
-    "streaming/completion_dict.py": ((7777, 35, 105),),
-    "streaming/response_events.py": ((7890, 47, 260),),
-    "streaming/transcript.py": ((8158, 29, 129),),
-    "tools/policy.py": ((8295, 12, 29),),
-    "tools/results.py": ((8332, 11, 116),),
-    "tools/schema.py": ((8459, 15, 298),),
-    "tools/arguments.py": ((8765, 13, 113),),
-    "tools/definitions.py": ((8886, 14, 85),),
-    "tools/executor.py": ((8979, 55, 190),),
-    "tools/toolbox.py": ((9177, 23, 126),),
-    "runtime.py": ((9311, 25, 132),),
-    "attempts.py": ((9451, 33, 80),),
-    "rounds.py": ((9539, 28, 172),),
-    "orchestrator.py": ((9719, 36, 113),),
-    "pipe.py": ((9840, 29, 103),),
+    "host/tools.py": ((4672, 22, 250),),
+    "host/versions.py": ((4930, 10, 30),),
+    "models/family.py": ((4968, 12, 84),),
+    "models/key_limit.py": ((5060, 13, 43),),
+    "models/registry.py": ((5111, 15, 79),),
+    "models/visibility.py": ((5198, 12, 21),),
+    "models/entries.py": ((5227, 12, 41),),
+    "storage/pictures.py": ((5276, 20, 112),),
+    "storage/spending.py": ((5396, 20, 77),),
+    "requests/allow_list.py": ((5481, 10, 29),),
+    "requests/caching.py": ((5518, 13, 20),),
+    "requests/content_parts.py": ((5546, 10, 76),),
+    "requests/modalities.py": ((5630, 10, 7),),
+    "requests/old_texts.py": ((5645, 11, 61),),
+    "requests/parameters.py": ((5714, 12, 59),),
+    "requests/reasoning.py": ((5781, 13, 87),),
+    "requests/replay.py": ((5876, 14, 122),),
+    "requests/chat_body.py": ((6006, 13, 139),),
+    "requests/history.py": ((6153, 13, 116),),
+    "requests/next_round.py": ((6277, 21, 65),),
+    "requests/recovery.py": ((6350, 16, 105),),
+    "requests/retention.py": ((6463, 13, 80),),
+    "requests/tasks.py": ((6551, 11, 35),),
+    "requests/tools.py": ((6594, 13, 40),),
+    "requests/normalise.py": ((6642, 24, 35),),
+    "streaming/collector.py": ((6685, 31, 266),),
+    "streaming/completion_notes.py": ((6959, 11, 41),),
+    "streaming/open_calls.py": ((7008, 10, 25),),
+    "streaming/renderer.py": ((7041, 9, 13),),
+    "streaming/citations.py": ((7062, 13, 56),),
+    "streaming/layout.py": ((7130, 18, 59),),
+    "streaming/output_items.py": ((7197, 10, 69),),
+    "streaming/server_tools.py": ((7274, 15, 46),),
+    "streaming/status.py": ((7328, 10, 47),),
+    "streaming/think_tags.py": ((7383, 20, 134),),
+    "streaming/thinking_status.py": ((7525, 11, 53),),
+    "streaming/usage.py": ((7586, 10, 92),),
+    "streaming/completion_chunks.py": ((7686, 31, 93),),
+    "streaming/completion_dict.py": ((7787, 35, 105),),
+    "streaming/response_events.py": ((7900, 47, 260),),
+    "streaming/transcript.py": ((8168, 29, 129),),
+    "tools/policy.py": ((8305, 13, 42),),
+    "tools/results.py": ((8355, 11, 116),),
+    "tools/schema.py": ((8482, 15, 298),),
+    "tools/arguments.py": ((8788, 13, 113),),
+    "tools/definitions.py": ((8909, 14, 85),),
+    "tools/executor.py": ((9002, 55, 190),),
+    "tools/toolbox.py": ((9200, 23, 126),),
+    "runtime.py": ((9334, 25, 132),),
+    "attempts.py": ((9474, 33, 80),),
+    "rounds.py": ((9562, 28, 172),),
+    "orchestrator.py": ((9742, 36, 113),),
+    "pipe.py": ((9863, 29, 103),),
 }

@@ -238,6 +238,7 @@ def test_deeper_than_openai_reads_there_is_no_strict_form() -> None:
         ),
         ({"type": "string", "pattern": "(?=a)b"}, {"type": ["string", "null"]}),
         ({"enum": ["x"]}, {"enum": ["x", None], "type": ["string", "null"]}),
+        ({"type": ["string", "string"]}, {"type": ["string", "null"]}),
         ({"const": 2}, {"enum": [2, None], "type": ["integer", "null"]}),
         (
             {"oneOf": [{"type": "string"}, {"type": "integer"}], "description": "d"},

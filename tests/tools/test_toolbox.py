@@ -218,9 +218,59 @@ async def test_told_to_run_all_it_can_the_pipe_asks_at_the_page_before_each_call
     assert away.owner_of([call("a")]) is CallOwner.HOST
     (told,) = await texts(box, call("a", '{"q": "x"}'))
     shown = {"id": "call_1", "name": "a", "arguments": {"q": "x"}}
-    assert asked == [{"type": "confirmation", "data": {"tool_call": shown}}]
+    texts_shown = {"title": "Run a?", "message": '```json\n{"q":"x"}\n```'}
+    assert asked == [{"type": "confirmation", "data": {"tool_call": shown, **texts_shown}}]
     assert (told == "x") is (answer is True)
     assert answer is True or "none has approved this one" in told
+
+
+UNSAVED: Any = {
+    "metadata": {"params": {"tool_approval_mode": "ask"}},
+    "call": {"session_id": "tab", "chat_id": "temporary:1"},
+}
+
+
+@pytest.mark.parametrize("mode", ["auto", "Pipeline", "Open-WebUI"])
+@pytest.mark.parametrize("answer", [True, False])
+async def test_in_a_chat_that_is_not_saved_the_pipe_asks_since_open_webui_may_not(
+    mode: str, answer: bool
+) -> None:
+    asked: list[Any] = []
+
+    async def page(event: dict[str, Any]) -> bool:
+        asked.append(event["data"]["tool_call"]["name"])
+        return answer
+
+    tools = {name: tool(type="builtin") for name in ("ask_user", "delegate_task")}
+    tools["a"] = tool()
+    box = toolbox(tools, event_call=page, own={"TOOL_EXECUTION_MODE": mode}, **UNSAVED)
+    calls = [call(name, call_id=name) for name in ("a", "delegate_task", "ask_user")]
+    assert box.owner_of(calls) is box.owner_of(calls[:1]) is CallOwner.PIPE
+    assert box.owner_of(calls[1:2]) is CallOwner.PIPE
+    assert box.owner_of(calls[2:]) is CallOwner.HOST
+    told = await texts(box, *calls)
+    assert sorted(asked) == ["a", "delegate_task"]
+    assert [text == "default" for text in told] == [answer, answer, True]
+
+
+async def test_a_question_says_how_much_of_the_arguments_it_does_not_show() -> None:
+    asked: list[str] = []
+
+    async def page(event: dict[str, Any]) -> bool:
+        asked.append(event["data"]["message"])
+        return False
+
+    long_text = "x" * 3_000
+    await texts(
+        toolbox({"a": tool()}, event_call=page, **ASKS), call("a", f'{{"q":"{long_text}"}}')
+    )
+    assert "**1008 more characters are not shown.**" in asked[0]
+
+
+async def test_in_a_chat_that_is_not_saved_nothing_runs_where_nobody_can_be_asked() -> None:
+    box = toolbox({"a": tool()}, own={"TOOL_EXECUTION_MODE": "Open-WebUI"}, **UNSAVED)
+    assert box.owner_of([call("a")]) is CallOwner.PIPE
+    assert "a person must approve each call" in (await texts(box, call("a")))[0]
 
 
 async def test_the_page_is_asked_one_thing_at_a_time_and_its_time_is_not_the_tool_s() -> None:

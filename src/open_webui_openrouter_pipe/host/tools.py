@@ -27,6 +27,9 @@ _CITED_TOOLS = frozenset(
     {"fetch_url", "view_file", "view_knowledge_file", "query_knowledge_files", "query_chat_files"}
 )
 
+_MOST_SHOWN = 2_000
+"""Characters of a call's arguments in a dialogue."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostTool:
@@ -110,7 +113,14 @@ async def ask_for_approval(
     if handles.event_call is None:
         return False
     call = {"id": call_id, "name": tool.name, "arguments": arguments}
-    answer = await handles.event_call({"type": "confirmation", "data": {"tool_call": call}})
+    # Open WebUI 0.11 draws a dialogue of two texts, and nothing of a `tool_call`.
+    shown = encode_json(arguments).decode()
+    unseen = len(shown) - _MOST_SHOWN
+    message = f"```json\n{shown[:_MOST_SHOWN]}\n```"
+    if unseen > 0:
+        message += f"\n\n**{unseen} more characters are not shown.**"
+    data = {"tool_call": call, "title": f"Run {tool.name}?", "message": message}
+    answer = await handles.event_call({"type": "confirmation", "data": data})
     return answer is True
 
 

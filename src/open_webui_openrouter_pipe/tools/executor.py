@@ -38,7 +38,7 @@ from ..host.tools import (
     resolve_hidden_call,
 )
 from .arguments import fit_arguments, read_arguments
-from .policy import can_ask_here, needs_approval
+from .policy import asks_the_person, can_ask_here, needs_approval
 from .results import (
     cut_off,
     failed,
@@ -147,7 +147,7 @@ class Executor:
         if (wait := self._pause_left(tool)) > 0:
             return paused(tool.name, wait)
         arguments = fit_arguments(sent, tool.parameters, keep_unknown=tool.kind == "mcp")
-        if needs_approval(self._context):
+        if needs_approval(self._context) and not asks_the_person(tool):
             asked_at = _loop_time()
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)

@@ -245,7 +245,7 @@ def _types_of(schema: JsonObject) -> list[str]:
     if isinstance(named, str):
         named = [named]
     if isinstance(named, list):
-        types = [str(entry) for entry in _entries_of(cast("Any", named))]
+        types = list(dict.fromkeys(str(entry) for entry in _entries_of(cast("Any", named))))
         return types if set(types) <= _TYPES else []
     if "properties" in schema:
         return ["object"]
