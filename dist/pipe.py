@@ -137,7 +137,7 @@ license: MIT
 #
 #  10144  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10270  pipe.py                       The entrance: what Open WebUI calls.
+#  10272  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -10222,7 +10222,9 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
-        request["models"] = list(allowed_only(request["models"], known, settings.catalog))
+        allowed = allowed_only(request.pop("models"), known, settings.catalog)
+        if allowed:
+            request["models"] = list(allowed)
     endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate
@@ -10490,6 +10492,6 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "runtime.py": ((9729, 25, 145),),
     "attempts.py": ((9882, 33, 80),),
     "rounds.py": ((9970, 28, 172),),
-    "orchestrator.py": ((10150, 36, 118),),
-    "pipe.py": ((10276, 29, 108),),
+    "orchestrator.py": ((10150, 36, 120),),
+    "pipe.py": ((10278, 29, 108),),
 }

@@ -108,7 +108,9 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
-        request["models"] = list(allowed_only(request["models"], known, settings.catalog))
+        allowed = allowed_only(request.pop("models"), known, settings.catalog)
+        if allowed:
+            request["models"] = list(allowed)
     endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate

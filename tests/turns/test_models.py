@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipe_lab.simulator import Simulator
-from tests.turns.calls import chat, make_pipe, text_of_chat, whole
+from tests.turns.calls import CHAT, body, chat, make_pipe, text_of_chat, whole
 
 
 def asked(simulator: Simulator) -> list[dict[str, Any]]:
@@ -34,13 +34,22 @@ async def test_zero_data_retention_refuses_with_its_reason_and_is_sent(
 
     assert "zero data retention" in str(refusal[-1])
     assert text_of_chat(answer)
-    assert [body["provider"] for body in asked(simulator)] == [{"zdr": True}]
+    assert [sent["provider"] for sent in asked(simulator)] == [{"zdr": True}]
 
 
 async def test_a_chore_may_use_any_model(simulator: Simulator) -> None:
     pipe = make_pipe(simulator, MODEL_ID="anthropic/*", FREE_MODEL_FILTER="only")
     await whole(pipe, task="title_generation", model="openai.gpt-4o")
-    assert [body["model"] for body in asked(simulator)] == ["openai/gpt-4o"]
+    assert [sent["model"] for sent in asked(simulator)] == ["openai/gpt-4o"]
+
+
+async def test_a_fallback_that_a_rule_keeps_back_is_not_sent(simulator: Simulator) -> None:
+    pipe = make_pipe(simulator, MODEL_ID="openai/*")
+    for fallback in ("openai/gpt-4o-mini, anthropic/x", "anthropic/x"):
+        wanted = {**body(model="openai.gpt-4o"), "model_fallback": fallback}
+        answer: Any = await pipe.pipe(wanted, CHAT)
+        assert [event async for event in answer]
+    assert [sent.get("models") for sent in asked(simulator)] == [["openai/gpt-4o-mini"], None]
 
 
 @pytest.mark.parametrize("model", ["openai.gpt-4o:nitro", "openai.gpt-4o"])
