@@ -16,127 +16,132 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    213  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    269  ids.py                        Identifiers of our own making.
-#    303  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    340  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    379  money.py                      Amounts of money in words.
-#    391  process.py                    What every copy of the pipe in one process shares.
-#    412  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    489  errors.py                     Every cause of failure a person can act on, each with its words.
-#    673  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    731  retry.py                      Whether a failed request may be sent again, and when.
-#    772  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    866  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    898  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    962  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1021  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1118  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1640  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1694  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1794  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1978  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    219  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    275  ids.py                        Identifiers of our own making.
+#    309  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    346  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    385  money.py                      Amounts of money in words.
+#    397  process.py                    What every copy of the pipe in one process shares.
+#    418  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    495  errors.py                     Every cause of failure a person can act on, each with its words.
+#    679  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    737  retry.py                      Whether a failed request may be sent again, and when.
+#    778  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    872  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    904  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    968  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1041  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1187  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1284  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1781  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1835  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1935  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2119  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2122  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2208  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2254  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2446  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2722  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2741  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2799  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2935  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3001  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3040  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3102  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3168  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3195  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3253  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3464  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3665  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3822  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3988  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4037  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4167  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4187  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2263  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2349  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2395  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2587  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2863  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2882  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2940  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3076  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3142  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3181  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3243  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3309  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3336  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3394  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3605  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3806  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3963  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4129  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4185  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4315  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4335  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4207  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4261  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4318  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4413  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4451  events.py                     What the page is told beside the stream of the answer.
-#   4463  users.py                      The person who asks, and what they have set for themselves.
-#   4538  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4607  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4663  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4924  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4355  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4409  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4466  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4561  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4599  events.py                     What the page is told beside the stream of the answer.
+#   4611  users.py                      The person who asks, and what they have set for themselves.
+#   4686  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4755  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4811  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5072  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4962  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5054  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5105  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5192  visibility.py                 Which models are offered, and which may be used.
-#   5221  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5110  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5161  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5275  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5415  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5490  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5531  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5636  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   5861  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5270  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5390  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5935  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6055  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5475  allow_list.py                 Only what the API knows goes out.
-#   5512  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5540  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   5624  modalities.py                 Pictures are asked for where the model draws.
-#   5639  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5708  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5775  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5870  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6000  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6147  history.py                    Chat messages become input items.
-#   6271  next_round.py                 The request of another round: the one before, and what came of it.
-#   6344  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6457  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6545  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6588  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6636  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6140  allow_list.py                 Only what the API knows goes out.
+#   6177  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6205  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6289  destinations.py               Where a request may go: further models for when the first fails, and who may keep data.
+#   6315  modalities.py                 Pictures are asked for where the model draws.
+#   6330  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6399  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6466  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6561  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6691  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6838  history.py                    Chat messages become input items.
+#   6962  next_round.py                 The request of another round: the one before, and what came of it.
+#   7035  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7150  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7238  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7281  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7329  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6679  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6953  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7002  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7035  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   7056  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   7120  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7191  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7268  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7322  status.py                     The status line of an answer: few words, all of them true.
-#   7377  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7519  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7580  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7680  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7781  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7894  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8162  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7373  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   7647  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   7696  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   7729  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   7750  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7814  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7885  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7962  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8016  status.py                     The status line of an answer: few words, all of them true.
+#   8071  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8213  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8274  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8374  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8475  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8588  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8856  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8299  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8349  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8473  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8782  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8903  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8996  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9194  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8993  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9043  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9167  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9476  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9597  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   9690  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9888  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9328  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10022  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9468  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10175  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9556  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10263  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9736  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10443  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9857  pipe.py                       The entrance: what Open WebUI calls.
+#  10572  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -167,6 +172,7 @@ from collections.abc import (
     Coroutine,
     Generator,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -180,7 +186,7 @@ from contextlib import (
 )
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, UTC
+from datetime import date, datetime, UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -999,6 +1005,19 @@ def one_of(*choices: str, fallback: str) -> BeforeValidator:
     return BeforeValidator(lambda value: by_key.get(_read_text(value).casefold(), fallback))
 
 
+def split_list(text: str) -> tuple[str, ...]:
+    """The entries of a list written with commas or line breaks."""
+    return tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
+
+
+def _read_words(value: Any) -> list[str]:
+    """The chosen entries; an older form, or the API, may send them as one text."""
+    if isinstance(value, list | tuple):
+        entries = cast("Sequence[Any]", value)
+        return [entry.strip() for entry in entries if isinstance(entry, str) and entry.strip()]
+    return list(split_list(_read_text(value)))
+
+
 def _read_text(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
@@ -1016,6 +1035,153 @@ def _read_switch(value: Any) -> bool:
 Text = Annotated[str, BeforeValidator(_read_text)]
 Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
+Words = Annotated[list[str], BeforeValidator(_read_words)]
+
+
+####################################################################################################
+# core/catalog_valves.py
+#
+# The valves that choose which models are offered, and the value object they become.
+####################################################################################################
+
+ModelFilter = Literal["all", "only", "exclude"]
+ModelOrder = Literal["catalog", "name", "newest", "price"]
+
+
+class CatalogValves(BaseModel):
+    """Which models are offered."""
+
+    MODEL_ID: Text = Field(
+        default="auto",
+        title="Models",
+        description=(
+            "`auto` offers every model; else a comma-separated list of model ids or patterns, "
+            "such as `openai/*, anthropic/claude-sonnet-4.5`."
+        ),
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    MODEL_VENDORS: Words = Field(
+        default=[],
+        title="Models: vendors",
+        description="Only models of these vendors; none chosen means all.",
+        json_schema_extra={"input": {"type": "multiselect", "options": "vendor_choices"}},
+    )
+    FREE_MODEL_FILTER: Annotated[ModelFilter, one_of(*get_args(ModelFilter), fallback="all")] = (
+        Field(
+            default="all",
+            title="Models: free ones",
+            description="Offer all models, only those that cost nothing, or none of those.",
+        )
+    )
+    TOOL_CALLING_FILTER: Annotated[ModelFilter, one_of(*get_args(ModelFilter), fallback="all")] = (
+        Field(
+            default="all",
+            title="Models: with tools",
+            description="Offer all models, only those that can call tools, or none of those.",
+        )
+    )
+    MAX_PRICE_PER_MILLION_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Models: price ceiling (USD per million tokens)",
+        description="Hide models whose tokens can cost more than this; 0 means no ceiling.",
+    )
+    MODEL_SORT: Annotated[ModelOrder, one_of(*get_args(ModelOrder), fallback="catalog")] = Field(
+        default="catalog",
+        title="Models: order",
+        description="OpenRouter's own order, by name, newest first, or cheapest first.",
+    )
+    VARIANT_MODELS: Text = Field(
+        default="",
+        title="Models: variants and presets",
+        description=(
+            "Further entries, comma-separated: a model or pattern with `:nitro`, `:floor`, "
+            "`:exacto`, `:online`, `:free`, `:thinking` or `:extended`, or with `@preset/slug`; "
+            "`@preset/slug` alone takes the preset's own model."
+        ),
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    KEY_MODELS_ONLY: Switch = Field(
+        default=False,
+        title="Models: restrictions of the key",
+        description="Offer only what the key's own privacy and provider settings allow.",
+    )
+    ZDR_MODELS_ONLY: Switch = Field(
+        default=False,
+        title="Zero data retention: models",
+        description="Offer only models that some provider serves without keeping data.",
+    )
+    ZDR_ENFORCE: Switch = Field(
+        default=False,
+        title="Zero data retention: enforced",
+        description="Send every request only to providers that keep no data; refuse all others.",
+    )
+    ALLOW_USER_ZDR_OVERRIDE: Switch = Field(
+        default=True,
+        title="Zero data retention: users",
+        description="Whether users may demand zero data retention for their own chats.",
+    )
+    MODEL_CATALOG_REFRESH_SECONDS: Annotated[int, whole_number(60, 604_800, 3_600)] = Field(
+        default=3_600,
+        title="Catalog refresh (seconds)",
+        description="How old the list of models may grow before it is fetched again.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogRules:
+    """What the admin, and for privacy the user, has settled about models."""
+
+    model_ids: tuple[str, ...] = ()
+    """The allowed ids and patterns; empty means all."""
+    vendors: tuple[str, ...] = ()
+    free: str = "all"
+    tools: str = "all"
+    max_price: float = 0.0
+    """USD per million tokens; zero for no ceiling."""
+    order: str = "catalog"
+    variants: tuple[str, ...] = ()
+    key_models_only: bool = False
+    zdr_models_only: bool = False
+    zdr_enforced: bool = False
+    """For this request: by the admin, or at the wish of the user."""
+    zdr_may_matter: bool = False
+    """Whether the list of models with zero data retention is worth fetching."""
+    refresh: float = 3_600.0
+    """Seconds."""
+
+    @property
+    def needs_catalog(self) -> bool:
+        """Whether a model can only be judged by what the catalog says of it."""
+        filters = (self.free, self.tools) != ("all", "all") or bool(self.max_price)
+        return filters or self.needs_zdr
+
+    @property
+    def needs_zdr(self) -> bool:
+        """Whether only models with zero data retention may be used."""
+        return self.zdr_models_only or self.zdr_enforced
+
+
+def read_catalog_rules(valves: CatalogValves, *, wants_zdr: bool) -> CatalogRules:
+    """The rules of one request; `wants_zdr` is the user's own wish."""
+    return CatalogRules(
+        model_ids=_read_model_ids(valves.MODEL_ID),
+        vendors=tuple(vendor.lower() for vendor in valves.MODEL_VENDORS),
+        free=valves.FREE_MODEL_FILTER,
+        tools=valves.TOOL_CALLING_FILTER,
+        max_price=valves.MAX_PRICE_PER_MILLION_USD,
+        order=valves.MODEL_SORT,
+        variants=split_list(valves.VARIANT_MODELS),
+        key_models_only=valves.KEY_MODELS_ONLY,
+        zdr_models_only=valves.ZDR_MODELS_ONLY,
+        zdr_enforced=valves.ZDR_ENFORCE or (wants_zdr and valves.ALLOW_USER_ZDR_OVERRIDE),
+        zdr_may_matter=valves.ZDR_MODELS_ONLY or valves.ZDR_ENFORCE or wants_zdr,
+        refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+    )
+
+
+def _read_model_ids(text: str) -> tuple[str, ...]:
+    ids = split_list(text)
+    return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids
 
 
 ####################################################################################################
@@ -1215,25 +1381,6 @@ class CachingValves(BaseModel):
             title="Prompt cache of Claude models",
             description="How long Anthropic keeps a chat's beginning; writing for 1h costs more.",
         )
-    )
-
-
-class CatalogValves(BaseModel):
-    """Which models are offered."""
-
-    MODEL_ID: Text = Field(
-        default="auto",
-        title="Models",
-        description=(
-            "`auto` offers every model; else a comma-separated list of model ids, "
-            "such as `openai/gpt-4o, anthropic/claude-sonnet-4.5`."
-        ),
-        json_schema_extra={"input": {"type": "text"}},
-    )
-    MODEL_CATALOG_REFRESH_SECONDS: Annotated[int, whole_number(60, 604_800, 3_600)] = Field(
-        default=3_600,
-        title="Catalog refresh (seconds)",
-        description="How old the list of models may grow before it is fetched again.",
     )
 
 
@@ -1510,6 +1657,13 @@ class PersonalValves(BaseModel):
         title="Closing status",
         description="Whether time, tokens and cost are told with each answer.",
     )
+    REQUEST_ZDR: Switch = Field(
+        default=False,
+        title="Zero data retention",
+        description=(
+            "Send your chats only to providers that keep no data; a model without one is refused."
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -1522,10 +1676,7 @@ class Settings:
     """Seconds, as the two below."""
     total_timeout: float | None
     silence_timeout: float
-    model_ids: tuple[str, ...]
-    """The allowed model ids; empty means all."""
-    catalog_refresh: float
-    """Seconds."""
+    catalog: CatalogRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1582,11 +1733,10 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         connect_timeout=float(valves.HTTP_CONNECT_TIMEOUT_SECONDS),
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
-        model_ids=_read_model_ids(valves.MODEL_ID),
-        catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
-        force_responses=_read_list(valves.FORCE_RESPONSES_MODELS),
-        force_chat_completions=_read_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
+        force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
+        force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
         anthropic_cache_ttl=valves.ANTHROPIC_PROMPT_CACHE_TTL.replace("off", ""),
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,
@@ -1626,15 +1776,6 @@ def _own(chosen: str, inherited: str) -> str:
 
 def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
-
-
-def _read_list(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
-
-
-def _read_model_ids(text: str) -> tuple[str, ...]:
-    ids = _read_list(text)
-    return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids
 
 
 ####################################################################################################
@@ -1937,7 +2078,7 @@ def _known_values(error: PipeError, context: RequestContext) -> dict[str, str]:
             values["enforced_endpoint"] = error.enforced_endpoint
         case ModelUnavailableError():
             values["restriction_reasons"] = error.cause
-            values["model_id_filter"] = ", ".join(context.settings.model_ids)
+            values["model_id_filter"] = ", ".join(context.settings.catalog.model_ids)
         case UpstreamTimeoutError() if context.settings.total_timeout is None:
             values["timeout_seconds"] = _number(context.settings.silence_timeout)
         case _:
@@ -4004,8 +4145,15 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
 
     Raises a `PipeError` that says why there are none.
     """
-    path = f"/models?output_modalities={_OUTPUTS}"
+    of_key = settings.catalog.key_models_only
+    path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
     return objects_in(await _fetch_data(client, settings, path, list))
+
+
+async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
+    """Fetch the ids of the models that some provider serves without keeping data."""
+    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
@@ -4960,98 +5108,6 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ####################################################################################################
-# models/family.py
-#
-# A model as the pipe knows it, and its id both ways without loss.
-####################################################################################################
-
-@dataclass(frozen=True, slots=True)
-class ReasoningAbility:
-    """How a model thinks, as its catalog row says (`reasoning`)."""
-
-    mandatory: bool = False
-    efforts: tuple[str, ...] | None = None
-    """The efforts it accepts; `None` means all, an empty tuple that there is no choice."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFamily:
-    """One row of the catalog: a base model or one of its own-priced variants."""
-
-    id: str
-    """OpenRouter's id: `author/slug`, perhaps with a `:variant`."""
-    name: str
-    supported_parameters: frozenset[str] = frozenset()
-    """What its endpoints take, under chat completions' names."""
-    input_modalities: frozenset[str] = frozenset({"text"})
-    output_modalities: frozenset[str] = frozenset({"text"})
-    reasoning: ReasoningAbility | None = None
-    """`None` for a model that does not reason."""
-    context_length: int | None = None
-    """How many tokens it can hold, question and answer together."""
-
-    @property
-    def is_batch(self) -> bool:
-        """Whether it answers batch jobs only, never a chat."""
-        return self.id.endswith(":batch")
-
-
-def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
-    """Read a catalog row (schema `Model`); `None` for one without an id."""
-    model_id = row.get("id")
-    if not isinstance(model_id, str) or not model_id:
-        return None
-    architecture = as_object(row.get("architecture"))
-    parameters = _words_of(row.get("supported_parameters"))
-    return ModelFamily(
-        id=model_id,
-        name=text_of(row.get("name")) or model_id,
-        supported_parameters=parameters,
-        input_modalities=_words_of(architecture.get("input_modalities")) or frozenset({"text"}),
-        output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
-        reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
-        context_length=whole_of(row.get("context_length")) or None,
-    )
-
-
-def _read_reasoning_ability(value: Any, parameters: frozenset[str]) -> ReasoningAbility | None:
-    row = as_object(value)
-    if not row and "reasoning" not in parameters:
-        return None
-    efforts = row.get("supported_efforts", [] if row else None)
-    named = cast("list[Any]", efforts) if isinstance(efforts, list) else None
-    return ReasoningAbility(
-        mandatory=bool(row.get("mandatory")),
-        efforts=None if named is None else tuple(map(text_of, named)),
-    )
-
-
-def _words_of(value: Any) -> frozenset[str]:
-    entries = cast("list[Any]", value) if isinstance(value, list) else []
-    return frozenset(entry for entry in entries if isinstance(entry, str))
-
-
-def to_host_id(model_id: str) -> str:
-    """Write `author/slug` as `author.slug`, the form Open WebUI's model ids have.
-
-    An id that is not of that form keeps its text behind a leading slash, so that no two ids
-    become one and every id comes back as it was.
-    """
-    author, slash, slug = model_id.partition("/")
-    if slash and author and "." not in author:
-        return f"{author}.{slug}"
-    return f"/{model_id}" if slash or "." in model_id else model_id
-
-
-def from_host_id(host_id: str) -> str:
-    """Read an id that `to_host_id` wrote; OpenRouter's own form is taken as it is."""
-    if host_id.startswith("/"):
-        return host_id[1:]
-    author, dot, slug = host_id.partition(".")
-    return f"{author}/{slug}" if dot and "/" not in author else host_id
-
-
-####################################################################################################
 # models/key_limit.py
 #
 # What is left of the API key's limit: asked beside the answers, never before one.
@@ -5103,11 +5159,382 @@ class KeyLimit:
 
 
 ####################################################################################################
+# models/pricing.py
+#
+# What a model's tokens cost, as its catalog row says.
+####################################################################################################
+
+# Prices per token (USD); all others are per request, picture or search.
+_TOKEN_PRICES = (
+    "prompt",
+    "completion",
+    "internal_reasoning",
+    "image_token",
+    "image_output",
+    "audio",
+    "audio_output",
+)
+_NO_PRICES = frozenset({"discount", "overrides"})
+
+
+@dataclass(frozen=True, slots=True)
+class PriceOverride:
+    """Other prices, for long prompts or for some hours of the day."""
+
+    prices: Mapping[str, float]
+    min_prompt_tokens: int | None = None
+    """It holds for prompts of more tokens than this."""
+    utc_start: str = ""
+    """`HHMM`; the window may pass midnight. Empty for the whole day."""
+    utc_end: str = ""
+
+    def holds(self, prompt_tokens: int, utc_time: str) -> bool:
+        """Whether it holds for such a prompt at this time (`HHMM`, UTC)."""
+        if self.min_prompt_tokens is not None and prompt_tokens <= self.min_prompt_tokens:
+            return False
+        if not self.utc_start or not self.utc_end:
+            return True
+        if self.utc_start <= self.utc_end:
+            return self.utc_start <= utc_time < self.utc_end
+        return utc_time >= self.utc_start or utc_time < self.utc_end
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """USD per token, request or piece, under OpenRouter's names; what is unknown is missing."""
+
+    prices: Mapping[str, float]
+    overrides: tuple[PriceOverride, ...] = ()
+    is_known: bool = True
+    """A router's price is not: it depends on where the request goes."""
+
+    def at(self, prompt_tokens: int, utc_time: str) -> Mapping[str, float]:
+        """The prices for such a prompt at this time: of the overrides the last one wins."""
+        prices = dict(self.prices)
+        for override in self.overrides:
+            if override.holds(prompt_tokens, utc_time):
+                prices.update(override.prices)
+        return prices
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing about it costs anything, at any time."""
+        return self.is_known and not any(any(prices.values()) for prices in self._all())
+
+    @property
+    def per_million(self) -> float | None:
+        """What a million of its dearest tokens costs at most; `None` for an unknown price."""
+        if not self.is_known:
+            return None
+        return 1e6 * max(prices.get(name, 0.0) for prices in self._all() for name in _TOKEN_PRICES)
+
+    def _all(self) -> tuple[Mapping[str, float], ...]:
+        return (self.prices, *(override.prices for override in self.overrides))
+
+
+def read_pricing(value: Any) -> Pricing:
+    """Read `pricing`; a price that is missing, negative or no number is unknown."""
+    row = as_object(value)
+    prices = _prices_in(row)
+    return Pricing(
+        prices=prices,
+        overrides=tuple(map(_read_override, objects_in(row.get("overrides")))),
+        is_known="prompt" in prices and "completion" in prices,
+    )
+
+
+def _read_override(row: JsonObject) -> PriceOverride:
+    return PriceOverride(
+        prices=_prices_in(row),
+        min_prompt_tokens=whole_of(row.get("min_prompt_tokens")),
+        utc_start=_time_of_day(row.get("utc_start")),
+        utc_end=_time_of_day(row.get("utc_end")),
+    )
+
+
+def _time_of_day(value: Any) -> str:
+    text = text_of(value).replace(":", "")
+    return text.zfill(4) if text else ""
+
+
+def _prices_in(row: JsonObject) -> dict[str, float]:
+    conditions = ("min_prompt_tokens", "utc_start", "utc_end")
+    prices: dict[str, float] = {}
+    for name, value in row.items():
+        if name in _NO_PRICES or name in conditions:
+            continue
+        try:
+            price = float(text_of(value))
+        except (ValueError, OverflowError):
+            continue
+        if isfinite(price) and price >= 0:
+            prices[name] = price
+    return prices
+
+
+####################################################################################################
+# models/family.py
+#
+# A model as the pipe knows it, and its id both ways without loss.
+####################################################################################################
+
+@dataclass(frozen=True, slots=True)
+class ReasoningAbility:
+    """How a model thinks, as its catalog row says (`reasoning`)."""
+
+    mandatory: bool = False
+    efforts: tuple[str, ...] | None = None
+    """The efforts it accepts; `None` means all, an empty tuple that there is no choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFamily:
+    """One row of the catalog: a base model or one of its own-priced variants."""
+
+    id: str
+    """OpenRouter's id: `author/slug`, perhaps with a `:variant`."""
+    name: str
+    supported_parameters: frozenset[str] = frozenset()
+    """What its endpoints take, under chat completions' names."""
+    input_modalities: frozenset[str] = frozenset({"text"})
+    output_modalities: frozenset[str] = frozenset({"text"})
+    reasoning: ReasoningAbility | None = None
+    """`None` for a model that does not reason."""
+    context_length: int | None = None
+    """How many tokens it can hold, question and answer together."""
+    max_prompt_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    pricing: Pricing = field(default_factory=lambda: read_pricing(None))
+    canonical_slug: str = ""
+    """Its permanent, dated name; an answer may name the model so."""
+    alias_target: str = ""
+    """The id of the model that a floating alias (`~author/family-latest`) stands for now."""
+    created: float = 0.0
+    """Seconds since 1970."""
+    expires_on: date | None = None
+    """The last day on which it is served."""
+
+    @property
+    def vendor(self) -> str:
+        """Whose model it is: the author in its id."""
+        return self.id.lstrip("~").partition("/")[0]
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether it can call tools."""
+        return not self.supported_parameters.isdisjoint(("tools", "tool_choice"))
+
+    @property
+    def answers_chats(self) -> bool:
+        """Whether it writes or draws, and not in batches only."""
+        return not self.is_batch and not self.output_modalities.isdisjoint(("text", "image"))
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it answers batch jobs only, never a chat."""
+        return self.id.endswith(":batch")
+
+
+def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
+    """Read a catalog row (schema `Model`); `None` for one without an id."""
+    model_id = row.get("id")
+    if not isinstance(model_id, str) or not model_id:
+        return None
+    architecture = as_object(row.get("architecture"))
+    parameters = _words_of(row.get("supported_parameters"))
+    limits, provider = as_object(row.get("per_request_limits")), as_object(row.get("top_provider"))
+    target = as_object(row.get("alias_target"))
+    return ModelFamily(
+        id=model_id,
+        name=_name_of(row, model_id, text_of(target.get("name")) or text_of(target.get("slug"))),
+        supported_parameters=parameters,
+        input_modalities=_words_of(architecture.get("input_modalities")) or frozenset({"text"}),
+        output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
+        reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
+        context_length=whole_of(row.get("context_length")) or None,
+        max_prompt_tokens=whole_of(limits.get("prompt_tokens")) or None,
+        max_completion_tokens=whole_of(provider.get("max_completion_tokens")) or None,
+        pricing=read_pricing(row.get("pricing")),
+        canonical_slug=text_of(row.get("canonical_slug")),
+        alias_target=text_of(target.get("slug")),
+        created=float(number_of(row.get("created")) or 0.0),
+        expires_on=_day_of(row.get("expiration_date")),
+    )
+
+
+def _name_of(row: Mapping[str, Any], model_id: str, target: str) -> str:
+    """Its name; that of an alias says what it stands for."""
+    name = text_of(row.get("name")) or model_id
+    return f"{name} → {target}" if target else name
+
+
+def _day_of(value: Any) -> date | None:
+    try:
+        return date.fromisoformat(text_of(value)[:10])
+    except ValueError:
+        return None
+
+
+def _read_reasoning_ability(value: Any, parameters: frozenset[str]) -> ReasoningAbility | None:
+    row = as_object(value)
+    if not row and "reasoning" not in parameters:
+        return None
+    efforts = row.get("supported_efforts", [] if row else None)
+    named = cast("list[Any]", efforts) if isinstance(efforts, list) else None
+    return ReasoningAbility(
+        mandatory=bool(row.get("mandatory")),
+        efforts=None if named is None else tuple(map(text_of, named)),
+    )
+
+
+def _words_of(value: Any) -> frozenset[str]:
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return frozenset(entry for entry in entries if isinstance(entry, str))
+
+
+def to_host_id(model_id: str) -> str:
+    """Write `author/slug` as `author.slug`, the form Open WebUI's model ids have.
+
+    An id that is not of that form keeps its text behind a leading slash, so that no two ids
+    become one and every id comes back as it was.
+    """
+    author, slash, slug = model_id.partition("/")
+    if slash and author and "." not in author:
+        return f"{author}.{slug}"
+    return f"/{model_id}" if slash or "." in model_id else model_id
+
+
+def from_host_id(host_id: str) -> str:
+    """Read an id that `to_host_id` wrote; OpenRouter's own form is taken as it is."""
+    if host_id.startswith("/"):
+        return host_id[1:]
+    author, dot, slug = host_id.partition(".")
+    return f"{author}/{slug}" if dot and "/" not in author else host_id
+
+
+####################################################################################################
+# models/variants.py
+#
+# Variants and presets: entries of their own that use the model they are made of.
+####################################################################################################
+
+VARIANT_TAGS = ("nitro", "floor", "exacto", "online", "free", "thinking", "extended")
+_PRESET = "@preset/"
+
+
+def ids_behind(model_id: str) -> Iterator[str]:
+    """The id itself, then what it is made of: without its preset, without one tag after another."""
+    yield model_id
+    base, preset, _ = model_id.partition(_PRESET)
+    if preset and base:
+        yield base
+    while (parts := base.rpartition(":"))[2] in VARIANT_TAGS and parts[0]:
+        base = parts[0]
+        yield base
+
+
+def family_behind(model_id: str, by_id: Mapping[str, ModelFamily]) -> ModelFamily | None:
+    """What the catalog says of a model, or of the one that a variant or preset is made of."""
+    return next((by_id[known] for known in ids_behind(model_id) if known in by_id), None)
+
+
+def is_free_of_charge(model_id: str, family: ModelFamily) -> bool:
+    """Whether it costs nothing: `:free` does not, and `:online` always does."""
+    tags = model_id.partition(_PRESET)[0].split(":")[1:]
+    return "online" not in tags and ("free" in tags or family.pricing.is_free)
+
+
+def variant_families(
+    wanted: Iterable[str], by_id: Mapping[str, ModelFamily]
+) -> dict[str, ModelFamily]:
+    """An entry for each variant and preset the admin has named, by its id.
+
+    What names no known model, an unknown tag, or a row of the catalog makes none.
+    """
+    found: dict[str, ModelFamily] = {}
+    for entry in wanted:
+        for family in _variants_of(from_host_id(entry), by_id):
+            if family.id not in by_id:
+                found.setdefault(family.id, family)
+    return found
+
+
+def _variants_of(entry: str, by_id: Mapping[str, ModelFamily]) -> Iterator[ModelFamily]:
+    base, preset, slug = entry.partition(_PRESET)
+    if preset and slug and not base:
+        yield ModelFamily(entry, f"Preset {slug}")
+        return
+    pattern, _, tag = base.rpartition(":")
+    if preset and slug:
+        pattern, ending, label = base, f"{preset}{slug}", f"preset {slug}"
+    elif tag in VARIANT_TAGS and pattern:
+        ending, label = f":{tag}", tag
+    else:
+        return
+    for family in _matching(from_host_id(pattern), by_id):
+        yield replace(family, id=f"{family.id}{ending}", name=f"{family.name} ({label})")
+
+
+def _matching(pattern: str, by_id: Mapping[str, ModelFamily]) -> list[ModelFamily]:
+    """The model of this id or, for a pattern, every base model that it matches."""
+    if not any(sign in pattern for sign in "*?["):
+        family = family_behind(pattern, by_id)
+        return [replace(family, id=pattern)] if family is not None else []
+    return [
+        family
+        for family in by_id.values()
+        if ":" not in family.id and fnmatchcase(family.id, pattern)
+    ]
+
+
+####################################################################################################
+# models/known.py
+#
+# What is known of the models now: one catalog, never changed, replaced as a whole.
+####################################################################################################
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownModels:
+    """The rows of one catalog, and which models some provider serves without keeping data."""
+
+    families: tuple[ModelFamily, ...] = ()
+    by_id: Mapping[str, ModelFamily] = field(default_factory=dict[str, ModelFamily])
+    zdr_ids: frozenset[str] | None = None
+    """`None` while the list of endpoints with zero data retention is not known."""
+
+    def find(self, model_id: str) -> ModelFamily | None:
+        """What the catalog says of a model, or of the one that a variant or preset is made of."""
+        return family_behind(model_id, self.by_id)
+
+    def has_zdr(self, model_id: str) -> bool:
+        """Whether some provider serves it without keeping data, as far as that is known."""
+        family = self.find(model_id)
+        names = {model_id}
+        if family is not None:
+            names |= {family.id, family.alias_target}
+        return not names.isdisjoint(self.zdr_ids or ())
+
+
+NOTHING_KNOWN = KnownModels()
+
+
+def know_models(
+    families: Iterable[ModelFamily], zdr_ids: frozenset[str] | None = None
+) -> KnownModels:
+    """Put the rows of a catalog in order; of two with one id the first counts."""
+    by_id: dict[str, ModelFamily] = {}
+    for family in families:
+        by_id.setdefault(family.id, family)
+    return KnownModels(tuple(by_id.values()), by_id, zdr_ids)
+
+
+####################################################################################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
 ####################################################################################################
 
+FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
 FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
 
 # How long the first listing may wait for the first catalog (seconds).
@@ -5122,15 +5549,22 @@ class OpenRouterModelRegistry:
     `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
-    def __init__(self, fetch_rows: FetchRows, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        fetch_rows: FetchRows,
+        clock: Callable[[], float] = time.monotonic,
+        fetch_zdr_ids: FetchIds | None = None,
+    ) -> None:
         self._fetch_rows = fetch_rows
+        self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
-        self._families: tuple[ModelFamily, ...] = ()
-        self._by_id: dict[str, ModelFamily] = {}
+        self.known = NOTHING_KNOWN
+        """The last good catalog."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
         self._has_waited = False
+        self._is_closed = False
         self.error: PipeError | None = None
         """Why the last refresh brought nothing; `None` while all is well."""
 
@@ -5138,20 +5572,22 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and self._clock() >= self._due_at:
+        if self._refresh is None and (
+            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        ):
             self._refresh = asyncio.create_task(self._load(settings))
-        if not self._families and self._refresh is not None and not self._has_waited:
+        if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
-            self._has_waited = True
-        return self._families
+            self._has_waited = self._has_waited or patience > 0
+        return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
         """What the catalog in memory says of a model; `None` for one it does not list."""
-        return self._by_id.get(model_id)
+        return self.known.find(model_id)
 
     async def close(self) -> None:
         """Stop a refresh that is under way, and begin no other."""
-        self._due_at = float("inf")
+        self._due_at, self._is_closed = float("inf"), True
         if self._refresh is not None:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
@@ -5159,7 +5595,10 @@ class OpenRouterModelRegistry:
     async def _load(self, settings: Settings) -> None:
         try:
             self._take(await self._fetch_rows(settings))
-            self._due_at = self._clock() + settings.catalog_refresh
+            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
+                zdr_ids = await self._fetch_zdr_ids(settings)
+                self.known = know_models(self.known.families, zdr_ids)
+            self._due_at = self._clock() + settings.catalog.refresh
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -5174,48 +5613,249 @@ class OpenRouterModelRegistry:
         finally:
             self._refresh = None
 
+    def _lacks_zdr_ids(self, settings: Settings) -> bool:
+        """Whether a setting, changed since the last refresh, asks for a list never fetched."""
+        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+
     def _take(self, rows: list[dict[str, Any]]) -> None:
         families = tuple(family for row in rows if (family := read_family(row)) is not None)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self._families = families
-        self._by_id = {family.id: family for family in families}
+        self.known = know_models(families, self.known.zdr_ids)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
+        level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
         self._due_at = self._clock() + wait
-        LOG.warning("catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+        LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
 
 
 ####################################################################################################
 # models/visibility.py
 #
-# Which models are offered, and which may be used.
+# Which models are offered, and which may be used: the same rules, for the same reasons.
 ####################################################################################################
 
+_ALONE = "@preset/"
+_NO_PRICE = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that may be offered or used, and what is known of it."""
+
+    model_id: str
+    family: ModelFamily | None
+    """`None` for one outside of the catalog."""
+    known: KnownModels
+    rules: CatalogRules
+    today: date
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the admin has named this very id: then the catalog need not know it."""
+        named = (*self.rules.model_ids, *self.rules.variants)
+        return self.model_id in named or self.model_id in map(from_host_id, named)
+
+
+def today_utc() -> date:
+    """The day by which models expire."""
+    return datetime.now(UTC).date()
+
+
 def offered_families(
-    families: Iterable[ModelFamily], settings: Settings
+    known: KnownModels, rules: CatalogRules, today: date | None = None
 ) -> tuple[ModelFamily, ...]:
-    """Every model a chat can use, within the admin's list where there is one."""
-    return tuple(
-        family for family in families if not family.is_batch and _is_allowed(family.id, settings)
-    )
+    """Every model a chat can choose, with its variants, in the order the admin wants."""
+    day = today or today_utc()
+    families = {family.id: family for family in known.families if family.answers_chats}
+    families |= variant_families(rules.variants, families)
+    families |= {family.id: family for family in _named_outside(known, rules)}
+    offered = [
+        family
+        for family in families.values()
+        if reason_against(Candidate(family.id, known.find(family.id), known, rules, day)) is None
+    ]
+    return tuple(_sorted(offered, known, rules.order))
 
 
-def require_allowed(model_id: str, settings: Settings) -> None:
-    """Raise `ModelUnavailableError` when the admin's list does not hold the model."""
-    if not _is_allowed(model_id, settings):
+def require_allowed(
+    model_id: str, known: KnownModels, rules: CatalogRules, today: date | None = None
+) -> None:
+    """Raise `ModelUnavailableError`, with the reason, when a rule keeps the model back."""
+    family = known.find(model_id)
+    reason = reason_against(Candidate(model_id, family, known, rules, today or today_utc()))
+    if reason is not None:
+        valve, words = reason
         raise ModelUnavailableError(
-            f"The model {model_id} is not among those offered here.",
-            "Choose another model; the admin keeps the list in `MODEL_ID`.",
+            f"The model {model_id} {words}.",
+            f"Choose another model; the rule behind it is the setting {valve}.",
         )
 
 
-def _is_allowed(model_id: str, settings: Settings) -> bool:
-    allowed = settings.model_ids
-    return not allowed or model_id in allowed or model_id in map(from_host_id, allowed)
+def allowed_only(
+    model_ids: Iterable[str], known: KnownModels, rules: CatalogRules
+) -> tuple[str, ...]:
+    """Those of the models that no rule keeps back."""
+    day = today_utc()
+    return tuple(
+        model_id
+        for model_id in model_ids
+        if reason_against(Candidate(model_id, known.find(model_id), known, rules, day)) is None
+    )
+
+
+def reason_against(candidate: Candidate) -> tuple[str, str] | None:
+    """The setting that keeps a model back and what it says of it; `None` for a model to use."""
+    return next(
+        ((valve, words) for valve, keeps_back, words in _RULES if keeps_back(candidate)), None
+    )
+
+
+def unmatched_names(known: KnownModels, rules: CatalogRules) -> tuple[str, ...]:
+    """What `MODEL_ID` and `VARIANT_MODELS` name that no model of the catalog fits."""
+    ids = [family.id for family in known.families if family.answers_chats]
+    names = (name for name in rules.model_ids if not any(_fits(name, found) for found in ids))
+    by_id = {found: known.by_id[found] for found in ids}
+    variants = (
+        name
+        for name in rules.variants
+        if from_host_id(name) not in by_id and not variant_families((name,), by_id)
+    )
+    return (*names, *variants)
+
+
+def _named_outside(known: KnownModels, rules: CatalogRules) -> list[ModelFamily]:
+    """The ids in `MODEL_ID` that the catalog does not list: they may exist all the same."""
+    ids = (from_host_id(name) for name in rules.model_ids)
+    return [
+        ModelFamily(model_id, f"{model_id} (not in OpenRouter's catalog)")
+        for model_id in ids
+        if "/" in model_id and not _is_pattern(model_id) and known.find(model_id) is None
+    ]
+
+
+def _sorted(families: list[ModelFamily], known: KnownModels, order: str) -> list[ModelFamily]:
+    match order:
+        case "name":
+            return sorted(families, key=lambda family: family.name.casefold())
+        case "newest":
+            return sorted(families, key=lambda family: -family.created)
+        case "price":
+            return sorted(families, key=_price_of)
+        case _:
+            places = {model_id: place for place, model_id in enumerate(known.by_id)}
+            return sorted(families, key=lambda family: _place_of(family, known, places))
+
+
+def _price_of(family: ModelFamily) -> float:
+    price = family.pricing.per_million
+    return _NO_PRICE if price is None else price
+
+
+def _place_of(family: ModelFamily, known: KnownModels, places: dict[str, int]) -> int:
+    """A variant stands behind its model, what the catalog does not know behind everything."""
+    base = known.find(family.id)
+    return places[base.id] if base is not None else len(places)
+
+
+def _is_pattern(name: str) -> bool:
+    return any(sign in name for sign in "*?[")
+
+
+def _fits(name: str, model_id: str) -> bool:
+    """Whether an entry of the admin's list, in either form of an id, means the model."""
+    if not _is_pattern(name):
+        return model_id in (name, from_host_id(name))
+    return fnmatchcase(model_id, name) or fnmatchcase(model_id, from_host_id(name))
+
+
+def _is_not_listed(candidate: Candidate) -> bool:
+    ids = candidate.rules.model_ids
+    if not ids or any(_fits(name, candidate.model_id) for name in ids):
+        return False
+    base = candidate.family
+    wanted = {base.id: base} if base is not None else {}
+    return candidate.model_id not in variant_families(candidate.rules.variants, wanted)
+
+
+def _is_of_another_vendor(candidate: Candidate) -> bool:
+    vendors, model_id = candidate.rules.vendors, candidate.model_id
+    if not vendors or model_id.startswith(_ALONE):
+        return False
+    vendor = model_id.lstrip("~").partition("/")[0].lower()
+    return not any(fnmatchcase(vendor, pattern) for pattern in vendors)
+
+
+def _is_expired(candidate: Candidate) -> bool:
+    family = candidate.family
+    return (
+        family is not None
+        and family.expires_on is not None
+        and (family.expires_on < candidate.today)
+    )
+
+
+def _misses_free_filter(candidate: Candidate) -> bool:
+    wanted, family = candidate.rules.free, candidate.family
+    if wanted == "all":
+        return False
+    if family is None:
+        return not candidate.is_named
+    return is_free_of_charge(candidate.model_id, family) is not (wanted == "only")
+
+
+def _misses_tool_filter(candidate: Candidate) -> bool:
+    wanted, family = candidate.rules.tools, candidate.family
+    if wanted == "all":
+        return False
+    if family is None:
+        return not candidate.is_named
+    return family.calls_tools is not (wanted == "only")
+
+
+def _is_too_dear(candidate: Candidate) -> bool:
+    ceiling, family = candidate.rules.max_price, candidate.family
+    if not ceiling:
+        return False
+    if family is None:
+        return not candidate.is_named
+    if is_free_of_charge(candidate.model_id, family):
+        return False
+    price = family.pricing.per_million
+    # Prices are decimals, read as binary fractions: equal is not dearer.
+    return price is None or price > ceiling * (1 + 1e-9)
+
+
+def _keeps_data(candidate: Candidate) -> bool:
+    rules, known = candidate.rules, candidate.known
+    if not rules.needs_zdr:
+        return False
+    if known.zdr_ids is None and not rules.zdr_models_only:
+        return False  # `provider.zdr` makes OpenRouter itself refuse
+    return not known.has_zdr(candidate.model_id)
+
+
+_RULES: tuple[tuple[str, Callable[[Candidate], bool], str], ...] = (
+    ("`MODEL_ID`", _is_not_listed, "is not among those offered here"),
+    ("`MODEL_VENDORS`", _is_of_another_vendor, "is of a vendor that is not offered here"),
+    ("`expiration_date` of OpenRouter's catalog", _is_expired, "has been withdrawn by its vendor"),
+    ("`FREE_MODEL_FILTER`", _misses_free_filter, "is kept back by its price"),
+    ("`TOOL_CALLING_FILTER`", _misses_tool_filter, "is kept back by whether it can call tools"),
+    (
+        "`MAX_PRICE_PER_MILLION_USD`",
+        _is_too_dear,
+        "is dearer than is allowed here, or its price is not known",
+    ),
+    (
+        "`ZDR_ENFORCE` or `ZDR_MODELS_ONLY`, or your own `REQUEST_ZDR`",
+        _keeps_data,
+        "is not known to have a provider with zero data retention, which is demanded",
+    ),
+)
 
 
 ####################################################################################################
@@ -5232,10 +5872,26 @@ Entry = dict[str, str]
 
 async def list_entries(registry: OpenRouterModelRegistry, settings: Settings) -> list[Entry]:
     """The models that are offered, as `pipes()` returns them; never empty."""
-    families = await _offered(registry, settings)
-    if families:
-        return [{"id": to_host_id(family.id), "name": family.name} for family in families]
+    if settings.api_key:
+        await registry.families(settings)
+        offered = _list_offered(registry.known, settings.catalog, today_utc())
+        if offered:
+            return [{"id": host_id, "name": name} for host_id, name in offered]
     return [notice_entry(await explain_absence(registry, settings))]
+
+
+@lru_cache(maxsize=4)
+def _list_offered(
+    known: KnownModels, rules: CatalogRules, today: date
+) -> tuple[tuple[str, str], ...]:
+    """Ids and names; worked out, and what fits nothing reported, once for each catalog."""
+    if not known.families:
+        return ()
+    if unmatched := unmatched_names(known, rules):
+        LOG.warning("catalog: no model fits %s of the settings", ", ".join(unmatched))
+    return tuple(
+        (to_host_id(family.id), family.name) for family in offered_families(known, rules, today)
+    )
 
 
 def notice_entry(error: PipeError) -> Entry:
@@ -5249,22 +5905,31 @@ async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings)
         return missing_key()
     if registry.error is not None:
         return registry.error
-    if settings.model_ids and await registry.families(settings, patience=0):
-        return ModelUnavailableError(
-            f"No OpenRouter model matches MODEL_ID ({', '.join(settings.model_ids)}).",
-            "The admin should correct `MODEL_ID`, or set it to `auto`.",
-        )
+    await registry.families(settings, patience=0)
+    if registry.known.families:
+        return _why_none_is_offered(registry.known, settings.catalog)
     return ModelUnavailableError(
         "The list of OpenRouter's models is still on its way.", "Reload the page in a moment."
     )
 
 
-async def _offered(
-    registry: OpenRouterModelRegistry, settings: Settings
-) -> tuple[ModelFamily, ...]:
-    if not settings.api_key:
-        return ()
-    return offered_families(await registry.families(settings), settings)
+def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
+    if rules.model_ids and len(unmatched_names(known, rules)) >= len(rules.model_ids):
+        return ModelUnavailableError(
+            f"No OpenRouter model matches MODEL_ID ({', '.join(rules.model_ids)}).",
+            "The admin should correct `MODEL_ID`, or set it to `auto`.",
+        )
+    day = today_utc()
+    kept_back = Counter(
+        reason[0]
+        for family in known.families
+        if (reason := reason_against(Candidate(family.id, family, known, rules, day)))
+    )
+    valves = ", ".join(valve for valve, _ in kept_back.most_common())
+    return ModelUnavailableError(
+        f"Every OpenRouter model is kept back: {valves}.",
+        "The admin should loosen these settings of the OpenRouter function.",
+    )
 
 
 ####################################################################################################
@@ -5619,6 +6284,32 @@ def parts_only_chat_takes(messages: list[JsonObject]) -> list[str]:
             if sound and text_of(sound.get("format")).lower() not in _RESPONSES_AUDIO:
                 found.add(f"sound as {text_of(sound.get('format')) or 'an unnamed format'}")
     return sorted(found)
+
+
+####################################################################################################
+# requests/destinations.py
+#
+# Where a request may go: further models for when the first fails, and who may keep data.
+####################################################################################################
+
+MOST_MODELS = 3
+"""OpenRouter refuses a request with more entries in `models`."""
+
+
+def destination_fields(body: Mapping[str, Any], rules: CatalogRules) -> JsonObject:
+    """`models`, with the custom parameter `model_fallback`, and `provider` with the ZDR rule."""
+    fields: JsonObject = {}
+    named = [*_entries(body.get("models")), *_entries(body.get("model_fallback"))]
+    if named:
+        fields["models"] = list(dict.fromkeys(map(from_host_id, named)))[:MOST_MODELS]
+    if rules.zdr_enforced:
+        fields["provider"] = {**as_object(body.get("provider")), "zdr": True}
+    return fields
+
+
+def _entries(value: Any) -> list[str]:
+    entries = cast("list[Any]", value) if isinstance(value, list) else split_list(text_of(value))
+    return [entry.strip() for entry in entries if isinstance(entry, str) and entry.strip()]
 
 
 ####################################################################################################
@@ -6404,6 +7095,8 @@ def _without_token_budget(request: ResponsesBody, complaint: str) -> ResponsesBo
 def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBody:
     named = {word.split(".")[0] for word in _QUOTED.findall(complaint)}
     refused = (named & ALLOWED_FIELDS) - {"model", "input", "stream"}
+    if as_object(request.get("provider")).get("zdr"):
+        refused -= {"provider"}  # zero data retention is never given up for an answer
     return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
 
 
@@ -6663,6 +7356,7 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **destination_fields(body, context.settings.catalog),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
         **tool_fields(body, definitions, context.settings),
@@ -9362,7 +10056,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
-        self._account: tuple[str, str] | None = None
+        self._account: tuple[str, str, bool] | None = None
         self._leases = 0
         self._retired = False
 
@@ -9398,9 +10092,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings)
+                lambda settings: fetch_models(client, settings),
+                fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
             )
         return self._registry
+
+    def vendors(self) -> list[str]:
+        """Whose models the catalog in memory lists."""
+        families = self._registry.known.families if self._registry is not None else ()
+        return sorted({family.vendor for family in families if family.answers_chats})
 
     def key_limit(self, settings: Settings) -> KeyLimit:
         """What is left of the limit of the key that the settings name."""
@@ -9435,7 +10135,8 @@ class Runtime:
 
     def _follow_account(self, settings: Settings) -> None:
         """Drop what was learnt of another account."""
-        account = (settings.base_url, settings.api_key.fingerprint())
+        key = settings.api_key.fingerprint()
+        account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
             self._close_later(registry=self._registry, key_limit=self._key_limit)
             self._account, self._registry, self._key_limit = account, None, None
@@ -9454,6 +10155,12 @@ class Runtime:
         task = self._loop.create_task(_close_all(open_services))
         self._process.closing.add(task)
         task.add_done_callback(self._process.closing.discard)
+
+
+def known_vendors(function_id: str) -> list[str]:
+    """Whose models the catalog in memory lists, by the newest copy of a function."""
+    runtime = process_state().current.get(function_id)
+    return runtime.vendors() if runtime is not None else []
 
 
 async def _close_all(services: list[Any]) -> None:
@@ -9813,6 +10520,11 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     family = runtime.registry(settings).find(context.model)
     toolbox = turn.open_tools(context, body, family)
     request = build_responses_body(body, context, family, toolbox.definitions)
+    if not context.task and "models" in request:
+        known = runtime.registry(settings).known
+        allowed = allowed_only(request.pop("models"), known, settings.catalog)
+        if allowed:
+            request["models"] = list(allowed)
     endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate
@@ -9836,7 +10548,10 @@ async def _check(context: RequestContext, runtime: Runtime) -> None:
     if not context.model:
         raise ModelUnavailableError("No model is chosen.", "Choose one from the list.")
     if not context.task:  # Open WebUI's own chores may use any model
-        require_allowed(context.model, context.settings)
+        registry, rules = runtime.registry(context.settings), context.settings.catalog
+        if rules.needs_catalog:
+            await registry.families(context.settings)
+        require_allowed(context.model, registry.known, rules)
 
 
 def _tell(error: PipeError, context: RequestContext) -> None:
@@ -9868,6 +10583,11 @@ class Pipe:
 
     class Valves(SystemValves):
         """What the admin sets for everyone."""
+
+        @classmethod
+        def vendor_choices(cls) -> list[str]:
+            """The vendors in the catalog, for the form; none while there is no catalog."""
+            return known_vendors(_function_id())
 
     class UserValves(PersonalValves):
         """What each user sets for themselves."""
@@ -9971,106 +10691,111 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((219, 8, 48),),
-    "core/ids.py": ((275, 9, 26),),
-    "core/json_codec.py": ((309, 11, 29),),
-    "core/json_values.py": ((346, 8, 31),),
-    "core/money.py": ((385, 6, 4),),
-    "core/process.py": ((397, 10, 13),),
-    "core/redaction.py": ((418, 9, 69),),
-    "core/errors.py": ((510, 26, 161),),
-    "core/admission.py": ((679, 12, 50),),
-    "core/retry.py": ((737, 7, 33),),
-    "core/secrets.py": ((778, 19, 86),),
-    "core/source_map.py": ((872, 7, 24),),
-    "core/template_language.py": ((904, 8, 56),),
-    "core/valve_types.py": ((970, 16, 49),),
-    "core/template_valves.py": ((1027, 13, 89),),
-    "core/config.py": ((1124, 15, 514),),
-    "core/context.py": ((1646, 14, 46),),
-    "core/logging_system.py": ((1700, 11, 92),),
-    "core/error_templates.py": ((1800, 28, 176),),
-    "core/timing_logger.py": ((1986, 21, 134),),
-    "api/bodies.py": ((2128, 8, 78),),
-    "api/error_figures.py": ((2214, 8, 38),),
-    "api/errors.py": ((2260, 18, 184),),
-    "api/events.py": ((2452, 11, 268),),
-    "api/exchange_log.py": ((2728, 16, 11),),
-    "api/gateway/batch.py": ((2750, 14, 47),),
-    "api/gateway/items.py": ((2805, 20, 128),),
-    "api/gateway/part_ends.py": ((2941, 8, 58),),
-    "api/gateway/payloads.py": ((3007, 14, 31),),
-    "api/gateway/selection.py": ((3046, 15, 54),),
-    "api/gateway/text_run.py": ((3108, 10, 58),),
-    "api/pacing.py": ((3174, 7, 19),),
-    "api/sse.py": ((3201, 5, 50),),
-    "api/gateway/chat_reader.py": ((3259, 30, 203),),
-    "api/gateway/responses_reader.py": ((3470, 33, 193),),
-    "api/transport.py": ((3671, 17, 149),),
-    "api/http.py": ((3828, 23, 158),),
-    "api/catalog.py": ((3994, 15, 41),),
-    "api/gateway/stream.py": ((4043, 25, 122),),
-    "api/gateway/chat_completions.py": ((4173, 15, 12),),
-    "api/gateway/responses.py": ((4193, 15, 12),),
-    "host/blocking.py": ((4213, 13, 46),),
-    "host/chats.py": ((4267, 13, 49),),
-    "host/columns.py": ((4328, 20, 83),),
-    "host/departure.py": ((4419, 11, 30),),
-    "host/events.py": ((4457, 9, 4),),
-    "host/users.py": ((4469, 14, 67),),
-    "host/call.py": ((4544, 15, 61),),
-    "host/files.py": ((4613, 17, 48),),
-    "host/tools.py": ((4672, 22, 250),),
-    "host/versions.py": ((4930, 10, 30),),
-    "models/family.py": ((4968, 12, 84),),
-    "models/key_limit.py": ((5060, 13, 43),),
-    "models/registry.py": ((5111, 15, 79),),
-    "models/visibility.py": ((5198, 12, 21),),
-    "models/entries.py": ((5227, 12, 41),),
-    "storage/pictures.py": ((5276, 20, 112),),
-    "storage/spending.py": ((5396, 20, 77),),
-    "requests/allow_list.py": ((5481, 10, 29),),
-    "requests/caching.py": ((5518, 13, 20),),
-    "requests/content_parts.py": ((5546, 10, 76),),
-    "requests/modalities.py": ((5630, 10, 7),),
-    "requests/old_texts.py": ((5645, 11, 61),),
-    "requests/parameters.py": ((5714, 12, 59),),
-    "requests/reasoning.py": ((5781, 13, 87),),
-    "requests/replay.py": ((5876, 14, 122),),
-    "requests/chat_body.py": ((6006, 13, 139),),
-    "requests/history.py": ((6153, 13, 116),),
-    "requests/next_round.py": ((6277, 21, 65),),
-    "requests/recovery.py": ((6350, 16, 105),),
-    "requests/retention.py": ((6463, 13, 80),),
-    "requests/tasks.py": ((6551, 11, 35),),
-    "requests/tools.py": ((6594, 13, 40),),
-    "requests/normalise.py": ((6642, 24, 35),),
-    "streaming/collector.py": ((6685, 31, 266),),
-    "streaming/completion_notes.py": ((6959, 11, 41),),
-    "streaming/open_calls.py": ((7008, 10, 25),),
-    "streaming/renderer.py": ((7041, 9, 13),),
-    "streaming/citations.py": ((7062, 13, 56),),
-    "streaming/layout.py": ((7130, 18, 59),),
-    "streaming/output_items.py": ((7197, 10, 69),),
-    "streaming/server_tools.py": ((7274, 15, 46),),
-    "streaming/status.py": ((7328, 10, 47),),
-    "streaming/think_tags.py": ((7383, 20, 134),),
-    "streaming/thinking_status.py": ((7525, 11, 53),),
-    "streaming/usage.py": ((7586, 10, 92),),
-    "streaming/completion_chunks.py": ((7686, 31, 93),),
-    "streaming/completion_dict.py": ((7787, 35, 105),),
-    "streaming/response_events.py": ((7900, 47, 260),),
-    "streaming/transcript.py": ((8168, 29, 129),),
-    "tools/policy.py": ((8305, 13, 42),),
-    "tools/results.py": ((8355, 11, 116),),
-    "tools/schema.py": ((8482, 15, 298),),
-    "tools/arguments.py": ((8788, 13, 113),),
-    "tools/definitions.py": ((8909, 14, 85),),
-    "tools/executor.py": ((9002, 55, 190),),
-    "tools/toolbox.py": ((9200, 23, 126),),
-    "runtime.py": ((9334, 25, 132),),
-    "attempts.py": ((9474, 33, 80),),
-    "rounds.py": ((9562, 28, 172),),
-    "orchestrator.py": ((9742, 36, 113),),
-    "pipe.py": ((9863, 29, 103),),
+    "core/circuit_breaker.py": ((225, 8, 48),),
+    "core/ids.py": ((281, 9, 26),),
+    "core/json_codec.py": ((315, 11, 29),),
+    "core/json_values.py": ((352, 8, 31),),
+    "core/money.py": ((391, 6, 4),),
+    "core/process.py": ((403, 10, 13),),
+    "core/redaction.py": ((424, 9, 69),),
+    "core/errors.py": ((516, 26, 161),),
+    "core/admission.py": ((685, 12, 50),),
+    "core/retry.py": ((743, 7, 33),),
+    "core/secrets.py": ((784, 19, 86),),
+    "core/source_map.py": ((878, 7, 24),),
+    "core/template_language.py": ((910, 8, 56),),
+    "core/valve_types.py": ((976, 17, 63),),
+    "core/catalog_valves.py": ((1047, 12, 138),),
+    "core/template_valves.py": ((1193, 13, 89),),
+    "core/config.py": ((1290, 16, 489),),
+    "core/context.py": ((1787, 14, 46),),
+    "core/logging_system.py": ((1841, 11, 92),),
+    "core/error_templates.py": ((1941, 28, 176),),
+    "core/timing_logger.py": ((2127, 21, 134),),
+    "api/bodies.py": ((2269, 8, 78),),
+    "api/error_figures.py": ((2355, 8, 38),),
+    "api/errors.py": ((2401, 18, 184),),
+    "api/events.py": ((2593, 11, 268),),
+    "api/exchange_log.py": ((2869, 16, 11),),
+    "api/gateway/batch.py": ((2891, 14, 47),),
+    "api/gateway/items.py": ((2946, 20, 128),),
+    "api/gateway/part_ends.py": ((3082, 8, 58),),
+    "api/gateway/payloads.py": ((3148, 14, 31),),
+    "api/gateway/selection.py": ((3187, 15, 54),),
+    "api/gateway/text_run.py": ((3249, 10, 58),),
+    "api/pacing.py": ((3315, 7, 19),),
+    "api/sse.py": ((3342, 5, 50),),
+    "api/gateway/chat_reader.py": ((3400, 30, 203),),
+    "api/gateway/responses_reader.py": ((3611, 33, 193),),
+    "api/transport.py": ((3812, 17, 149),),
+    "api/http.py": ((3969, 23, 158),),
+    "api/catalog.py": ((4135, 15, 48),),
+    "api/gateway/stream.py": ((4191, 25, 122),),
+    "api/gateway/chat_completions.py": ((4321, 15, 12),),
+    "api/gateway/responses.py": ((4341, 15, 12),),
+    "host/blocking.py": ((4361, 13, 46),),
+    "host/chats.py": ((4415, 13, 49),),
+    "host/columns.py": ((4476, 20, 83),),
+    "host/departure.py": ((4567, 11, 30),),
+    "host/events.py": ((4605, 9, 4),),
+    "host/users.py": ((4617, 14, 67),),
+    "host/call.py": ((4692, 15, 61),),
+    "host/files.py": ((4761, 17, 48),),
+    "host/tools.py": ((4820, 22, 250),),
+    "host/versions.py": ((5078, 10, 30),),
+    "models/key_limit.py": ((5116, 13, 43),),
+    "models/pricing.py": ((5167, 12, 106),),
+    "models/family.py": ((5281, 14, 132),),
+    "models/variants.py": ((5421, 11, 67),),
+    "models/known.py": ((5496, 12, 33),),
+    "models/registry.py": ((5537, 17, 97),),
+    "models/visibility.py": ((5642, 16, 217),),
+    "models/entries.py": ((5867, 25, 66),),
+    "storage/pictures.py": ((5941, 20, 112),),
+    "storage/spending.py": ((6061, 20, 77),),
+    "requests/allow_list.py": ((6146, 10, 29),),
+    "requests/caching.py": ((6183, 13, 20),),
+    "requests/content_parts.py": ((6211, 10, 76),),
+    "requests/destinations.py": ((6295, 13, 18),),
+    "requests/modalities.py": ((6321, 10, 7),),
+    "requests/old_texts.py": ((6336, 11, 61),),
+    "requests/parameters.py": ((6405, 12, 59),),
+    "requests/reasoning.py": ((6472, 13, 87),),
+    "requests/replay.py": ((6567, 14, 122),),
+    "requests/chat_body.py": ((6697, 13, 139),),
+    "requests/history.py": ((6844, 13, 116),),
+    "requests/next_round.py": ((6968, 21, 65),),
+    "requests/recovery.py": ((7041, 16, 107),),
+    "requests/retention.py": ((7156, 13, 80),),
+    "requests/tasks.py": ((7244, 11, 35),),
+    "requests/tools.py": ((7287, 13, 40),),
+    "requests/normalise.py": ((7335, 25, 36),),
+    "streaming/collector.py": ((7379, 31, 266),),
+    "streaming/completion_notes.py": ((7653, 11, 41),),
+    "streaming/open_calls.py": ((7702, 10, 25),),
+    "streaming/renderer.py": ((7735, 9, 13),),
+    "streaming/citations.py": ((7756, 13, 56),),
+    "streaming/layout.py": ((7824, 18, 59),),
+    "streaming/output_items.py": ((7891, 10, 69),),
+    "streaming/server_tools.py": ((7968, 15, 46),),
+    "streaming/status.py": ((8022, 10, 47),),
+    "streaming/think_tags.py": ((8077, 20, 134),),
+    "streaming/thinking_status.py": ((8219, 11, 53),),
+    "streaming/usage.py": ((8280, 10, 92),),
+    "streaming/completion_chunks.py": ((8380, 31, 93),),
+    "streaming/completion_dict.py": ((8481, 35, 105),),
+    "streaming/response_events.py": ((8594, 47, 260),),
+    "streaming/transcript.py": ((8862, 29, 129),),
+    "tools/policy.py": ((8999, 13, 42),),
+    "tools/results.py": ((9049, 11, 116),),
+    "tools/schema.py": ((9176, 15, 298),),
+    "tools/arguments.py": ((9482, 13, 113),),
+    "tools/definitions.py": ((9603, 14, 85),),
+    "tools/executor.py": ((9696, 55, 190),),
+    "tools/toolbox.py": ((9894, 23, 126),),
+    "runtime.py": ((10028, 25, 145),),
+    "attempts.py": ((10181, 33, 80),),
+    "rounds.py": ((10269, 28, 172),),
+    "orchestrator.py": ((10449, 36, 121),),
+    "pipe.py": ((10578, 29, 108),),
 }

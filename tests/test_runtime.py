@@ -8,13 +8,18 @@ from dataclasses import replace
 
 import pytest
 
-from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
+from open_webui_openrouter_pipe.core.config import Settings, SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.secrets import EncryptedStr
 from open_webui_openrouter_pipe.runtime import Runtime, process_state
 
 SETTINGS = take_snapshot(
     SystemValves.model_validate({"API_KEY": "sk-test", "BASE_URL": "http://x"})
 )
+
+
+def with_models(model_ids: str) -> Settings:
+    catalog = replace(SETTINGS.catalog, model_ids=(model_ids,))
+    return replace(SETTINGS, catalog=catalog)
 
 
 async def finish_closing() -> None:
@@ -100,7 +105,7 @@ async def test_the_catalog_stays_while_the_account_stays(monkeypatch: pytest.Mon
     with runtime.lease("one", SETTINGS):
         registry = runtime.registry(SETTINGS)
         assert all(runtime.registry(settings) is registry for settings in sealed)
-        assert runtime.registry(replace(SETTINGS, model_ids=("a/one",))) is registry
+        assert runtime.registry(with_models("a/one")) is registry
 
 
 @pytest.mark.parametrize("change", [{"api_key": EncryptedStr("sk-2")}, {"base_url": "http://y"}])

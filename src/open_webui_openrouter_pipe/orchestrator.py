@@ -21,7 +21,7 @@ from .host.users import is_admin
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
 from .models.family import ModelFamily
-from .models.visibility import require_allowed
+from .models.visibility import allowed_only, require_allowed
 from .requests.chat_body import needs_chat_endpoint
 from .requests.history import call_ids_in
 from .requests.normalise import build_responses_body
@@ -107,6 +107,11 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     family = runtime.registry(settings).find(context.model)
     toolbox = turn.open_tools(context, body, family)
     request = build_responses_body(body, context, family, toolbox.definitions)
+    if not context.task and "models" in request:
+        known = runtime.registry(settings).known
+        allowed = allowed_only(request.pop("models"), known, settings.catalog)
+        if allowed:
+            request["models"] = list(allowed)
     endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate
@@ -130,7 +135,10 @@ async def _check(context: RequestContext, runtime: Runtime) -> None:
     if not context.model:
         raise ModelUnavailableError("No model is chosen.", "Choose one from the list.")
     if not context.task:  # Open WebUI's own chores may use any model
-        require_allowed(context.model, context.settings)
+        registry, rules = runtime.registry(context.settings), context.settings.catalog
+        if rules.needs_catalog:
+            await registry.families(context.settings)
+        require_allowed(context.model, registry.known, rules)
 
 
 def _tell(error: PipeError, context: RequestContext) -> None:

@@ -21,7 +21,7 @@ from .host.versions import require_supported_host
 from .models.entries import Entry, list_entries, notice_entry
 from .models.family import from_host_id
 from .orchestrator import run_turn
-from .runtime import Runtime
+from .runtime import Runtime, known_vendors
 from .streaming.completion_chunks import CompletionChunks
 from .streaming.completion_dict import CompletionDict
 from .streaming.response_events import ResponseEvents
@@ -34,6 +34,11 @@ class Pipe:
 
     class Valves(SystemValves):
         """What the admin sets for everyone."""
+
+        @classmethod
+        def vendor_choices(cls) -> list[str]:
+            """The vendors in the catalog, for the form; none while there is no catalog."""
+            return known_vendors(_function_id())
 
     class UserValves(PersonalValves):
         """What each user sets for themselves."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from .api.catalog import fetch_credit_left, fetch_models
+from .api.catalog import fetch_credit_left, fetch_models, fetch_zdr_ids
 from .api.http import open_client
 from .core.admission import Gate
 from .core.config import Settings
@@ -53,7 +53,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
-        self._account: tuple[str, str] | None = None
+        self._account: tuple[str, str, bool] | None = None
         self._leases = 0
         self._retired = False
 
@@ -89,9 +89,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings)
+                lambda settings: fetch_models(client, settings),
+                fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
             )
         return self._registry
+
+    def vendors(self) -> list[str]:
+        """Whose models the catalog in memory lists."""
+        families = self._registry.known.families if self._registry is not None else ()
+        return sorted({family.vendor for family in families if family.answers_chats})
 
     def key_limit(self, settings: Settings) -> KeyLimit:
         """What is left of the limit of the key that the settings name."""
@@ -126,7 +132,8 @@ class Runtime:
 
     def _follow_account(self, settings: Settings) -> None:
         """Drop what was learnt of another account."""
-        account = (settings.base_url, settings.api_key.fingerprint())
+        key = settings.api_key.fingerprint()
+        account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
             self._close_later(registry=self._registry, key_limit=self._key_limit)
             self._account, self._registry, self._key_limit = account, None, None
@@ -145,6 +152,12 @@ class Runtime:
         task = self._loop.create_task(_close_all(open_services))
         self._process.closing.add(task)
         task.add_done_callback(self._process.closing.discard)
+
+
+def known_vendors(function_id: str) -> list[str]:
+    """Whose models the catalog in memory lists, by the newest copy of a function."""
+    runtime = process_state().current.get(function_id)
+    return runtime.vendors() if runtime is not None else []
 
 
 async def _close_all(services: list[Any]) -> None:

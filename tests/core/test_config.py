@@ -27,6 +27,16 @@ FIELDS = [
     "FORCE_RESPONSES_MODELS",
     "FORCE_CHAT_COMPLETIONS_MODELS",
     "MODEL_ID",
+    "MODEL_VENDORS",
+    "FREE_MODEL_FILTER",
+    "TOOL_CALLING_FILTER",
+    "MAX_PRICE_PER_MILLION_USD",
+    "MODEL_SORT",
+    "VARIANT_MODELS",
+    "KEY_MODELS_ONLY",
+    "ZDR_MODELS_ONLY",
+    "ZDR_ENFORCE",
+    "ALLOW_USER_ZDR_OVERRIDE",
     "MODEL_CATALOG_REFRESH_SECONDS",
     "ENABLE_REASONING",
     "REASONING_EFFORT",
@@ -147,6 +157,7 @@ def test_the_form_shows_the_groups_in_reading_order_and_masks_the_key() -> None:
         "integer",
         "number",
         "boolean",
+        "array",
     }
 
 
@@ -226,7 +237,7 @@ def test_the_defaults_make_usable_settings() -> None:
     settings = snapshot()
     assert settings.base_url == DEFAULT_BASE_URL
     assert settings.total_timeout is None
-    assert settings.model_ids == ()
+    assert settings.catalog.model_ids == ()
     assert not settings.api_key
 
 
@@ -251,7 +262,7 @@ def test_what_is_left_empty_comes_from_the_environment(monkeypatch: pytest.Monke
     ],
 )
 def test_the_list_of_models_is_read(text: str, ids: tuple[str, ...]) -> None:
-    assert snapshot(MODEL_ID=text).model_ids == ids
+    assert snapshot(MODEL_ID=text).catalog.model_ids == ids
 
 
 def test_a_snapshot_keeps_its_values() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,12 @@ from tests.live.stage import Stage
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
 
 MODEL = "openrouter.openai.gpt-4o"
+
+
+def shown_name(row: dict[str, Any]) -> str:
+    """An alias says what it stands for."""
+    target = row.get("alias_target")
+    return f"{row['name']} → {target['name']}" if target else row["name"]
 
 
 async def test_open_webui_stores_the_bundle_unchanged_as_an_enabled_pipe(stage: Stage) -> None:
@@ -34,7 +41,7 @@ async def test_the_picker_lists_every_model_that_writes_or_draws(stage: Stage) -
         if {"text", "image"} & {*row["architecture"]["output_modalities"]}
         and not row["id"].endswith(":batch")
     ]
-    expected = {f"openrouter.{row['id'].replace('/', '.', 1)}": row["name"] for row in rows}
+    expected = {f"openrouter.{row['id'].replace('/', '.', 1)}": shown_name(row) for row in rows}
     offered = {name: title for name, title in listed.items() if name.startswith("openrouter.")}
     assert offered == expected
     assert len(offered) >= 350

@@ -51,7 +51,10 @@ async def test_every_model_for_chats_is_an_entry_with_its_name() -> None:
     [
         pytest.param(never_asked, {"API_KEY": ""}, "No OpenRouter API key is set", id="no key"),
         pytest.param(fail, {}, "No connection to there.", id="no catalog"),
-        pytest.param(fetch, {"MODEL_ID": "x/y"}, "x/y", id="nothing matches"),
+        pytest.param(fetch, {"MODEL_ID": "x/*"}, "x/*", id="nothing matches"),
+        pytest.param(
+            fetch, {"TOOL_CALLING_FILTER": "only"}, "TOOL_CALLING_FILTER", id="all are kept back"
+        ),
     ],
 )
 async def test_without_models_one_entry_says_why(
@@ -61,6 +64,23 @@ async def test_without_models_one_entry_says_why(
     [entry] = await list_entries(OpenRouterModelRegistry(source), settings(**valves))
     assert entry["id"] == NOTICE_ID
     assert reason in entry["name"]
+
+
+async def test_an_id_that_the_catalog_does_not_list_is_offered_and_says_so() -> None:
+    entries = await list_entries(OpenRouterModelRegistry(fetch), settings(MODEL_ID="x/y, a.one"))
+    assert entries == [
+        {"id": "a.one", "name": "A: One"},
+        {"id": "x.y", "name": "x/y (not in OpenRouter's catalog)"},
+    ]
+
+
+async def test_what_fits_nothing_is_named_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    registry = OpenRouterModelRegistry(fetch)
+    for _ in range(3):
+        await list_entries(registry, settings(MODEL_ID="a/one, z*", VARIANT_MODELS="b/q:nitro"))
+    assert [text for text in caplog.messages if "fits" in text] == [
+        "catalog: no model fits z*, b/q:nitro of the settings"
+    ]
 
 
 @pytest.mark.parametrize("model_ids", ["auto", "a/one"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -15,8 +15,8 @@ from open_webui_openrouter_pipe.core.errors import ConnectionFailedError, Intern
 from open_webui_openrouter_pipe.models.registry import OpenRouterModelRegistry
 
 A_LONG_WAIT = 3_600.0
-SETTINGS = replace(
-    take_snapshot(SystemValves.model_validate({"API_KEY": "sk-test"})), catalog_refresh=100.0
+SETTINGS = take_snapshot(
+    SystemValves.model_validate({"API_KEY": "sk-test", "MODEL_CATALOG_REFRESH_SECONDS": 100})
 )
 
 Answer = list[dict[str, Any]] | Exception

@@ -8,7 +8,7 @@ import httpx
 
 from ..core.config import Settings
 from ..core.json_codec import decode_json
-from ..core.json_values import JsonObject, as_object, number_of, objects_in
+from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
 from .errors import read_http_error
 from .http import as_pipe_errors, authorize, refuse_web_page
 
@@ -25,8 +25,15 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
 
     Raises a `PipeError` that says why there are none.
     """
-    path = f"/models?output_modalities={_OUTPUTS}"
+    of_key = settings.catalog.key_models_only
+    path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
     return objects_in(await _fetch_data(client, settings, path, list))
+
+
+async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
+    """Fetch the ids of the models that some provider serves without keeping data."""
+    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:

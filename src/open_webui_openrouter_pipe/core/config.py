@@ -8,9 +8,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
 from .secrets import EncryptedStr
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
-from .valve_types import Secret, Switch, Text, amount, one_of, whole_number
+from .valve_types import Secret, Switch, Text, amount, one_of, split_list, whole_number
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 
@@ -106,25 +107,6 @@ class CachingValves(BaseModel):
             title="Prompt cache of Claude models",
             description="How long Anthropic keeps a chat's beginning; writing for 1h costs more.",
         )
-    )
-
-
-class CatalogValves(BaseModel):
-    """Which models are offered."""
-
-    MODEL_ID: Text = Field(
-        default="auto",
-        title="Models",
-        description=(
-            "`auto` offers every model; else a comma-separated list of model ids, "
-            "such as `openai/gpt-4o, anthropic/claude-sonnet-4.5`."
-        ),
-        json_schema_extra={"input": {"type": "text"}},
-    )
-    MODEL_CATALOG_REFRESH_SECONDS: Annotated[int, whole_number(60, 604_800, 3_600)] = Field(
-        default=3_600,
-        title="Catalog refresh (seconds)",
-        description="How old the list of models may grow before it is fetched again.",
     )
 
 
@@ -401,6 +383,13 @@ class PersonalValves(BaseModel):
         title="Closing status",
         description="Whether time, tokens and cost are told with each answer.",
     )
+    REQUEST_ZDR: Switch = Field(
+        default=False,
+        title="Zero data retention",
+        description=(
+            "Send your chats only to providers that keep no data; a model without one is refused."
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,10 +402,7 @@ class Settings:
     """Seconds, as the two below."""
     total_timeout: float | None
     silence_timeout: float
-    model_ids: tuple[str, ...]
-    """The allowed model ids; empty means all."""
-    catalog_refresh: float
-    """Seconds."""
+    catalog: CatalogRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -473,11 +459,10 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         connect_timeout=float(valves.HTTP_CONNECT_TIMEOUT_SECONDS),
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
-        model_ids=_read_model_ids(valves.MODEL_ID),
-        catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
-        force_responses=_read_list(valves.FORCE_RESPONSES_MODELS),
-        force_chat_completions=_read_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
+        force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
+        force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
         anthropic_cache_ttl=valves.ANTHROPIC_PROMPT_CACHE_TTL.replace("off", ""),
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,
@@ -517,12 +502,3 @@ def _own(chosen: str, inherited: str) -> str:
 
 def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
-
-
-def _read_list(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
-
-
-def _read_model_ids(text: str) -> tuple[str, ...]:
-    ids = _read_list(text)
-    return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids

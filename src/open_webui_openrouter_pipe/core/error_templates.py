@@ -165,7 +165,7 @@ def _known_values(error: PipeError, context: RequestContext) -> dict[str, str]:
             values["enforced_endpoint"] = error.enforced_endpoint
         case ModelUnavailableError():
             values["restriction_reasons"] = error.cause
-            values["model_id_filter"] = ", ".join(context.settings.model_ids)
+            values["model_id_filter"] = ", ".join(context.settings.catalog.model_ids)
         case UpstreamTimeoutError() if context.settings.total_timeout is None:
             values["timeout_seconds"] = _number(context.settings.silence_timeout)
         case _:

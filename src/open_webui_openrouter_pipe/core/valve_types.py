@@ -5,8 +5,9 @@ A valve that raises takes every model of the pipe off Open WebUI's list.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator
 
@@ -45,6 +46,19 @@ def one_of(*choices: str, fallback: str) -> BeforeValidator:
     return BeforeValidator(lambda value: by_key.get(_read_text(value).casefold(), fallback))
 
 
+def split_list(text: str) -> tuple[str, ...]:
+    """The entries of a list written with commas or line breaks."""
+    return tuple(filter(None, (part.strip() for part in text.replace("\n", ",").split(","))))
+
+
+def _read_words(value: Any) -> list[str]:
+    """The chosen entries; an older form, or the API, may send them as one text."""
+    if isinstance(value, list | tuple):
+        entries = cast("Sequence[Any]", value)
+        return [entry.strip() for entry in entries if isinstance(entry, str) and entry.strip()]
+    return list(split_list(_read_text(value)))
+
+
 def _read_text(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
@@ -62,3 +76,4 @@ def _read_switch(value: Any) -> bool:
 Text = Annotated[str, BeforeValidator(_read_text)]
 Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
+Words = Annotated[list[str], BeforeValidator(_read_words)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, cast
 
-from ..core.json_values import as_object, text_of, whole_of
+from ..core.json_values import as_object, number_of, text_of, whole_of
+from .pricing import Pricing, read_pricing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,32 @@ class ModelFamily:
     """`None` for a model that does not reason."""
     context_length: int | None = None
     """How many tokens it can hold, question and answer together."""
+    max_prompt_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    pricing: Pricing = field(default_factory=lambda: read_pricing(None))
+    canonical_slug: str = ""
+    """Its permanent, dated name; an answer may name the model so."""
+    alias_target: str = ""
+    """The id of the model that a floating alias (`~author/family-latest`) stands for now."""
+    created: float = 0.0
+    """Seconds since 1970."""
+    expires_on: date | None = None
+    """The last day on which it is served."""
+
+    @property
+    def vendor(self) -> str:
+        """Whose model it is: the author in its id."""
+        return self.id.lstrip("~").partition("/")[0]
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether it can call tools."""
+        return not self.supported_parameters.isdisjoint(("tools", "tool_choice"))
+
+    @property
+    def answers_chats(self) -> bool:
+        """Whether it writes or draws, and not in batches only."""
+        return not self.is_batch and not self.output_modalities.isdisjoint(("text", "image"))
 
     @property
     def is_batch(self) -> bool:
@@ -47,15 +75,37 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         return None
     architecture = as_object(row.get("architecture"))
     parameters = _words_of(row.get("supported_parameters"))
+    limits, provider = as_object(row.get("per_request_limits")), as_object(row.get("top_provider"))
+    target = as_object(row.get("alias_target"))
     return ModelFamily(
         id=model_id,
-        name=text_of(row.get("name")) or model_id,
+        name=_name_of(row, model_id, text_of(target.get("name")) or text_of(target.get("slug"))),
         supported_parameters=parameters,
         input_modalities=_words_of(architecture.get("input_modalities")) or frozenset({"text"}),
         output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
         reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
         context_length=whole_of(row.get("context_length")) or None,
+        max_prompt_tokens=whole_of(limits.get("prompt_tokens")) or None,
+        max_completion_tokens=whole_of(provider.get("max_completion_tokens")) or None,
+        pricing=read_pricing(row.get("pricing")),
+        canonical_slug=text_of(row.get("canonical_slug")),
+        alias_target=text_of(target.get("slug")),
+        created=float(number_of(row.get("created")) or 0.0),
+        expires_on=_day_of(row.get("expiration_date")),
     )
+
+
+def _name_of(row: Mapping[str, Any], model_id: str, target: str) -> str:
+    """Its name; that of an alias says what it stands for."""
+    name = text_of(row.get("name")) or model_id
+    return f"{name} → {target}" if target else name
+
+
+def _day_of(value: Any) -> date | None:
+    try:
+        return date.fromisoformat(text_of(value)[:10])
+    except ValueError:
+        return None
 
 
 def _read_reasoning_ability(value: Any, parameters: frozenset[str]) -> ReasoningAbility | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +12,9 @@ from ..core.config import Settings
 from ..core.errors import InternalError, PipeError
 from ..core.logging_system import LOG
 from .family import ModelFamily, read_family
+from .known import NOTHING_KNOWN, know_models
 
+FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
 FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
 
 # How long the first listing may wait for the first catalog (seconds).
@@ -26,15 +29,22 @@ class OpenRouterModelRegistry:
     `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
-    def __init__(self, fetch_rows: FetchRows, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        fetch_rows: FetchRows,
+        clock: Callable[[], float] = time.monotonic,
+        fetch_zdr_ids: FetchIds | None = None,
+    ) -> None:
         self._fetch_rows = fetch_rows
+        self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
-        self._families: tuple[ModelFamily, ...] = ()
-        self._by_id: dict[str, ModelFamily] = {}
+        self.known = NOTHING_KNOWN
+        """The last good catalog."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
         self._has_waited = False
+        self._is_closed = False
         self.error: PipeError | None = None
         """Why the last refresh brought nothing; `None` while all is well."""
 
@@ -42,20 +52,22 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and self._clock() >= self._due_at:
+        if self._refresh is None and (
+            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        ):
             self._refresh = asyncio.create_task(self._load(settings))
-        if not self._families and self._refresh is not None and not self._has_waited:
+        if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
-            self._has_waited = True
-        return self._families
+            self._has_waited = self._has_waited or patience > 0
+        return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
         """What the catalog in memory says of a model; `None` for one it does not list."""
-        return self._by_id.get(model_id)
+        return self.known.find(model_id)
 
     async def close(self) -> None:
         """Stop a refresh that is under way, and begin no other."""
-        self._due_at = float("inf")
+        self._due_at, self._is_closed = float("inf"), True
         if self._refresh is not None:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
@@ -63,7 +75,10 @@ class OpenRouterModelRegistry:
     async def _load(self, settings: Settings) -> None:
         try:
             self._take(await self._fetch_rows(settings))
-            self._due_at = self._clock() + settings.catalog_refresh
+            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
+                zdr_ids = await self._fetch_zdr_ids(settings)
+                self.known = know_models(self.known.families, zdr_ids)
+            self._due_at = self._clock() + settings.catalog.refresh
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -78,16 +93,21 @@ class OpenRouterModelRegistry:
         finally:
             self._refresh = None
 
+    def _lacks_zdr_ids(self, settings: Settings) -> bool:
+        """Whether a setting, changed since the last refresh, asks for a list never fetched."""
+        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+
     def _take(self, rows: list[dict[str, Any]]) -> None:
         families = tuple(family for row in rows if (family := read_family(row)) is not None)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self._families = families
-        self._by_id = {family.id: family for family in families}
+        self.known = know_models(families, self.known.zdr_ids)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
+        level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
         self._due_at = self._clock() + wait
-        LOG.warning("catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+        LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)

@@ -12,6 +12,7 @@ from ..core.json_values import JsonObject, as_object, objects_in
 from ..models.family import ModelFamily
 from .allow_list import keep_allowed, passed_fields
 from .caching import caching_fields
+from .destinations import destination_fields
 from .history import build_input
 from .modalities import modality_fields
 from .parameters import translate_parameters
@@ -45,6 +46,7 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **destination_fields(body, context.settings.catalog),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
         **tool_fields(body, definitions, context.settings),

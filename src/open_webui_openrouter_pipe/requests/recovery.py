@@ -70,6 +70,8 @@ def _without_token_budget(request: ResponsesBody, complaint: str) -> ResponsesBo
 def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBody:
     named = {word.split(".")[0] for word in _QUOTED.findall(complaint)}
     refused = (named & ALLOWED_FIELDS) - {"model", "input", "stream"}
+    if as_object(request.get("provider")).get("zdr"):
+        refused -= {"provider"}  # zero data retention is never given up for an answer
     return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
 
 

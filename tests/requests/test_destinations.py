@@ -1,0 +1,35 @@
+"""Fallback models and zero data retention, as the request says them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from open_webui_openrouter_pipe.requests.destinations import destination_fields
+from tests.requests.contexts import settings
+
+
+def fields(body: dict[str, Any], **valves: Any) -> dict[str, Any]:
+    return destination_fields(body, settings(**valves).catalog)
+
+
+@pytest.mark.parametrize(
+    ("body", "models"),
+    [
+        ({"model_fallback": "a/one, b.two"}, ["a/one", "b/two"]),
+        ({"models": ["c/x"], "model_fallback": "a/one, c/x"}, ["c/x", "a/one"]),
+        ({"model_fallback": "a/1,a/2,a/3,a/4"}, ["a/1", "a/2", "a/3"]),
+        ({"models": ["a/1", None, ""], "model_fallback": ["b/2"]}, ["a/1", "b/2"]),
+    ],
+)
+def test_fallback_models_are_at_most_three_without_repetition(
+    body: dict[str, Any], models: list[str]
+) -> None:
+    assert fields(body) == {"models": models}
+
+
+def test_zero_data_retention_is_added_to_the_providers_wishes() -> None:
+    body = {"provider": {"order": ["x"], "zdr": False}}
+    assert fields(body, ZDR_ENFORCE=True) == {"provider": {"order": ["x"], "zdr": True}}
+    assert fields(body, ZDR_MODELS_ONLY=True) == {}
