@@ -16,123 +16,125 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    209  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    265  ids.py                        Identifiers of our own making.
-#    299  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    336  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    375  process.py                    What every copy of the pipe in one process shares.
-#    396  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    458  errors.py                     Every cause of failure a person can act on, each with its words.
-#    640  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    698  retry.py                      Whether a failed request may be sent again, and when.
-#    739  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    833  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    865  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    929  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    988  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1085  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1607  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1661  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1761  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1945  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    211  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    267  ids.py                        Identifiers of our own making.
+#    301  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    338  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    377  process.py                    What every copy of the pipe in one process shares.
+#    398  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    460  errors.py                     Every cause of failure a person can act on, each with its words.
+#    642  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    700  retry.py                      Whether a failed request may be sent again, and when.
+#    741  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    835  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    867  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    931  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    990  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1087  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1665  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1719  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1819  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2003  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2089  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2175  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2221  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2397  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2673  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2692  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2750  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2886  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2925  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2987  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3053  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3100  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3158  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3363  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3550  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3693  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3859  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   3908  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4029  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4049  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2147  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2237  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2283  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2459  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2735  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2754  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2812  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2948  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2987  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3049  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3115  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3162  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3220  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3425  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3612  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3755  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3930  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3979  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4101  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4121  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4069  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4123  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4180  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4275  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4313  events.py                     What the page is told beside the stream of the answer.
-#   4325  users.py                      The person who asks, and what they have set for themselves.
-#   4400  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4469  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4525  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4776  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4141  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4195  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4252  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4347  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4385  events.py                     What the page is told beside the stream of the answer.
+#   4397  users.py                      The person who asks, and what they have set for themselves.
+#   4472  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4541  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4597  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4848  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4814  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4906  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   4957  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5044  visibility.py                 Which models are offered, and which may be used.
-#   5073  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4886  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4978  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5029  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5116  visibility.py                 Which models are offered, and which may be used.
+#   5145  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5122  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5242  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5194  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5314  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5315  allow_list.py                 Only what the API knows goes out.
-#   5352  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5380  modalities.py                 Pictures are asked for where the model draws.
-#   5395  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5464  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5531  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5626  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5756  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5915  history.py                    Chat messages become input items.
-#   6056  next_round.py                 The request of another round: the one before, and what came of it.
-#   6129  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6242  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6330  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6373  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6421  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5387  allow_list.py                 Only what the API knows goes out.
+#   5424  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5452  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   5506  modalities.py                 Pictures are asked for where the model draws.
+#   5521  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5590  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5657  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5752  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5882  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6044  history.py                    Chat messages become input items.
+#   6185  next_round.py                 The request of another round: the one before, and what came of it.
+#   6258  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6371  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6459  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6502  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6550  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   6567  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6464  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6738  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6771  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6792  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6856  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6927  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7004  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7050  status.py                     The status line of an answer: few words, all of them true.
-#   7110  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7252  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7313  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7413  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7508  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7616  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7880  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6612  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6886  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6919  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6940  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7004  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7075  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7152  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7198  status.py                     The status line of an answer: few words, all of them true.
+#   7258  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7400  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7461  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7561  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7656  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7764  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8028  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8013  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8050  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8174  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8483  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8604  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8697  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8895  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8161  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8198  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8322  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8631  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8752  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8845  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9043  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9029  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9177  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9169  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9317  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9257  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9405  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9437  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9585  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9557  pipe.py                       The entrance: what Open WebUI calls.
+#   9705  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -1204,6 +1206,47 @@ class CatalogValves(BaseModel):
     )
 
 
+class IdentifierValves(BaseModel):
+    """What OpenRouter learns of who asks, and from where."""
+
+    HTTP_REFERER_OVERRIDE: Text = Field(
+        default="",
+        title="Address of this app",
+        description="The URL under which OpenRouter counts your requests; empty for Open WebUI's.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    SEND_END_USER_ID: Switch = Field(
+        default=False,
+        title="Send the user's id",
+        description="Whether OpenRouter is told Open WebUI's id of the person who asks.",
+    )
+    SEND_SESSION_ID: Switch = Field(
+        default=False,
+        title="Send the session's id",
+        description="Whether OpenRouter is told the id of the browser session.",
+    )
+    SEND_CHAT_ID: Switch = Field(
+        default=False,
+        title="Send the chat's id",
+        description="Whether OpenRouter is told the id of the chat.",
+    )
+    SEND_MESSAGE_ID: Switch = Field(
+        default=False,
+        title="Send the message's id",
+        description="Whether OpenRouter is told the id of the answer's message.",
+    )
+
+
+class RoutingValves(BaseModel):
+    """What is done with a request on its way to a model."""
+
+    AUTO_CONTEXT_TRIMMING: Switch = Field(
+        default=False,
+        title="Trim long chats",
+        description="Whether OpenRouter may leave out the middle of a chat that is too long.",
+    )
+
+
 class ReasoningValves(BaseModel):
     """How hard models think, and what is shown of it."""
 
@@ -1404,7 +1447,9 @@ class SystemValves(
     DisplayValves,
     ServerToolValves,
     ToolValves,
+    IdentifierValves,
     CachingValves,
+    RoutingValves,
     HistoryValves,
     ReasoningValves,
     CatalogValves,
@@ -1498,6 +1543,13 @@ class Settings:
     force_chat_completions: tuple[str, ...]
     anthropic_cache_ttl: str
     """Empty for no caching."""
+    http_referer: str
+    """Empty for the one of Open WebUI."""
+    send_end_user_id: bool
+    send_session_id: bool
+    send_chat_id: bool
+    send_message_id: bool
+    auto_context_trimming: bool
     enable_reasoning: bool
     reasoning_effort: str
     """Empty leaves it to the model, as in the two below."""
@@ -1555,6 +1607,12 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         force_responses=_read_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=_read_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
         anthropic_cache_ttl=valves.ANTHROPIC_PROMPT_CACHE_TTL.replace("off", ""),
+        http_referer=valves.HTTP_REFERER_OVERRIDE,
+        send_end_user_id=valves.SEND_END_USER_ID,
+        send_session_id=valves.SEND_SESSION_ID,
+        send_chat_id=valves.SEND_CHAT_ID,
+        send_message_id=valves.SEND_MESSAGE_ID,
+        auto_context_trimming=valves.AUTO_CONTEXT_TRIMMING,
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
@@ -2122,6 +2180,9 @@ class ResponsesBody(TypedDict, total=False):
     prompt_cache_key: str
     cache_control: dict[str, Any]
     session_id: str
+    user: str
+    metadata: dict[str, str]
+    trace: dict[str, Any]
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
@@ -2165,6 +2226,7 @@ class ChatBody(TypedDict, total=False):
     session_id: str
     user: str
     metadata: dict[str, str]
+    trace: dict[str, Any]
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
@@ -3700,6 +3762,7 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
     "X-OpenRouter-Title": "Open WebUI",
+    "X-OpenRouter-Categories": "general-chat",
 }
 
 
@@ -3758,6 +3821,14 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def own_referer(settings: Settings) -> dict[str, str]:
+    """The admin's own address of this app, where it can stand in a header."""
+    address = settings.http_referer
+    is_web = address.lower().startswith(("http://", "https://"))
+    fits = address.isascii() and address.isprintable() and " " not in address
+    return {"HTTP-Referer": address} if is_web and fits else {}
 
 
 def missing_key() -> ApiKeyError:
@@ -3892,7 +3963,7 @@ async def _fetch_data(
     with as_pipe_errors(settings, answering=False):
         response = await client.get(
             settings.base_url + path,
-            headers=authorize(settings),
+            headers={**authorize(settings), **own_referer(settings)},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
     refuse_web_page(response, settings)
@@ -3957,6 +4028,7 @@ async def _open(
             content=encode_json({**body, "stream": True}),
             headers={
                 **authorize(settings),
+                **own_referer(settings),
                 **vendor_headers(settings, body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
@@ -5378,6 +5450,60 @@ def _session_id(chat_id: str) -> str:
 
 
 ####################################################################################################
+# requests/identifiers.py
+#
+# Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+####################################################################################################
+
+# The API's limits; `user` is documented with 128 and with 256 characters.
+_LONGEST_USER = 128
+_LONGEST_SESSION = 256
+_MOST_PAIRS = 16
+_LONGEST_KEY = 64
+_LONGEST_VALUE = 512
+
+
+def identifier_fields(body: Mapping[str, Any], context: RequestContext) -> dict[str, Any]:
+    """The request's `user`, `session_id`, `metadata` and `trace`.
+
+    What a caller puts under the first three never goes out; `trace` is the admin's, by a custom
+    parameter of the model.
+    """
+    settings = context.settings
+    user_id = context.user_id if settings.send_end_user_id else ""
+    session_id = context.session_id if settings.send_session_id else ""
+    told = {
+        "user_id": user_id,
+        "session_id": session_id,
+        "chat_id": context.chat_id if settings.send_chat_id else "",
+        "message_id": context.message_id if settings.send_message_id else "",
+    }
+    fields: dict[str, Any] = {}
+    if user_id and len(user_id) <= _LONGEST_USER:
+        fields["user"] = user_id
+    if session_id and len(session_id) <= _LONGEST_SESSION:
+        fields["session_id"] = session_id
+    if metadata := allowed_metadata(told):
+        fields["metadata"] = metadata
+    if trace := {**as_object(body.get("trace")), **as_object(body.get("openrouter_trace"))}:
+        fields["trace"] = trace
+    return fields
+
+
+def allowed_metadata(pairs: Mapping[str, Any]) -> dict[str, str]:
+    """The pairs the API takes, as many as it takes; a cut id would name something else."""
+    told = {name: text_of(value) for name, value in pairs.items()}
+    allowed = [
+        (name, value)
+        for name, value in told.items()
+        if 0 < len(name) <= _LONGEST_KEY
+        and not set("[]") & set(name)
+        and 0 < len(value) <= _LONGEST_VALUE
+    ]
+    return dict(allowed[:_MOST_PAIRS])
+
+
+####################################################################################################
 # requests/modalities.py
 #
 # Pictures are asked for where the model draws.
@@ -5790,6 +5916,9 @@ _SAME_FIELDS = (
     "prompt_cache_key",
     "cache_control",
     "session_id",
+    "user",
+    "metadata",
+    "trace",
     "parallel_tool_calls",
     "max_tool_calls",
     "stop_server_tools_when",
@@ -6419,6 +6548,23 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 
 
 ####################################################################################################
+# requests/trimming.py
+#
+# Conversations that are too long: shortened in their middle, where the admin wants that.
+####################################################################################################
+
+_COMPRESSION = "context-compression"
+
+
+def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The request's `plugins` with the one that trims; a chat's own word on it stays."""
+    plugins = objects_in(body.get("plugins"))
+    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
+        return {}
+    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
+
+
+####################################################################################################
 # requests/normalise.py
 #
 # From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
@@ -6448,6 +6594,8 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **trimming_fields(body, context.settings),
+        **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
         **tool_fields(body, definitions, context.settings),
@@ -9671,102 +9819,104 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((215, 8, 48),),
-    "core/ids.py": ((271, 9, 26),),
-    "core/json_codec.py": ((305, 11, 29),),
-    "core/json_values.py": ((342, 8, 31),),
-    "core/process.py": ((381, 10, 13),),
-    "core/redaction.py": ((402, 9, 54),),
-    "core/errors.py": ((479, 26, 159),),
-    "core/admission.py": ((646, 12, 50),),
-    "core/retry.py": ((704, 7, 33),),
-    "core/secrets.py": ((745, 19, 86),),
-    "core/source_map.py": ((839, 7, 24),),
-    "core/template_language.py": ((871, 8, 56),),
-    "core/valve_types.py": ((937, 16, 49),),
-    "core/template_valves.py": ((994, 13, 89),),
-    "core/config.py": ((1091, 15, 514),),
-    "core/context.py": ((1613, 14, 46),),
-    "core/logging_system.py": ((1667, 11, 92),),
-    "core/error_templates.py": ((1767, 28, 176),),
-    "core/timing_logger.py": ((1953, 21, 134),),
-    "api/bodies.py": ((2095, 8, 78),),
-    "api/error_figures.py": ((2181, 8, 38),),
-    "api/errors.py": ((2227, 18, 168),),
-    "api/events.py": ((2403, 11, 268),),
-    "api/exchange_log.py": ((2679, 16, 11),),
-    "api/gateway/batch.py": ((2701, 14, 47),),
-    "api/gateway/items.py": ((2756, 20, 128),),
-    "api/gateway/payloads.py": ((2892, 14, 31),),
-    "api/gateway/selection.py": ((2931, 15, 54),),
-    "api/gateway/text_run.py": ((2993, 10, 58),),
-    "api/pacing.py": ((3059, 12, 39),),
-    "api/sse.py": ((3106, 5, 50),),
-    "api/gateway/chat_reader.py": ((3164, 30, 197),),
-    "api/gateway/responses_reader.py": ((3369, 31, 179),),
-    "api/transport.py": ((3556, 14, 135),),
-    "api/http.py": ((3699, 23, 158),),
-    "api/catalog.py": ((3865, 15, 41),),
-    "api/gateway/stream.py": ((3914, 25, 113),),
-    "api/gateway/chat_completions.py": ((4035, 15, 12),),
-    "api/gateway/responses.py": ((4055, 15, 12),),
-    "host/blocking.py": ((4075, 13, 46),),
-    "host/chats.py": ((4129, 13, 49),),
-    "host/columns.py": ((4190, 20, 83),),
-    "host/departure.py": ((4281, 11, 30),),
-    "host/events.py": ((4319, 9, 4),),
-    "host/users.py": ((4331, 14, 67),),
-    "host/call.py": ((4406, 15, 61),),
-    "host/files.py": ((4475, 17, 48),),
-    "host/tools.py": ((4534, 22, 240),),
-    "host/versions.py": ((4782, 10, 30),),
-    "models/family.py": ((4820, 12, 84),),
-    "models/key_limit.py": ((4912, 13, 43),),
-    "models/registry.py": ((4963, 15, 79),),
-    "models/visibility.py": ((5050, 12, 21),),
-    "models/entries.py": ((5079, 12, 41),),
-    "storage/pictures.py": ((5128, 20, 112),),
-    "storage/spending.py": ((5248, 19, 65),),
-    "requests/allow_list.py": ((5321, 10, 29),),
-    "requests/caching.py": ((5358, 13, 20),),
-    "requests/modalities.py": ((5386, 10, 7),),
-    "requests/old_texts.py": ((5401, 11, 61),),
-    "requests/parameters.py": ((5470, 12, 59),),
-    "requests/reasoning.py": ((5537, 13, 87),),
-    "requests/replay.py": ((5632, 14, 122),),
-    "requests/chat_body.py": ((5762, 12, 151),),
-    "requests/history.py": ((5921, 12, 133),),
-    "requests/next_round.py": ((6062, 21, 65),),
-    "requests/recovery.py": ((6135, 16, 105),),
-    "requests/retention.py": ((6248, 13, 80),),
-    "requests/tasks.py": ((6336, 11, 35),),
-    "requests/tools.py": ((6379, 13, 40),),
-    "requests/normalise.py": ((6427, 24, 35),),
-    "streaming/collector.py": ((6470, 31, 266),),
-    "streaming/open_calls.py": ((6744, 10, 25),),
-    "streaming/renderer.py": ((6777, 9, 13),),
-    "streaming/citations.py": ((6798, 13, 56),),
-    "streaming/layout.py": ((6866, 18, 59),),
-    "streaming/output_items.py": ((6933, 10, 69),),
-    "streaming/server_tools.py": ((7010, 12, 38),),
-    "streaming/status.py": ((7056, 9, 52),),
-    "streaming/think_tags.py": ((7116, 20, 134),),
-    "streaming/thinking_status.py": ((7258, 11, 53),),
-    "streaming/usage.py": ((7319, 10, 92),),
-    "streaming/completion_chunks.py": ((7419, 28, 87),),
-    "streaming/completion_dict.py": ((7514, 34, 100),),
-    "streaming/response_events.py": ((7622, 47, 256),),
-    "streaming/transcript.py": ((7886, 29, 125),),
-    "tools/policy.py": ((8019, 12, 29),),
-    "tools/results.py": ((8056, 11, 116),),
-    "tools/schema.py": ((8183, 15, 298),),
-    "tools/arguments.py": ((8489, 13, 113),),
-    "tools/definitions.py": ((8610, 14, 85),),
-    "tools/executor.py": ((8703, 55, 190),),
-    "tools/toolbox.py": ((8901, 23, 126),),
-    "runtime.py": ((9035, 25, 132),),
-    "attempts.py": ((9175, 33, 80),),
-    "rounds.py": ((9263, 28, 172),),
-    "orchestrator.py": ((9443, 36, 112),),
-    "pipe.py": ((9563, 29, 103),),
+    "core/circuit_breaker.py": ((217, 8, 48),),
+    "core/ids.py": ((273, 9, 26),),
+    "core/json_codec.py": ((307, 11, 29),),
+    "core/json_values.py": ((344, 8, 31),),
+    "core/process.py": ((383, 10, 13),),
+    "core/redaction.py": ((404, 9, 54),),
+    "core/errors.py": ((481, 26, 159),),
+    "core/admission.py": ((648, 12, 50),),
+    "core/retry.py": ((706, 7, 33),),
+    "core/secrets.py": ((747, 19, 86),),
+    "core/source_map.py": ((841, 7, 24),),
+    "core/template_language.py": ((873, 8, 56),),
+    "core/valve_types.py": ((939, 16, 49),),
+    "core/template_valves.py": ((996, 13, 89),),
+    "core/config.py": ((1093, 15, 570),),
+    "core/context.py": ((1671, 14, 46),),
+    "core/logging_system.py": ((1725, 11, 92),),
+    "core/error_templates.py": ((1825, 28, 176),),
+    "core/timing_logger.py": ((2011, 21, 134),),
+    "api/bodies.py": ((2153, 8, 82),),
+    "api/error_figures.py": ((2243, 8, 38),),
+    "api/errors.py": ((2289, 18, 168),),
+    "api/events.py": ((2465, 11, 268),),
+    "api/exchange_log.py": ((2741, 16, 11),),
+    "api/gateway/batch.py": ((2763, 14, 47),),
+    "api/gateway/items.py": ((2818, 20, 128),),
+    "api/gateway/payloads.py": ((2954, 14, 31),),
+    "api/gateway/selection.py": ((2993, 15, 54),),
+    "api/gateway/text_run.py": ((3055, 10, 58),),
+    "api/pacing.py": ((3121, 12, 39),),
+    "api/sse.py": ((3168, 5, 50),),
+    "api/gateway/chat_reader.py": ((3226, 30, 197),),
+    "api/gateway/responses_reader.py": ((3431, 31, 179),),
+    "api/transport.py": ((3618, 14, 135),),
+    "api/http.py": ((3761, 23, 167),),
+    "api/catalog.py": ((3936, 15, 41),),
+    "api/gateway/stream.py": ((3985, 32, 114),),
+    "api/gateway/chat_completions.py": ((4107, 15, 12),),
+    "api/gateway/responses.py": ((4127, 15, 12),),
+    "host/blocking.py": ((4147, 13, 46),),
+    "host/chats.py": ((4201, 13, 49),),
+    "host/columns.py": ((4262, 20, 83),),
+    "host/departure.py": ((4353, 11, 30),),
+    "host/events.py": ((4391, 9, 4),),
+    "host/users.py": ((4403, 14, 67),),
+    "host/call.py": ((4478, 15, 61),),
+    "host/files.py": ((4547, 17, 48),),
+    "host/tools.py": ((4606, 22, 240),),
+    "host/versions.py": ((4854, 10, 30),),
+    "models/family.py": ((4892, 12, 84),),
+    "models/key_limit.py": ((4984, 13, 43),),
+    "models/registry.py": ((5035, 15, 79),),
+    "models/visibility.py": ((5122, 12, 21),),
+    "models/entries.py": ((5151, 12, 41),),
+    "storage/pictures.py": ((5200, 20, 112),),
+    "storage/spending.py": ((5320, 19, 65),),
+    "requests/allow_list.py": ((5393, 10, 29),),
+    "requests/caching.py": ((5430, 13, 20),),
+    "requests/identifiers.py": ((5458, 11, 46),),
+    "requests/modalities.py": ((5512, 10, 7),),
+    "requests/old_texts.py": ((5527, 11, 61),),
+    "requests/parameters.py": ((5596, 12, 59),),
+    "requests/reasoning.py": ((5663, 13, 87),),
+    "requests/replay.py": ((5758, 14, 122),),
+    "requests/chat_body.py": ((5888, 12, 154),),
+    "requests/history.py": ((6050, 12, 133),),
+    "requests/next_round.py": ((6191, 21, 65),),
+    "requests/recovery.py": ((6264, 16, 105),),
+    "requests/retention.py": ((6377, 13, 80),),
+    "requests/tasks.py": ((6465, 11, 35),),
+    "requests/tools.py": ((6508, 13, 40),),
+    "requests/trimming.py": ((6556, 11, 9),),
+    "requests/normalise.py": ((6573, 26, 37),),
+    "streaming/collector.py": ((6618, 31, 266),),
+    "streaming/open_calls.py": ((6892, 10, 25),),
+    "streaming/renderer.py": ((6925, 9, 13),),
+    "streaming/citations.py": ((6946, 13, 56),),
+    "streaming/layout.py": ((7014, 18, 59),),
+    "streaming/output_items.py": ((7081, 10, 69),),
+    "streaming/server_tools.py": ((7158, 12, 38),),
+    "streaming/status.py": ((7204, 9, 52),),
+    "streaming/think_tags.py": ((7264, 20, 134),),
+    "streaming/thinking_status.py": ((7406, 11, 53),),
+    "streaming/usage.py": ((7467, 10, 92),),
+    "streaming/completion_chunks.py": ((7567, 28, 87),),
+    "streaming/completion_dict.py": ((7662, 34, 100),),
+    "streaming/response_events.py": ((7770, 47, 256),),
+    "streaming/transcript.py": ((8034, 29, 125),),
+    "tools/policy.py": ((8167, 12, 29),),
+    "tools/results.py": ((8204, 11, 116),),
+    "tools/schema.py": ((8331, 15, 298),),
+    "tools/arguments.py": ((8637, 13, 113),),
+    "tools/definitions.py": ((8758, 14, 85),),
+    "tools/executor.py": ((8851, 55, 190),),
+    "tools/toolbox.py": ((9049, 23, 126),),
+    "runtime.py": ((9183, 25, 132),),
+    "attempts.py": ((9323, 33, 80),),
+    "rounds.py": ((9411, 28, 172),),
+    "orchestrator.py": ((9591, 36, 112),),
+    "pipe.py": ((9711, 29, 103),),
 }
