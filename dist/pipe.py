@@ -16,125 +16,127 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    211  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    267  ids.py                        Identifiers of our own making.
-#    301  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    338  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    377  process.py                    What every copy of the pipe in one process shares.
-#    398  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    460  errors.py                     Every cause of failure a person can act on, each with its words.
-#    642  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    700  retry.py                      Whether a failed request may be sent again, and when.
-#    741  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    835  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    867  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    931  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    990  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1087  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1665  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1719  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1819  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2003  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    213  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    269  ids.py                        Identifiers of our own making.
+#    303  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    340  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    379  process.py                    What every copy of the pipe in one process shares.
+#    400  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    462  errors.py                     Every cause of failure a person can act on, each with its words.
+#    644  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    702  retry.py                      Whether a failed request may be sent again, and when.
+#    743  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    837  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    869  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    933  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    992  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1089  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1677  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1731  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1831  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2015  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2147  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2237  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2283  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2459  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2735  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2754  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2812  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2948  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2987  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3049  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3115  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3162  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3220  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3425  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3612  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3755  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3930  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   3979  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4101  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4121  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2159  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2249  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2295  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2471  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2747  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2766  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2824  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2960  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2999  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3061  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3127  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3174  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3232  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3437  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3624  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3767  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3942  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3991  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4113  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4133  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4141  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4195  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4252  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4347  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4385  events.py                     What the page is told beside the stream of the answer.
-#   4397  users.py                      The person who asks, and what they have set for themselves.
-#   4472  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4541  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4597  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4848  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4153  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4207  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4264  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4359  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4397  events.py                     What the page is told beside the stream of the answer.
+#   4409  users.py                      The person who asks, and what they have set for themselves.
+#   4484  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4553  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4609  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4860  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4886  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4978  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5029  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5116  visibility.py                 Which models are offered, and which may be used.
-#   5145  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4898  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   4990  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5041  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5128  visibility.py                 Which models are offered, and which may be used.
+#   5157  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5194  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5314  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5206  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5326  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5387  allow_list.py                 Only what the API knows goes out.
-#   5424  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5452  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   5506  modalities.py                 Pictures are asked for where the model draws.
-#   5521  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5590  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5657  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5752  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5882  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6044  history.py                    Chat messages become input items.
-#   6185  next_round.py                 The request of another round: the one before, and what came of it.
-#   6258  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6371  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6459  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6502  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6550  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   6567  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5399  allow_list.py                 Only what the API knows goes out.
+#   5435  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5463  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   5517  modalities.py                 Pictures are asked for where the model draws.
+#   5532  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5601  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5668  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5763  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5893  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6055  history.py                    Chat messages become input items.
+#   6196  next_round.py                 The request of another round: the one before, and what came of it.
+#   6269  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6382  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6470  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   6516  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   6556  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6599  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6647  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   6664  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6612  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6886  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6919  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6940  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   7004  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7075  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7152  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7198  status.py                     The status line of an answer: few words, all of them true.
-#   7258  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7400  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7461  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7561  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7656  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7764  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8028  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6710  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6984  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   7017  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   7038  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7102  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7173  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7250  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7296  status.py                     The status line of an answer: few words, all of them true.
+#   7356  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7498  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7559  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7659  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7754  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7862  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8126  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8161  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8198  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8322  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8631  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8752  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8845  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9043  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8259  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8296  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8420  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8729  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8850  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8943  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9141  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9177  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9275  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9317  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9415  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9405  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9503  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9585  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9683  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9705  pipe.py                       The entrance: what Open WebUI calls.
+#   9803  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -1240,6 +1242,14 @@ class IdentifierValves(BaseModel):
 class RoutingValves(BaseModel):
     """What is done with a request on its way to a model."""
 
+    PROVIDER_ROUTING: Text = Field(
+        default="",
+        title="Provider preferences",
+        description=(
+            "One line for each pattern of model ids: "
+            '`deepseek/*: {"order": ["fireworks"], "data_collection": "deny"}`.'
+        ),
+    )
     AUTO_CONTEXT_TRIMMING: Switch = Field(
         default=False,
         title="Trim long chats",
@@ -1549,6 +1559,7 @@ class Settings:
     send_session_id: bool
     send_chat_id: bool
     send_message_id: bool
+    provider_routing: str
     auto_context_trimming: bool
     enable_reasoning: bool
     reasoning_effort: str
@@ -1612,6 +1623,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         send_session_id=valves.SEND_SESSION_ID,
         send_chat_id=valves.SEND_CHAT_ID,
         send_message_id=valves.SEND_MESSAGE_ID,
+        provider_routing=valves.PROVIDER_ROUTING,
         auto_context_trimming=valves.AUTO_CONTEXT_TRIMMING,
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,
@@ -5398,7 +5410,6 @@ PASSED_FIELDS = (
     "modalities",
     "image_config",
     "plugins",
-    "provider",
     "truncation",
     "service_tier",
     "prompt_cache_key",
@@ -6457,6 +6468,92 @@ def shorten_old_result(output: str) -> str:
 
 
 ####################################################################################################
+# requests/routing_table.py
+#
+# The admin's table of provider preferences: one line for each pattern of model ids.
+####################################################################################################
+
+RoutingRule = tuple[str, JsonObject]
+
+
+@lru_cache(maxsize=8)
+def read_routing_table(text: str) -> tuple[RoutingRule, ...]:
+    """Read lines of `pattern: {json}`; what cannot be read is left out, with one warning."""
+    rules: list[RoutingRule] = []
+    unread: list[int] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        head, brace, rest = line.partition("{")
+        pattern = head.strip().removesuffix(":").strip()
+        preferences = _read_preferences(brace + rest)
+        if pattern and preferences:
+            rules.append((pattern, preferences))
+        else:
+            unread.append(number)
+    if unread:
+        lines = ", ".join(map(str, unread))
+        LOG.warning("settings: PROVIDER_ROUTING: these lines cannot be read: %s", lines)
+    return tuple(rules)
+
+
+def rules_for(model: str, table: Sequence[RoutingRule]) -> dict[str, Any]:
+    """What the table says of a model; of two lines the later one counts."""
+    found: dict[str, Any] = {}
+    for pattern, preferences in table:
+        if fnmatchcase(model, pattern):
+            found |= preferences
+    return found
+
+
+def _read_preferences(text: str) -> JsonObject:
+    try:
+        return as_object(decode_json(text))
+    except ValueError:
+        return {}
+
+
+####################################################################################################
+# requests/routing.py
+#
+# Which providers may serve a request: the admin's table, then the model's own parameters.
+####################################################################################################
+
+_LISTS = ("order", "only", "ignore")
+
+
+def provider_fields(body: Mapping[str, Any], model: str, settings: Settings) -> dict[str, Any]:
+    """The request's `provider`; nothing where nobody has a preference."""
+    provider = {
+        **rules_for(model, read_routing_table(settings.provider_routing)),
+        **_object_in(body.get("provider")),
+        **_named_lists(body),
+    }
+    return {"provider": provider} if provider else {}
+
+
+def _named_lists(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The parameters `openrouter_provider_order`, `…_only` and `…_ignore`."""
+    named = {name: _names_in(body.get(f"openrouter_provider_{name}")) for name in _LISTS}
+    return {name: names for name, names in named.items() if names}
+
+
+def _names_in(value: Any) -> list[str]:
+    entries = value if isinstance(value, list) else text_of(value).split(",")
+    return [name for entry in entries if (name := text_of(entry).strip())]
+
+
+def _object_in(value: Any) -> dict[str, Any]:
+    """An object, also where a settings form made text of it."""
+    if isinstance(value, str):
+        try:
+            value = decode_json(value)
+        except ValueError:
+            return {}
+    return as_object(value)
+
+
+####################################################################################################
 # requests/tasks.py
 #
 # Open WebUI's own chores: a plain question, a plain and cheap answer.
@@ -6594,6 +6691,7 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **provider_fields(body, context.model, context.settings),
         **trimming_fields(body, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
@@ -9819,104 +9917,106 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((217, 8, 48),),
-    "core/ids.py": ((273, 9, 26),),
-    "core/json_codec.py": ((307, 11, 29),),
-    "core/json_values.py": ((344, 8, 31),),
-    "core/process.py": ((383, 10, 13),),
-    "core/redaction.py": ((404, 9, 54),),
-    "core/errors.py": ((481, 26, 159),),
-    "core/admission.py": ((648, 12, 50),),
-    "core/retry.py": ((706, 7, 33),),
-    "core/secrets.py": ((747, 19, 86),),
-    "core/source_map.py": ((841, 7, 24),),
-    "core/template_language.py": ((873, 8, 56),),
-    "core/valve_types.py": ((939, 16, 49),),
-    "core/template_valves.py": ((996, 13, 89),),
-    "core/config.py": ((1093, 15, 570),),
-    "core/context.py": ((1671, 14, 46),),
-    "core/logging_system.py": ((1725, 11, 92),),
-    "core/error_templates.py": ((1825, 28, 176),),
-    "core/timing_logger.py": ((2011, 21, 134),),
-    "api/bodies.py": ((2153, 8, 82),),
-    "api/error_figures.py": ((2243, 8, 38),),
-    "api/errors.py": ((2289, 18, 168),),
-    "api/events.py": ((2465, 11, 268),),
-    "api/exchange_log.py": ((2741, 16, 11),),
-    "api/gateway/batch.py": ((2763, 14, 47),),
-    "api/gateway/items.py": ((2818, 20, 128),),
-    "api/gateway/payloads.py": ((2954, 14, 31),),
-    "api/gateway/selection.py": ((2993, 15, 54),),
-    "api/gateway/text_run.py": ((3055, 10, 58),),
-    "api/pacing.py": ((3121, 12, 39),),
-    "api/sse.py": ((3168, 5, 50),),
-    "api/gateway/chat_reader.py": ((3226, 30, 197),),
-    "api/gateway/responses_reader.py": ((3431, 31, 179),),
-    "api/transport.py": ((3618, 14, 135),),
-    "api/http.py": ((3761, 23, 167),),
-    "api/catalog.py": ((3936, 15, 41),),
-    "api/gateway/stream.py": ((3985, 32, 114),),
-    "api/gateway/chat_completions.py": ((4107, 15, 12),),
-    "api/gateway/responses.py": ((4127, 15, 12),),
-    "host/blocking.py": ((4147, 13, 46),),
-    "host/chats.py": ((4201, 13, 49),),
-    "host/columns.py": ((4262, 20, 83),),
-    "host/departure.py": ((4353, 11, 30),),
-    "host/events.py": ((4391, 9, 4),),
-    "host/users.py": ((4403, 14, 67),),
-    "host/call.py": ((4478, 15, 61),),
-    "host/files.py": ((4547, 17, 48),),
-    "host/tools.py": ((4606, 22, 240),),
-    "host/versions.py": ((4854, 10, 30),),
-    "models/family.py": ((4892, 12, 84),),
-    "models/key_limit.py": ((4984, 13, 43),),
-    "models/registry.py": ((5035, 15, 79),),
-    "models/visibility.py": ((5122, 12, 21),),
-    "models/entries.py": ((5151, 12, 41),),
-    "storage/pictures.py": ((5200, 20, 112),),
-    "storage/spending.py": ((5320, 19, 65),),
-    "requests/allow_list.py": ((5393, 10, 29),),
-    "requests/caching.py": ((5430, 13, 20),),
-    "requests/identifiers.py": ((5458, 11, 46),),
-    "requests/modalities.py": ((5512, 10, 7),),
-    "requests/old_texts.py": ((5527, 11, 61),),
-    "requests/parameters.py": ((5596, 12, 59),),
-    "requests/reasoning.py": ((5663, 13, 87),),
-    "requests/replay.py": ((5758, 14, 122),),
-    "requests/chat_body.py": ((5888, 12, 154),),
-    "requests/history.py": ((6050, 12, 133),),
-    "requests/next_round.py": ((6191, 21, 65),),
-    "requests/recovery.py": ((6264, 16, 105),),
-    "requests/retention.py": ((6377, 13, 80),),
-    "requests/tasks.py": ((6465, 11, 35),),
-    "requests/tools.py": ((6508, 13, 40),),
-    "requests/trimming.py": ((6556, 11, 9),),
-    "requests/normalise.py": ((6573, 26, 37),),
-    "streaming/collector.py": ((6618, 31, 266),),
-    "streaming/open_calls.py": ((6892, 10, 25),),
-    "streaming/renderer.py": ((6925, 9, 13),),
-    "streaming/citations.py": ((6946, 13, 56),),
-    "streaming/layout.py": ((7014, 18, 59),),
-    "streaming/output_items.py": ((7081, 10, 69),),
-    "streaming/server_tools.py": ((7158, 12, 38),),
-    "streaming/status.py": ((7204, 9, 52),),
-    "streaming/think_tags.py": ((7264, 20, 134),),
-    "streaming/thinking_status.py": ((7406, 11, 53),),
-    "streaming/usage.py": ((7467, 10, 92),),
-    "streaming/completion_chunks.py": ((7567, 28, 87),),
-    "streaming/completion_dict.py": ((7662, 34, 100),),
-    "streaming/response_events.py": ((7770, 47, 256),),
-    "streaming/transcript.py": ((8034, 29, 125),),
-    "tools/policy.py": ((8167, 12, 29),),
-    "tools/results.py": ((8204, 11, 116),),
-    "tools/schema.py": ((8331, 15, 298),),
-    "tools/arguments.py": ((8637, 13, 113),),
-    "tools/definitions.py": ((8758, 14, 85),),
-    "tools/executor.py": ((8851, 55, 190),),
-    "tools/toolbox.py": ((9049, 23, 126),),
-    "runtime.py": ((9183, 25, 132),),
-    "attempts.py": ((9323, 33, 80),),
-    "rounds.py": ((9411, 28, 172),),
-    "orchestrator.py": ((9591, 36, 112),),
-    "pipe.py": ((9711, 29, 103),),
+    "core/circuit_breaker.py": ((219, 8, 48),),
+    "core/ids.py": ((275, 9, 26),),
+    "core/json_codec.py": ((309, 11, 29),),
+    "core/json_values.py": ((346, 8, 31),),
+    "core/process.py": ((385, 10, 13),),
+    "core/redaction.py": ((406, 9, 54),),
+    "core/errors.py": ((483, 26, 159),),
+    "core/admission.py": ((650, 12, 50),),
+    "core/retry.py": ((708, 7, 33),),
+    "core/secrets.py": ((749, 19, 86),),
+    "core/source_map.py": ((843, 7, 24),),
+    "core/template_language.py": ((875, 8, 56),),
+    "core/valve_types.py": ((941, 16, 49),),
+    "core/template_valves.py": ((998, 13, 89),),
+    "core/config.py": ((1095, 15, 580),),
+    "core/context.py": ((1683, 14, 46),),
+    "core/logging_system.py": ((1737, 11, 92),),
+    "core/error_templates.py": ((1837, 28, 176),),
+    "core/timing_logger.py": ((2023, 21, 134),),
+    "api/bodies.py": ((2165, 8, 82),),
+    "api/error_figures.py": ((2255, 8, 38),),
+    "api/errors.py": ((2301, 18, 168),),
+    "api/events.py": ((2477, 11, 268),),
+    "api/exchange_log.py": ((2753, 16, 11),),
+    "api/gateway/batch.py": ((2775, 14, 47),),
+    "api/gateway/items.py": ((2830, 20, 128),),
+    "api/gateway/payloads.py": ((2966, 14, 31),),
+    "api/gateway/selection.py": ((3005, 15, 54),),
+    "api/gateway/text_run.py": ((3067, 10, 58),),
+    "api/pacing.py": ((3133, 12, 39),),
+    "api/sse.py": ((3180, 5, 50),),
+    "api/gateway/chat_reader.py": ((3238, 30, 197),),
+    "api/gateway/responses_reader.py": ((3443, 31, 179),),
+    "api/transport.py": ((3630, 14, 135),),
+    "api/http.py": ((3773, 23, 167),),
+    "api/catalog.py": ((3948, 15, 41),),
+    "api/gateway/stream.py": ((3997, 32, 114),),
+    "api/gateway/chat_completions.py": ((4119, 15, 12),),
+    "api/gateway/responses.py": ((4139, 15, 12),),
+    "host/blocking.py": ((4159, 13, 46),),
+    "host/chats.py": ((4213, 13, 49),),
+    "host/columns.py": ((4274, 20, 83),),
+    "host/departure.py": ((4365, 11, 30),),
+    "host/events.py": ((4403, 9, 4),),
+    "host/users.py": ((4415, 14, 67),),
+    "host/call.py": ((4490, 15, 61),),
+    "host/files.py": ((4559, 17, 48),),
+    "host/tools.py": ((4618, 22, 240),),
+    "host/versions.py": ((4866, 10, 30),),
+    "models/family.py": ((4904, 12, 84),),
+    "models/key_limit.py": ((4996, 13, 43),),
+    "models/registry.py": ((5047, 15, 79),),
+    "models/visibility.py": ((5134, 12, 21),),
+    "models/entries.py": ((5163, 12, 41),),
+    "storage/pictures.py": ((5212, 20, 112),),
+    "storage/spending.py": ((5332, 19, 65),),
+    "requests/allow_list.py": ((5405, 10, 28),),
+    "requests/caching.py": ((5441, 13, 20),),
+    "requests/identifiers.py": ((5469, 11, 46),),
+    "requests/modalities.py": ((5523, 10, 7),),
+    "requests/old_texts.py": ((5538, 11, 61),),
+    "requests/parameters.py": ((5607, 12, 59),),
+    "requests/reasoning.py": ((5674, 13, 87),),
+    "requests/replay.py": ((5769, 14, 122),),
+    "requests/chat_body.py": ((5899, 12, 154),),
+    "requests/history.py": ((6061, 12, 133),),
+    "requests/next_round.py": ((6202, 21, 65),),
+    "requests/recovery.py": ((6275, 16, 105),),
+    "requests/retention.py": ((6388, 13, 80),),
+    "requests/routing_table.py": ((6476, 14, 38),),
+    "requests/routing.py": ((6522, 13, 32),),
+    "requests/tasks.py": ((6562, 11, 35),),
+    "requests/tools.py": ((6605, 13, 40),),
+    "requests/trimming.py": ((6653, 11, 9),),
+    "requests/normalise.py": ((6670, 27, 38),),
+    "streaming/collector.py": ((6716, 31, 266),),
+    "streaming/open_calls.py": ((6990, 10, 25),),
+    "streaming/renderer.py": ((7023, 9, 13),),
+    "streaming/citations.py": ((7044, 13, 56),),
+    "streaming/layout.py": ((7112, 18, 59),),
+    "streaming/output_items.py": ((7179, 10, 69),),
+    "streaming/server_tools.py": ((7256, 12, 38),),
+    "streaming/status.py": ((7302, 9, 52),),
+    "streaming/think_tags.py": ((7362, 20, 134),),
+    "streaming/thinking_status.py": ((7504, 11, 53),),
+    "streaming/usage.py": ((7565, 10, 92),),
+    "streaming/completion_chunks.py": ((7665, 28, 87),),
+    "streaming/completion_dict.py": ((7760, 34, 100),),
+    "streaming/response_events.py": ((7868, 47, 256),),
+    "streaming/transcript.py": ((8132, 29, 125),),
+    "tools/policy.py": ((8265, 12, 29),),
+    "tools/results.py": ((8302, 11, 116),),
+    "tools/schema.py": ((8429, 15, 298),),
+    "tools/arguments.py": ((8735, 13, 113),),
+    "tools/definitions.py": ((8856, 14, 85),),
+    "tools/executor.py": ((8949, 55, 190),),
+    "tools/toolbox.py": ((9147, 23, 126),),
+    "runtime.py": ((9281, 25, 132),),
+    "attempts.py": ((9421, 33, 80),),
+    "rounds.py": ((9509, 28, 172),),
+    "orchestrator.py": ((9689, 36, 112),),
+    "pipe.py": ((9809, 29, 103),),
 }

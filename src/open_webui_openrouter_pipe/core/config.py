@@ -162,6 +162,14 @@ class IdentifierValves(BaseModel):
 class RoutingValves(BaseModel):
     """What is done with a request on its way to a model."""
 
+    PROVIDER_ROUTING: Text = Field(
+        default="",
+        title="Provider preferences",
+        description=(
+            "One line for each pattern of model ids: "
+            '`deepseek/*: {"order": ["fireworks"], "data_collection": "deny"}`.'
+        ),
+    )
     AUTO_CONTEXT_TRIMMING: Switch = Field(
         default=False,
         title="Trim long chats",
@@ -471,6 +479,7 @@ class Settings:
     send_session_id: bool
     send_chat_id: bool
     send_message_id: bool
+    provider_routing: str
     auto_context_trimming: bool
     enable_reasoning: bool
     reasoning_effort: str
@@ -534,6 +543,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         send_session_id=valves.SEND_SESSION_ID,
         send_chat_id=valves.SEND_CHAT_ID,
         send_message_id=valves.SEND_MESSAGE_ID,
+        provider_routing=valves.PROVIDER_ROUTING,
         auto_context_trimming=valves.AUTO_CONTEXT_TRIMMING,
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,

@@ -18,6 +18,7 @@ from .modalities import modality_fields
 from .parameters import translate_parameters
 from .reasoning import heed_earlier_thinking, reasoning_fields
 from .retention import remember
+from .routing import provider_fields
 from .tasks import as_chore, is_chore
 from .tools import tool_fields
 from .trimming import trimming_fields
@@ -47,6 +48,7 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **provider_fields(body, context.model, context.settings),
         **trimming_fields(body, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
