@@ -16,127 +16,129 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    213  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    269  ids.py                        Identifiers of our own making.
-#    303  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    340  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    379  process.py                    What every copy of the pipe in one process shares.
-#    400  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    462  errors.py                     Every cause of failure a person can act on, each with its words.
-#    644  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    702  retry.py                      Whether a failed request may be sent again, and when.
-#    743  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    837  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    869  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    933  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    992  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1089  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1677  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1731  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1831  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2015  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    215  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    271  ids.py                        Identifiers of our own making.
+#    305  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    342  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    381  money.py                      Amounts of money in words.
+#    393  process.py                    What every copy of the pipe in one process shares.
+#    414  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    491  errors.py                     Every cause of failure a person can act on, each with its words.
+#    675  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    733  retry.py                      Whether a failed request may be sent again, and when.
+#    774  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    868  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    900  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    964  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1023  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1120  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1708  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1762  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1862  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2046  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2159  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2249  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2295  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2471  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2747  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2766  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2824  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2960  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2999  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3061  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3127  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3174  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3232  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3437  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3624  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3767  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3942  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   3991  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4113  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4133  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2190  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2280  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2326  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2518  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2794  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2813  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2871  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3007  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3073  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3112  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3174  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3240  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3267  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3325  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3536  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3737  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3894  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4069  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4118  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4249  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4269  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4153  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4207  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4264  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4359  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4397  events.py                     What the page is told beside the stream of the answer.
-#   4409  users.py                      The person who asks, and what they have set for themselves.
-#   4484  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4553  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4609  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4860  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4289  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4343  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4400  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4495  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4533  events.py                     What the page is told beside the stream of the answer.
+#   4545  users.py                      The person who asks, and what they have set for themselves.
+#   4620  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4689  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4745  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4996  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4898  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4990  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5041  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5128  visibility.py                 Which models are offered, and which may be used.
-#   5157  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5034  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5126  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5177  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5264  visibility.py                 Which models are offered, and which may be used.
+#   5293  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5206  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5326  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5342  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5462  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5399  allow_list.py                 Only what the API knows goes out.
-#   5435  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5463  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   5517  modalities.py                 Pictures are asked for where the model draws.
-#   5532  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5601  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5668  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5763  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5893  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6055  history.py                    Chat messages become input items.
-#   6196  next_round.py                 The request of another round: the one before, and what came of it.
-#   6269  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6382  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6470  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   6516  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   6556  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6599  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6647  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   6664  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5547  allow_list.py                 Only what the API knows goes out.
+#   5583  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5611  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   5665  modalities.py                 Pictures are asked for where the model draws.
+#   5680  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5749  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5816  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5911  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6041  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6203  history.py                    Chat messages become input items.
+#   6344  next_round.py                 The request of another round: the one before, and what came of it.
+#   6417  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6530  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6618  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   6664  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   6704  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6747  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6795  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   6812  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6710  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6984  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7017  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   7038  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   7102  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7173  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7250  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7296  status.py                     The status line of an answer: few words, all of them true.
-#   7356  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7498  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7559  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7659  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7754  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7862  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8126  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6858  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   7132  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   7165  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   7186  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7250  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7321  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7398  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7452  status.py                     The status line of an answer: few words, all of them true.
+#   7507  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7649  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7710  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7810  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7905  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8013  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8277  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8259  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8296  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8420  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8729  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8850  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8943  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9141  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8414  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8451  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8575  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8884  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9005  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   9098  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9296  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9275  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9430  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9415  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9570  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9503  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9658  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9683  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9838  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9803  pipe.py                       The entrance: what Open WebUI calls.
+#   9959  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -377,6 +379,18 @@ def whole_of(value: Any) -> int | None:
 
 
 ####################################################################################################
+# core/money.py
+#
+# Amounts of money in words.
+####################################################################################################
+
+def dollars(amount: float) -> str:
+    """The amount in USD, with as many digits as tell something: `$0.0012`."""
+    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
+    return f"${amount:.{digits}f}"
+
+
+####################################################################################################
 # core/process.py
 #
 # What every copy of the pipe in one process shares.
@@ -430,20 +444,35 @@ _SECRET_FIELDS = frozenset(
 def redact_text(text: str) -> str:
     """The text with its keys, tokens, passwords and embedded files blanked out."""
     text = _KEYS.sub(REDACTED, text)
-    text = _PASSWORD_IN_ADDRESS.sub(f"{REDACTED}@", text)
-    return _DATA_URL.sub(_name_file, text)
+    return _without_files_in(_PASSWORD_IN_ADDRESS.sub(f"{REDACTED}@", text))
 
 
 def redact_body(value: Any) -> Any:
     """A copy of a JSON value, fit for a log."""
     if isinstance(value, str):
-        return _BLOB.sub(_name_blob, redact_text(value))
+        return redact_text(value)
     if isinstance(value, Mapping):
         fields = cast("Mapping[Any, Any]", value)
         return {name: _redact_field(str(name), inner) for name, inner in fields.items()}
     if isinstance(value, list | tuple):
         return [redact_body(inner) for inner in cast("list[Any]", value)]
     return value
+
+
+def without_files(value: Any) -> Any:
+    """A copy of a JSON value, fit for a chat: each embedded file is told by its size."""
+    if isinstance(value, str):
+        return _without_files_in(value)
+    if isinstance(value, Mapping):
+        fields = cast("Mapping[Any, Any]", value)
+        return {name: without_files(inner) for name, inner in fields.items()}
+    if isinstance(value, list | tuple):
+        return [without_files(inner) for inner in cast("list[Any]", value)]
+    return value
+
+
+def _without_files_in(text: str) -> str:
+    return _BLOB.sub(_name_blob, _DATA_URL.sub(_name_file, text))
 
 
 def _redact_field(name: str, value: Any) -> Any:
@@ -581,6 +610,8 @@ class ApiFailure:
     """What the provider itself said, when OpenRouter's own message is only a wrapper."""
     retry_after: float | None = None
     """Seconds."""
+    may_pass: bool = True
+    """Whether OpenRouter leaves it open that the same request succeeds later."""
     generation_id: str = ""
     moderation_reasons: tuple[str, ...] = ()
     flagged_excerpt: str = ""
@@ -731,7 +762,7 @@ def _may_pass(error: PipeError, retries: int) -> bool:
         case ConnectionFailedError():
             most = _MOST_RETRIES if error.name_was_found else 1
             return not error.request_was_sent and retries < most
-        case OpenRouterAPIError():
+        case OpenRouterAPIError() if error.failure.may_pass:
             status = error.failure.status
             return (status in _PASSING_STATUSES and retries < _MOST_RETRIES) or (
                 status in _ONCE_STATUSES and not retries
@@ -2328,6 +2359,21 @@ _STATUS_BY_TYPE = {
     "image_not_found": 404,
     "content_policy_violation": 400,
     "refusal": 400,
+    # Of a failed response, where `error_type` is missing (schema `ResponsesErrorField`).
+    "bio_policy": 403,
+    "data_residency_mismatch": 403,
+    "vector_store_timeout": 504,
+    "invalid_image_format": 400,
+    "invalid_base64_image": 400,
+    "invalid_image_url": 400,
+    "image_parse_error": 400,
+    "image_content_policy_violation": 400,
+    "invalid_image_mode": 400,
+    "image_file_too_large": 400,
+    "unsupported_image_media_type": 400,
+    "empty_image_file": 400,
+    "failed_to_download_image": 400,
+    "image_file_not_found": 404,
 }
 _LONGEST_MESSAGE = 2_000
 
@@ -2363,6 +2409,7 @@ def read_error_body(
             provider=text_of(metadata.get("provider_name")),
             upstream_message=_fit_to_show(_upstream_message(metadata.get("raw"))),
             retry_after=_find_retry_after(headers, availability),
+            may_pass=availability.get("retryable") is not False,
             generation_id=headers.get("x-generation-id", "") or text_of(body.get("id")),
             moderation_reasons=_texts_in(metadata.get("reasons") or metadata.get("patterns")),
             flagged_excerpt=_fit_to_show(text_of(metadata.get("flagged_input"))),
@@ -2958,6 +3005,72 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ####################################################################################################
+# api/gateway/part_ends.py
+#
+# Text that came with the end of its part, where neither deltas nor the item's end brought it.
+####################################################################################################
+
+# Of each event that ends a part: which part of which kind of item, and the field with its words.
+_ENDS = {
+    "response.output_text.done": ("message", "content_index", "text"),
+    "response.refusal.done": ("refusal", "content_index", "refusal"),
+    "response.reasoning_text.done": ("content", "content_index", "text"),
+    "response.reasoning_summary_text.done": ("summary", "summary_index", "text"),
+    "response.function_call_arguments.done": ("arguments", "", "arguments"),
+}
+# The events that hold the part itself repeat what these say; its type tells the kind.
+_PART_ENDS = {
+    "response.content_part.done": "content_index",
+    "response.reasoning_summary_part.done": "summary_index",
+}
+_KINDS_OF_PART = {
+    "output_text": ("message", "text"),
+    "refusal": ("refusal", "refusal"),
+    "reasoning_text": ("content", "text"),
+    "summary_text": ("summary", "text"),
+}
+
+
+class PartEnds:
+    """Remembers what the parts of an answer ended with, by the place of their item."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self) -> None:
+        self._texts: dict[int, dict[tuple[str, int], str]] = {}
+
+    def take(self, data: JsonObject) -> None:
+        """Note the event, if it is one that ends a part."""
+        kind = text_of(data.get("type"))
+        if kind in _PART_ENDS:
+            part = as_object(data.get("part"))
+            name, words = _KINDS_OF_PART.get(text_of(part.get("type")), ("", ""))
+            position, text = data.get(_PART_ENDS[kind]), part.get(words)
+        else:
+            name, index, words = _ENDS.get(kind, ("", "", ""))
+            position, text = data.get(index), data.get(words)
+        place = whole_of(data.get("output_index", 0))
+        if name and place is not None and place >= 0 and isinstance(text, str) and text:
+            self._texts.setdefault(place, {})[name, whole_of(position) or 0] = text
+
+    def items(self) -> list[ItemFinished]:
+        """The items that the parts belong to, as far as they are known."""
+        return [ItemFinished(place, _item_with(parts)) for place, parts in self._texts.items()]
+
+
+def _item_with(parts: dict[tuple[str, int], str]) -> OutputItem:
+    texts: dict[str, list[str]] = {name: [] for name, _ in parts}
+    for (name, _), text in sorted(parts.items(), key=lambda entry: entry[0][1]):
+        texts[name].append(text)
+    if "arguments" in texts:
+        return FunctionCallItem("", "", "", texts["arguments"][0])
+    if "content" in texts or "summary" in texts:
+        return ReasoningItem("", texts.get("summary", []), texts.get("content", []))
+    words = "".join(text for _, text in sorted(parts.items(), key=lambda entry: entry[0][1]))
+    return MessageItem("", words, is_refusal="refusal" in texts)
+
+
+####################################################################################################
 # api/gateway/payloads.py
 #
 # The objects of an event stream, whichever endpoint sends it.
@@ -3131,44 +3244,24 @@ def _decode_words(words: bytes) -> str:
 ####################################################################################################
 
 # A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
-WINDOW_SECONDS = 0.03
-_LATENESS_FACTOR = 4.0
-_LONGEST_EXTENSION_SECONDS = 0.3
+SHORTEST_WINDOW = 0.03
+# Still smooth to read; longer ones would save little.
+LONGEST_WINDOW = 0.3
+# What is sent costs the server far more than what is read: so many pieces it sends in all.
+PIECES_PER_SECOND = 200
 
-Hold = Callable[[], AbstractContextManager[None]]
-"""Leaves the connection unread while the `with` block runs."""
+
+def window_for(streams: int) -> float:
+    """Seconds for which text is gathered, while so many answers are written at once."""
+    return min(max(SHORTEST_WINDOW, streams / PIECES_PER_SECOND), LONGEST_WINDOW)
 
 
-class Pacer:
-    """Lets a window pass after text was shown, so that the next read brings all that came in it.
+def shows_text(batch: list[Event]) -> bool:
+    """Whether a reader has seen text of this batch: only then is there time to gather more.
 
-    The connection is not read meanwhile: the system gathers its bytes at no cost of ours.
-    The first words are not held back, and while the model is silent there is no timer. Where the
-    server is so busy that it wakes late, windows grow: it then sends fewer, larger pieces.
+    The first words are not held back, and while the model is silent there is no timer.
     """
-
-    __slots__ = ("_clock", "_hold", "_late", "_sleep")
-
-    def __init__(
-        self,
-        hold: Hold = nullcontext,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._hold = hold
-        self._sleep = sleep
-        self._clock = clock
-        self._late = 0.0
-
-    async def pause(self, batch: list[Event]) -> None:
-        """Wait, if this batch showed text."""
-        if not any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-            return
-        window = WINDOW_SECONDS + min(_LATENESS_FACTOR * self._late, _LONGEST_EXTENSION_SECONDS)
-        begun = self._clock()
-        with self._hold():
-            await self._sleep(window)
-        self._late = max(self._clock() - begun - window, 0.0)
+    return any(isinstance(event, TextDelta | ReasoningDelta) for event in batch)
 
 
 ####################################################################################################
@@ -3242,7 +3335,8 @@ _CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter
 def read_finished_completion(body: JsonObject) -> list[Event]:
     """Read a completion object that came whole, where a stream was asked for."""
     reader = ChatReader()
-    return [*reader.read_chunk(body), *reader.finish(done=True)]
+    events = reader.read_chunk(body)
+    return events if reader.finished else [*events, *reader.finish(done=True)]
 
 
 class ChatReader:
@@ -3358,19 +3452,24 @@ class ChatReader:
     def _read_call(self, call: JsonObject, events: list[Event]) -> None:
         function = as_object(call.get("function"))
         position = whole_of(call.get("index")) or 0
-        call_id = text_of(call.get("id"))
-        if self._is_new_call(position, call_id):
+        call_id, name = text_of(call.get("id")), text_of(function.get("name"))
+        if self._is_new_call(position, call_id, name):
             self._close_reasoning(events)
-            item = FunctionCallItem("", call_id, text_of(function.get("name")))
-            self._calls[position] = self._open(item, events)
+            self._calls[position] = self._open(FunctionCallItem("", call_id, name), events)
         index = self._calls[position]
+        if isinstance(item := self._items[index], FunctionCallItem):
+            item.call_id, item.name = item.call_id or call_id, item.name or name
         if arguments := text_of(function.get("arguments")):
             events.append(ArgumentsDelta(index, arguments))
 
-    def _is_new_call(self, position: int, call_id: str) -> bool:
+    def _is_new_call(self, position: int, call_id: str, name: str) -> bool:
         """Whether no call has this place, or another one: some vendors count every call as 0."""
         known = self._items[self._calls[position]] if position in self._calls else None
-        return not isinstance(known, FunctionCallItem) or call_id not in ("", known.call_id)
+        if not isinstance(known, FunctionCallItem):
+            return True
+        if not known.call_id:  # it may come late; another name is another call
+            return bool(call_id and name and known.name)
+        return call_id not in ("", known.call_id)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))
@@ -3449,8 +3548,8 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     ]
 
 
-def _finished_items(response: JsonObject) -> list[Event]:
-    """The items of a finished response: all there is where a stream sent nothing before its end."""
+def _finished_items(response: JsonObject) -> list[ItemFinished]:
+    """The items of a finished response, by which whatever the stream left out is known."""
     output = objects_in(response.get("output"))
     return [ItemFinished(index, read_item(item)) for index, item in enumerate(output)]
 
@@ -3458,11 +3557,15 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
+    __slots__ = ("_closed", "_decoder", "_delta", "_last_place", "_part_ends", "_run", "finished")
 
     def __init__(self) -> None:
         self._decoder = SseDecoder()
-        self._has_output = False
+        self._last_place = -1
+        """The last place at which something came."""
+        self._closed: set[int] = set()
+        """The places of the items that have ended."""
+        self._part_ends = PartEnds()
         self._run = TextRun()
         self._delta: Delta | None = None
         """The delta that the run goes on from."""
@@ -3477,7 +3580,7 @@ class ResponsesReader:
         events = self._read(self._decoder.flush())
         if not self.finished:
             self.finished = True
-            events.append(ResponseFailed(answer_cut_short()))
+            events += [*self._part_ends.items(), ResponseFailed(answer_cut_short())]
         return events
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
@@ -3501,18 +3604,28 @@ class ResponsesReader:
         data = read_payload(payload)
         event = _read_event(data) if data is not None else None
         if data is None or event is None:
+            self._part_ends.take(data or {})
             return
         if isinstance(event, Delta):
             self._delta = event
             self._run.follow(payload)
-        if isinstance(event, ResponseFinished | ResponseFailed):
+        if isinstance(event, PlacedEvent):
+            self._last_place = max(self._last_place, event.output_index)
+            if isinstance(event, ItemFinished):
+                self._closed.add(event.output_index)
+        elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            if not self._has_output:
-                for item in _finished_items(as_object(data.get("response"))):
-                    batch.add(item)
-        elif not isinstance(event, ResponseStarted):
-            self._has_output = True
+            for item in self._left_out(as_object(data.get("response"))):
+                batch.add(item)
         batch.add(event)
+
+    def _left_out(self, response: JsonObject) -> list[ItemFinished]:
+        """The items that came at the end only, or whose own end did not come."""
+        items = _finished_items(response)
+        if self._last_place >= len(items):
+            items = []  # the stream counted otherwise: which of them are new cannot be told
+        items += self._part_ends.items()
+        return [item for item in items if item.output_index not in self._closed]
 
 
 def _read_event(data: JsonObject) -> Event | None:
@@ -3649,6 +3762,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
+        self._open: set[_AiohttpStream] = set()
         self._proxies = {
             scheme: address for scheme, address in getproxies().items() if scheme != "no"
         }
@@ -3678,10 +3792,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             status_code=response.status,
             headers=response.raw_headers,
-            stream=_AiohttpStream(response, request),
+            stream=_AiohttpStream(response, request, self._open),
             request=request,
-            extensions={"hold_reading": lambda: _hold_reading(response)},
+            extensions={"gather": lambda: self._gather(response)},
         )
+
+    async def _gather(self, response: aiohttp.ClientResponse) -> None:
+        """Leave the connection unread for a moment: the system keeps what comes, at no cost."""
+        with _hold_reading(response):
+            await asyncio.sleep(window_for(len(self._open)))
 
     async def aclose(self) -> None:
         """Close every pooled connection."""
@@ -3697,9 +3816,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _AiohttpStream(httpx.AsyncByteStream):
     """The body, in the pieces in which it arrives."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        request: httpx.Request,
+        open_streams: set[_AiohttpStream],
+    ) -> None:
         self._response = response
         self._request = request
+        self._open = open_streams
+        open_streams.add(self)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
@@ -3718,6 +3844,7 @@ class _AiohttpStream(httpx.AsyncByteStream):
 
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
+        self._open.discard(self)
         self._response.release()
 
 
@@ -4082,7 +4209,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
-    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
+    gather: Callable[[], Awaitable[None]] | None = response.extensions.get("gather")
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -4092,12 +4219,21 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
-                    await pacer.pause(batch)
+                    if gather is not None and shows_text(batch):
+                        await gather()
         if batch := reader.end():
             yield batch
     except PipeError as error:
         if not reader.finished:
-            yield [ResponseFailed(error)]
+            yield _broken_off(reader, error)
+
+
+def _broken_off(reader: StreamReader, error: PipeError) -> list[Event]:
+    """What had arrived and was not given out yet, and why no more comes, unless that was all."""
+    events = reader.end()
+    if isinstance(end := events[-1], ResponseFailed):
+        end.error = error
+    return events
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
@@ -5329,6 +5465,9 @@ def _link(item: ImageItem) -> JsonObject:
 # What the chat has cost so far, told with the end of an answer; and that it was stopped.
 ####################################################################################################
 
+Taken = Callable[[], Usage | None]
+"""What the finished rounds of the answer have taken."""
+
 CreditLeft = Callable[[], float | None]
 """USD left of the key's limit, where the one who asks should know."""
 
@@ -5344,6 +5483,7 @@ async def tell_spending(
     context: RequestContext,
     body: CompletionsBody,
     credit_left: CreditLeft,
+    taken: Taken,
 ) -> AsyncGenerator[list[Event]]:
     """Pass the answer on; before its end comes what the closing line tells beside its usage."""
     ended = False
@@ -5361,7 +5501,7 @@ async def tell_spending(
                 yield [_add_up(earlier, end, credit_left()), end]
     except (asyncio.CancelledError, GeneratorExit):
         if not ended:
-            await _tell_stop(context)
+            await _tell_stop(context, taken())
         raise
 
 
@@ -5389,11 +5529,19 @@ async def _earlier_cost(context: RequestContext, body: CompletionsBody) -> list[
     return [usage.charged if usage else None for usage in saved]
 
 
-async def _tell_stop(context: RequestContext) -> None:
-    """Tokens and cost come with an answer's last event: of a stopped one nothing is known."""
+async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
+    """Tokens and cost come with a round's last event: of the one that was stopped nothing is known.
+
+    The stop itself goes on whatever becomes of the line.
+    """
     seconds = time.perf_counter() - context.started_at
-    words = f"Stopped after {seconds:.1f} s · cost unknown"
-    await send_event(context.host, "status", {"description": words, "done": True})
+    known = taken.charged if taken else None
+    cost = "cost unknown" if known is None else f"at least {dollars(known)}"
+    words = f"Stopped after {seconds:.1f} s · {cost}"
+    try:
+        await send_event(context.host, "status", {"description": words, "done": True})
+    except Exception:  # noqa: BLE001 - Open WebUI must learn of the stop, not of this
+        LOG.exception("spending: the end of a stopped answer could not be told")
 
 
 ####################################################################################################
@@ -7254,6 +7402,7 @@ def function_call_item(item: FunctionCallItem) -> HostEvent:
 ####################################################################################################
 
 _SEARCHES = frozenset({"web_search_call", "openrouter:web_search"})
+_PAGE_ACTIONS = ("open_page", "find_in_page")
 _RESULT_FIELDS = ("result", "content", "output", "outcome", "advice", "datetime", "stdout", "error")
 
 
@@ -7265,8 +7414,9 @@ def server_tool_cards(item: ServerToolItem) -> list[HostEvent]:
         url = text_of(item.details.get("url"))
         return [_search_card(item, {"type": "open_page", "url": url})]
     call_id = SERVER_TOOL_CALL_PREFIX + item.id
-    result = {key: item.details[key] for key in _RESULT_FIELDS if item.details.get(key)}
-    arguments = {key: value for key, value in item.details.items() if key not in result}
+    details = without_files(item.details)
+    result = {key: details[key] for key in _RESULT_FIELDS if details.get(key)}
+    arguments = {key: value for key, value in details.items() if key not in result}
     call = FunctionCallItem(
         id=item.id,
         call_id=call_id,
@@ -7283,10 +7433,16 @@ def _search_card(item: ServerToolItem, action: HostEvent) -> HostEvent:
 
 def _search_action(item: ServerToolItem) -> HostEvent:
     action = as_object(item.details.get("action"))
+    if action.get("type") in _PAGE_ACTIONS:
+        told = {key: text_of(action.get(key)) for key in ("url", "pattern") if action.get(key)}
+        return {"type": action["type"], **told}
     sources = [
         {"type": "url", "url": text_of(s.get("url"))} for s in objects_in(action.get("sources"))
     ]
-    return {"type": "search", "query": text_of(action.get("query")), "sources": sources}
+    search = {"type": "search", "query": text_of(action.get("query")), "sources": sources}
+    queries = action.get("queries")
+    several = list(map(text_of, cast("list[Any]", queries))) if isinstance(queries, list) else []
+    return search | {"queries": several} if several else search
 
 
 def _readable(value: object) -> str:
@@ -7317,7 +7473,7 @@ def describe_spending(spending: SpendingKnown) -> str:
     parts: list[str] = []
     if spending.chat_cost is not None:
         bound = "" if spending.is_whole else "at least "
-        parts.append(f"chat {bound}{_dollars(spending.chat_cost)}")
+        parts.append(f"chat {bound}{dollars(spending.chat_cost)}")
     if spending.credit_left is not None:
         parts.append(f"⚠ ${spending.credit_left:.2f} left on the API key")
     return _join_parts(parts)
@@ -7345,12 +7501,7 @@ def _speed(usage: Usage, seconds: float) -> str:
 
 
 def _cost(usage: Usage) -> str:
-    return "cost unknown" if usage.charged is None else _dollars(usage.charged)
-
-
-def _dollars(amount: float) -> str:
-    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
-    return f"${amount:.{digits}f}"
+    return "cost unknown" if usage.charged is None else dollars(usage.charged)
 
 
 ####################################################################################################
@@ -8186,6 +8337,10 @@ class Transcript:
             if isinstance(event, ResponseFinished | ResponseFailed):
                 self._count(event)
         return ordered
+
+    def taken(self) -> Usage | None:
+        """What the rounds that are over have taken."""
+        return sum_usage(self._usages)
 
     def charge(self, usage: Usage) -> None:
         """Count what a refused request has cost."""
@@ -9739,7 +9894,8 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     answer = keep_pictures(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
-    return tell_spending(answer, context, body, _credit_watch(context, turn.runtime))
+    credit_left = _credit_watch(context, turn.runtime)
+    return tell_spending(answer, context, body, credit_left, turn.transcript.taken)
 
 
 def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
@@ -9917,106 +10073,108 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((219, 8, 48),),
-    "core/ids.py": ((275, 9, 26),),
-    "core/json_codec.py": ((309, 11, 29),),
-    "core/json_values.py": ((346, 8, 31),),
-    "core/process.py": ((385, 10, 13),),
-    "core/redaction.py": ((406, 9, 54),),
-    "core/errors.py": ((483, 26, 159),),
-    "core/admission.py": ((650, 12, 50),),
-    "core/retry.py": ((708, 7, 33),),
-    "core/secrets.py": ((749, 19, 86),),
-    "core/source_map.py": ((843, 7, 24),),
-    "core/template_language.py": ((875, 8, 56),),
-    "core/valve_types.py": ((941, 16, 49),),
-    "core/template_valves.py": ((998, 13, 89),),
-    "core/config.py": ((1095, 15, 580),),
-    "core/context.py": ((1683, 14, 46),),
-    "core/logging_system.py": ((1737, 11, 92),),
-    "core/error_templates.py": ((1837, 28, 176),),
-    "core/timing_logger.py": ((2023, 21, 134),),
-    "api/bodies.py": ((2165, 8, 82),),
-    "api/error_figures.py": ((2255, 8, 38),),
-    "api/errors.py": ((2301, 18, 168),),
-    "api/events.py": ((2477, 11, 268),),
-    "api/exchange_log.py": ((2753, 16, 11),),
-    "api/gateway/batch.py": ((2775, 14, 47),),
-    "api/gateway/items.py": ((2830, 20, 128),),
-    "api/gateway/payloads.py": ((2966, 14, 31),),
-    "api/gateway/selection.py": ((3005, 15, 54),),
-    "api/gateway/text_run.py": ((3067, 10, 58),),
-    "api/pacing.py": ((3133, 12, 39),),
-    "api/sse.py": ((3180, 5, 50),),
-    "api/gateway/chat_reader.py": ((3238, 30, 197),),
-    "api/gateway/responses_reader.py": ((3443, 31, 179),),
-    "api/transport.py": ((3630, 14, 135),),
-    "api/http.py": ((3773, 23, 167),),
-    "api/catalog.py": ((3948, 15, 41),),
-    "api/gateway/stream.py": ((3997, 32, 114),),
-    "api/gateway/chat_completions.py": ((4119, 15, 12),),
-    "api/gateway/responses.py": ((4139, 15, 12),),
-    "host/blocking.py": ((4159, 13, 46),),
-    "host/chats.py": ((4213, 13, 49),),
-    "host/columns.py": ((4274, 20, 83),),
-    "host/departure.py": ((4365, 11, 30),),
-    "host/events.py": ((4403, 9, 4),),
-    "host/users.py": ((4415, 14, 67),),
-    "host/call.py": ((4490, 15, 61),),
-    "host/files.py": ((4559, 17, 48),),
-    "host/tools.py": ((4618, 22, 240),),
-    "host/versions.py": ((4866, 10, 30),),
-    "models/family.py": ((4904, 12, 84),),
-    "models/key_limit.py": ((4996, 13, 43),),
-    "models/registry.py": ((5047, 15, 79),),
-    "models/visibility.py": ((5134, 12, 21),),
-    "models/entries.py": ((5163, 12, 41),),
-    "storage/pictures.py": ((5212, 20, 112),),
-    "storage/spending.py": ((5332, 19, 65),),
-    "requests/allow_list.py": ((5405, 10, 28),),
-    "requests/caching.py": ((5441, 13, 20),),
-    "requests/identifiers.py": ((5469, 11, 46),),
-    "requests/modalities.py": ((5523, 10, 7),),
-    "requests/old_texts.py": ((5538, 11, 61),),
-    "requests/parameters.py": ((5607, 12, 59),),
-    "requests/reasoning.py": ((5674, 13, 87),),
-    "requests/replay.py": ((5769, 14, 122),),
-    "requests/chat_body.py": ((5899, 12, 154),),
-    "requests/history.py": ((6061, 12, 133),),
-    "requests/next_round.py": ((6202, 21, 65),),
-    "requests/recovery.py": ((6275, 16, 105),),
-    "requests/retention.py": ((6388, 13, 80),),
-    "requests/routing_table.py": ((6476, 14, 38),),
-    "requests/routing.py": ((6522, 13, 32),),
-    "requests/tasks.py": ((6562, 11, 35),),
-    "requests/tools.py": ((6605, 13, 40),),
-    "requests/trimming.py": ((6653, 11, 9),),
-    "requests/normalise.py": ((6670, 27, 38),),
-    "streaming/collector.py": ((6716, 31, 266),),
-    "streaming/open_calls.py": ((6990, 10, 25),),
-    "streaming/renderer.py": ((7023, 9, 13),),
-    "streaming/citations.py": ((7044, 13, 56),),
-    "streaming/layout.py": ((7112, 18, 59),),
-    "streaming/output_items.py": ((7179, 10, 69),),
-    "streaming/server_tools.py": ((7256, 12, 38),),
-    "streaming/status.py": ((7302, 9, 52),),
-    "streaming/think_tags.py": ((7362, 20, 134),),
-    "streaming/thinking_status.py": ((7504, 11, 53),),
-    "streaming/usage.py": ((7565, 10, 92),),
-    "streaming/completion_chunks.py": ((7665, 28, 87),),
-    "streaming/completion_dict.py": ((7760, 34, 100),),
-    "streaming/response_events.py": ((7868, 47, 256),),
-    "streaming/transcript.py": ((8132, 29, 125),),
-    "tools/policy.py": ((8265, 12, 29),),
-    "tools/results.py": ((8302, 11, 116),),
-    "tools/schema.py": ((8429, 15, 298),),
-    "tools/arguments.py": ((8735, 13, 113),),
-    "tools/definitions.py": ((8856, 14, 85),),
-    "tools/executor.py": ((8949, 55, 190),),
-    "tools/toolbox.py": ((9147, 23, 126),),
-    "runtime.py": ((9281, 25, 132),),
-    "attempts.py": ((9421, 33, 80),),
-    "rounds.py": ((9509, 28, 172),),
-    "orchestrator.py": ((9689, 36, 112),),
-    "pipe.py": ((9809, 29, 103),),
+    "core/circuit_breaker.py": ((221, 8, 48),),
+    "core/ids.py": ((277, 9, 26),),
+    "core/json_codec.py": ((311, 11, 29),),
+    "core/json_values.py": ((348, 8, 31),),
+    "core/money.py": ((387, 6, 4),),
+    "core/process.py": ((399, 10, 13),),
+    "core/redaction.py": ((420, 9, 69),),
+    "core/errors.py": ((512, 26, 161),),
+    "core/admission.py": ((681, 12, 50),),
+    "core/retry.py": ((739, 7, 33),),
+    "core/secrets.py": ((780, 19, 86),),
+    "core/source_map.py": ((874, 7, 24),),
+    "core/template_language.py": ((906, 8, 56),),
+    "core/valve_types.py": ((972, 16, 49),),
+    "core/template_valves.py": ((1029, 13, 89),),
+    "core/config.py": ((1126, 15, 580),),
+    "core/context.py": ((1714, 14, 46),),
+    "core/logging_system.py": ((1768, 11, 92),),
+    "core/error_templates.py": ((1868, 28, 176),),
+    "core/timing_logger.py": ((2054, 21, 134),),
+    "api/bodies.py": ((2196, 8, 82),),
+    "api/error_figures.py": ((2286, 8, 38),),
+    "api/errors.py": ((2332, 18, 184),),
+    "api/events.py": ((2524, 11, 268),),
+    "api/exchange_log.py": ((2800, 16, 11),),
+    "api/gateway/batch.py": ((2822, 14, 47),),
+    "api/gateway/items.py": ((2877, 20, 128),),
+    "api/gateway/part_ends.py": ((3013, 8, 58),),
+    "api/gateway/payloads.py": ((3079, 14, 31),),
+    "api/gateway/selection.py": ((3118, 15, 54),),
+    "api/gateway/text_run.py": ((3180, 10, 58),),
+    "api/pacing.py": ((3246, 7, 19),),
+    "api/sse.py": ((3273, 5, 50),),
+    "api/gateway/chat_reader.py": ((3331, 30, 203),),
+    "api/gateway/responses_reader.py": ((3542, 33, 193),),
+    "api/transport.py": ((3743, 17, 149),),
+    "api/http.py": ((3900, 23, 167),),
+    "api/catalog.py": ((4075, 15, 41),),
+    "api/gateway/stream.py": ((4124, 32, 123),),
+    "api/gateway/chat_completions.py": ((4255, 15, 12),),
+    "api/gateway/responses.py": ((4275, 15, 12),),
+    "host/blocking.py": ((4295, 13, 46),),
+    "host/chats.py": ((4349, 13, 49),),
+    "host/columns.py": ((4410, 20, 83),),
+    "host/departure.py": ((4501, 11, 30),),
+    "host/events.py": ((4539, 9, 4),),
+    "host/users.py": ((4551, 14, 67),),
+    "host/call.py": ((4626, 15, 61),),
+    "host/files.py": ((4695, 17, 48),),
+    "host/tools.py": ((4754, 22, 240),),
+    "host/versions.py": ((5002, 10, 30),),
+    "models/family.py": ((5040, 12, 84),),
+    "models/key_limit.py": ((5132, 13, 43),),
+    "models/registry.py": ((5183, 15, 79),),
+    "models/visibility.py": ((5270, 12, 21),),
+    "models/entries.py": ((5299, 12, 41),),
+    "storage/pictures.py": ((5348, 20, 112),),
+    "storage/spending.py": ((5468, 20, 77),),
+    "requests/allow_list.py": ((5553, 10, 28),),
+    "requests/caching.py": ((5589, 13, 20),),
+    "requests/identifiers.py": ((5617, 11, 46),),
+    "requests/modalities.py": ((5671, 10, 7),),
+    "requests/old_texts.py": ((5686, 11, 61),),
+    "requests/parameters.py": ((5755, 12, 59),),
+    "requests/reasoning.py": ((5822, 13, 87),),
+    "requests/replay.py": ((5917, 14, 122),),
+    "requests/chat_body.py": ((6047, 12, 154),),
+    "requests/history.py": ((6209, 12, 133),),
+    "requests/next_round.py": ((6350, 21, 65),),
+    "requests/recovery.py": ((6423, 16, 105),),
+    "requests/retention.py": ((6536, 13, 80),),
+    "requests/routing_table.py": ((6624, 14, 38),),
+    "requests/routing.py": ((6670, 13, 32),),
+    "requests/tasks.py": ((6710, 11, 35),),
+    "requests/tools.py": ((6753, 13, 40),),
+    "requests/trimming.py": ((6801, 11, 9),),
+    "requests/normalise.py": ((6818, 27, 38),),
+    "streaming/collector.py": ((6864, 31, 266),),
+    "streaming/open_calls.py": ((7138, 10, 25),),
+    "streaming/renderer.py": ((7171, 9, 13),),
+    "streaming/citations.py": ((7192, 13, 56),),
+    "streaming/layout.py": ((7260, 18, 59),),
+    "streaming/output_items.py": ((7327, 10, 69),),
+    "streaming/server_tools.py": ((7404, 15, 46),),
+    "streaming/status.py": ((7458, 10, 47),),
+    "streaming/think_tags.py": ((7513, 20, 134),),
+    "streaming/thinking_status.py": ((7655, 11, 53),),
+    "streaming/usage.py": ((7716, 10, 92),),
+    "streaming/completion_chunks.py": ((7816, 28, 87),),
+    "streaming/completion_dict.py": ((7911, 34, 100),),
+    "streaming/response_events.py": ((8019, 47, 256),),
+    "streaming/transcript.py": ((8283, 29, 129),),
+    "tools/policy.py": ((8420, 12, 29),),
+    "tools/results.py": ((8457, 11, 116),),
+    "tools/schema.py": ((8584, 15, 298),),
+    "tools/arguments.py": ((8890, 13, 113),),
+    "tools/definitions.py": ((9011, 14, 85),),
+    "tools/executor.py": ((9104, 55, 190),),
+    "tools/toolbox.py": ((9302, 23, 126),),
+    "runtime.py": ((9436, 25, 132),),
+    "attempts.py": ((9576, 33, 80),),
+    "rounds.py": ((9664, 28, 172),),
+    "orchestrator.py": ((9844, 36, 113),),
+    "pipe.py": ((9965, 29, 103),),
 }

@@ -86,7 +86,8 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     answer = keep_pictures(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
-    return tell_spending(answer, context, body, _credit_watch(context, turn.runtime))
+    credit_left = _credit_watch(context, turn.runtime)
+    return tell_spending(answer, context, body, credit_left, turn.transcript.taken)
 
 
 def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:

@@ -81,6 +81,26 @@ SHAPES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
             "retry_after": 9.0,
         },
     ),
+    "C: not to be tried again": (
+        404,
+        {
+            "error": {
+                "message": "Gone for good",
+                "error_type": "not_found",
+                "http_status": 404,
+                "availability": {"code": "model_deprecated", "retryable": False},
+                "metadata": {"provider_name": "Acme"},
+            }
+        },
+        {
+            "message": "Gone for good",
+            "status": 404,
+            "code": "model_deprecated",
+            "error_type": "not_found",
+            "provider": "Acme",
+            "may_pass": False,
+        },
+    ),
     "D: a failed response": (
         200,
         {
@@ -96,6 +116,16 @@ SHAPES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
             "error_type": "provider_unavailable",
             "generation_id": "gen-1-a",
         },
+    ),
+    "D: a code of its own": (
+        200,
+        {"status": "failed", "error": {"code": "empty_image_file", "message": "Empty"}},
+        {"message": "Empty", "status": 400, "code": "empty_image_file"},
+    ),
+    "E: inside a choice": (
+        200,
+        {"error": {"code": 502, "message": "Gone"}, "finish_reason": "error", "index": 0},
+        {"message": "Gone", "status": 502, "code": "502"},
     ),
     "E: a chat chunk": (
         200,
@@ -127,6 +157,16 @@ SHAPES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
         200,
         {"type": "response.error", "error": {"code": "504", "message": "Too late"}},
         {"message": "Too late", "status": 504, "code": "504"},
+    ),
+    "G: a flat event, wrapped": (
+        200,
+        {"type": "error", "error": {"code": None, "message": "Broke"}},
+        {"message": "Broke"},
+    ),
+    "G: bare": (
+        200,
+        {"error": {"code": "server_error", "message": "Broke"}},
+        {"message": "Broke", "status": 500, "code": "server_error"},
     ),
     "G: a text for an error": (200, {"error": "Broke"}, {"message": "Broke"}),
     "H: under HTTP 200": (
@@ -267,7 +307,7 @@ def test_a_body_that_is_no_error_object_is_read(
 
 
 def test_a_huge_message_is_cut() -> None:
-    body = {"error": {"message": "x" * 9_000, "metadata": {"raw": "y" * 9_000}}}
+    body = {"error": {"message": "x " * 4_500, "metadata": {"raw": "y " * 4_500}}}
     error = read_error_body(body, status=400)
     assert len(error.failure.message) == len(error.failure.upstream_message) == 2_002
     assert len(error.for_person()) < 2_200

@@ -3,80 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
 
-from open_webui_openrouter_pipe.api.events import (
-    Event,
-    ItemStarted,
-    MessageItem,
-    ReasoningDelta,
-    ResponseFinished,
-    ResponseStarted,
-    TextDelta,
-)
+from open_webui_openrouter_pipe.api.gateway.responses import stream_responses
 from open_webui_openrouter_pipe.api.http import open_client
-from open_webui_openrouter_pipe.api.pacing import WINDOW_SECONDS, Pacer
+from open_webui_openrouter_pipe.api.pacing import window_for
 
 
 @pytest.mark.parametrize(
-    ("batch", "pauses"),
-    [
-        ([TextDelta(0, "Hi")], [WINDOW_SECONDS]),
-        ([ReasoningDelta(0, 0, "hm", is_summary=True)], [WINDOW_SECONDS]),
-        ([ResponseStarted("g", "m"), ItemStarted(0, MessageItem("m"))], []),
-        ([ResponseFinished("g", "m", None)], []),
-        ([], []),
-    ],
+    ("streams", "seconds"), [(0, 0.03), (1, 0.03), (6, 0.03), (20, 0.1), (60, 0.3), (1_000, 0.3)]
 )
-async def test_only_text_is_followed_by_a_pause(batch: list[Event], pauses: list[float]) -> None:
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    await Pacer(sleep=sleep, clock=lambda: sum(slept)).pause(batch)
-    assert slept == pauses
+def test_the_more_answers_are_written_the_longer_text_is_gathered(
+    streams: int, seconds: float
+) -> None:
+    assert window_for(streams) == pytest.approx(seconds)
 
 
-async def test_a_server_that_wakes_late_sends_fewer_pieces_until_it_keeps_up() -> None:
-    lateness = [0.01, 5.0, 0.0, 0.0]
-    slept: list[float] = []
+class Wire(httpx.AsyncBaseTransport, httpx.AsyncByteStream):
+    """A connection that writes down when it is read and when it is left alone."""
 
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
+    def __init__(self, *reads: list[dict[str, Any]]) -> None:
+        self.reads = reads
+        self.story: list[str] = []
 
-    def clock() -> float:
-        return sum(slept) + sum(lateness[: len(slept)])
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=self, extensions={"gather": self.gather})
 
-    pacer = Pacer(sleep=sleep, clock=clock)
-    for _ in lateness:
-        await pacer.pause([TextDelta(0, "Hi")])
-    extensions = [seconds - WINDOW_SECONDS for seconds in slept]
-    assert extensions == pytest.approx([0.0, 0.04, 0.3, 0.0], abs=1e-9)
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for events in self.reads:
+            self.story.append("read")
+            yield b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
 
-
-async def test_the_connection_is_held_while_the_window_passes() -> None:
-    held: list[str] = []
-
-    @contextmanager
-    def hold() -> Generator[None]:
-        held.append("held")
-        yield
-        held.append("let go")
-
-    async def sleep(seconds: float) -> None:
-        held.append("slept")
-
-    await Pacer(hold, sleep).pause([TextDelta(0, "Hi")])
-    assert held == ["held", "slept", "let go"]
+    async def gather(self) -> None:
+        self.story.append("gather")
 
 
-async def test_a_held_connection_gathers_what_comes_into_one_read() -> None:
-    """A real connection: what is written meanwhile is not read, and comes whole afterwards."""
+async def test_only_text_is_followed_by_a_pause(settings_for: Callable[..., Any]) -> None:
+    text = {"type": "response.output_text.delta", "output_index": 0, "delta": "Hi"}
+    thought = {"type": "response.reasoning_text.delta", "output_index": 1, "delta": "Hm"}
+    end = {"type": "response.completed", "response": {"id": "g", "model": "m", "output": []}}
+    wire = Wire([{"type": "response.created"}], [text], [thought, text], [end])
+    async with open_client(wire) as client:
+        body = {"model": "a/b", "input": []}
+        batches = stream_responses(client, settings_for("https://openrouter.example/v1"), body)  # type: ignore[arg-type]
+        assert [batch async for batch in batches]
+    assert wire.story == ["read", "read", "gather", "read", "gather", "read"]
+
+
+async def test_what_comes_while_text_is_gathered_is_read_afterwards() -> None:
     written, more = asyncio.Event(), asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,13 +75,14 @@ async def test_a_held_connection_gathers_what_comes_into_one_read() -> None:
         async with client.stream("GET", url) as response:
             pieces = response.aiter_raw()
             assert await anext(pieces) == b"first"
-            with response.extensions["hold_reading"]():
-                more.set()
-                await written.wait()
+            gathering = asyncio.create_task(response.extensions["gather"]())
+            more.set()
+            await written.wait()
+            await gathering
             assert b"".join([piece async for piece in pieces]) == b" second third"
 
 
-async def test_a_connection_that_has_been_read_to_its_end_cannot_be_held() -> None:
+async def test_a_connection_that_has_been_read_to_its_end_is_left_alone() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nHi")
@@ -115,5 +95,4 @@ async def test_a_connection_that_has_been_read_to_its_end_cannot_be_held() -> No
         request = client.build_request("GET", url)
         response = await client.send(request, stream=True)
         assert await response.aread() == b"Hi"
-        with response.extensions["hold_reading"]():
-            assert response.status_code == httpx.codes.OK
+        await response.extensions["gather"]()

@@ -22,6 +22,7 @@ KEY = "sk-or-v1-0123456789abcdef"
             "see data:image/png;base64,[10 characters], then",
         ),
         ("![a](data:image/png;base64,AAAA)", "![a](data:image/png;base64,[4 characters])"),
+        (f"Invalid image: {'QUFB' * 300}!", "Invalid image: [1200 characters]!"),
         ("a task-or-chore, the bearer of news", "a task-or-chore, the bearer of news"),
         ("mail me@example.org about sk-learn", "mail me@example.org about sk-learn"),
     ],

@@ -51,6 +51,11 @@ def test_the_time_that_was_told_is_kept_or_it_is_too_long(told: float, wait: Any
     assert retry_wait(refusal(429, told), 2) == wait
 
 
+def test_what_openrouter_says_will_not_pass_is_not_tried_again() -> None:
+    failure = ApiFailure(message="x", status=503, may_pass=False)
+    assert retry_wait(OpenRouterAPIError(failure), 0) is None
+
+
 def test_only_a_request_that_never_arrived_is_sent_again() -> None:
     lost = ConnectionFailedError("x", request_was_sent=False)
     assert [retry_wait(lost, number) for number in range(4)] == [1, 2, 4, None]

@@ -44,7 +44,8 @@ async def test_the_stop_button_closes_the_upstream_and_keeps_the_words(
     saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
     assert turn.reply.cancelled
     assert saved["done"] is True
-    assert saved["content"].startswith("0 1")
+    assert saved["content"].startswith("0")
+    assert saved["content"].startswith(turn.reply.text), "what the person saw is kept"
     assert "99" not in saved["content"]
     assert "cost unknown" in saved["statusHistory"][-1]["description"]
 

@@ -72,6 +72,21 @@ SOURCES = [{"type": "url", "url": "https://a.example", "title": "x"}, None]
             {"type": "search", "query": "", "sources": []},
         ),
         (
+            "web_search_call",
+            {"action": {"type": "search", "query": "", "queries": ["tides", "moon"]}},
+            {"type": "search", "query": "", "sources": [], "queries": ["tides", "moon"]},
+        ),
+        (
+            "web_search_call",
+            {"action": {"type": "open_page", "url": "https://a.example"}},
+            {"type": "open_page", "url": "https://a.example"},
+        ),
+        (
+            "web_search_call",
+            {"action": {"type": "find_in_page", "url": "https://a.example", "pattern": "ebb"}},
+            {"type": "find_in_page", "url": "https://a.example", "pattern": "ebb"},
+        ),
+        (
             "openrouter:web_fetch",
             {"url": "https://a.example", "content": "a page", "httpStatus": 200},
             {"type": "open_page", "url": "https://a.example"},
@@ -113,6 +128,16 @@ def test_another_tool_of_the_server_is_a_call_with_its_output(
     assert output["type"] == "function_call_output"
     assert text in output["output"][0]["text"]
     assert call["call_id"] == output["call_id"] == "openrouter:st_1"
+
+
+@pytest.mark.parametrize("data", ["data:image/png;base64,iVBORw0KGgo=", "iVBORw0K" * 200])
+@pytest.mark.parametrize("field", ["screenshotB64", "result", "outputs"])
+def test_no_file_stands_in_a_card(field: str, data: str) -> None:
+    details: Json = {"action": "click", field: [{"url": data}] if field == "outputs" else data}
+    cards = server_tool_cards(ServerToolItem("st_1", "openrouter:browser_use", details))
+    assert "iVBOR" not in str(cards)
+    assert "click" in str(cards)
+    assert "characters]" in str(cards)
 
 
 def test_the_cards_of_a_server_tool_come_together_and_the_answer_follows() -> None:

@@ -125,7 +125,7 @@ def stalled(text: str = "One two three") -> Reply:
 async def next_text(answer: AsyncGenerator[Json]) -> str:
     async with asyncio.timeout(5):
         async for event in answer:
-            if event["type"] == "response.output_text.delta":
+            if event.get("type") == "response.output_text.delta":
                 return event["delta"]
     raise AssertionError("the answer ended without text")
 

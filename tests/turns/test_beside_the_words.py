@@ -33,11 +33,13 @@ from tests.turns.calls import (
     Json,
     body,
     make_pipe,
+    next_text,
     read_chunks,
     stalled,
     stream,
     whole,
 )
+from tests.turns.test_rounds import add, call, calls_reply, offer
 
 PICTURE = picture_url("a fox")
 PART = {"type": "image_url", "image_url": {"url": PICTURE}, "index": 0}
@@ -139,6 +141,42 @@ async def test_a_stopped_answer_does_not_pretend_to_know_its_cost(simulator: Sim
     assert status["description"].startswith("Stopped after ")
     assert status["description"].endswith("cost unknown")
     assert status["done"] is True
+
+
+async def test_a_stopped_answer_tells_what_its_finished_rounds_have_cost(
+    simulator: Simulator,
+) -> None:
+    simulator.script(calls_reply(call()))
+    simulator.script(stalled())
+    page = Page()
+    tools, entries = offer(add=add)
+    answer = await make_pipe(simulator).pipe(
+        {**body(), **tools}, CHAT, __tools__=entries, __event_emitter__=page.hear
+    )
+    assert isinstance(answer, AsyncGenerator)
+    await next_text(answer)
+    await answer.aclose()
+    assert page.told("status")[-1]["description"].endswith("at least $0.2500")
+
+
+async def test_a_stop_is_a_stop_although_it_cannot_be_told(simulator: Simulator) -> None:
+    async def deaf(event: Json) -> None:
+        raise OSError("the disk is full")
+
+    for stop_it in (lambda answer: answer.aclose(), cancelled):
+        simulator.script(stalled())
+        answer: Any = await make_pipe(simulator).pipe(body(), CHAT, __event_emitter__=deaf)
+        await next_text(answer)
+        await stop_it(answer)
+        assert [event async for event in answer] == []
+
+
+async def cancelled(answer: Any) -> None:
+    waiting = asyncio.ensure_future(anext(answer))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 async def test_no_line_is_told_of_a_stop_where_none_is_wanted(simulator: Simulator) -> None:

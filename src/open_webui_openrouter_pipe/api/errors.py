@@ -45,6 +45,21 @@ _STATUS_BY_TYPE = {
     "image_not_found": 404,
     "content_policy_violation": 400,
     "refusal": 400,
+    # Of a failed response, where `error_type` is missing (schema `ResponsesErrorField`).
+    "bio_policy": 403,
+    "data_residency_mismatch": 403,
+    "vector_store_timeout": 504,
+    "invalid_image_format": 400,
+    "invalid_base64_image": 400,
+    "invalid_image_url": 400,
+    "image_parse_error": 400,
+    "image_content_policy_violation": 400,
+    "invalid_image_mode": 400,
+    "image_file_too_large": 400,
+    "unsupported_image_media_type": 400,
+    "empty_image_file": 400,
+    "failed_to_download_image": 400,
+    "image_file_not_found": 404,
 }
 _LONGEST_MESSAGE = 2_000
 
@@ -80,6 +95,7 @@ def read_error_body(
             provider=text_of(metadata.get("provider_name")),
             upstream_message=_fit_to_show(_upstream_message(metadata.get("raw"))),
             retry_after=_find_retry_after(headers, availability),
+            may_pass=availability.get("retryable") is not False,
             generation_id=headers.get("x-generation-id", "") or text_of(body.get("id")),
             moderation_reasons=_texts_in(metadata.get("reasons") or metadata.get("patterns")),
             flagged_excerpt=_fit_to_show(text_of(metadata.get("flagged_input"))),

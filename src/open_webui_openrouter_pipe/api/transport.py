@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from typing import cast
@@ -10,6 +11,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx
 from yarl import URL
+
+from .pacing import window_for
 
 _READ_BUFFER_BYTES = 128 * 1024
 _KEEPALIVE_SECONDS = 60.0
@@ -33,6 +36,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEEPALIVE_SECONDS,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
         )
+        self._open: set[_AiohttpStream] = set()
         self._proxies = {
             scheme: address for scheme, address in getproxies().items() if scheme != "no"
         }
@@ -62,10 +66,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             status_code=response.status,
             headers=response.raw_headers,
-            stream=_AiohttpStream(response, request),
+            stream=_AiohttpStream(response, request, self._open),
             request=request,
-            extensions={"hold_reading": lambda: _hold_reading(response)},
+            extensions={"gather": lambda: self._gather(response)},
         )
+
+    async def _gather(self, response: aiohttp.ClientResponse) -> None:
+        """Leave the connection unread for a moment: the system keeps what comes, at no cost."""
+        with _hold_reading(response):
+            await asyncio.sleep(window_for(len(self._open)))
 
     async def aclose(self) -> None:
         """Close every pooled connection."""
@@ -81,9 +90,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _AiohttpStream(httpx.AsyncByteStream):
     """The body, in the pieces in which it arrives."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        request: httpx.Request,
+        open_streams: set[_AiohttpStream],
+    ) -> None:
         self._response = response
         self._request = request
+        self._open = open_streams
+        open_streams.add(self)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
@@ -102,6 +118,7 @@ class _AiohttpStream(httpx.AsyncByteStream):
 
         Nothing here waits: when the caller is cancelled there is no second chance to.
         """
+        self._open.discard(self)
         self._response.release()
 
 

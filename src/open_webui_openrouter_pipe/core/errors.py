@@ -124,6 +124,8 @@ class ApiFailure:
     """What the provider itself said, when OpenRouter's own message is only a wrapper."""
     retry_after: float | None = None
     """Seconds."""
+    may_pass: bool = True
+    """Whether OpenRouter leaves it open that the same request succeeds later."""
     generation_id: str = ""
     moderation_reasons: tuple[str, ...] = ()
     flagged_excerpt: str = ""

@@ -33,20 +33,35 @@ _SECRET_FIELDS = frozenset(
 def redact_text(text: str) -> str:
     """The text with its keys, tokens, passwords and embedded files blanked out."""
     text = _KEYS.sub(REDACTED, text)
-    text = _PASSWORD_IN_ADDRESS.sub(f"{REDACTED}@", text)
-    return _DATA_URL.sub(_name_file, text)
+    return _without_files_in(_PASSWORD_IN_ADDRESS.sub(f"{REDACTED}@", text))
 
 
 def redact_body(value: Any) -> Any:
     """A copy of a JSON value, fit for a log."""
     if isinstance(value, str):
-        return _BLOB.sub(_name_blob, redact_text(value))
+        return redact_text(value)
     if isinstance(value, Mapping):
         fields = cast("Mapping[Any, Any]", value)
         return {name: _redact_field(str(name), inner) for name, inner in fields.items()}
     if isinstance(value, list | tuple):
         return [redact_body(inner) for inner in cast("list[Any]", value)]
     return value
+
+
+def without_files(value: Any) -> Any:
+    """A copy of a JSON value, fit for a chat: each embedded file is told by its size."""
+    if isinstance(value, str):
+        return _without_files_in(value)
+    if isinstance(value, Mapping):
+        fields = cast("Mapping[Any, Any]", value)
+        return {name: without_files(inner) for name, inner in fields.items()}
+    if isinstance(value, list | tuple):
+        return [without_files(inner) for inner in cast("list[Any]", value)]
+    return value
+
+
+def _without_files_in(text: str) -> str:
+    return _BLOB.sub(_name_blob, _DATA_URL.sub(_name_file, text))
 
 
 def _redact_field(name: str, value: Any) -> Any:

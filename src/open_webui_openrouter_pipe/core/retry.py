@@ -30,7 +30,7 @@ def _may_pass(error: PipeError, retries: int) -> bool:
         case ConnectionFailedError():
             most = _MOST_RETRIES if error.name_was_found else 1
             return not error.request_was_sent and retries < most
-        case OpenRouterAPIError():
+        case OpenRouterAPIError() if error.failure.may_pass:
             status = error.failure.status
             return (status in _PASSING_STATUSES and retries < _MOST_RETRIES) or (
                 status in _ONCE_STATUSES and not retries

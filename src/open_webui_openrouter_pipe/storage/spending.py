@@ -8,13 +8,17 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from ..api.bodies import CompletionsBody
-from ..api.events import Event, ResponseFailed, ResponseFinished, SpendingKnown
+from ..api.events import Event, ResponseFailed, ResponseFinished, SpendingKnown, Usage
 from ..api.gateway.items import read_usage
 from ..core.context import RequestContext
 from ..core.json_values import objects_in
 from ..core.logging_system import LOG
+from ..core.money import dollars
 from ..host.chats import is_saved_chat, read_saved_usage
 from ..host.events import send_event
+
+Taken = Callable[[], Usage | None]
+"""What the finished rounds of the answer have taken."""
 
 CreditLeft = Callable[[], float | None]
 """USD left of the key's limit, where the one who asks should know."""
@@ -31,6 +35,7 @@ async def tell_spending(
     context: RequestContext,
     body: CompletionsBody,
     credit_left: CreditLeft,
+    taken: Taken,
 ) -> AsyncGenerator[list[Event]]:
     """Pass the answer on; before its end comes what the closing line tells beside its usage."""
     ended = False
@@ -48,7 +53,7 @@ async def tell_spending(
                 yield [_add_up(earlier, end, credit_left()), end]
     except (asyncio.CancelledError, GeneratorExit):
         if not ended:
-            await _tell_stop(context)
+            await _tell_stop(context, taken())
         raise
 
 
@@ -76,8 +81,16 @@ async def _earlier_cost(context: RequestContext, body: CompletionsBody) -> list[
     return [usage.charged if usage else None for usage in saved]
 
 
-async def _tell_stop(context: RequestContext) -> None:
-    """Tokens and cost come with an answer's last event: of a stopped one nothing is known."""
+async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
+    """Tokens and cost come with a round's last event: of the one that was stopped nothing is known.
+
+    The stop itself goes on whatever becomes of the line.
+    """
     seconds = time.perf_counter() - context.started_at
-    words = f"Stopped after {seconds:.1f} s · cost unknown"
-    await send_event(context.host, "status", {"description": words, "done": True})
+    known = taken.charged if taken else None
+    cost = "cost unknown" if known is None else f"at least {dollars(known)}"
+    words = f"Stopped after {seconds:.1f} s · {cost}"
+    try:
+        await send_event(context.host, "status", {"description": words, "done": True})
+    except Exception:  # noqa: BLE001 - Open WebUI must learn of the stop, not of this
+        LOG.exception("spending: the end of a stopped answer could not be told")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from ..api.events import FunctionCallItem, ServerToolItem
 from ..core.ids import SERVER_TOOL_CALL_PREFIX
 from ..core.json_codec import encode_json
 from ..core.json_values import as_object, objects_in, text_of
+from ..core.redaction import without_files
 from .output_items import function_call_item, function_call_output_item
 from .renderer import HostEvent
 
 _SEARCHES = frozenset({"web_search_call", "openrouter:web_search"})
+_PAGE_ACTIONS = ("open_page", "find_in_page")
 _RESULT_FIELDS = ("result", "content", "output", "outcome", "advice", "datetime", "stdout", "error")
 
 
@@ -21,8 +25,9 @@ def server_tool_cards(item: ServerToolItem) -> list[HostEvent]:
         url = text_of(item.details.get("url"))
         return [_search_card(item, {"type": "open_page", "url": url})]
     call_id = SERVER_TOOL_CALL_PREFIX + item.id
-    result = {key: item.details[key] for key in _RESULT_FIELDS if item.details.get(key)}
-    arguments = {key: value for key, value in item.details.items() if key not in result}
+    details = without_files(item.details)
+    result = {key: details[key] for key in _RESULT_FIELDS if details.get(key)}
+    arguments = {key: value for key, value in details.items() if key not in result}
     call = FunctionCallItem(
         id=item.id,
         call_id=call_id,
@@ -39,10 +44,16 @@ def _search_card(item: ServerToolItem, action: HostEvent) -> HostEvent:
 
 def _search_action(item: ServerToolItem) -> HostEvent:
     action = as_object(item.details.get("action"))
+    if action.get("type") in _PAGE_ACTIONS:
+        told = {key: text_of(action.get(key)) for key in ("url", "pattern") if action.get(key)}
+        return {"type": action["type"], **told}
     sources = [
         {"type": "url", "url": text_of(s.get("url"))} for s in objects_in(action.get("sources"))
     ]
-    return {"type": "search", "query": text_of(action.get("query")), "sources": sources}
+    search = {"type": "search", "query": text_of(action.get("query")), "sources": sources}
+    queries = action.get("queries")
+    several = list(map(text_of, cast("list[Any]", queries))) if isinstance(queries, list) else []
+    return search | {"queries": several} if several else search
 
 
 def _readable(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..api.events import SpendingKnown, Usage
+from ..core.money import dollars
 from .renderer import HostEvent
 
 
@@ -24,7 +25,7 @@ def describe_spending(spending: SpendingKnown) -> str:
     parts: list[str] = []
     if spending.chat_cost is not None:
         bound = "" if spending.is_whole else "at least "
-        parts.append(f"chat {bound}{_dollars(spending.chat_cost)}")
+        parts.append(f"chat {bound}{dollars(spending.chat_cost)}")
     if spending.credit_left is not None:
         parts.append(f"⚠ ${spending.credit_left:.2f} left on the API key")
     return _join_parts(parts)
@@ -52,9 +53,4 @@ def _speed(usage: Usage, seconds: float) -> str:
 
 
 def _cost(usage: Usage) -> str:
-    return "cost unknown" if usage.charged is None else _dollars(usage.charged)
-
-
-def _dollars(amount: float) -> str:
-    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
-    return f"${amount:.{digits}f}"
+    return "cost unknown" if usage.charged is None else dollars(usage.charged)

@@ -84,6 +84,10 @@ class Transcript:
                 self._count(event)
         return ordered
 
+    def taken(self) -> Usage | None:
+        """What the rounds that are over have taken."""
+        return sum_usage(self._usages)
+
     def charge(self, usage: Usage) -> None:
         """Count what a refused request has cost."""
         self._usages.insert(0, usage)

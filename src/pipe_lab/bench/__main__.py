@@ -23,11 +23,12 @@ from .waiting import first_word_in_chat, first_word_over_api, model_list
 
 CPU_ROUNDS = 5
 WAITING_ROUNDS = 25
-NULL_ID = "null"
+NULL_ID, BARE_ID = "null", "bare"
 MODELS = {
     "own": "own.lab/stream-200",
     "pipe": f"{FUNCTION_ID}.lab.stream-200",
     "null": f"{NULL_ID}.floor",
+    "bare": f"{BARE_ID}.lab.stream-200",
 }
 """One model of each contender; the prompt says how the simulator answers."""
 
@@ -53,13 +54,17 @@ async def _print_in_process(base_url: str) -> None:
 
 
 async def _print_server_cost(site: Site) -> None:
-    _head("CPU of the server", "own", "pipe", "null pipe", "pipe/own", "goal", "above the floor")
+    _head(
+        *("CPU of the server", "own", "pipe", "null pipe", "bare pipe"),
+        *("pipe/own", "goal", "bare/own", "above the floor"),
+    )
     for load in LOADS:
         contenders = {name: _spending(site, load, model) for name, model in MODELS.items()}
         comparison = await compare(contenders, CPU_ROUNDS)
         seconds = [f"{comparison.median(name):.2f} s" for name in MODELS]
         ratio = f"{comparison.ratio('pipe', 'own'):.2f}"
-        _row(load.name, *seconds, ratio, f"≤ {load.goal:.2f}", _above_floor(comparison))
+        bare = f"{comparison.ratio('bare', 'own'):.2f}"
+        _row(load.name, *seconds, ratio, f"≤ {load.goal:.2f}", bare, _above_floor(comparison))
 
 
 def _spending(site: Site, load: Load, model: str) -> Measure:
@@ -116,8 +121,13 @@ async def _running_site(base_url: str) -> AsyncIterator[Site]:
             async with OpenWebUIClient(server.url, account) as client, ChatPage(client) as page:
                 upstream = Upstream("the simulator", SIMULATOR_KEY, base_url)
                 await install_pipe(client, upstream, BUNDLE.read_text(encoding="utf-8"))
-                floor = resources.files("pipe_lab.bench").joinpath("null_pipe.py")
-                await client.install_function(NULL_ID, "Null pipe", floor.read_text("utf-8"))
+                for function_id in (NULL_ID, BARE_ID):
+                    source = resources.files("pipe_lab.bench").joinpath(f"{function_id}_pipe.py")
+                    await client.install_function(
+                        function_id, f"{function_id} pipe", source.read_text("utf-8")
+                    )
+                valves = {"API_KEY": SIMULATOR_KEY, "BASE_URL": base_url}
+                await client.set_valves(BARE_ID, valves)
                 await client.set_connection(_connection(base_url))
                 await client.models()
                 yield Site(server.pid, client, page)

@@ -33,7 +33,7 @@ LOADS = (
     Load("UI, 1 chat of 2000 deltas", 2000, 1, 4, 0.22),
     Load("UI, 20 chats of 200 deltas", 200, 20, 1, 0.6),
     Load("UI, 20 chats of 300 deltas, 10 ms apart", 300, 20, 1, 0.5, pause_ms=10),
-    Load("API, 1 stream of 2000 deltas", 2000, 1, 4, 0.45, over_api=True),
+    Load("API, 1 stream of 2000 deltas", 2000, 1, 16, 0.45, over_api=True),
     Load("API, 100 streams of 200 deltas", 200, 100, 1, 0.9, over_api=True),
 )
 

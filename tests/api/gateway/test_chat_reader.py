@@ -335,6 +335,20 @@ def test_a_call_without_a_place_is_the_first() -> None:
     assert delta == ArgumentsDelta(0, "{}")
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [call(0, "{", "", "add"), call(0, "}", "call_1")],
+        [call(0, "{", "call_1"), call(0, "}", "", "add")],
+        [call(0, "{"), call(0, "}", "call_1", "add")],
+    ],
+)
+def test_the_id_and_the_name_of_a_call_may_come_late(pieces: list[Json]) -> None:
+    events = events_of(*pieces, chunk(finish="tool_calls"))
+    calls = [event.item for event in events if isinstance(event, ItemFinished)]
+    assert [(item.call_id, item.name) for item in calls] == [("call_1", "add")]  # type: ignore[union-attr]
+
+
 def test_a_picture_is_an_item_that_comes_whole() -> None:
     url = "data:image/png;base64,AAAA"
     image = {"type": "image_url", "image_url": {"url": url}, "index": 0}
@@ -389,6 +403,13 @@ def test_a_whole_completion_gives_its_items_and_its_end() -> None:
     assert ReasoningDelta(0, 0, "hm", is_summary=False) in events
     assert TextDelta(1, "Hi") in events
     assert events[-1] == ResponseFinished("gen-1", "a/b", READ_USAGE, "max_output_tokens")
+
+
+def test_a_whole_completion_that_failed_ends_once() -> None:
+    failed = {"error": {"code": 502, "message": "Gone"}, "finish_reason": "error"}
+    events = read_finished_completion({"id": "gen-1", "choices": [failed]})
+    assert isinstance(events[-1], ResponseFailed)
+    assert sum(isinstance(event, ResponseFailed | ResponseFinished) for event in events) == 1
 
 
 def test_a_whole_completion_that_failed_keeps_its_text() -> None:

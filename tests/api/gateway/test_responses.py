@@ -150,6 +150,19 @@ async def test_an_answer_that_breaks_off_keeps_its_text_and_says_so(
     assert type(events[-1].error) is cause
 
 
+async def test_what_came_without_its_blank_line_before_a_break_is_kept(
+    client: httpx.AsyncClient, settings_for: MakeSettings, serve: Serve
+) -> None:
+    events = STREAM.split(b"\n\n")
+    last = next(place for place, event in enumerate(events) if b'"delta":"Hello' in event)
+    body = b"\n\n".join(events[: last + 1])
+    server = await serve(head(b"Content-Length: 99999") + body, then_close=True)
+    *_, text, end = await collect(client, settings_for(server.url))
+    assert text == TextDelta(0, "Hello")
+    assert isinstance(end, ResponseFailed)
+    assert isinstance(end.error, StreamInterruptedError)
+
+
 @pytest.mark.parametrize("limit", ["silence_timeout", "total_timeout"])
 async def test_silence_in_the_middle_is_a_timeout(
     simulator: Simulator, client: httpx.AsyncClient, settings_for: MakeSettings, limit: str

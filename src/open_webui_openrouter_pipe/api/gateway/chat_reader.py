@@ -34,7 +34,8 @@ _CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter
 def read_finished_completion(body: JsonObject) -> list[Event]:
     """Read a completion object that came whole, where a stream was asked for."""
     reader = ChatReader()
-    return [*reader.read_chunk(body), *reader.finish(done=True)]
+    events = reader.read_chunk(body)
+    return events if reader.finished else [*events, *reader.finish(done=True)]
 
 
 class ChatReader:
@@ -150,19 +151,24 @@ class ChatReader:
     def _read_call(self, call: JsonObject, events: list[Event]) -> None:
         function = as_object(call.get("function"))
         position = whole_of(call.get("index")) or 0
-        call_id = text_of(call.get("id"))
-        if self._is_new_call(position, call_id):
+        call_id, name = text_of(call.get("id")), text_of(function.get("name"))
+        if self._is_new_call(position, call_id, name):
             self._close_reasoning(events)
-            item = FunctionCallItem("", call_id, text_of(function.get("name")))
-            self._calls[position] = self._open(item, events)
+            self._calls[position] = self._open(FunctionCallItem("", call_id, name), events)
         index = self._calls[position]
+        if isinstance(item := self._items[index], FunctionCallItem):
+            item.call_id, item.name = item.call_id or call_id, item.name or name
         if arguments := text_of(function.get("arguments")):
             events.append(ArgumentsDelta(index, arguments))
 
-    def _is_new_call(self, position: int, call_id: str) -> bool:
+    def _is_new_call(self, position: int, call_id: str, name: str) -> bool:
         """Whether no call has this place, or another one: some vendors count every call as 0."""
         known = self._items[self._calls[position]] if position in self._calls else None
-        return not isinstance(known, FunctionCallItem) or call_id not in ("", known.call_id)
+        if not isinstance(known, FunctionCallItem):
+            return True
+        if not known.call_id:  # it may come late; another name is another call
+            return bool(call_id and name and known.name)
+        return call_id not in ("", known.call_id)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))

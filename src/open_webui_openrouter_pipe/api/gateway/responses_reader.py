@@ -15,6 +15,7 @@ from ..events import (
     ItemFinished,
     ItemStarted,
     OutputItem,
+    PlacedEvent,
     ReasoningDelta,
     ResponseFailed,
     ResponseFinished,
@@ -24,6 +25,7 @@ from ..events import (
 from ..sse import DONE_PAYLOAD, SseDecoder
 from .batch import EventBatch
 from .items import read_citation, read_item, read_usage
+from .part_ends import PartEnds
 from .payloads import answer_cut_short, read_payload
 from .text_run import TextRun
 
@@ -37,8 +39,8 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     ]
 
 
-def _finished_items(response: JsonObject) -> list[Event]:
-    """The items of a finished response: all there is where a stream sent nothing before its end."""
+def _finished_items(response: JsonObject) -> list[ItemFinished]:
+    """The items of a finished response, by which whatever the stream left out is known."""
     output = objects_in(response.get("output"))
     return [ItemFinished(index, read_item(item)) for index, item in enumerate(output)]
 
@@ -46,11 +48,15 @@ def _finished_items(response: JsonObject) -> list[Event]:
 class ResponsesReader:
     """Reads one stream of the Responses API."""
 
-    __slots__ = ("_decoder", "_delta", "_has_output", "_run", "finished")
+    __slots__ = ("_closed", "_decoder", "_delta", "_last_place", "_part_ends", "_run", "finished")
 
     def __init__(self) -> None:
         self._decoder = SseDecoder()
-        self._has_output = False
+        self._last_place = -1
+        """The last place at which something came."""
+        self._closed: set[int] = set()
+        """The places of the items that have ended."""
+        self._part_ends = PartEnds()
         self._run = TextRun()
         self._delta: Delta | None = None
         """The delta that the run goes on from."""
@@ -65,7 +71,7 @@ class ResponsesReader:
         events = self._read(self._decoder.flush())
         if not self.finished:
             self.finished = True
-            events.append(ResponseFailed(answer_cut_short()))
+            events += [*self._part_ends.items(), ResponseFailed(answer_cut_short())]
         return events
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
@@ -89,18 +95,28 @@ class ResponsesReader:
         data = read_payload(payload)
         event = _read_event(data) if data is not None else None
         if data is None or event is None:
+            self._part_ends.take(data or {})
             return
         if isinstance(event, Delta):
             self._delta = event
             self._run.follow(payload)
-        if isinstance(event, ResponseFinished | ResponseFailed):
+        if isinstance(event, PlacedEvent):
+            self._last_place = max(self._last_place, event.output_index)
+            if isinstance(event, ItemFinished):
+                self._closed.add(event.output_index)
+        elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            if not self._has_output:
-                for item in _finished_items(as_object(data.get("response"))):
-                    batch.add(item)
-        elif not isinstance(event, ResponseStarted):
-            self._has_output = True
+            for item in self._left_out(as_object(data.get("response"))):
+                batch.add(item)
         batch.add(event)
+
+    def _left_out(self, response: JsonObject) -> list[ItemFinished]:
+        """The items that came at the end only, or whose own end did not come."""
+        items = _finished_items(response)
+        if self._last_place >= len(items):
+            items = []  # the stream counted otherwise: which of them are new cannot be told
+        items += self._part_ends.items()
+        return [item for item in items if item.output_index not in self._closed]
 
 
 def _read_event(data: JsonObject) -> Event | None:

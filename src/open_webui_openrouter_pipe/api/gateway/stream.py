@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from ..http import (
     timeouts,
     vendor_headers,
 )
-from ..pacing import Pacer
+from ..pacing import shows_text
 from .payloads import StreamReader
 
 # How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
@@ -117,7 +117,7 @@ async def _read_stream(
     chunks = cast(
         "AsyncGenerator[bytes]", response.aiter_bytes() if encoded else response.aiter_raw()
     )
-    pacer = Pacer(response.extensions.get("hold_reading", nullcontext))
+    gather: Callable[[], Awaitable[None]] | None = response.extensions.get("gather")
     try:
         with as_pipe_errors(settings, answering=True):
             async with aclosing(chunks):
@@ -127,12 +127,21 @@ async def _read_stream(
                     if reader.finished:
                         await _drain(chunks)
                         return
-                    await pacer.pause(batch)
+                    if gather is not None and shows_text(batch):
+                        await gather()
         if batch := reader.end():
             yield batch
     except PipeError as error:
         if not reader.finished:
-            yield [ResponseFailed(error)]
+            yield _broken_off(reader, error)
+
+
+def _broken_off(reader: StreamReader, error: PipeError) -> list[Event]:
+    """What had arrived and was not given out yet, and why no more comes, unless that was all."""
+    events = reader.end()
+    if isinstance(end := events[-1], ResponseFailed):
+        end.error = error
+    return events
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
