@@ -16,132 +16,136 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    219  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    275  ids.py                        Identifiers of our own making.
-#    309  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    346  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    385  money.py                      Amounts of money in words.
-#    397  process.py                    What every copy of the pipe in one process shares.
-#    418  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    495  errors.py                     Every cause of failure a person can act on, each with its words.
-#    679  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    737  retry.py                      Whether a failed request may be sent again, and when.
-#    778  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    872  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    904  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    968  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1041  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1187  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1284  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1781  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1835  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1935  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2119  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    223  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    279  ids.py                        Identifiers of our own making.
+#    313  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    350  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    389  money.py                      Amounts of money in words.
+#    401  process.py                    What every copy of the pipe in one process shares.
+#    422  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    499  errors.py                     Every cause of failure a person can act on, each with its words.
+#    683  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    741  retry.py                      Whether a failed request may be sent again, and when.
+#    782  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    876  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    908  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    972  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1045  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1191  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1288  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1851  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1905  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2005  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2189  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2263  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2349  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2395  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2587  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2863  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2882  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2940  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3076  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3142  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3181  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3243  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3309  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3336  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3394  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3605  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3806  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3963  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4129  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4185  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4315  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4335  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2333  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2423  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2469  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2661  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2937  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2956  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3014  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3150  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3216  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3255  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3317  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3383  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3410  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3468  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3679  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3880  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4037  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4212  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4268  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4399  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4419  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4355  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4409  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4466  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4561  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4599  events.py                     What the page is told beside the stream of the answer.
-#   4611  users.py                      The person who asks, and what they have set for themselves.
-#   4686  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4755  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4811  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5072  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4439  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4493  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4550  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4645  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4683  events.py                     What the page is told beside the stream of the answer.
+#   4695  users.py                      The person who asks, and what they have set for themselves.
+#   4770  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4839  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4895  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5156  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5110  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5161  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5275  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5415  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5490  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5531  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5636  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5861  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5194  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5245  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5359  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5499  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5574  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5615  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5720  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   5945  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5935  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6055  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6019  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6139  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6140  allow_list.py                 Only what the API knows goes out.
-#   6177  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6205  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6289  destinations.py               Where a request may go: further models for when the first fails, and who may keep data.
-#   6315  modalities.py                 Pictures are asked for where the model draws.
-#   6330  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6399  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6466  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6561  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6691  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6838  history.py                    Chat messages become input items.
-#   6962  next_round.py                 The request of another round: the one before, and what came of it.
-#   7035  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7150  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7238  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7281  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7329  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6224  allow_list.py                 Only what the API knows goes out.
+#   6260  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6288  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6372  fallbacks.py                  Further models, for when the first one fails.
+#   6393  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6447  modalities.py                 Pictures are asked for where the model draws.
+#   6462  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6531  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6598  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6693  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6823  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6973  history.py                    Chat messages become input items.
+#   7097  next_round.py                 The request of another round: the one before, and what came of it.
+#   7170  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7285  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7373  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7419  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7461  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7504  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7552  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7569  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7373  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7647  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7696  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7729  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   7750  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   7814  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7885  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7962  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8016  status.py                     The status line of an answer: few words, all of them true.
-#   8071  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8213  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8274  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8374  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8475  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8588  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8856  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7616  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   7890  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   7939  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   7972  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   7993  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8057  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8128  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8205  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8259  status.py                     The status line of an answer: few words, all of them true.
+#   8314  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8456  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8517  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8617  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8718  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8831  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9099  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8993  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9043  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9167  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9476  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9597  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9690  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9888  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9236  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9286  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9410  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9719  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9840  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   9933  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10131  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10022  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10265  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10175  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10418  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10263  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10506  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10443  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10686  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10572  pipe.py                       The entrance: what Open WebUI calls.
+#  10815  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -1384,6 +1388,55 @@ class CachingValves(BaseModel):
     )
 
 
+class IdentifierValves(BaseModel):
+    """What OpenRouter learns of who asks, and from where."""
+
+    HTTP_REFERER_OVERRIDE: Text = Field(
+        default="",
+        title="Address of this app",
+        description="The URL under which OpenRouter counts your requests; empty for Open WebUI's.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    SEND_END_USER_ID: Switch = Field(
+        default=False,
+        title="Send the user's id",
+        description="Whether OpenRouter is told Open WebUI's id of the person who asks.",
+    )
+    SEND_SESSION_ID: Switch = Field(
+        default=False,
+        title="Send the session's id",
+        description="Whether OpenRouter is told the id of the browser session.",
+    )
+    SEND_CHAT_ID: Switch = Field(
+        default=False,
+        title="Send the chat's id",
+        description="Whether OpenRouter is told the id of the chat.",
+    )
+    SEND_MESSAGE_ID: Switch = Field(
+        default=False,
+        title="Send the message's id",
+        description="Whether OpenRouter is told the id of the answer's message.",
+    )
+
+
+class RoutingValves(BaseModel):
+    """What is done with a request on its way to a model."""
+
+    PROVIDER_ROUTING: Text = Field(
+        default="",
+        title="Provider preferences",
+        description=(
+            "One line for each pattern of model ids: "
+            '`deepseek/*: {"order": ["fireworks"], "data_collection": "deny"}`.'
+        ),
+    )
+    AUTO_CONTEXT_TRIMMING: Switch = Field(
+        default=False,
+        title="Trim long chats",
+        description="Whether OpenRouter may leave out the middle of a chat that is too long.",
+    )
+
+
 class ReasoningValves(BaseModel):
     """How hard models think, and what is shown of it."""
 
@@ -1584,7 +1637,9 @@ class SystemValves(
     DisplayValves,
     ServerToolValves,
     ToolValves,
+    IdentifierValves,
     CachingValves,
+    RoutingValves,
     HistoryValves,
     ReasoningValves,
     CatalogValves,
@@ -1682,6 +1737,14 @@ class Settings:
     force_chat_completions: tuple[str, ...]
     anthropic_cache_ttl: str
     """Empty for no caching."""
+    http_referer: str
+    """Empty for the one of Open WebUI."""
+    send_end_user_id: bool
+    send_session_id: bool
+    send_chat_id: bool
+    send_message_id: bool
+    provider_routing: str
+    auto_context_trimming: bool
     enable_reasoning: bool
     reasoning_effort: str
     """Empty leaves it to the model, as in the two below."""
@@ -1738,6 +1801,13 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
         anthropic_cache_ttl=valves.ANTHROPIC_PROMPT_CACHE_TTL.replace("off", ""),
+        http_referer=valves.HTTP_REFERER_OVERRIDE,
+        send_end_user_id=valves.SEND_END_USER_ID,
+        send_session_id=valves.SEND_SESSION_ID,
+        send_chat_id=valves.SEND_CHAT_ID,
+        send_message_id=valves.SEND_MESSAGE_ID,
+        provider_routing=valves.PROVIDER_ROUTING,
+        auto_context_trimming=valves.AUTO_CONTEXT_TRIMMING,
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,
@@ -2296,6 +2366,9 @@ class ResponsesBody(TypedDict, total=False):
     prompt_cache_key: str
     cache_control: dict[str, Any]
     session_id: str
+    user: str
+    metadata: dict[str, str]
+    trace: dict[str, Any]
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
@@ -2339,6 +2412,7 @@ class ChatBody(TypedDict, total=False):
     session_id: str
     user: str
     metadata: dict[str, str]
+    trace: dict[str, Any]
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
@@ -3970,6 +4044,7 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
     "X-OpenRouter-Title": "Open WebUI",
+    "X-OpenRouter-Categories": "general-chat",
 }
 
 
@@ -4028,6 +4103,14 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def own_referer(settings: Settings) -> dict[str, str]:
+    """The admin's own address of this app, where it can stand in a header."""
+    address = settings.http_referer
+    is_web = address.lower().startswith(("http://", "https://"))
+    fits = address.isascii() and address.isprintable() and " " not in address
+    return {"HTTP-Referer": address} if is_web and fits else {}
 
 
 def missing_key() -> ApiKeyError:
@@ -4169,7 +4252,7 @@ async def _fetch_data(
     with as_pipe_errors(settings, answering=False):
         response = await client.get(
             settings.base_url + path,
-            headers=authorize(settings),
+            headers={**authorize(settings), **own_referer(settings)},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
     refuse_web_page(response, settings)
@@ -4234,6 +4317,7 @@ async def _open(
             content=encode_json({**body, "stream": True}),
             headers={
                 **authorize(settings),
+                **own_referer(settings),
                 **vendor_headers(settings, body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
@@ -6151,7 +6235,6 @@ PASSED_FIELDS = (
     "modalities",
     "image_config",
     "plugins",
-    "provider",
     "truncation",
     "service_tier",
     "prompt_cache_key",
@@ -6287,29 +6370,78 @@ def parts_only_chat_takes(messages: list[JsonObject]) -> list[str]:
 
 
 ####################################################################################################
-# requests/destinations.py
+# requests/fallbacks.py
 #
-# Where a request may go: further models for when the first fails, and who may keep data.
+# Further models, for when the first one fails.
 ####################################################################################################
 
 MOST_MODELS = 3
 """OpenRouter refuses a request with more entries in `models`."""
 
 
-def destination_fields(body: Mapping[str, Any], rules: CatalogRules) -> JsonObject:
-    """`models`, with the custom parameter `model_fallback`, and `provider` with the ZDR rule."""
-    fields: JsonObject = {}
+def fallback_fields(body: Mapping[str, Any]) -> JsonObject:
+    """`models`, with the custom parameter `model_fallback`."""
     named = [*_entries(body.get("models")), *_entries(body.get("model_fallback"))]
-    if named:
-        fields["models"] = list(dict.fromkeys(map(from_host_id, named)))[:MOST_MODELS]
-    if rules.zdr_enforced:
-        fields["provider"] = {**as_object(body.get("provider")), "zdr": True}
-    return fields
+    return {"models": list(dict.fromkeys(map(from_host_id, named)))[:MOST_MODELS]} if named else {}
 
 
 def _entries(value: Any) -> list[str]:
     entries = cast("list[Any]", value) if isinstance(value, list) else split_list(text_of(value))
     return [entry.strip() for entry in entries if isinstance(entry, str) and entry.strip()]
+
+
+####################################################################################################
+# requests/identifiers.py
+#
+# Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+####################################################################################################
+
+# The API's limits; `user` is documented with 128 and with 256 characters.
+_LONGEST_USER = 128
+_LONGEST_SESSION = 256
+_MOST_PAIRS = 16
+_LONGEST_KEY = 64
+_LONGEST_VALUE = 512
+
+
+def identifier_fields(body: Mapping[str, Any], context: RequestContext) -> dict[str, Any]:
+    """The request's `user`, `session_id`, `metadata` and `trace`.
+
+    What a caller puts under the first three never goes out; `trace` is the admin's, by a custom
+    parameter of the model.
+    """
+    settings = context.settings
+    user_id = context.user_id if settings.send_end_user_id else ""
+    session_id = context.session_id if settings.send_session_id else ""
+    told = {
+        "user_id": user_id,
+        "session_id": session_id,
+        "chat_id": context.chat_id if settings.send_chat_id else "",
+        "message_id": context.message_id if settings.send_message_id else "",
+    }
+    fields: dict[str, Any] = {}
+    if user_id and len(user_id) <= _LONGEST_USER:
+        fields["user"] = user_id
+    if session_id and len(session_id) <= _LONGEST_SESSION:
+        fields["session_id"] = session_id
+    if metadata := allowed_metadata(told):
+        fields["metadata"] = metadata
+    if trace := {**as_object(body.get("trace")), **as_object(body.get("openrouter_trace"))}:
+        fields["trace"] = trace
+    return fields
+
+
+def allowed_metadata(pairs: Mapping[str, Any]) -> dict[str, str]:
+    """The pairs the API takes, as many as it takes; a cut id would name something else."""
+    told = {name: text_of(value) for name, value in pairs.items()}
+    allowed = [
+        (name, value)
+        for name, value in told.items()
+        if 0 < len(name) <= _LONGEST_KEY
+        and not set("[]") & set(name)
+        and 0 < len(value) <= _LONGEST_VALUE
+    ]
+    return dict(allowed[:_MOST_PAIRS])
 
 
 ####################################################################################################
@@ -6725,6 +6857,9 @@ _SAME_FIELDS = (
     "prompt_cache_key",
     "cache_control",
     "session_id",
+    "user",
+    "metadata",
+    "trace",
     "parallel_tool_calls",
     "max_tool_calls",
     "stop_server_tools_when",
@@ -7236,6 +7371,94 @@ def shorten_old_result(output: str) -> str:
 
 
 ####################################################################################################
+# requests/routing_table.py
+#
+# The admin's table of provider preferences: one line for each pattern of model ids.
+####################################################################################################
+
+RoutingRule = tuple[str, JsonObject]
+
+
+@lru_cache(maxsize=8)
+def read_routing_table(text: str) -> tuple[RoutingRule, ...]:
+    """Read lines of `pattern: {json}`; what cannot be read is left out, with one warning."""
+    rules: list[RoutingRule] = []
+    unread: list[int] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        head, brace, rest = line.partition("{")
+        pattern = head.strip().removesuffix(":").strip()
+        preferences = _read_preferences(brace + rest)
+        if pattern and preferences:
+            rules.append((pattern, preferences))
+        else:
+            unread.append(number)
+    if unread:
+        lines = ", ".join(map(str, unread))
+        LOG.warning("settings: PROVIDER_ROUTING: these lines cannot be read: %s", lines)
+    return tuple(rules)
+
+
+def rules_for(model: str, table: Sequence[RoutingRule]) -> dict[str, Any]:
+    """What the table says of a model; of two lines the later one counts."""
+    found: dict[str, Any] = {}
+    for pattern, preferences in table:
+        if fnmatchcase(model, pattern):
+            found |= preferences
+    return found
+
+
+def _read_preferences(text: str) -> JsonObject:
+    try:
+        return as_object(decode_json(text))
+    except ValueError:
+        return {}
+
+
+####################################################################################################
+# requests/routing.py
+#
+# Which providers may serve a request: the admin's table, then the model's own parameters.
+####################################################################################################
+
+_LISTS = ("order", "only", "ignore")
+
+
+def provider_fields(body: Mapping[str, Any], model: str, settings: Settings) -> dict[str, Any]:
+    """The request's `provider`; nothing where nobody has a preference."""
+    provider = {
+        **rules_for(model, read_routing_table(settings.provider_routing)),
+        **_object_in(body.get("provider")),
+        **_named_lists(body),
+    }
+    if settings.catalog.zdr_enforced:
+        provider["zdr"] = True
+    return {"provider": provider} if provider else {}
+
+
+def _named_lists(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The parameters `openrouter_provider_order`, `…_only` and `…_ignore`."""
+    named = {name: _names_in(body.get(f"openrouter_provider_{name}")) for name in _LISTS}
+    return {name: names for name, names in named.items() if names}
+
+
+def _names_in(value: Any) -> list[str]:
+    entries = value if isinstance(value, list) else text_of(value).split(",")
+    return [name for entry in entries if (name := text_of(entry).strip())]
+
+
+def _object_in(value: Any) -> dict[str, Any]:
+    """An object, also where a settings form made text of it."""
+    if isinstance(value, str):
+        try:
+            value = decode_json(value)
+        except ValueError:
+            return {}
+    return as_object(value)
+
+
+####################################################################################################
 # requests/tasks.py
 #
 # Open WebUI's own chores: a plain question, a plain and cheap answer.
@@ -7327,6 +7550,23 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 
 
 ####################################################################################################
+# requests/trimming.py
+#
+# Conversations that are too long: shortened in their middle, where the admin wants that.
+####################################################################################################
+
+_COMPRESSION = "context-compression"
+
+
+def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The request's `plugins` with the one that trims; a chat's own word on it stays."""
+    plugins = objects_in(body.get("plugins"))
+    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
+        return {}
+    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
+
+
+####################################################################################################
 # requests/normalise.py
 #
 # From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
@@ -7356,7 +7596,10 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
-        **destination_fields(body, context.settings.catalog),
+        **fallback_fields(body),
+        **provider_fields(body, context.model, context.settings),
+        **trimming_fields(body, context.settings),
+        **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
         **tool_fields(body, definitions, context.settings),
@@ -10691,111 +10934,115 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((225, 8, 48),),
-    "core/ids.py": ((281, 9, 26),),
-    "core/json_codec.py": ((315, 11, 29),),
-    "core/json_values.py": ((352, 8, 31),),
-    "core/money.py": ((391, 6, 4),),
-    "core/process.py": ((403, 10, 13),),
-    "core/redaction.py": ((424, 9, 69),),
-    "core/errors.py": ((516, 26, 161),),
-    "core/admission.py": ((685, 12, 50),),
-    "core/retry.py": ((743, 7, 33),),
-    "core/secrets.py": ((784, 19, 86),),
-    "core/source_map.py": ((878, 7, 24),),
-    "core/template_language.py": ((910, 8, 56),),
-    "core/valve_types.py": ((976, 17, 63),),
-    "core/catalog_valves.py": ((1047, 12, 138),),
-    "core/template_valves.py": ((1193, 13, 89),),
-    "core/config.py": ((1290, 16, 489),),
-    "core/context.py": ((1787, 14, 46),),
-    "core/logging_system.py": ((1841, 11, 92),),
-    "core/error_templates.py": ((1941, 28, 176),),
-    "core/timing_logger.py": ((2127, 21, 134),),
-    "api/bodies.py": ((2269, 8, 78),),
-    "api/error_figures.py": ((2355, 8, 38),),
-    "api/errors.py": ((2401, 18, 184),),
-    "api/events.py": ((2593, 11, 268),),
-    "api/exchange_log.py": ((2869, 16, 11),),
-    "api/gateway/batch.py": ((2891, 14, 47),),
-    "api/gateway/items.py": ((2946, 20, 128),),
-    "api/gateway/part_ends.py": ((3082, 8, 58),),
-    "api/gateway/payloads.py": ((3148, 14, 31),),
-    "api/gateway/selection.py": ((3187, 15, 54),),
-    "api/gateway/text_run.py": ((3249, 10, 58),),
-    "api/pacing.py": ((3315, 7, 19),),
-    "api/sse.py": ((3342, 5, 50),),
-    "api/gateway/chat_reader.py": ((3400, 30, 203),),
-    "api/gateway/responses_reader.py": ((3611, 33, 193),),
-    "api/transport.py": ((3812, 17, 149),),
-    "api/http.py": ((3969, 23, 158),),
-    "api/catalog.py": ((4135, 15, 48),),
-    "api/gateway/stream.py": ((4191, 25, 122),),
-    "api/gateway/chat_completions.py": ((4321, 15, 12),),
-    "api/gateway/responses.py": ((4341, 15, 12),),
-    "host/blocking.py": ((4361, 13, 46),),
-    "host/chats.py": ((4415, 13, 49),),
-    "host/columns.py": ((4476, 20, 83),),
-    "host/departure.py": ((4567, 11, 30),),
-    "host/events.py": ((4605, 9, 4),),
-    "host/users.py": ((4617, 14, 67),),
-    "host/call.py": ((4692, 15, 61),),
-    "host/files.py": ((4761, 17, 48),),
-    "host/tools.py": ((4820, 22, 250),),
-    "host/versions.py": ((5078, 10, 30),),
-    "models/key_limit.py": ((5116, 13, 43),),
-    "models/pricing.py": ((5167, 12, 106),),
-    "models/family.py": ((5281, 14, 132),),
-    "models/variants.py": ((5421, 11, 67),),
-    "models/known.py": ((5496, 12, 33),),
-    "models/registry.py": ((5537, 17, 97),),
-    "models/visibility.py": ((5642, 16, 217),),
-    "models/entries.py": ((5867, 25, 66),),
-    "storage/pictures.py": ((5941, 20, 112),),
-    "storage/spending.py": ((6061, 20, 77),),
-    "requests/allow_list.py": ((6146, 10, 29),),
-    "requests/caching.py": ((6183, 13, 20),),
-    "requests/content_parts.py": ((6211, 10, 76),),
-    "requests/destinations.py": ((6295, 13, 18),),
-    "requests/modalities.py": ((6321, 10, 7),),
-    "requests/old_texts.py": ((6336, 11, 61),),
-    "requests/parameters.py": ((6405, 12, 59),),
-    "requests/reasoning.py": ((6472, 13, 87),),
-    "requests/replay.py": ((6567, 14, 122),),
-    "requests/chat_body.py": ((6697, 13, 139),),
-    "requests/history.py": ((6844, 13, 116),),
-    "requests/next_round.py": ((6968, 21, 65),),
-    "requests/recovery.py": ((7041, 16, 107),),
-    "requests/retention.py": ((7156, 13, 80),),
-    "requests/tasks.py": ((7244, 11, 35),),
-    "requests/tools.py": ((7287, 13, 40),),
-    "requests/normalise.py": ((7335, 25, 36),),
-    "streaming/collector.py": ((7379, 31, 266),),
-    "streaming/completion_notes.py": ((7653, 11, 41),),
-    "streaming/open_calls.py": ((7702, 10, 25),),
-    "streaming/renderer.py": ((7735, 9, 13),),
-    "streaming/citations.py": ((7756, 13, 56),),
-    "streaming/layout.py": ((7824, 18, 59),),
-    "streaming/output_items.py": ((7891, 10, 69),),
-    "streaming/server_tools.py": ((7968, 15, 46),),
-    "streaming/status.py": ((8022, 10, 47),),
-    "streaming/think_tags.py": ((8077, 20, 134),),
-    "streaming/thinking_status.py": ((8219, 11, 53),),
-    "streaming/usage.py": ((8280, 10, 92),),
-    "streaming/completion_chunks.py": ((8380, 31, 93),),
-    "streaming/completion_dict.py": ((8481, 35, 105),),
-    "streaming/response_events.py": ((8594, 47, 260),),
-    "streaming/transcript.py": ((8862, 29, 129),),
-    "tools/policy.py": ((8999, 13, 42),),
-    "tools/results.py": ((9049, 11, 116),),
-    "tools/schema.py": ((9176, 15, 298),),
-    "tools/arguments.py": ((9482, 13, 113),),
-    "tools/definitions.py": ((9603, 14, 85),),
-    "tools/executor.py": ((9696, 55, 190),),
-    "tools/toolbox.py": ((9894, 23, 126),),
-    "runtime.py": ((10028, 25, 145),),
-    "attempts.py": ((10181, 33, 80),),
-    "rounds.py": ((10269, 28, 172),),
-    "orchestrator.py": ((10449, 36, 121),),
-    "pipe.py": ((10578, 29, 108),),
+    "core/circuit_breaker.py": ((229, 8, 48),),
+    "core/ids.py": ((285, 9, 26),),
+    "core/json_codec.py": ((319, 11, 29),),
+    "core/json_values.py": ((356, 8, 31),),
+    "core/money.py": ((395, 6, 4),),
+    "core/process.py": ((407, 10, 13),),
+    "core/redaction.py": ((428, 9, 69),),
+    "core/errors.py": ((520, 26, 161),),
+    "core/admission.py": ((689, 12, 50),),
+    "core/retry.py": ((747, 7, 33),),
+    "core/secrets.py": ((788, 19, 86),),
+    "core/source_map.py": ((882, 7, 24),),
+    "core/template_language.py": ((914, 8, 56),),
+    "core/valve_types.py": ((980, 17, 63),),
+    "core/catalog_valves.py": ((1051, 12, 138),),
+    "core/template_valves.py": ((1197, 13, 89),),
+    "core/config.py": ((1294, 16, 555),),
+    "core/context.py": ((1857, 14, 46),),
+    "core/logging_system.py": ((1911, 11, 92),),
+    "core/error_templates.py": ((2011, 28, 176),),
+    "core/timing_logger.py": ((2197, 21, 134),),
+    "api/bodies.py": ((2339, 8, 82),),
+    "api/error_figures.py": ((2429, 8, 38),),
+    "api/errors.py": ((2475, 18, 184),),
+    "api/events.py": ((2667, 11, 268),),
+    "api/exchange_log.py": ((2943, 16, 11),),
+    "api/gateway/batch.py": ((2965, 14, 47),),
+    "api/gateway/items.py": ((3020, 20, 128),),
+    "api/gateway/part_ends.py": ((3156, 8, 58),),
+    "api/gateway/payloads.py": ((3222, 14, 31),),
+    "api/gateway/selection.py": ((3261, 15, 54),),
+    "api/gateway/text_run.py": ((3323, 10, 58),),
+    "api/pacing.py": ((3389, 7, 19),),
+    "api/sse.py": ((3416, 5, 50),),
+    "api/gateway/chat_reader.py": ((3474, 30, 203),),
+    "api/gateway/responses_reader.py": ((3685, 33, 193),),
+    "api/transport.py": ((3886, 17, 149),),
+    "api/http.py": ((4043, 23, 167),),
+    "api/catalog.py": ((4218, 15, 48),),
+    "api/gateway/stream.py": ((4274, 32, 123),),
+    "api/gateway/chat_completions.py": ((4405, 15, 12),),
+    "api/gateway/responses.py": ((4425, 15, 12),),
+    "host/blocking.py": ((4445, 13, 46),),
+    "host/chats.py": ((4499, 13, 49),),
+    "host/columns.py": ((4560, 20, 83),),
+    "host/departure.py": ((4651, 11, 30),),
+    "host/events.py": ((4689, 9, 4),),
+    "host/users.py": ((4701, 14, 67),),
+    "host/call.py": ((4776, 15, 61),),
+    "host/files.py": ((4845, 17, 48),),
+    "host/tools.py": ((4904, 22, 250),),
+    "host/versions.py": ((5162, 10, 30),),
+    "models/key_limit.py": ((5200, 13, 43),),
+    "models/pricing.py": ((5251, 12, 106),),
+    "models/family.py": ((5365, 14, 132),),
+    "models/variants.py": ((5505, 11, 67),),
+    "models/known.py": ((5580, 12, 33),),
+    "models/registry.py": ((5621, 17, 97),),
+    "models/visibility.py": ((5726, 16, 217),),
+    "models/entries.py": ((5951, 25, 66),),
+    "storage/pictures.py": ((6025, 20, 112),),
+    "storage/spending.py": ((6145, 20, 77),),
+    "requests/allow_list.py": ((6230, 10, 28),),
+    "requests/caching.py": ((6266, 13, 20),),
+    "requests/content_parts.py": ((6294, 10, 76),),
+    "requests/fallbacks.py": ((6378, 12, 13),),
+    "requests/identifiers.py": ((6399, 11, 46),),
+    "requests/modalities.py": ((6453, 10, 7),),
+    "requests/old_texts.py": ((6468, 11, 61),),
+    "requests/parameters.py": ((6537, 12, 59),),
+    "requests/reasoning.py": ((6604, 13, 87),),
+    "requests/replay.py": ((6699, 14, 122),),
+    "requests/chat_body.py": ((6829, 13, 142),),
+    "requests/history.py": ((6979, 13, 116),),
+    "requests/next_round.py": ((7103, 21, 65),),
+    "requests/recovery.py": ((7176, 16, 107),),
+    "requests/retention.py": ((7291, 13, 80),),
+    "requests/routing_table.py": ((7379, 14, 38),),
+    "requests/routing.py": ((7425, 13, 34),),
+    "requests/tasks.py": ((7467, 11, 35),),
+    "requests/tools.py": ((7510, 13, 40),),
+    "requests/trimming.py": ((7558, 11, 9),),
+    "requests/normalise.py": ((7575, 28, 39),),
+    "streaming/collector.py": ((7622, 31, 266),),
+    "streaming/completion_notes.py": ((7896, 11, 41),),
+    "streaming/open_calls.py": ((7945, 10, 25),),
+    "streaming/renderer.py": ((7978, 9, 13),),
+    "streaming/citations.py": ((7999, 13, 56),),
+    "streaming/layout.py": ((8067, 18, 59),),
+    "streaming/output_items.py": ((8134, 10, 69),),
+    "streaming/server_tools.py": ((8211, 15, 46),),
+    "streaming/status.py": ((8265, 10, 47),),
+    "streaming/think_tags.py": ((8320, 20, 134),),
+    "streaming/thinking_status.py": ((8462, 11, 53),),
+    "streaming/usage.py": ((8523, 10, 92),),
+    "streaming/completion_chunks.py": ((8623, 31, 93),),
+    "streaming/completion_dict.py": ((8724, 35, 105),),
+    "streaming/response_events.py": ((8837, 47, 260),),
+    "streaming/transcript.py": ((9105, 29, 129),),
+    "tools/policy.py": ((9242, 13, 42),),
+    "tools/results.py": ((9292, 11, 116),),
+    "tools/schema.py": ((9419, 15, 298),),
+    "tools/arguments.py": ((9725, 13, 113),),
+    "tools/definitions.py": ((9846, 14, 85),),
+    "tools/executor.py": ((9939, 55, 190),),
+    "tools/toolbox.py": ((10137, 23, 126),),
+    "runtime.py": ((10271, 25, 145),),
+    "attempts.py": ((10424, 33, 80),),
+    "rounds.py": ((10512, 28, 172),),
+    "orchestrator.py": ((10692, 36, 121),),
+    "pipe.py": ((10821, 29, 108),),
 }

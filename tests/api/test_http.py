@@ -12,6 +12,7 @@ from open_webui_openrouter_pipe.api.http import (
     as_pipe_errors,
     authorize,
     open_client,
+    own_referer,
     timeouts,
     vendor_headers,
 )
@@ -35,6 +36,23 @@ async def test_every_request_says_which_app_it_comes_from() -> None:
     sent = asked.calls.last.request.headers
     assert sent["http-referer"] == "https://openwebui.com/"
     assert sent["x-openrouter-title"] == "Open WebUI"
+    assert sent["x-openrouter-categories"] == "general-chat"
+
+
+@pytest.mark.parametrize(
+    ("address", "header"),
+    [
+        ("", {}),
+        ("https://chat.example/", {"HTTP-Referer": "https://chat.example/"}),
+        ("chat.example", {}),
+        ("https://café.example/", {}),
+        ("https://chat.example/\r\nX-Other: 1", {}),
+    ],
+)
+def test_the_admin_may_name_the_address_of_the_app(
+    address: str, header: dict[str, str], settings_for: MakeSettings
+) -> None:
+    assert own_referer(settings_for("", HTTP_REFERER_OVERRIDE=address)) == header
 
 
 @pytest.mark.parametrize(

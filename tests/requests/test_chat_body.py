@@ -129,7 +129,11 @@ def test_an_answer_that_only_calls_has_no_content() -> None:
     assert message["content"] is None
 
 
-def test_what_identifies_a_person_stays_here_too() -> None:
-    request: Any = {"input": [], "user": "ada", "metadata": {"a": "b"}}
+def test_what_a_caller_says_of_a_person_stays_here_too() -> None:
     theirs = {"user": "ada", "session_id": "theirs", "metadata": {"a": "b"}, "seed": 1}
-    assert build_chat_body(request, theirs) == {"messages": [], "seed": 1}
+    assert build_chat_body({"input": []}, theirs) == {"messages": [], "seed": 1}
+
+
+def test_what_the_admin_tells_goes_out_here_too() -> None:
+    told: Any = {"user": "user-1", "metadata": {"chat_id": "c"}, "trace": {"trace_id": "t"}}
+    assert build_chat_body({"input": [], **told}, {"user": "theirs"}) == {"messages": [], **told}

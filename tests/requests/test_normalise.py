@@ -40,6 +40,7 @@ SENT_FIELDS = {
     "cache_control",
     "include",
     "session_id",
+    "trace",
 }
 NEVER_SENT = (
     "user",

@@ -35,6 +35,9 @@ class ResponsesBody(TypedDict, total=False):
     prompt_cache_key: str
     cache_control: dict[str, Any]
     session_id: str
+    user: str
+    metadata: dict[str, str]
+    trace: dict[str, Any]
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
@@ -78,6 +81,7 @@ class ChatBody(TypedDict, total=False):
     session_id: str
     user: str
     metadata: dict[str, str]
+    trace: dict[str, Any]
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool

@@ -10,7 +10,7 @@ from ..core.config import Settings
 from ..core.json_codec import decode_json
 from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
 from .errors import read_http_error
-from .http import as_pipe_errors, authorize, refuse_web_page
+from .http import as_pipe_errors, authorize, own_referer, refuse_web_page
 
 Data = TypeVar("Data", list[Any], JsonObject)
 
@@ -49,7 +49,7 @@ async def _fetch_data(
     with as_pipe_errors(settings, answering=False):
         response = await client.get(
             settings.base_url + path,
-            headers=authorize(settings),
+            headers={**authorize(settings), **own_referer(settings)},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
     refuse_web_page(response, settings)

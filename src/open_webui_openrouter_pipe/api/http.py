@@ -24,6 +24,7 @@ from .transport import AiohttpTransport, UnknownHostError
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
     "X-OpenRouter-Title": "Open WebUI",
+    "X-OpenRouter-Categories": "general-chat",
 }
 
 
@@ -82,6 +83,14 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def own_referer(settings: Settings) -> dict[str, str]:
+    """The admin's own address of this app, where it can stand in a header."""
+    address = settings.http_referer
+    is_web = address.lower().startswith(("http://", "https://"))
+    fits = address.isascii() and address.isprintable() and " " not in address
+    return {"HTTP-Referer": address} if is_web and fits else {}
 
 
 def missing_key() -> ApiKeyError:

@@ -110,6 +110,55 @@ class CachingValves(BaseModel):
     )
 
 
+class IdentifierValves(BaseModel):
+    """What OpenRouter learns of who asks, and from where."""
+
+    HTTP_REFERER_OVERRIDE: Text = Field(
+        default="",
+        title="Address of this app",
+        description="The URL under which OpenRouter counts your requests; empty for Open WebUI's.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    SEND_END_USER_ID: Switch = Field(
+        default=False,
+        title="Send the user's id",
+        description="Whether OpenRouter is told Open WebUI's id of the person who asks.",
+    )
+    SEND_SESSION_ID: Switch = Field(
+        default=False,
+        title="Send the session's id",
+        description="Whether OpenRouter is told the id of the browser session.",
+    )
+    SEND_CHAT_ID: Switch = Field(
+        default=False,
+        title="Send the chat's id",
+        description="Whether OpenRouter is told the id of the chat.",
+    )
+    SEND_MESSAGE_ID: Switch = Field(
+        default=False,
+        title="Send the message's id",
+        description="Whether OpenRouter is told the id of the answer's message.",
+    )
+
+
+class RoutingValves(BaseModel):
+    """What is done with a request on its way to a model."""
+
+    PROVIDER_ROUTING: Text = Field(
+        default="",
+        title="Provider preferences",
+        description=(
+            "One line for each pattern of model ids: "
+            '`deepseek/*: {"order": ["fireworks"], "data_collection": "deny"}`.'
+        ),
+    )
+    AUTO_CONTEXT_TRIMMING: Switch = Field(
+        default=False,
+        title="Trim long chats",
+        description="Whether OpenRouter may leave out the middle of a chat that is too long.",
+    )
+
+
 class ReasoningValves(BaseModel):
     """How hard models think, and what is shown of it."""
 
@@ -310,7 +359,9 @@ class SystemValves(
     DisplayValves,
     ServerToolValves,
     ToolValves,
+    IdentifierValves,
     CachingValves,
+    RoutingValves,
     HistoryValves,
     ReasoningValves,
     CatalogValves,
@@ -408,6 +459,14 @@ class Settings:
     force_chat_completions: tuple[str, ...]
     anthropic_cache_ttl: str
     """Empty for no caching."""
+    http_referer: str
+    """Empty for the one of Open WebUI."""
+    send_end_user_id: bool
+    send_session_id: bool
+    send_chat_id: bool
+    send_message_id: bool
+    provider_routing: str
+    auto_context_trimming: bool
     enable_reasoning: bool
     reasoning_effort: str
     """Empty leaves it to the model, as in the two below."""
@@ -464,6 +523,13 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
         anthropic_cache_ttl=valves.ANTHROPIC_PROMPT_CACHE_TTL.replace("off", ""),
+        http_referer=valves.HTTP_REFERER_OVERRIDE,
+        send_end_user_id=valves.SEND_END_USER_ID,
+        send_session_id=valves.SEND_SESSION_ID,
+        send_chat_id=valves.SEND_CHAT_ID,
+        send_message_id=valves.SEND_MESSAGE_ID,
+        provider_routing=valves.PROVIDER_ROUTING,
+        auto_context_trimming=valves.AUTO_CONTEXT_TRIMMING,
         enable_reasoning=_own_switch(own.ENABLE_REASONING, valves.ENABLE_REASONING),
         reasoning_effort="" if effort == "auto" else effort,
         reasoning_summary="" if summary == "disabled" else summary,

@@ -15,7 +15,6 @@ PASSED_FIELDS = (
     "modalities",
     "image_config",
     "plugins",
-    "provider",
     "truncation",
     "service_tier",
     "prompt_cache_key",

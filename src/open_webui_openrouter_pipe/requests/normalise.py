@@ -12,14 +12,17 @@ from ..core.json_values import JsonObject, as_object, objects_in
 from ..models.family import ModelFamily
 from .allow_list import keep_allowed, passed_fields
 from .caching import caching_fields
-from .destinations import destination_fields
+from .fallbacks import fallback_fields
 from .history import build_input
+from .identifiers import identifier_fields
 from .modalities import modality_fields
 from .parameters import translate_parameters
 from .reasoning import heed_earlier_thinking, reasoning_fields
 from .retention import remember
+from .routing import provider_fields
 from .tasks import as_chore, is_chore
 from .tools import tool_fields
+from .trimming import trimming_fields
 
 
 def build_responses_body(
@@ -46,7 +49,10 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
-        **destination_fields(body, context.settings.catalog),
+        **fallback_fields(body),
+        **provider_fields(body, context.model, context.settings),
+        **trimming_fields(body, context.settings),
+        **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
         **tool_fields(body, definitions, context.settings),

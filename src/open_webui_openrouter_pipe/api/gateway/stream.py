@@ -18,7 +18,14 @@ from ...core.logging_system import LOG
 from ..errors import holds_error, read_http_error
 from ..events import Event, ResponseFailed
 from ..exchange_log import log_answer, log_request
-from ..http import as_pipe_errors, authorize, refuse_web_page, timeouts, vendor_headers
+from ..http import (
+    as_pipe_errors,
+    authorize,
+    own_referer,
+    refuse_web_page,
+    timeouts,
+    vendor_headers,
+)
 from ..pacing import shows_text
 from .payloads import StreamReader
 
@@ -68,6 +75,7 @@ async def _open(
             content=encode_json({**body, "stream": True}),
             headers={
                 **authorize(settings),
+                **own_referer(settings),
                 **vendor_headers(settings, body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",

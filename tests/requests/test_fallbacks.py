@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from open_webui_openrouter_pipe.requests.destinations import destination_fields
+from open_webui_openrouter_pipe.requests.fallbacks import fallback_fields
+from open_webui_openrouter_pipe.requests.routing import provider_fields
 from tests.requests.contexts import settings
-
-
-def fields(body: dict[str, Any], **valves: Any) -> dict[str, Any]:
-    return destination_fields(body, settings(**valves).catalog)
 
 
 @pytest.mark.parametrize(
@@ -26,10 +23,13 @@ def fields(body: dict[str, Any], **valves: Any) -> dict[str, Any]:
 def test_fallback_models_are_at_most_three_without_repetition(
     body: dict[str, Any], models: list[str]
 ) -> None:
-    assert fields(body) == {"models": models}
+    assert fallback_fields(body) == {"models": models}
 
 
 def test_zero_data_retention_is_added_to_the_providers_wishes() -> None:
     body = {"provider": {"order": ["x"], "zdr": False}}
-    assert fields(body, ZDR_ENFORCE=True) == {"provider": {"order": ["x"], "zdr": True}}
-    assert fields(body, ZDR_MODELS_ONLY=True) == {}
+    enforced = provider_fields(body, "a/b", settings(ZDR_ENFORCE=True))
+    assert enforced == {"provider": {"order": ["x"], "zdr": True}}
+    only_listed = provider_fields(body, "a/b", settings(ZDR_MODELS_ONLY=True))
+    assert only_listed == {"provider": {"order": ["x"], "zdr": False}}
+    assert provider_fields({}, "a/b", settings(ZDR_ENFORCE=True)) == {"provider": {"zdr": True}}
