@@ -15,7 +15,8 @@ from .package import Module, Package
 
 WIDTH = 100
 WIDEST = 140
-RULE = "#" * WIDTH
+# Short, because Open WebUI reads the file on every call.
+RULE = "#" * 32
 MAP_NAME = "BUNDLE_MAP"
 MAP_COMMENT = """\
 # Which source line stands where, for error messages: (here, there, count) in a file's entry says

@@ -9,7 +9,7 @@ required_open_webui_version: 0.12.0
 license: MIT
 """
 
-####################################################################################################
+################################
 # OpenRouter 0.1.0, in one file.
 # bundle.py writes it from the modules in src/open_webui_openrouter_pipe: change it there.
 #
@@ -146,7 +146,7 @@ license: MIT
 #  10686  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
 #  10815  pipe.py                       The entrance: what Open WebUI calls.
-####################################################################################################
+################################
 
 from __future__ import annotations
 
@@ -220,11 +220,11 @@ from starlette.responses import StreamingResponse
 from yarl import URL
 
 
-####################################################################################################
+################################
 # core/circuit_breaker.py
 #
 # The breaker: what failed again and again is left alone until its failures are old.
-####################################################################################################
+################################
 
 BreakerKey = tuple[str, ...]
 
@@ -276,11 +276,11 @@ def note_success(log: FailureLog, key: BreakerKey) -> None:
     log.times.pop(key, None)
 
 
-####################################################################################################
+################################
 # core/ids.py
 #
 # Identifiers of our own making.
-####################################################################################################
+################################
 
 SERVER_TOOL_CALL_PREFIX = "openrouter:"
 """Begins the call id of a card that shows what OpenRouter did: it is no call of a tool."""
@@ -310,11 +310,11 @@ def api_tool_name(name: str) -> str:
     return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"
 
 
-####################################################################################################
+################################
 # core/json_codec.py
 #
 # JSON to and from bytes: orjson, with a way out for text it refuses.
-####################################################################################################
+################################
 
 # JavaScript writes one half of an emoji when a stream cuts it in two; orjson takes pairs only.
 _SURROGATE_ESCAPES = re.compile(
@@ -347,11 +347,11 @@ def _without_half(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape["half"] else escape[0]
 
 
-####################################################################################################
+################################
 # core/json_values.py
 #
 # Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-####################################################################################################
+################################
 
 JsonObject = dict[str, Any]
 
@@ -386,11 +386,11 @@ def whole_of(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-####################################################################################################
+################################
 # core/money.py
 #
 # Amounts of money in words.
-####################################################################################################
+################################
 
 def dollars(amount: float) -> str:
     """The amount in USD, with as many digits as tell something: `$0.0012`."""
@@ -398,11 +398,11 @@ def dollars(amount: float) -> str:
     return f"${amount:.{digits}f}"
 
 
-####################################################################################################
+################################
 # core/process.py
 #
 # What every copy of the pipe in one process shares.
-####################################################################################################
+################################
 
 # Open WebUI loads the file anew on every change; each copy finds the same holder under this name.
 _HOLDER = "open_webui_openrouter_pipe_process"
@@ -419,11 +419,11 @@ def shared_by_process(name: str, make: Callable[[], Shared]) -> Shared:
     return cast("Shared", holder.__dict__.setdefault(name, make()))
 
 
-####################################################################################################
+################################
 # core/redaction.py
 #
 # What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-####################################################################################################
+################################
 
 REDACTED = "[redacted]"
 
@@ -496,7 +496,7 @@ def _name_blob(match: re.Match[str]) -> str:
     return f"[{len(match[0])} characters]"
 
 
-####################################################################################################
+################################
 # core/errors.py
 #
 # Every cause of failure a person can act on, each with its words.
@@ -515,7 +515,7 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── StreamInterruptedError   the answer stopped before its end
 # ├── OpenRouterAPIError       OpenRouter or a provider refused or failed
 # └── InternalError            a fault of the pipe itself
-####################################################################################################
+################################
 
 class PipeError(Exception):
     """What happened and what to do about it, in words for the person who sees it."""
@@ -680,11 +680,11 @@ def advise_on_failure(failure: ApiFailure) -> str:
     return "Try again in a moment, or choose another model."
 
 
-####################################################################################################
+################################
 # core/admission.py
 #
 # How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-####################################################################################################
+################################
 
 @dataclass(slots=True)
 class Gate:
@@ -738,11 +738,11 @@ def _grant_free_slots(gate: Gate) -> None:
             place.set_result(None)
 
 
-####################################################################################################
+################################
 # core/retry.py
 #
 # Whether a failed request may be sent again, and when.
-####################################################################################################
+################################
 
 # Answers that say "not now": nothing was done, nothing is billed.
 _PASSING_STATUSES = frozenset({408, 429, 502, 503, 504, 524, 529})
@@ -779,11 +779,11 @@ def _may_pass(error: PipeError, retries: int) -> bool:
             return False
 
 
-####################################################################################################
+################################
 # core/secrets.py
 #
 # Text that is encrypted at rest and never prints itself.
-####################################################################################################
+################################
 
 _CIPHERTEXT_PREFIX = "encrypted:"
 _MASK = "********"
@@ -873,11 +873,11 @@ def _cipher(secret: str) -> Fernet | None:
     return Fernet(base64.urlsafe_b64encode(key))
 
 
-####################################################################################################
+################################
 # core/source_map.py
 #
 # Where a line of the flat file comes from: for our own error log.
-####################################################################################################
+################################
 
 LineMap = dict[str, tuple[tuple[int, int, int], ...]]
 """By source file: (line in the flat file, line in the source, how many lines)."""
@@ -905,11 +905,11 @@ def source_of(line: int, line_map: LineMap) -> str:
     return f"pipe.py line {line}"
 
 
-####################################################################################################
+################################
 # core/template_language.py
 #
 # The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-####################################################################################################
+################################
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _TAG = re.compile(r"\{\{(?:#if\s+(?P<name>\w+)|/if)\s*\}\}")
@@ -969,13 +969,13 @@ def _inside(block: re.Match[str], values: Mapping[str, str]) -> str:
     return block[2] if values.get(block[1]) else ""
 
 
-####################################################################################################
+################################
 # core/valve_types.py
 #
 # How the form's values are read: clamped, trimmed or replaced, never refused.
 #
 # A valve that raises takes every model of the pipe off Open WebUI's list.
-####################################################################################################
+################################
 
 def whole_number(minimum: int, maximum: int, fallback: int) -> BeforeValidator:
     """Read a number out of what the form sends: clamp it, or fall back."""
@@ -1042,11 +1042,11 @@ Switch = Annotated[bool, BeforeValidator(_read_switch)]
 Words = Annotated[list[str], BeforeValidator(_read_words)]
 
 
-####################################################################################################
+################################
 # core/catalog_valves.py
 #
 # The valves that choose which models are offered, and the value object they become.
-####################################################################################################
+################################
 
 ModelFilter = Literal["all", "only", "exclude"]
 ModelOrder = Literal["catalog", "name", "newest", "price"]
@@ -1188,11 +1188,11 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
     return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids
 
 
-####################################################################################################
+################################
 # core/template_valves.py
 #
 # The valves with which an admin words the errors, and the value object they become.
-####################################################################################################
+################################
 
 def _template(title: str, occasion: str) -> Any:
     """A text of many lines: without an input type the form shows one that grows."""
@@ -1285,11 +1285,11 @@ def read_error_templates(valves: ErrorTemplateValves) -> ErrorTemplates:
     )
 
 
-####################################################################################################
+################################
 # core/config.py
 #
 # The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-####################################################################################################
+################################
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 
@@ -1848,11 +1848,11 @@ def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
 
 
-####################################################################################################
+################################
 # core/context.py
 #
 # Who asks, for which message, under which settings: carried through the whole turn.
-####################################################################################################
+################################
 
 EventCall = Callable[[dict[str, Any]], Awaitable[Any]]
 """Sends an event to the page; `__event_call__` also waits for what the page answers."""
@@ -1902,11 +1902,11 @@ def _new_variable() -> ContextVar[RequestContext | None]:
     return ContextVar("open_webui_openrouter_pipe_request", default=None)
 
 
-####################################################################################################
+################################
 # core/logging_system.py
 #
 # The log: every record names its request, and one worker writes them off the event loop.
-####################################################################################################
+################################
 
 LOG = logging.getLogger("open_webui_openrouter_pipe")
 
@@ -2002,11 +2002,11 @@ def install_session_logger() -> SessionLogger:
     return handler
 
 
-####################################################################################################
+################################
 # core/error_templates.py
 #
 # What a person reads when a turn fails: the template for the cause, filled with what is known.
-####################################################################################################
+################################
 
 # A shorter one is no key, and would be found in any sentence.
 _SHORTEST_KEY = 6
@@ -2186,13 +2186,13 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.12g}"
 
 
-####################################################################################################
+################################
 # core/timing_logger.py
 #
 # How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # Off, every call costs the reading of one boolean.
-####################################################################################################
+################################
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -2330,11 +2330,11 @@ def _open_lines(path: str) -> SessionLogger:
     return SessionLogger(file)
 
 
-####################################################################################################
+################################
 # api/bodies.py
 #
 # The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-####################################################################################################
+################################
 
 CompletionsBody = Mapping[str, Any]
 """A chat-completions body from Open WebUI: known keys are read, unknown ones ignored."""
@@ -2420,11 +2420,11 @@ class ChatBody(TypedDict, total=False):
     stop_server_tools_when: list[dict[str, Any]]
 
 
-####################################################################################################
+################################
 # api/error_figures.py
 #
 # The figures that stand in the prose of an error message: tokens, limits, money.
-####################################################################################################
+################################
 
 _TOKENS = r"(\d{1,3}(?:,\d{3})+|\d{1,12})"
 _DOLLARS = r"\$\s?(\d{1,9}(?:\.\d{1,9})?)"
@@ -2466,11 +2466,11 @@ def _amount(pattern: re.Pattern[str], message: str) -> float | None:
     return float(found[1]) if found else None
 
 
-####################################################################################################
+################################
 # api/errors.py
 #
 # Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-####################################################################################################
+################################
 
 # `error_type` and response-level codes that stand for an HTTP status (schema `ApiErrorType`).
 _STATUS_BY_TYPE = {
@@ -2658,11 +2658,11 @@ def _fit_to_show(text: str) -> str:
     return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " …"
 
 
-####################################################################################################
+################################
 # api/events.py
 #
 # The Event language: what an answer is made of, whichever endpoint it came from.
-####################################################################################################
+################################
 
 @dataclass(slots=True, frozen=True)
 class Usage:
@@ -2934,11 +2934,11 @@ Event = (
 )
 
 
-####################################################################################################
+################################
 # api/exchange_log.py
 #
 # Requests and answers in the log, at level DEBUG, without what must not be read there.
-####################################################################################################
+################################
 
 def log_request(path: str, body: Mapping[str, Any]) -> None:
     """Note the body as it goes out."""
@@ -2953,14 +2953,14 @@ def log_answer(path: str, response: httpx.Response) -> None:
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
 
 
-####################################################################################################
+################################
 # api/gateway/batch.py
 #
 # The Events of one network read, with neighbouring deltas joined as they come.
 #
 # A piece that is sent costs the server far more than one that is read, and what is joined at once
 # leaves nothing behind for the garbage collector, whose rounds grow with the whole server's memory.
-####################################################################################################
+################################
 
 class EventBatch:
     """Takes Events in their order; deltas of the same text that follow each other become one."""
@@ -3011,11 +3011,11 @@ def _is_same_text(one: Event, other: Event | None) -> bool:
             return False
 
 
-####################################################################################################
+################################
 # api/gateway/items.py
 #
 # Output items, citations and usage of the Responses API, read into values.
-####################################################################################################
+################################
 
 _IMAGE_TYPES = frozenset({"image_generation_call", "openrouter:image_generation"})
 _HOSTED_TOOL_TYPES = frozenset(
@@ -3147,11 +3147,11 @@ def _numbers_in(value: Any) -> dict[str, float]:
     return {key: number for key, part in pairs if (number := number_of(part)) is not None}
 
 
-####################################################################################################
+################################
 # api/gateway/part_ends.py
 #
 # Text that came with the end of its part, where neither deltas nor the item's end brought it.
-####################################################################################################
+################################
 
 # Of each event that ends a part: which part of which kind of item, and the field with its words.
 _ENDS = {
@@ -3213,11 +3213,11 @@ def _item_with(parts: dict[tuple[str, int], str]) -> OutputItem:
     return MessageItem("", words, is_refusal="refusal" in texts)
 
 
-####################################################################################################
+################################
 # api/gateway/payloads.py
 #
 # The objects of an event stream, whichever endpoint sends it.
-####################################################################################################
+################################
 
 class StreamReader(Protocol):
     """Turns the bytes of one stream into Events; what it does not know it passes over."""
@@ -3252,11 +3252,11 @@ def answer_cut_short() -> StreamInterruptedError:
     )
 
 
-####################################################################################################
+################################
 # api/gateway/selection.py
 #
 # Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-####################################################################################################
+################################
 
 class EndpointName(Enum):
     """The two endpoints."""
@@ -3314,11 +3314,11 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
     )
 
 
-####################################################################################################
+################################
 # api/gateway/text_run.py
 #
 # A run of text deltas, read by its bytes: only the words differ from one event to the next.
-####################################################################################################
+################################
 
 _KEY = b'"delta":"'
 # The words as JSON writes them, and all that may follow: nothing of that means anything to us.
@@ -3380,11 +3380,11 @@ def _decode_words(words: bytes) -> str:
         return ""
 
 
-####################################################################################################
+################################
 # api/pacing.py
 #
 # Pauses between reads, in which the network gathers what would else come piece by piece.
-####################################################################################################
+################################
 
 # A reader cannot tell 30 ms from none, and the server sends a tenth of the messages (seconds).
 SHORTEST_WINDOW = 0.03
@@ -3407,11 +3407,11 @@ def shows_text(batch: list[Event]) -> bool:
     return any(isinstance(event, TextDelta | ReasoningDelta) for event in batch)
 
 
-####################################################################################################
+################################
 # api/sse.py
 #
 # Server-sent events: bytes in any pieces become data payloads.
-####################################################################################################
+################################
 
 DONE_PAYLOAD = b"[DONE]"
 
@@ -3465,11 +3465,11 @@ class SseDecoder:
         return payloads
 
 
-####################################################################################################
+################################
 # api/gateway/chat_reader.py
 #
 # The stream of `POST /chat/completions`, read into the same Events.
-####################################################################################################
+################################
 
 _UNEXPLAINED: JsonObject = {"error": {"message": "The answer broke off without a reason."}}
 _CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -3676,11 +3676,11 @@ def _text_of_detail(detail: JsonObject) -> str:
     return text_of(detail.get("text")) or text_of(detail.get("summary"))
 
 
-####################################################################################################
+################################
 # api/gateway/responses_reader.py
 #
 # The stream of `POST /responses`, read into Events.
-####################################################################################################
+################################
 
 def read_finished_answer(body: JsonObject) -> list[Event]:
     """Read a response object that came whole, where a stream was asked for."""
@@ -3877,11 +3877,11 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
 }
 
 
-####################################################################################################
+################################
 # api/transport.py
 #
 # httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-####################################################################################################
+################################
 
 _READ_BUFFER_BYTES = 128 * 1024
 _KEEPALIVE_SECONDS = 60.0
@@ -4034,11 +4034,11 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
         raise httpx.ReadError("the connection broke", request=request) from error
 
 
-####################################################################################################
+################################
 # api/http.py
 #
 # The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-####################################################################################################
+################################
 
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
@@ -4209,11 +4209,11 @@ def _shown(base_url: str) -> str:
     return scheme + rest
 
 
-####################################################################################################
+################################
 # api/catalog.py
 #
 # What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-####################################################################################################
+################################
 
 Data = TypeVar("Data", list[Any], JsonObject)
 
@@ -4265,11 +4265,11 @@ async def _fetch_data(
     return data
 
 
-####################################################################################################
+################################
 # api/gateway/stream.py
 #
 # One request, one stream of Events: what both endpoints have in common.
-####################################################################################################
+################################
 
 # How long the rest of a finished body may take (seconds) before its connection is cut, not reused.
 _DRAIN_SECONDS = 1.0
@@ -4396,11 +4396,11 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
         LOG.debug("the body went on after its last event; its connection is closed")
 
 
-####################################################################################################
+################################
 # api/gateway/chat_completions.py
 #
 # `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-####################################################################################################
+################################
 
 _CHAT_COMPLETIONS = Endpoint("/chat/completions", ChatReader, "choices", read_finished_completion)
 
@@ -4416,11 +4416,11 @@ def stream_chat_completions(
     return stream_endpoint(client, settings, _CHAT_COMPLETIONS, body)
 
 
-####################################################################################################
+################################
 # api/gateway/responses.py
 #
 # `POST /responses`: a request body in, Events out.
-####################################################################################################
+################################
 
 _RESPONSES = Endpoint("/responses", ResponsesReader, "output", read_finished_answer)
 
@@ -4436,11 +4436,11 @@ def stream_responses(
     return stream_endpoint(client, settings, _RESPONSES, body)
 
 
-####################################################################################################
+################################
 # host/blocking.py
 #
 # Python tools written without `async`: run off the event loop, which they would hold up.
-####################################################################################################
+################################
 
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
@@ -4490,11 +4490,11 @@ def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> 
     raise RuntimeError("It waits for something that only the server's event loop can give it.")
 
 
-####################################################################################################
+################################
 # host/chats.py
 #
 # The chat an answer belongs to: its files, and what its answers have taken.
-####################################################################################################
+################################
 
 # Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
 _WITHOUT_ROW = ("temporary:", "local:", "channel:")
@@ -4547,7 +4547,7 @@ async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
     return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
 
 
-####################################################################################################
+################################
 # host/columns.py
 #
 # Side-by-side chats: each column is asked with the parameters of its own model.
@@ -4555,7 +4555,7 @@ async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
 # Open WebUI builds one request, with the parameters of the first column's model, and sends it to
 # every model (`main.py`, `chat_completion`). What another column's admin settings say is filled in
 # only where the first column's left a gap.
-####################################################################################################
+################################
 
 # Settings of Open WebUI itself, which it takes out before a body goes anywhere.
 _HOST_PARAMETERS = frozenset(
@@ -4642,11 +4642,11 @@ def flat_parameters(parameters: Any) -> JsonObject:
     return flat
 
 
-####################################################################################################
+################################
 # host/departure.py
 #
 # The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-####################################################################################################
+################################
 
 Awaited = TypeVar("Awaited")
 
@@ -4680,11 +4680,11 @@ async def _has_hung_up(handles: HostHandles) -> bool:
     return is_disconnected is not None and await is_disconnected()
 
 
-####################################################################################################
+################################
 # host/events.py
 #
 # What the page is told beside the stream of the answer.
-####################################################################################################
+################################
 
 async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
@@ -4692,11 +4692,11 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
         await handles.event_emitter({"type": kind, "data": data})
 
 
-####################################################################################################
+################################
 # host/users.py
 #
 # The person who asks, and what they have set for themselves.
-####################################################################################################
+################################
 
 def user_of(handles: HostHandles) -> Any:
     """Open WebUI's user object, as the sign-in left it (`utils/auth.py`); `None` without one."""
@@ -4767,11 +4767,11 @@ def _decrypted(stored: Any) -> Mapping[str, Any]:
     return as_object(decrypt_valves(stored))
 
 
-####################################################################################################
+################################
 # host/call.py
 #
 # One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-####################################################################################################
+################################
 
 class AnswerForm(Enum):
     """What the caller can read."""
@@ -4836,11 +4836,11 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
     )
 
 
-####################################################################################################
+################################
 # host/files.py
 #
 # Files of Open WebUI: what a user has uploaded, or a model has made for them.
-####################################################################################################
+################################
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
@@ -4892,14 +4892,14 @@ async def _upload(**what: Any) -> StoredFile:
     return StoredFile(stored.id, stored.filename)
 
 
-####################################################################################################
+################################
 # host/tools.py
 #
 # Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
 #
 # The steps are those of the host's own loop (`utils/middleware.py`: `execute_tool_call` and what
 # follows it), with the host's own functions.
-####################################################################################################
+################################
 
 CALL_TOOL_ID = "builtin:call_tool"
 """The tool behind which Open WebUI hides those it does not show the model."""
@@ -5153,11 +5153,11 @@ async def _read_image(url: str, user: Any) -> str:
     return text_of(await get_image_base64_from_url(url, user))
 
 
-####################################################################################################
+################################
 # host/versions.py
 #
 # Which Open WebUI this is, and whether the pipe works on it.
-####################################################################################################
+################################
 
 OLDEST_VERSION = (0, 11)
 
@@ -5191,11 +5191,11 @@ def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-####################################################################################################
+################################
 # models/key_limit.py
 #
 # What is left of the API key's limit: asked beside the answers, never before one.
-####################################################################################################
+################################
 
 FetchCredit = Callable[[Settings], Awaitable[float | None]]
 
@@ -5242,11 +5242,11 @@ class KeyLimit:
             self._refresh = None
 
 
-####################################################################################################
+################################
 # models/pricing.py
 #
 # What a model's tokens cost, as its catalog row says.
-####################################################################################################
+################################
 
 # Prices per token (USD); all others are per request, picture or search.
 _TOKEN_PRICES = (
@@ -5356,11 +5356,11 @@ def _prices_in(row: JsonObject) -> dict[str, float]:
     return prices
 
 
-####################################################################################################
+################################
 # models/family.py
 #
 # A model as the pipe knows it, and its id both ways without loss.
-####################################################################################################
+################################
 
 @dataclass(frozen=True, slots=True)
 class ReasoningAbility:
@@ -5496,11 +5496,11 @@ def from_host_id(host_id: str) -> str:
     return f"{author}/{slug}" if dot and "/" not in author else host_id
 
 
-####################################################################################################
+################################
 # models/variants.py
 #
 # Variants and presets: entries of their own that use the model they are made of.
-####################################################################################################
+################################
 
 VARIANT_TAGS = ("nitro", "floor", "exacto", "online", "free", "thinking", "extended")
 _PRESET = "@preset/"
@@ -5571,11 +5571,11 @@ def _matching(pattern: str, by_id: Mapping[str, ModelFamily]) -> list[ModelFamil
     ]
 
 
-####################################################################################################
+################################
 # models/known.py
 #
 # What is known of the models now: one catalog, never changed, replaced as a whole.
-####################################################################################################
+################################
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownModels:
@@ -5612,11 +5612,11 @@ def know_models(
     return KnownModels(tuple(by_id.values()), by_id, zdr_ids)
 
 
-####################################################################################################
+################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-####################################################################################################
+################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
 FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
@@ -5717,11 +5717,11 @@ class OpenRouterModelRegistry:
         LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
 
 
-####################################################################################################
+################################
 # models/visibility.py
 #
 # Which models are offered, and which may be used: the same rules, for the same reasons.
-####################################################################################################
+################################
 
 _ALONE = "@preset/"
 _NO_PRICE = float("inf")
@@ -5942,11 +5942,11 @@ _RULES: tuple[tuple[str, Callable[[Candidate], bool], str], ...] = (
 )
 
 
-####################################################################################################
+################################
 # models/entries.py
 #
 # The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-####################################################################################################
+################################
 
 NOTICE_ID = "notice"
 """The id of the entry that stands in for the models; choosing it shows the same reason."""
@@ -6016,11 +6016,11 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
     )
 
 
-####################################################################################################
+################################
 # storage/pictures.py
 #
 # Pictures the model draws: files of the person who asked, seen in the message as they come.
-####################################################################################################
+################################
 
 # What a page can show, by the bytes it begins with: the name that comes along is often wrong.
 _SIGNATURES = (
@@ -6136,11 +6136,11 @@ def _link(item: ImageItem) -> JsonObject:
     return {"type": "image", "url": item.data_url}
 
 
-####################################################################################################
+################################
 # storage/spending.py
 #
 # What the chat has cost so far, told with the end of an answer; and that it was stopped.
-####################################################################################################
+################################
 
 Taken = Callable[[], Usage | None]
 """What the finished rounds of the answer have taken."""
@@ -6221,11 +6221,11 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
         LOG.exception("spending: the end of a stopped answer could not be told")
 
 
-####################################################################################################
+################################
 # requests/allow_list.py
 #
 # Only what the API knows goes out.
-####################################################################################################
+################################
 
 ALLOWED_FIELDS = frozenset(ResponsesBody.__annotations__)
 
@@ -6257,11 +6257,11 @@ def keep_allowed(fields: Mapping[str, Any]) -> ResponsesBody:
     return cast("ResponsesBody", kept)
 
 
-####################################################################################################
+################################
 # requests/caching.py
 #
 # Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-####################################################################################################
+################################
 
 def caching_fields(context: RequestContext) -> dict[str, Any]:
     """The request's `cache_control` and `session_id`."""
@@ -6285,11 +6285,11 @@ def _session_id(chat_id: str) -> str:
     ).hexdigest()
 
 
-####################################################################################################
+################################
 # requests/content_parts.py
 #
 # The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-####################################################################################################
+################################
 
 _RESPONSES_AUDIO = frozenset({"mp3", "wav"})
 """The formats of sound that `/responses` takes (schema `InputAudio`); chat takes more."""
@@ -6369,11 +6369,11 @@ def parts_only_chat_takes(messages: list[JsonObject]) -> list[str]:
     return sorted(found)
 
 
-####################################################################################################
+################################
 # requests/fallbacks.py
 #
 # Further models, for when the first one fails.
-####################################################################################################
+################################
 
 MOST_MODELS = 3
 """OpenRouter refuses a request with more entries in `models`."""
@@ -6390,11 +6390,11 @@ def _entries(value: Any) -> list[str]:
     return [entry.strip() for entry in entries if isinstance(entry, str) and entry.strip()]
 
 
-####################################################################################################
+################################
 # requests/identifiers.py
 #
 # Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-####################################################################################################
+################################
 
 # The API's limits; `user` is documented with 128 and with 256 characters.
 _LONGEST_USER = 128
@@ -6444,11 +6444,11 @@ def allowed_metadata(pairs: Mapping[str, Any]) -> dict[str, str]:
     return dict(allowed[:_MOST_PAIRS])
 
 
-####################################################################################################
+################################
 # requests/modalities.py
 #
 # Pictures are asked for where the model draws.
-####################################################################################################
+################################
 
 def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, Any]:
     """The request's `modalities`; nothing for a model that only writes, and for a chore."""
@@ -6459,11 +6459,11 @@ def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, A
     return {"modalities": ["image", "text"] if writes else ["image"]}
 
 
-####################################################################################################
+################################
 # requests/old_texts.py
 #
 # What other programs left in the texts of old answers, and no model should read.
-####################################################################################################
+################################
 
 # Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
 _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
@@ -6528,11 +6528,11 @@ class AnswerLines:
             self._fence = ""
 
 
-####################################################################################################
+################################
 # requests/parameters.py
 #
 # Sampling, length and format: chat-completions names become the Responses API's.
-####################################################################################################
+################################
 
 _SAME_NAME_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
@@ -6595,11 +6595,11 @@ def _number_in(value: Any) -> float | int | None:
         return None
 
 
-####################################################################################################
+################################
 # requests/reasoning.py
 #
 # How hard the model thinks, and what is told of it.
-####################################################################################################
+################################
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """From least to most (schema `ReasoningEffort`)."""
@@ -6690,11 +6690,11 @@ def _accepted_effort(effort: str, ability: ReasoningAbility | None) -> str:
     return min(accepted, key=lambda name: (abs(EFFORTS.index(name) - wanted), EFFORTS.index(name)))
 
 
-####################################################################################################
+################################
 # requests/replay.py
 #
 # Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-####################################################################################################
+################################
 
 MADE_UP_ID = "rs_unnamed_"
 """Begins the id of an item that had none: the Responses API wants one, chat does not."""
@@ -6820,11 +6820,11 @@ def call_arguments(text: str) -> str:
         return "{}"
 
 
-####################################################################################################
+################################
 # requests/chat_body.py
 #
 # The same request as a chat-completions body, for what the Responses API cannot carry.
-####################################################################################################
+################################
 
 CHAT_ONLY_FIELDS = (
     "stop",
@@ -6970,11 +6970,11 @@ def _nested_format(answer_format: JsonObject) -> JsonObject:
     return {"type": "json_schema", "json_schema": schema}
 
 
-####################################################################################################
+################################
 # requests/history.py
 #
 # Chat messages become input items.
-####################################################################################################
+################################
 
 InputItem = dict[str, Any]
 
@@ -7094,11 +7094,11 @@ def _plain_text(content: Any) -> str:
     return "\n".join(filter(None, (text_of(part.get("text")) for part in objects_in(content))))
 
 
-####################################################################################################
+################################
 # requests/next_round.py
 #
 # The request of another round: the one before, and what came of it.
-####################################################################################################
+################################
 
 def add_round(
     request: ResponsesBody, items: Sequence[OutputItem], outputs: Sequence[ToolOutputItem]
@@ -7167,11 +7167,11 @@ def _replayed(item: OutputItem, answered: set[str]) -> list[dict[str, Any]]:
             return []
 
 
-####################################################################################################
+################################
 # requests/recovery.py
 #
 # A refused request, changed so that it may pass: each repair once, before the first word.
-####################################################################################################
+################################
 
 Repair = Callable[[ResponsesBody, str], ResponsesBody]
 
@@ -7282,11 +7282,11 @@ _REPAIRS: tuple[tuple[str, re.Pattern[str], Repair], ...] = (
 )
 
 
-####################################################################################################
+################################
 # requests/retention.py
 #
 # What of earlier turns goes back to the model: its thinking, and the results of its tools.
-####################################################################################################
+################################
 
 # A result up to this length (characters) is never shortened; of a longer one these ends stay.
 LONGEST_OLD_OUTPUT = 2_000
@@ -7370,11 +7370,11 @@ def shorten_old_result(output: str) -> str:
     return f"{output[:_HEAD]}\n\n{note}\n\n{output[-_TAIL:]}"
 
 
-####################################################################################################
+################################
 # requests/routing_table.py
 #
 # The admin's table of provider preferences: one line for each pattern of model ids.
-####################################################################################################
+################################
 
 RoutingRule = tuple[str, JsonObject]
 
@@ -7416,11 +7416,11 @@ def _read_preferences(text: str) -> JsonObject:
         return {}
 
 
-####################################################################################################
+################################
 # requests/routing.py
 #
 # Which providers may serve a request: the admin's table, then the model's own parameters.
-####################################################################################################
+################################
 
 _LISTS = ("order", "only", "ignore")
 
@@ -7458,11 +7458,11 @@ def _object_in(value: Any) -> dict[str, Any]:
     return as_object(value)
 
 
-####################################################################################################
+################################
 # requests/tasks.py
 #
 # Open WebUI's own chores: a plain question, a plain and cheap answer.
-####################################################################################################
+################################
 
 ANSWER_OF_MANY = "moa_response_generation"
 """Joins the answers of several models: it is read as an answer, so it is asked for as one."""
@@ -7501,11 +7501,11 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
     return kept
 
 
-####################################################################################################
+################################
 # requests/tools.py
 #
 # What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-####################################################################################################
+################################
 
 def tool_fields(
     body: Mapping[str, Any], definitions: Sequence[JsonObject], settings: Settings
@@ -7549,11 +7549,11 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
     return {"stop_server_tools_when": conditions}
 
 
-####################################################################################################
+################################
 # requests/trimming.py
 #
 # Conversations that are too long: shortened in their middle, where the admin wants that.
-####################################################################################################
+################################
 
 _COMPRESSION = "context-compression"
 
@@ -7566,11 +7566,11 @@ def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, An
     return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
 
 
-####################################################################################################
+################################
 # requests/normalise.py
 #
 # From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
-####################################################################################################
+################################
 
 def build_responses_body(
     body: CompletionsBody,
@@ -7613,11 +7613,11 @@ def build_responses_body(
     return keep_allowed(fields)
 
 
-####################################################################################################
+################################
 # streaming/collector.py
 #
 # Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-####################################################################################################
+################################
 
 class Collector:
     """Repairs one stream, so that the renderers need no doubt.
@@ -7887,11 +7887,11 @@ def _missing_reasoning(index: int, opened: ReasoningItem, finished: ReasoningIte
     return [ReasoningDelta(index, *part) for part in parts if part[1]]
 
 
-####################################################################################################
+################################
 # streaming/completion_notes.py
 #
 # What an API client gets beside the words: the pages cited, and the thinking to send back.
-####################################################################################################
+################################
 
 class CompletionNotes:
     """Gathers it over the answer, in chat completions' form."""
@@ -7936,11 +7936,11 @@ def _annotation(citation: Citation) -> JsonObject:
     return {"type": "url_citation", "url_citation": cited}
 
 
-####################################################################################################
+################################
 # streaming/open_calls.py
 #
 # The calls an API client has to run itself: those that nobody here has answered.
-####################################################################################################
+################################
 
 class OpenCalls:
     """Keeps the calls of an answer until their output comes."""
@@ -7969,11 +7969,11 @@ class OpenCalls:
         ]
 
 
-####################################################################################################
+################################
 # streaming/renderer.py
 #
 # What the three renderers have in common: Events in, pieces for one kind of reader out.
-####################################################################################################
+################################
 
 HostEvent = dict[str, Any]
 """A dictionary that Open WebUI understands in a pipe's stream."""
@@ -7990,11 +7990,11 @@ class Renderer(Protocol[Piece]):
         ...
 
 
-####################################################################################################
+################################
 # streaming/citations.py
 #
 # The pages an answer leans on, as Open WebUI's sources.
-####################################################################################################
+################################
 
 _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 
@@ -8054,7 +8054,7 @@ def _address_of(origin: JsonObject, metadata: JsonObject) -> str:
     return next((address for name in named if (address := text_of(name))), "")
 
 
-####################################################################################################
+################################
 # streaming/layout.py
 #
 # How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
@@ -8062,7 +8062,7 @@ def _address_of(origin: JsonObject, metadata: JsonObject) -> str:
 # Between two results of tools Open WebUI makes one message of everything: the texts joined, then
 # the calls, the reasoning beside them (`utils/misc.py`, `convert_output_to_messages`). Where an
 # answer had another order, several texts or a `phase`, a private detail of its reasoning says so.
-####################################################################################################
+################################
 
 @dataclass(slots=True)
 class Segment:
@@ -8125,11 +8125,11 @@ def _is_plain(layout: list[JsonObject]) -> bool:
     )
 
 
-####################################################################################################
+################################
 # streaming/output_items.py
 #
 # Items of the answer as Open WebUI stores them in a message's `output` list.
-####################################################################################################
+################################
 
 def output_text_part(text: str) -> HostEvent:
     """Text in the only kind of part that the next turn's history keeps."""
@@ -8202,11 +8202,11 @@ def function_call_item(item: FunctionCallItem) -> HostEvent:
     }
 
 
-####################################################################################################
+################################
 # streaming/server_tools.py
 #
 # What OpenRouter did for the answer, as cards a person can open.
-####################################################################################################
+################################
 
 _SEARCHES = frozenset({"web_search_call", "openrouter:web_search"})
 _PAGE_ACTIONS = ("open_page", "find_in_page")
@@ -8256,11 +8256,11 @@ def _readable(value: object) -> str:
     return value if isinstance(value, str) else encode_json(value).decode()
 
 
-####################################################################################################
+################################
 # streaming/status.py
 #
 # The status line of an answer: few words, all of them true.
-####################################################################################################
+################################
 
 def status_event(description: str, *, done: bool) -> HostEvent:
     """A status line of the message; `done` ends its animation."""
@@ -8311,11 +8311,11 @@ def _cost(usage: Usage) -> str:
     return "cost unknown" if usage.charged is None else dollars(usage.charged)
 
 
-####################################################################################################
+################################
 # streaming/think_tags.py
 #
 # Thinking that a model prints as `<think>` text, told apart from its answer.
-####################################################################################################
+################################
 
 _TAGS = ("think", "thinking", "reasoning", "thought")
 _OPENINGS = tuple(f"<{tag}>" for tag in _TAGS)
@@ -8453,11 +8453,11 @@ def _hold_back(text: str, tag: str) -> tuple[str, str]:
     return text, ""
 
 
-####################################################################################################
+################################
 # streaming/thinking_status.py
 #
 # Thinking told in status lines: the model's own sentences, few of them.
-####################################################################################################
+################################
 
 # Open WebUI writes the whole chat to its database with every line.
 PAUSE_SECONDS = 4.0
@@ -8514,11 +8514,11 @@ def _shortened(sentence: str) -> str:
     return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "…"
 
 
-####################################################################################################
+################################
 # streaming/usage.py
 #
 # What an answer took and cost, under the names its reader knows.
-####################################################################################################
+################################
 
 # What Open WebUI says when the API gives no reason for the end.
 _FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -8614,11 +8614,11 @@ def _said(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value != {}}
 
 
-####################################################################################################
+################################
 # streaming/completion_chunks.py
 #
 # An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-####################################################################################################
+################################
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -8715,11 +8715,11 @@ def _as_server_sent_event(body: dict[str, Any]) -> bytes:
     return b"data: " + encode_json(body) + b"\n\n"
 
 
-####################################################################################################
+################################
 # streaming/completion_dict.py
 #
 # A caller that wants the whole answer at once: one `chat.completion` object.
-####################################################################################################
+################################
 
 _KeptItem = MessageItem | ReasoningItem | FunctionCallItem | ToolOutputItem
 
@@ -8828,11 +8828,11 @@ def _output_of(item: _KeptItem) -> dict[str, Any]:
             return tool_output_item(item)
 
 
-####################################################################################################
+################################
 # streaming/response_events.py
 #
 # A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-####################################################################################################
+################################
 
 _CUT_NOTICES = {
     "max_output_tokens": "The answer was cut off at its length limit.",
@@ -9096,11 +9096,11 @@ def _failure_event(error: PipeError, usage: Usage | None) -> HostEvent:
     return failure | {"usage": usage_of_response(usage)} if usage is not None else failure
 
 
-####################################################################################################
+################################
 # streaming/transcript.py
 #
 # One answer over all its rounds: numbered through, in order, with what it has cost.
-####################################################################################################
+################################
 
 class Transcript:
     """Reads what comes of each round, and adds what the pipe itself has to say.
@@ -9233,11 +9233,11 @@ class Transcript:
         end.usage = sum_usage(self._usages)
 
 
-####################################################################################################
+################################
 # tools/policy.py
 #
 # Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-####################################################################################################
+################################
 
 # They wait for a person, or work as long as an answer of its own.
 HOSTS_OWN_TOOLS = frozenset({"ask_user", "delegate_task"})
@@ -9283,11 +9283,11 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     )
 
 
-####################################################################################################
+################################
 # tools/results.py
 #
 # What a model is told of its calls: results no longer than the chat has room for, and failures.
-####################################################################################################
+################################
 
 _CHARACTERS_PER_TOKEN = 4
 _UNKNOWN_ROOM = 100_000
@@ -9407,14 +9407,14 @@ def join_results(results: Sequence[tuple[JsonObject, ToolResult]]) -> ToolResult
     return joined
 
 
-####################################################################################################
+################################
 # tools/schema.py
 #
 # Strict schemas: what OpenAI's models can be held to, letter by letter.
 #
 # Every object is closed and asks for all of its properties; what was optional may be null instead
 # (https://platform.openai.com/docs/guides/structured-outputs, "Supported schemas").
-####################################################################################################
+################################
 
 _MOST_LEVELS = 10
 """Deeper than this OpenAI takes no schema."""
@@ -9716,11 +9716,11 @@ def _or_null(strict: JsonObject) -> JsonObject:
     return widened
 
 
-####################################################################################################
+################################
 # tools/arguments.py
 #
 # The arguments of a call: read, repaired where they can only mean one thing, fitted.
-####################################################################################################
+################################
 
 _FENCE = re.compile(r"\A\s*```[\w-]*\s*\n?(.*?)\n?\s*```\s*\Z", re.DOTALL)
 # A string, which stays as it is, or a comma before the end of an object or list.
@@ -9837,11 +9837,11 @@ def _resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
     return schema
 
 
-####################################################################################################
+################################
 # tools/definitions.py
 #
 # The `tools` of a request: what the chat offers, in the Responses API's words.
-####################################################################################################
+################################
 
 def takes_tools(family: ModelFamily | None) -> bool:
     """Whether the model may be offered tools; one the catalog says nothing about may."""
@@ -9930,11 +9930,11 @@ def _in_order(definitions: list[JsonObject]) -> list[JsonObject]:
     return [unique[key] for key in sorted(unique)]
 
 
-####################################################################################################
+################################
 # tools/executor.py
 #
 # One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-####################################################################################################
+################################
 
 _NO_QUEUE_LIMIT = 1_000_000_000
 
@@ -10128,11 +10128,11 @@ def _with_params_as_text(sent: JsonObject) -> JsonObject:
     return {**sent, "params": encode_json(objects[0]).decode()}
 
 
-####################################################################################################
+################################
 # tools/toolbox.py
 #
 # The tools of one turn: what the model is offered, who runs its calls, what they bring back.
-####################################################################################################
+################################
 
 class CallOwner(Enum):
     """Who runs a round of calls."""
@@ -10262,11 +10262,11 @@ def _outcome(call: FunctionCallItem, result: ToolResult, room: OutputRoom) -> Ca
     return CallOutcome(output, result.sources)
 
 
-####################################################################################################
+################################
 # runtime.py
 #
 # The services of the process: made when first needed, replaced on reload, gone when idle.
-####################################################################################################
+################################
 
 @dataclass(slots=True)
 class ProcessState:
@@ -10415,11 +10415,11 @@ async def _close_all(services: list[Any]) -> None:
                 await service.close()
 
 
-####################################################################################################
+################################
 # attempts.py
 #
 # One request on its way: repaired, redirected or repeated until an answer comes of it.
-####################################################################################################
+################################
 
 @dataclass(slots=True)
 class Ask:
@@ -10503,11 +10503,11 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
             yield batch
 
 
-####################################################################################################
+################################
 # rounds.py
 #
 # The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
-####################################################################################################
+################################
 
 # A model that makes the same call so often is told that it does.
 _REPEATS_NOTICED = 3
@@ -10683,11 +10683,11 @@ def _not_run(call: FunctionCallItem, note: str) -> ToolOutputItem:
     return ToolOutputItem("", call.call_id, note, status="failed")
 
 
-####################################################################################################
+################################
 # orchestrator.py
 #
 # The turn: a slot, a request, its Events, and what the caller sees of them.
-####################################################################################################
+################################
 
 OpenToolbox = Callable[[RequestContext, CompletionsBody, ModelFamily | None], Toolbox]
 
@@ -10812,11 +10812,11 @@ def _unexpected(error: Exception, context: RequestContext) -> InternalError:
     )
 
 
-####################################################################################################
+################################
 # pipe.py
 #
 # The entrance: what Open WebUI calls.
-####################################################################################################
+################################
 
 Answer = AsyncGenerator[dict[str, Any]] | StreamingResponse | dict[str, Any]
 
@@ -10928,10 +10928,10 @@ def _function_id() -> str:
     return loaded["id"] if loaded else "openrouter"
 
 
-####################################################################################################
+################################
 # Which source line stands where, for error messages: (here, there, count) in a file's entry says
 # that `count` lines from line `here` of this file are the lines from `there` of that file.
-####################################################################################################
+################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/circuit_breaker.py": ((229, 8, 48),),

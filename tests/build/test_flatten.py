@@ -9,7 +9,7 @@ from build.builder import verified_build
 
 def section(text: str, path: str) -> str:
     """The lines below a module's banner, up to the next banner."""
-    rule = "#" * 100
+    rule = "#" * 32
     parts = text.split(f"{rule}\n")
     at = next(number for number, part in enumerate(parts) if part.startswith(f"# {path}\n"))
     return parts[at + 1].strip("\n")
@@ -76,7 +76,7 @@ def test_the_banner_says_the_path_and_the_whole_docstring(bundled):
         '"""One subject.\n\nMore about it.\n"""\n\nfrom __future__ import annotations\n\nA = 1\n'
     )
     text = bundled({"core/a.py": source}).bundle.text
-    rule = "#" * 100
+    rule = "#" * 32
     banner = f"{rule}\n# core/a.py\n#\n# One subject.\n#\n# More about it.\n{rule}\n\nA = 1\n"
     assert f"\n\n{banner}" in text
 

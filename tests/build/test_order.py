@@ -10,7 +10,7 @@ EMPTY = "X_{} = 1\n"
 
 
 def order_of(text: str) -> list[str]:
-    return re.findall(r"^#{100}\n# ([\w/]+\.py)$", text, re.MULTILINE)
+    return re.findall(r"^#{32}\n# ([\w/]+\.py)$", text, re.MULTILINE)
 
 
 def module(name: str, *imported: str) -> str:

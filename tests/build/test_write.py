@@ -62,7 +62,7 @@ def test_the_contents_name_the_line_of_every_banner(bundled):
     assert entries[0].endswith("One tree of errors.")
     for entry, path in zip(entries, ("core/errors.py", "pipe.py"), strict=True):
         number = int(entry.split()[1])
-        assert lines[number - 1] == "#" * 100
+        assert lines[number - 1] == "#" * 32
         assert lines[number] == f"# {path}"
 
 
