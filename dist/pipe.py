@@ -115,26 +115,26 @@ license: MIT
 #   7574  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
 #   7669  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
 #   7777  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8041  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8052  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8178  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8228  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8352  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8661  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8782  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8875  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9073  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8189  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8239  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8363  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8672  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8793  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8886  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9084  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9207  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9218  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9347  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9358  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9435  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9446  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9615  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9626  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9736  pipe.py                       The entrance: what Open WebUI calls.
+#   9747  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -7818,6 +7818,7 @@ class ResponseEvents:
         self._sources = Sources()
         self._outputs: list[int] = []
         self._calls: dict[str, tuple[int, FunctionCallItem]] = {}
+        self._answered: set[str] = set()
         self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
@@ -7943,6 +7944,7 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
+                self._answered.add(item.call_id)
                 output = _item_added(self._make_place(index), tool_output_item(item))
                 return [*self._close_segment(), output, *self._failed_call(item)]
             case ServerToolItem():
@@ -7969,6 +7971,7 @@ class ResponseEvents:
         notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
         return [
             *self._close_segment(),
+            *self._calls_left_open(),
             *self._sources.events(),
             *([status_event(notice, done=True)] if event.incomplete_reason else []),
             *self._closing_status(event.usage),
@@ -8002,6 +8005,14 @@ class ResponseEvents:
         if call is None or call.status != "completed" or output.status == "completed":
             return []
         return [_item_done(place, function_call_item(call) | {"status": output.status})]
+
+    def _calls_left_open(self) -> list[HostEvent]:
+        """The calls anew that Open WebUI is to run: 0.11 asks only about those in progress."""
+        return [
+            _item_done(place, function_call_item(call) | {"status": "in_progress"})
+            for call_id, (place, call) in self._calls.items()
+            if call_id not in self._answered and call.status == "completed"
+        ]
 
     def _make_place(self, index: int) -> int:
         """The place of an output, before those of later calls that came sooner."""
@@ -9936,18 +9947,18 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "streaming/usage.py": ((7480, 10, 92),),
     "streaming/completion_chunks.py": ((7580, 28, 87),),
     "streaming/completion_dict.py": ((7675, 34, 100),),
-    "streaming/response_events.py": ((7783, 47, 256),),
-    "streaming/transcript.py": ((8047, 29, 129),),
-    "tools/policy.py": ((8184, 13, 42),),
-    "tools/results.py": ((8234, 11, 116),),
-    "tools/schema.py": ((8361, 15, 298),),
-    "tools/arguments.py": ((8667, 13, 113),),
-    "tools/definitions.py": ((8788, 14, 85),),
-    "tools/executor.py": ((8881, 55, 190),),
-    "tools/toolbox.py": ((9079, 23, 126),),
-    "runtime.py": ((9213, 25, 132),),
-    "attempts.py": ((9353, 33, 80),),
-    "rounds.py": ((9441, 28, 172),),
-    "orchestrator.py": ((9621, 36, 113),),
-    "pipe.py": ((9742, 29, 103),),
+    "streaming/response_events.py": ((7783, 47, 267),),
+    "streaming/transcript.py": ((8058, 29, 129),),
+    "tools/policy.py": ((8195, 13, 42),),
+    "tools/results.py": ((8245, 11, 116),),
+    "tools/schema.py": ((8372, 15, 298),),
+    "tools/arguments.py": ((8678, 13, 113),),
+    "tools/definitions.py": ((8799, 14, 85),),
+    "tools/executor.py": ((8892, 55, 190),),
+    "tools/toolbox.py": ((9090, 23, 126),),
+    "runtime.py": ((9224, 25, 132),),
+    "attempts.py": ((9364, 33, 80),),
+    "rounds.py": ((9452, 28, 172),),
+    "orchestrator.py": ((9632, 36, 113),),
+    "pipe.py": ((9753, 29, 103),),
 }
