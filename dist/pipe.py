@@ -126,26 +126,26 @@ license: MIT
 #   8617  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
 #   8718  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
 #   8831  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9099  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9110  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9236  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9286  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9410  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9719  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9840  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9933  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10131  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9247  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9297  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9421  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9730  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9851  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   9944  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10142  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10265  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10276  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10418  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10429  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10506  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10517  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10686  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10697  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10815  pipe.py                       The entrance: what Open WebUI calls.
+#  10826  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -8872,6 +8872,7 @@ class ResponseEvents:
         self._sources = Sources()
         self._outputs: list[int] = []
         self._calls: dict[str, tuple[int, FunctionCallItem]] = {}
+        self._answered: set[str] = set()
         self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
@@ -8997,6 +8998,7 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
+                self._answered.add(item.call_id)
                 output = _item_added(self._make_place(index), tool_output_item(item))
                 return [*self._close_segment(), output, *self._failed_call(item)]
             case ServerToolItem():
@@ -9023,6 +9025,7 @@ class ResponseEvents:
         notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
         return [
             *self._close_segment(),
+            *self._calls_left_open(),
             *self._sources.events(),
             *([status_event(notice, done=True)] if event.incomplete_reason else []),
             *self._closing_status(event.usage),
@@ -9060,6 +9063,14 @@ class ResponseEvents:
         if call is None or call.status != "completed" or output.status == "completed":
             return []
         return [_item_done(place, function_call_item(call) | {"status": output.status})]
+
+    def _calls_left_open(self) -> list[HostEvent]:
+        """The calls anew that Open WebUI is to run: 0.11 asks only about those in progress."""
+        return [
+            _item_done(place, function_call_item(call) | {"status": "in_progress"})
+            for call_id, (place, call) in self._calls.items()
+            if call_id not in self._answered and call.status == "completed"
+        ]
 
     def _make_place(self, index: int) -> int:
         """The place of an output, before those of later calls that came sooner."""
@@ -11031,18 +11042,18 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "streaming/usage.py": ((8523, 10, 92),),
     "streaming/completion_chunks.py": ((8623, 31, 93),),
     "streaming/completion_dict.py": ((8724, 35, 105),),
-    "streaming/response_events.py": ((8837, 47, 260),),
-    "streaming/transcript.py": ((9105, 29, 129),),
-    "tools/policy.py": ((9242, 13, 42),),
-    "tools/results.py": ((9292, 11, 116),),
-    "tools/schema.py": ((9419, 15, 298),),
-    "tools/arguments.py": ((9725, 13, 113),),
-    "tools/definitions.py": ((9846, 14, 85),),
-    "tools/executor.py": ((9939, 55, 190),),
-    "tools/toolbox.py": ((10137, 23, 126),),
-    "runtime.py": ((10271, 25, 145),),
-    "attempts.py": ((10424, 33, 80),),
-    "rounds.py": ((10512, 28, 172),),
-    "orchestrator.py": ((10692, 36, 121),),
-    "pipe.py": ((10821, 29, 108),),
+    "streaming/response_events.py": ((8837, 47, 271),),
+    "streaming/transcript.py": ((9116, 29, 129),),
+    "tools/policy.py": ((9253, 13, 42),),
+    "tools/results.py": ((9303, 11, 116),),
+    "tools/schema.py": ((9430, 15, 298),),
+    "tools/arguments.py": ((9736, 13, 113),),
+    "tools/definitions.py": ((9857, 14, 85),),
+    "tools/executor.py": ((9950, 55, 190),),
+    "tools/toolbox.py": ((10148, 23, 126),),
+    "runtime.py": ((10282, 25, 145),),
+    "attempts.py": ((10435, 33, 80),),
+    "rounds.py": ((10523, 28, 172),),
+    "orchestrator.py": ((10703, 36, 121),),
+    "pipe.py": ((10832, 29, 108),),
 }

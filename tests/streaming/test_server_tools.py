@@ -174,6 +174,7 @@ def test_a_call_of_a_tool_shows_its_arguments_as_they_come() -> None:
     assert shown(events) == [
         ("added", 0, "function_call", "in_progress"),
         ("done", 0, "function_call", "completed"),
+        ("done", 0, "function_call", "in_progress"),
     ]
     assert "".join(e["delta"] for e in events if "delta" in e) == '{"a":1}'
     item = next(e["item"] for e in events if e["type"] == "response.output_item.done")

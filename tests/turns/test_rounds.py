@@ -198,6 +198,7 @@ async def test_an_approved_chat_leaves_its_calls_to_open_webui(simulator: Simula
     pipe = make_pipe(simulator, TOOL_EXECUTION_MODE="Open-WebUI", **QUIET)
     events = await chat(pipe)
     assert gist(items(events)) == [("function_call", "call_1")]
+    assert [entry["status"] for entry in items(events)] == ["in_progress"]
     assert events[-1]["type"] == "response.completed"
     assert len(simulator.requests) == 1
 
@@ -218,6 +219,8 @@ async def test_a_round_may_be_the_pipes_and_the_next_the_hosts(simulator: Simula
         ("function_call_output", "call_1"),
         ("function_call", "call_2"),
     ]
+    states = [entry["status"] for entry in items(events)]
+    assert states == ["completed", "completed", "in_progress"]
     assert events[-1]["response"]["usage"]["cost"] == 0.5
 
 

@@ -82,6 +82,7 @@ class ResponseEvents:
         self._sources = Sources()
         self._outputs: list[int] = []
         self._calls: dict[str, tuple[int, FunctionCallItem]] = {}
+        self._answered: set[str] = set()
         self._count = 0
 
     def render(self, batch: list[Event]) -> list[HostEvent]:
@@ -207,6 +208,7 @@ class ResponseEvents:
                 self._calls[item.call_id] = self._take_place(index), item
                 stored = [function_call_item(item)]
             case ToolOutputItem():
+                self._answered.add(item.call_id)
                 output = _item_added(self._make_place(index), tool_output_item(item))
                 return [*self._close_segment(), output, *self._failed_call(item)]
             case ServerToolItem():
@@ -233,6 +235,7 @@ class ResponseEvents:
         notice = _CUT_NOTICES.get(event.incomplete_reason, "The answer is incomplete.")
         return [
             *self._close_segment(),
+            *self._calls_left_open(),
             *self._sources.events(),
             *([status_event(notice, done=True)] if event.incomplete_reason else []),
             *self._closing_status(event.usage),
@@ -270,6 +273,14 @@ class ResponseEvents:
         if call is None or call.status != "completed" or output.status == "completed":
             return []
         return [_item_done(place, function_call_item(call) | {"status": output.status})]
+
+    def _calls_left_open(self) -> list[HostEvent]:
+        """The calls anew that Open WebUI is to run: 0.11 asks only about those in progress."""
+        return [
+            _item_done(place, function_call_item(call) | {"status": "in_progress"})
+            for call_id, (place, call) in self._calls.items()
+            if call_id not in self._answered and call.status == "completed"
+        ]
 
     def _make_place(self, index: int) -> int:
         """The place of an output, before those of later calls that came sooner."""
