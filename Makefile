@@ -53,5 +53,5 @@ bench: $(STAMP) ## the pipe beside Open WebUI's own connection, same run, same s
 	$(BIN)/python -m pipe_lab.bench
 
 clean: ## remove environments, caches and the lab's data
-	rm -rf $(VENV) .lab .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-3.12 .lab .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,125 +16,127 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    211  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    267  ids.py                        Identifiers of our own making.
-#    301  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    338  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    377  money.py                      Amounts of money in words.
-#    389  process.py                    What every copy of the pipe in one process shares.
-#    410  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    487  errors.py                     Every cause of failure a person can act on, each with its words.
-#    671  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    729  retry.py                      Whether a failed request may be sent again, and when.
-#    770  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    864  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    896  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    960  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1019  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1116  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1638  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1692  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1792  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1976  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    213  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    269  ids.py                        Identifiers of our own making.
+#    303  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    340  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    379  money.py                      Amounts of money in words.
+#    391  process.py                    What every copy of the pipe in one process shares.
+#    412  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    489  errors.py                     Every cause of failure a person can act on, each with its words.
+#    673  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    731  retry.py                      Whether a failed request may be sent again, and when.
+#    772  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    866  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    898  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    962  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1021  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1118  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1640  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1694  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1794  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1978  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2120  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2206  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2252  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2444  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2720  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2739  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2797  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2933  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   2999  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3038  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3100  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3166  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3193  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3251  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3462  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3663  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3820  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3986  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4035  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4165  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4185  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2122  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2208  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2254  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2446  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2722  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2741  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2799  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2935  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3001  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3040  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3102  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3168  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3195  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3253  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3464  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3665  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3822  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3988  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4037  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4167  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4187  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4205  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4259  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4316  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4411  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4449  events.py                     What the page is told beside the stream of the answer.
-#   4461  users.py                      The person who asks, and what they have set for themselves.
-#   4536  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4605  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4661  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4922  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4207  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4261  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4318  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4413  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4451  events.py                     What the page is told beside the stream of the answer.
+#   4463  users.py                      The person who asks, and what they have set for themselves.
+#   4538  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4607  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4663  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4924  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4960  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5052  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5103  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5190  visibility.py                 Which models are offered, and which may be used.
-#   5219  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4962  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5054  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5105  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5192  visibility.py                 Which models are offered, and which may be used.
+#   5221  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5268  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5388  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5270  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5390  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5473  allow_list.py                 Only what the API knows goes out.
-#   5510  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5538  modalities.py                 Pictures are asked for where the model draws.
-#   5553  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5622  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5689  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5784  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5914  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6073  history.py                    Chat messages become input items.
-#   6214  next_round.py                 The request of another round: the one before, and what came of it.
-#   6287  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6400  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6488  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6531  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6579  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5475  allow_list.py                 Only what the API knows goes out.
+#   5512  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5540  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   5624  modalities.py                 Pictures are asked for where the model draws.
+#   5639  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5708  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5775  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5870  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6000  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6147  history.py                    Chat messages become input items.
+#   6271  next_round.py                 The request of another round: the one before, and what came of it.
+#   6344  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6457  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6545  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6588  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6636  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6622  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6896  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6929  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6950  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   7014  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7085  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7162  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7216  status.py                     The status line of an answer: few words, all of them true.
-#   7271  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7413  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7474  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7574  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7669  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7777  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   8052  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6679  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6953  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   7002  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   7035  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   7056  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7120  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7191  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7268  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7322  status.py                     The status line of an answer: few words, all of them true.
+#   7377  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7519  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7580  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7680  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7781  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7894  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8173  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8189  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8239  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8363  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8672  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8793  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8886  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   9084  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8310  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8360  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8484  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8793  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8914  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   9007  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9205  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9218  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9339  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9358  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9479  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9446  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9567  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9626  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9747  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9747  pipe.py                       The entrance: what Open WebUI calls.
+#   9868  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -5536,6 +5538,90 @@ def _session_id(chat_id: str) -> str:
 
 
 ####################################################################################################
+# requests/content_parts.py
+#
+# The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+####################################################################################################
+
+_RESPONSES_AUDIO = frozenset({"mp3", "wav"})
+"""The formats of sound that `/responses` takes (schema `InputAudio`); chat takes more."""
+
+
+def input_parts(content: Any) -> list[JsonObject]:
+    """Chat content as parts of a Responses message; what nobody could read is left out."""
+    if isinstance(content, str):
+        return [{"type": "input_text", "text": content}] if content else []
+    parts = (_input_part(part) for part in objects_in(content))
+    return [part for part in parts if part is not None]
+
+
+def _input_part(part: Mapping[str, Any]) -> JsonObject | None:
+    kind = part.get("type")
+    if kind in ("text", "input_text"):
+        text = text_of(part.get("text"))
+        return {"type": "input_text", "text": text} if text else None
+    if kind in ("image_url", "input_image"):
+        url = _address(part, "image_url")
+        return {"type": "input_image", "image_url": url, "detail": "auto"} if url else None
+    if kind in ("video_url", "input_video"):
+        url = _address(part, "video_url")
+        return {"type": "input_video", "video_url": url} if url else None
+    if kind == "input_audio":
+        sound = as_object(part.get("input_audio"))
+        return {"type": "input_audio", "input_audio": sound} if sound.get("data") else None
+    if kind in ("file", "input_file"):
+        file = as_object(part.get("file")) or part
+        fields = {key: file[key] for key in _FILE_FIELDS if file.get(key)}
+        return {"type": "input_file", **fields} if fields.keys() - {"filename"} else None
+    return None
+
+
+_FILE_FIELDS = ("filename", "file_data", "file_url", "file_id")
+
+
+def _address(part: Mapping[str, Any], name: str) -> str:
+    value = part.get(name)
+    return text_of(value) or text_of(as_object(value).get("url"))
+
+
+def chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
+    """The parts as chat content: plain text where there is nothing else."""
+    if all(part.get("type") == "input_text" for part in parts):
+        return "\n\n".join(text_of(part.get("text")) for part in parts)
+    return [_chat_part(part) for part in parts]
+
+
+def _chat_part(part: JsonObject) -> JsonObject:
+    match part.get("type"):
+        case "input_image":
+            return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+        case "input_video":
+            return {"type": "video_url", "video_url": {"url": part["video_url"]}}
+        case "input_audio":
+            return part
+        case "input_file":
+            file = {key: part[key] for key in ("filename", "file_data", "file_id") if key in part}
+            if "file_url" in part:  # chat reads addresses in the place of the data
+                file["file_data"] = part["file_url"]
+            return {"type": "file", "file": file}
+        case _:
+            return {"type": "text", "text": text_of(part.get("text"))}
+
+
+def parts_only_chat_takes(messages: list[JsonObject]) -> list[str]:
+    """What stands in the messages that `/responses` cannot carry, in words for a person."""
+    found: set[str] = set()
+    for message in messages:
+        for part in objects_in(message.get("content")):
+            if part.get("type") in ("video_url", "input_video"):
+                found.add("video")
+            sound = as_object(part.get("input_audio"))
+            if sound and text_of(sound.get("format")).lower() not in _RESPONSES_AUDIO:
+                found.add(f"sound as {text_of(sound.get('format')) or 'an unnamed format'}")
+    return sorted(found)
+
+
+####################################################################################################
 # requests/modalities.py
 #
 # Pictures are asked for where the model draws.
@@ -5955,12 +6041,12 @@ _SAME_FIELDS = (
 
 
 def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
-    """The parameters of the caller that `/responses` would refuse or ignore."""
+    """What the caller asks for and `/responses` would refuse or ignore."""
     needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
     modalities = body.get("modalities")
     if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
         needed.append("audio")
-    return needed
+    return [*needed, *parts_only_chat_takes(objects_in(body.get("messages")))]
 
 
 def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
@@ -5990,7 +6076,7 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
         match item.get("type"):
             case "function_call_output":
                 output = item["output"]
-                content = output if isinstance(output, str) else _chat_parts(objects_in(output))
+                content = output if isinstance(output, str) else chat_parts(objects_in(output))
                 answered = {"tool_call_id": item["call_id"], "content": content}
                 messages.append({"role": "tool", **answered})
             case "function_call":
@@ -6002,7 +6088,7 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
                 message = _last_answer(messages)
                 message["content"] = (message["content"] or "") + text_of(item.get("content"))
             case _:
-                content = _chat_parts(objects_in(item.get("content")))
+                content = chat_parts(objects_in(item.get("content")))
                 messages.append({"role": item.get("role"), "content": content})
     return messages
 
@@ -6012,18 +6098,6 @@ def _last_answer(messages: list[JsonObject]) -> JsonObject:
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     return messages[-1]
-
-
-def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
-    if all(part.get("type") == "input_text" for part in parts):
-        return "\n\n".join(text_of(part.get("text")) for part in parts)
-    return [_chat_part(part) for part in parts]
-
-
-def _chat_part(part: JsonObject) -> JsonObject:
-    if part.get("type") == "input_image":
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
-    return {"type": "text", "text": text_of(part.get("text"))}
 
 
 def _nested_call(item: Mapping[str, Any]) -> JsonObject:
@@ -6149,25 +6223,8 @@ def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
-    parts = _input_parts(message.get("content"))
+    parts = input_parts(message.get("content"))
     return [{"type": "message", "role": role, "content": parts}] if parts else []
-
-
-def _input_parts(content: Any) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "input_text", "text": content}] if content else []
-    parts: list[dict[str, Any]] = []
-    for part in objects_in(content):
-        if part.get("type") in ("text", "input_text") and (text := text_of(part.get("text"))):
-            parts.append({"type": "input_text", "text": text})
-        elif part.get("type") in ("image_url", "input_image") and (url := _image_url(part)):
-            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
-    return parts
-
-
-def _image_url(part: Mapping[str, Any]) -> str:
-    image = part.get("image_url")
-    return text_of(image) or text_of(as_object(image).get("url"))
 
 
 def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
@@ -6196,7 +6253,7 @@ def _call_item(call_id: str, function: Mapping[str, Any]) -> InputItem:
 
 
 def _tool_output(message: Mapping[str, Any]) -> InputItem:
-    parts = _input_parts(message.get("content"))
+    parts = input_parts(message.get("content"))
     has_images = any(part["type"] == "input_image" for part in parts)
     return {
         "type": "function_call_output",
@@ -6891,6 +6948,55 @@ def _missing_reasoning(index: int, opened: ReasoningItem, finished: ReasoningIte
     if not any(finished.summary):
         parts = [(number, text, False) for number, text in enumerate(finished.content)]
     return [ReasoningDelta(index, *part) for part in parts if part[1]]
+
+
+####################################################################################################
+# streaming/completion_notes.py
+#
+# What an API client gets beside the words: the pages cited, and the thinking to send back.
+####################################################################################################
+
+class CompletionNotes:
+    """Gathers it over the answer, in chat completions' form."""
+
+    __slots__ = ("_citations", "_details")
+
+    def __init__(self) -> None:
+        self._citations: dict[str, Citation] = {}
+        self._details: list[JsonObject] = []
+
+    def take(self, item: OutputItem) -> None:
+        """Note what a finished item carries."""
+        match item:
+            case MessageItem():
+                for citation in item.citations:
+                    self._citations.setdefault(citation.url, citation)
+            case ReasoningItem():
+                self._details.extend(item.details)
+            case ToolOutputItem():
+                # Thinking belongs to the calls it led to, and those run here are not shown.
+                self._details.clear()
+            case _:
+                pass
+
+    def of_completion(self) -> dict[str, Any]:
+        """The fields of the message, or of the last delta; empty where there is nothing."""
+        notes: dict[str, Any] = {}
+        if self._details:
+            notes["reasoning_details"] = [
+                {"index": place, **detail} for place, detail in enumerate(self._details)
+            ]
+        if self._citations:
+            notes["annotations"] = [_annotation(found) for found in self._citations.values()]
+        return notes
+
+
+def _annotation(citation: Citation) -> JsonObject:
+    # Where in the text it stands the search engines often do not say: zeros, as OpenRouter sends.
+    cited = {"url": citation.url, "title": citation.title, "start_index": 0, "end_index": 0}
+    if citation.excerpt:
+        cited["content"] = citation.excerpt
+    return {"type": "url_citation", "url_citation": cited}
 
 
 ####################################################################################################
@@ -7593,6 +7699,7 @@ class CompletionChunks:
         self._begun = False
         self._part: tuple[int, int] | None = None
         self._calls = OpenCalls()
+        self._notes = CompletionNotes()
         self._images = 0
 
     def render(self, batch: list[Event]) -> list[bytes]:
@@ -7608,6 +7715,9 @@ class CompletionChunks:
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
                 case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
                     self._calls.take(item)
+                    self._notes.take(item)
+                case ItemFinished(_, MessageItem() | ReasoningItem() as item):
+                    self._notes.take(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     chunks.append(self._delta({"images": [image_part(item, self._images)]}))
                     self._images += 1
@@ -7639,6 +7749,8 @@ class CompletionChunks:
             self._delta({"tool_calls": [{"index": place, **call}]})
             for place, call in enumerate(calls)
         ]
+        if notes := self._notes.of_completion():
+            chunks.append(self._delta(notes))
         chunks.append(self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
         return [*chunks, *self._usage(event.usage), _DONE]
 
@@ -7753,6 +7865,11 @@ class CompletionDict:
         reasoning = "\n\n".join(filter(None, thoughts))
         if reasoning and self._with_reasoning:
             message["reasoning"] = reasoning
+        if self._with_reasoning and not self._with_output:
+            notes = CompletionNotes()
+            for item in self._items:
+                notes.take(item)
+            message |= notes.of_completion()
         if self._images and not self._with_output:
             message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
         return message
@@ -7831,7 +7948,7 @@ class ResponseEvents:
                 case ReasoningDelta():
                     shown.extend(self._reasoning_delta(event))
                 case ItemStarted(index, item):
-                    shown.extend(self._start(index, item))
+                    shown.extend([*self._end_waiting(), *self._start(index, item)])
                 case ItemFinished(index, item):
                     shown.extend(self._finish(index, item))
                 case ArgumentsDelta(index, text):
@@ -7991,8 +8108,12 @@ class ResponseEvents:
             own = describe_usage(usage, self._clock() - self._asked_at)
             line = " · ".join(filter(None, (own, describe_spending(self._spending))))
             return [status_event(line, done=True)]
-        # A status that said "trying again" must not go on saying it.
-        return [status_event("", done=True)] if self._status_is_open else []
+        return self._end_waiting()
+
+    def _end_waiting(self) -> list[HostEvent]:
+        """A status that said "trying again" must not go on saying it."""
+        was_open, self._status_is_open = self._status_is_open, False
+        return [status_event("", done=True)] if was_open else []
 
     def _take_place(self, index: int) -> int:
         if index not in self._places:
@@ -9861,104 +9982,106 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((217, 8, 48),),
-    "core/ids.py": ((273, 9, 26),),
-    "core/json_codec.py": ((307, 11, 29),),
-    "core/json_values.py": ((344, 8, 31),),
-    "core/money.py": ((383, 6, 4),),
-    "core/process.py": ((395, 10, 13),),
-    "core/redaction.py": ((416, 9, 69),),
-    "core/errors.py": ((508, 26, 161),),
-    "core/admission.py": ((677, 12, 50),),
-    "core/retry.py": ((735, 7, 33),),
-    "core/secrets.py": ((776, 19, 86),),
-    "core/source_map.py": ((870, 7, 24),),
-    "core/template_language.py": ((902, 8, 56),),
-    "core/valve_types.py": ((968, 16, 49),),
-    "core/template_valves.py": ((1025, 13, 89),),
-    "core/config.py": ((1122, 15, 514),),
-    "core/context.py": ((1644, 14, 46),),
-    "core/logging_system.py": ((1698, 11, 92),),
-    "core/error_templates.py": ((1798, 28, 176),),
-    "core/timing_logger.py": ((1984, 21, 134),),
-    "api/bodies.py": ((2126, 8, 78),),
-    "api/error_figures.py": ((2212, 8, 38),),
-    "api/errors.py": ((2258, 18, 184),),
-    "api/events.py": ((2450, 11, 268),),
-    "api/exchange_log.py": ((2726, 16, 11),),
-    "api/gateway/batch.py": ((2748, 14, 47),),
-    "api/gateway/items.py": ((2803, 20, 128),),
-    "api/gateway/part_ends.py": ((2939, 8, 58),),
-    "api/gateway/payloads.py": ((3005, 14, 31),),
-    "api/gateway/selection.py": ((3044, 15, 54),),
-    "api/gateway/text_run.py": ((3106, 10, 58),),
-    "api/pacing.py": ((3172, 7, 19),),
-    "api/sse.py": ((3199, 5, 50),),
-    "api/gateway/chat_reader.py": ((3257, 30, 203),),
-    "api/gateway/responses_reader.py": ((3468, 33, 193),),
-    "api/transport.py": ((3669, 17, 149),),
-    "api/http.py": ((3826, 23, 158),),
-    "api/catalog.py": ((3992, 15, 41),),
-    "api/gateway/stream.py": ((4041, 25, 122),),
-    "api/gateway/chat_completions.py": ((4171, 15, 12),),
-    "api/gateway/responses.py": ((4191, 15, 12),),
-    "host/blocking.py": ((4211, 13, 46),),
-    "host/chats.py": ((4265, 13, 49),),
-    "host/columns.py": ((4326, 20, 83),),
-    "host/departure.py": ((4417, 11, 30),),
-    "host/events.py": ((4455, 9, 4),),
-    "host/users.py": ((4467, 14, 67),),
-    "host/call.py": ((4542, 15, 61),),
-    "host/files.py": ((4611, 17, 48),),
-    "host/tools.py": ((4670, 22, 250),),
-    "host/versions.py": ((4928, 10, 30),),
-    "models/family.py": ((4966, 12, 84),),
-    "models/key_limit.py": ((5058, 13, 43),),
-    "models/registry.py": ((5109, 15, 79),),
-    "models/visibility.py": ((5196, 12, 21),),
-    "models/entries.py": ((5225, 12, 41),),
-    "storage/pictures.py": ((5274, 20, 112),),
-    "storage/spending.py": ((5394, 20, 77),),
-    "requests/allow_list.py": ((5479, 10, 29),),
-    "requests/caching.py": ((5516, 13, 20),),
-    "requests/modalities.py": ((5544, 10, 7),),
-    "requests/old_texts.py": ((5559, 11, 61),),
-    "requests/parameters.py": ((5628, 12, 59),),
-    "requests/reasoning.py": ((5695, 13, 87),),
-    "requests/replay.py": ((5790, 14, 122),),
-    "requests/chat_body.py": ((5920, 12, 151),),
-    "requests/history.py": ((6079, 12, 133),),
-    "requests/next_round.py": ((6220, 21, 65),),
-    "requests/recovery.py": ((6293, 16, 105),),
-    "requests/retention.py": ((6406, 13, 80),),
-    "requests/tasks.py": ((6494, 11, 35),),
-    "requests/tools.py": ((6537, 13, 40),),
-    "requests/normalise.py": ((6585, 24, 35),),
-    "streaming/collector.py": ((6628, 31, 266),),
-    "streaming/open_calls.py": ((6902, 10, 25),),
-    "streaming/renderer.py": ((6935, 9, 13),),
-    "streaming/citations.py": ((6956, 13, 56),),
-    "streaming/layout.py": ((7024, 18, 59),),
-    "streaming/output_items.py": ((7091, 10, 69),),
-    "streaming/server_tools.py": ((7168, 15, 46),),
-    "streaming/status.py": ((7222, 10, 47),),
-    "streaming/think_tags.py": ((7277, 20, 134),),
-    "streaming/thinking_status.py": ((7419, 11, 53),),
-    "streaming/usage.py": ((7480, 10, 92),),
-    "streaming/completion_chunks.py": ((7580, 28, 87),),
-    "streaming/completion_dict.py": ((7675, 34, 100),),
-    "streaming/response_events.py": ((7783, 47, 267),),
-    "streaming/transcript.py": ((8058, 29, 129),),
-    "tools/policy.py": ((8195, 13, 42),),
-    "tools/results.py": ((8245, 11, 116),),
-    "tools/schema.py": ((8372, 15, 298),),
-    "tools/arguments.py": ((8678, 13, 113),),
-    "tools/definitions.py": ((8799, 14, 85),),
-    "tools/executor.py": ((8892, 55, 190),),
-    "tools/toolbox.py": ((9090, 23, 126),),
-    "runtime.py": ((9224, 25, 132),),
-    "attempts.py": ((9364, 33, 80),),
-    "rounds.py": ((9452, 28, 172),),
-    "orchestrator.py": ((9632, 36, 113),),
-    "pipe.py": ((9753, 29, 103),),
+    "core/circuit_breaker.py": ((219, 8, 48),),
+    "core/ids.py": ((275, 9, 26),),
+    "core/json_codec.py": ((309, 11, 29),),
+    "core/json_values.py": ((346, 8, 31),),
+    "core/money.py": ((385, 6, 4),),
+    "core/process.py": ((397, 10, 13),),
+    "core/redaction.py": ((418, 9, 69),),
+    "core/errors.py": ((510, 26, 161),),
+    "core/admission.py": ((679, 12, 50),),
+    "core/retry.py": ((737, 7, 33),),
+    "core/secrets.py": ((778, 19, 86),),
+    "core/source_map.py": ((872, 7, 24),),
+    "core/template_language.py": ((904, 8, 56),),
+    "core/valve_types.py": ((970, 16, 49),),
+    "core/template_valves.py": ((1027, 13, 89),),
+    "core/config.py": ((1124, 15, 514),),
+    "core/context.py": ((1646, 14, 46),),
+    "core/logging_system.py": ((1700, 11, 92),),
+    "core/error_templates.py": ((1800, 28, 176),),
+    "core/timing_logger.py": ((1986, 21, 134),),
+    "api/bodies.py": ((2128, 8, 78),),
+    "api/error_figures.py": ((2214, 8, 38),),
+    "api/errors.py": ((2260, 18, 184),),
+    "api/events.py": ((2452, 11, 268),),
+    "api/exchange_log.py": ((2728, 16, 11),),
+    "api/gateway/batch.py": ((2750, 14, 47),),
+    "api/gateway/items.py": ((2805, 20, 128),),
+    "api/gateway/part_ends.py": ((2941, 8, 58),),
+    "api/gateway/payloads.py": ((3007, 14, 31),),
+    "api/gateway/selection.py": ((3046, 15, 54),),
+    "api/gateway/text_run.py": ((3108, 10, 58),),
+    "api/pacing.py": ((3174, 7, 19),),
+    "api/sse.py": ((3201, 5, 50),),
+    "api/gateway/chat_reader.py": ((3259, 30, 203),),
+    "api/gateway/responses_reader.py": ((3470, 33, 193),),
+    "api/transport.py": ((3671, 17, 149),),
+    "api/http.py": ((3828, 23, 158),),
+    "api/catalog.py": ((3994, 15, 41),),
+    "api/gateway/stream.py": ((4043, 25, 122),),
+    "api/gateway/chat_completions.py": ((4173, 15, 12),),
+    "api/gateway/responses.py": ((4193, 15, 12),),
+    "host/blocking.py": ((4213, 13, 46),),
+    "host/chats.py": ((4267, 13, 49),),
+    "host/columns.py": ((4328, 20, 83),),
+    "host/departure.py": ((4419, 11, 30),),
+    "host/events.py": ((4457, 9, 4),),
+    "host/users.py": ((4469, 14, 67),),
+    "host/call.py": ((4544, 15, 61),),
+    "host/files.py": ((4613, 17, 48),),
+    "host/tools.py": ((4672, 22, 250),),
+    "host/versions.py": ((4930, 10, 30),),
+    "models/family.py": ((4968, 12, 84),),
+    "models/key_limit.py": ((5060, 13, 43),),
+    "models/registry.py": ((5111, 15, 79),),
+    "models/visibility.py": ((5198, 12, 21),),
+    "models/entries.py": ((5227, 12, 41),),
+    "storage/pictures.py": ((5276, 20, 112),),
+    "storage/spending.py": ((5396, 20, 77),),
+    "requests/allow_list.py": ((5481, 10, 29),),
+    "requests/caching.py": ((5518, 13, 20),),
+    "requests/content_parts.py": ((5546, 10, 76),),
+    "requests/modalities.py": ((5630, 10, 7),),
+    "requests/old_texts.py": ((5645, 11, 61),),
+    "requests/parameters.py": ((5714, 12, 59),),
+    "requests/reasoning.py": ((5781, 13, 87),),
+    "requests/replay.py": ((5876, 14, 122),),
+    "requests/chat_body.py": ((6006, 13, 139),),
+    "requests/history.py": ((6153, 13, 116),),
+    "requests/next_round.py": ((6277, 21, 65),),
+    "requests/recovery.py": ((6350, 16, 105),),
+    "requests/retention.py": ((6463, 13, 80),),
+    "requests/tasks.py": ((6551, 11, 35),),
+    "requests/tools.py": ((6594, 13, 40),),
+    "requests/normalise.py": ((6642, 24, 35),),
+    "streaming/collector.py": ((6685, 31, 266),),
+    "streaming/completion_notes.py": ((6959, 11, 41),),
+    "streaming/open_calls.py": ((7008, 10, 25),),
+    "streaming/renderer.py": ((7041, 9, 13),),
+    "streaming/citations.py": ((7062, 13, 56),),
+    "streaming/layout.py": ((7130, 18, 59),),
+    "streaming/output_items.py": ((7197, 10, 69),),
+    "streaming/server_tools.py": ((7274, 15, 46),),
+    "streaming/status.py": ((7328, 10, 47),),
+    "streaming/think_tags.py": ((7383, 20, 134),),
+    "streaming/thinking_status.py": ((7525, 11, 53),),
+    "streaming/usage.py": ((7586, 10, 92),),
+    "streaming/completion_chunks.py": ((7686, 31, 93),),
+    "streaming/completion_dict.py": ((7787, 35, 105),),
+    "streaming/response_events.py": ((7900, 47, 271),),
+    "streaming/transcript.py": ((8179, 29, 129),),
+    "tools/policy.py": ((8316, 13, 42),),
+    "tools/results.py": ((8366, 11, 116),),
+    "tools/schema.py": ((8493, 15, 298),),
+    "tools/arguments.py": ((8799, 13, 113),),
+    "tools/definitions.py": ((8920, 14, 85),),
+    "tools/executor.py": ((9013, 55, 190),),
+    "tools/toolbox.py": ((9211, 23, 126),),
+    "runtime.py": ((9345, 25, 132),),
+    "attempts.py": ((9485, 33, 80),),
+    "rounds.py": ((9573, 28, 172),),
+    "orchestrator.py": ((9753, 36, 113),),
+    "pipe.py": ((9874, 29, 103),),
 }

@@ -28,6 +28,7 @@ from tests.turns.calls import (
     body,
     chat,
     closed_port,
+    kinds,
     make_pipe,
     read_chunks,
     start_chat,
@@ -81,6 +82,8 @@ async def test_a_refusal_that_passes_is_waited_for_and_the_answer_comes(
     waiting, closed = statuses(events)
     assert "Trying again in 0 s" in waiting["description"]
     assert (waiting["done"], closed) == (False, {"description": "", "done": True})
+    order = kinds(events)
+    assert order[:3] == ["event", "response.output_item.added", "response.content_part.added"]
     first, second = simulator.requests
     assert first.body == second.body
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from ..api.bodies import ChatBody, CompletionsBody, ResponsesBody
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
+from .content_parts import chat_parts, parts_only_chat_takes
 from .replay import MADE_UP_ID
 
 CHAT_ONLY_FIELDS = (
@@ -47,12 +48,12 @@ _SAME_FIELDS = (
 
 
 def needs_chat_endpoint(body: CompletionsBody) -> list[str]:
-    """The parameters of the caller that `/responses` would refuse or ignore."""
+    """What the caller asks for and `/responses` would refuse or ignore."""
     needed = [name for name in CHAT_ONLY_FIELDS if body.get(name) not in (None, "", [], {})]
     modalities = body.get("modalities")
     if isinstance(modalities, list) and "audio" in modalities and "audio" not in needed:
         needed.append("audio")
-    return needed
+    return [*needed, *parts_only_chat_takes(objects_in(body.get("messages")))]
 
 
 def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
@@ -82,7 +83,7 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
         match item.get("type"):
             case "function_call_output":
                 output = item["output"]
-                content = output if isinstance(output, str) else _chat_parts(objects_in(output))
+                content = output if isinstance(output, str) else chat_parts(objects_in(output))
                 answered = {"tool_call_id": item["call_id"], "content": content}
                 messages.append({"role": "tool", **answered})
             case "function_call":
@@ -94,7 +95,7 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
                 message = _last_answer(messages)
                 message["content"] = (message["content"] or "") + text_of(item.get("content"))
             case _:
-                content = _chat_parts(objects_in(item.get("content")))
+                content = chat_parts(objects_in(item.get("content")))
                 messages.append({"role": item.get("role"), "content": content})
     return messages
 
@@ -104,18 +105,6 @@ def _last_answer(messages: list[JsonObject]) -> JsonObject:
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     return messages[-1]
-
-
-def _chat_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
-    if all(part.get("type") == "input_text" for part in parts):
-        return "\n\n".join(text_of(part.get("text")) for part in parts)
-    return [_chat_part(part) for part in parts]
-
-
-def _chat_part(part: JsonObject) -> JsonObject:
-    if part.get("type") == "input_image":
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
-    return {"type": "text", "text": text_of(part.get("text"))}
 
 
 def _nested_call(item: Mapping[str, Any]) -> JsonObject:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.ids import LAYOUT_DETAIL, SERVER_TOOL_CALL_PREFIX, api_tool_name
 from ..core.json_values import as_object, objects_in, text_of
+from .content_parts import input_parts
 from .replay import call_arguments, in_their_order, reasoning_items
 
 InputItem = dict[str, Any]
@@ -82,25 +83,8 @@ def _calls_in(message: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _spoken_item(role: str, message: Mapping[str, Any]) -> list[InputItem]:
-    parts = _input_parts(message.get("content"))
+    parts = input_parts(message.get("content"))
     return [{"type": "message", "role": role, "content": parts}] if parts else []
-
-
-def _input_parts(content: Any) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "input_text", "text": content}] if content else []
-    parts: list[dict[str, Any]] = []
-    for part in objects_in(content):
-        if part.get("type") in ("text", "input_text") and (text := text_of(part.get("text"))):
-            parts.append({"type": "input_text", "text": text})
-        elif part.get("type") in ("image_url", "input_image") and (url := _image_url(part)):
-            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
-    return parts
-
-
-def _image_url(part: Mapping[str, Any]) -> str:
-    image = part.get("image_url")
-    return text_of(image) or text_of(as_object(image).get("url"))
 
 
 def _assistant_items(message: Mapping[str, Any], answered: set[str]) -> list[InputItem]:
@@ -129,7 +113,7 @@ def _call_item(call_id: str, function: Mapping[str, Any]) -> InputItem:
 
 
 def _tool_output(message: Mapping[str, Any]) -> InputItem:
-    parts = _input_parts(message.get("content"))
+    parts = input_parts(message.get("content"))
     has_images = any(part["type"] == "input_image" for part in parts)
     return {
         "type": "function_call_output",

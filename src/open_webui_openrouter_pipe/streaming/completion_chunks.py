@@ -10,7 +10,9 @@ from ..api.events import (
     FunctionCallItem,
     ImageItem,
     ItemFinished,
+    MessageItem,
     ReasoningDelta,
+    ReasoningItem,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
@@ -21,6 +23,7 @@ from ..api.events import (
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
 from ..core.json_codec import encode_json
+from .completion_notes import CompletionNotes
 from .open_calls import OpenCalls
 from .output_items import image_part
 from .usage import finish_reason, usage_of_completion
@@ -41,6 +44,7 @@ class CompletionChunks:
         self._begun = False
         self._part: tuple[int, int] | None = None
         self._calls = OpenCalls()
+        self._notes = CompletionNotes()
         self._images = 0
 
     def render(self, batch: list[Event]) -> list[bytes]:
@@ -56,6 +60,9 @@ class CompletionChunks:
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
                 case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
                     self._calls.take(item)
+                    self._notes.take(item)
+                case ItemFinished(_, MessageItem() | ReasoningItem() as item):
+                    self._notes.take(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     chunks.append(self._delta({"images": [image_part(item, self._images)]}))
                     self._images += 1
@@ -87,6 +94,8 @@ class CompletionChunks:
             self._delta({"tool_calls": [{"index": place, **call}]})
             for place, call in enumerate(calls)
         ]
+        if notes := self._notes.of_completion():
+            chunks.append(self._delta(notes))
         chunks.append(self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}]))
         return [*chunks, *self._usage(event.usage), _DONE]
 

@@ -20,6 +20,7 @@ from ..api.events import (
 )
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
+from .completion_notes import CompletionNotes
 from .open_calls import OpenCalls
 from .output_items import (
     function_call_item,
@@ -112,6 +113,11 @@ class CompletionDict:
         reasoning = "\n\n".join(filter(None, thoughts))
         if reasoning and self._with_reasoning:
             message["reasoning"] = reasoning
+        if self._with_reasoning and not self._with_output:
+            notes = CompletionNotes()
+            for item in self._items:
+                notes.take(item)
+            message |= notes.of_completion()
         if self._images and not self._with_output:
             message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
         return message

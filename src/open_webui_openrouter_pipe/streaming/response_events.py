@@ -95,7 +95,7 @@ class ResponseEvents:
                 case ReasoningDelta():
                     shown.extend(self._reasoning_delta(event))
                 case ItemStarted(index, item):
-                    shown.extend(self._start(index, item))
+                    shown.extend([*self._end_waiting(), *self._start(index, item)])
                 case ItemFinished(index, item):
                     shown.extend(self._finish(index, item))
                 case ArgumentsDelta(index, text):
@@ -255,8 +255,12 @@ class ResponseEvents:
             own = describe_usage(usage, self._clock() - self._asked_at)
             line = " · ".join(filter(None, (own, describe_spending(self._spending))))
             return [status_event(line, done=True)]
-        # A status that said "trying again" must not go on saying it.
-        return [status_event("", done=True)] if self._status_is_open else []
+        return self._end_waiting()
+
+    def _end_waiting(self) -> list[HostEvent]:
+        """A status that said "trying again" must not go on saying it."""
+        was_open, self._status_is_open = self._status_is_open, False
+        return [status_event("", done=True)] if was_open else []
 
     def _take_place(self, index: int) -> int:
         if index not in self._places:

@@ -105,7 +105,8 @@ def _install(folder: Path, requirements: str, full: bool, report: Report) -> Non
     else:
         _run([sys.executable, "-m", "venv", str(folder)])
         pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-        total = requirements.count("==")
+        # Only the slim list is complete; what everything needs is known when pip has found it out.
+        total = 0 if full else requirements.count("==")
         _run([*pip, "--progress-bar=off", *options], report, total)
     report("Open WebUI is installed.")
 
@@ -126,7 +127,9 @@ def _run(command: list[str], report: Report | None = None, total: int = 0) -> No
             if line.startswith(("Collecting ", "Processing ")):
                 collected += 1
                 if collected % 20 == 0 or collected == total:
-                    report(f"  {collected} of {total or '?'} packages")
+                    report(
+                        f"  {collected} {f'of {total} packages' if total else 'packages so far'}"
+                    )
             elif line.startswith(("Installing ", "Resolved ", "Prepared ", "Installed ")):
                 report("  " + line.strip()[:90])
     if process.returncode != 0:
