@@ -33,6 +33,8 @@ def test_the_documents_name_the_default_of_a_setting(name: str) -> None:
     match default:
         case bool():
             assert written == ("on" if default else "off")
+        case list():
+            assert written == "" and not default
         case float():
             assert float(written) == default
         case _:
