@@ -16,136 +16,137 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    223  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    279  ids.py                        Identifiers of our own making.
-#    313  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    350  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    389  money.py                      Amounts of money in words.
-#    401  process.py                    What every copy of the pipe in one process shares.
-#    422  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    499  errors.py                     Every cause of failure a person can act on, each with its words.
-#    683  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    741  retry.py                      Whether a failed request may be sent again, and when.
-#    782  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    876  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    908  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    972  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1045  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1191  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1288  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1851  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1905  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2005  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2189  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    224  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    280  ids.py                        Identifiers of our own making.
+#    314  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    351  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    390  money.py                      Amounts of money in words.
+#    402  process.py                    What every copy of the pipe in one process shares.
+#    423  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    500  errors.py                     Every cause of failure a person can act on, each with its words.
+#    684  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    742  retry.py                      Whether a failed request may be sent again, and when.
+#    783  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    877  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    909  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    973  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1046  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1192  personal_valves.py            What each user can set for themselves.
+#   1276  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1373  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1860  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1914  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2014  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2198  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2333  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2423  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2469  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2661  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2937  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2956  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3014  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3150  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3216  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3255  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3317  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3383  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3410  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3468  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3679  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3880  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4037  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4212  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4268  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4399  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4419  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2342  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2432  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2478  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2670  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2946  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2965  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3023  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3159  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4439  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4493  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4550  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4645  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4683  events.py                     What the page is told beside the stream of the answer.
-#   4695  users.py                      The person who asks, and what they have set for themselves.
-#   4770  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4839  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4895  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5156  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4502  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4559  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4654  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4692  events.py                     What the page is told beside the stream of the answer.
+#   4704  users.py                      The person who asks, and what they have set for themselves.
+#   4779  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4848  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4904  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5165  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5194  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5245  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5359  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5499  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5574  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5615  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5720  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5945  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5203  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5254  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5368  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5508  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5583  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5624  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5729  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   5954  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6019  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6139  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6028  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6148  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6224  allow_list.py                 Only what the API knows goes out.
-#   6260  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6288  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6372  fallbacks.py                  Further models, for when the first one fails.
-#   6393  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6447  modalities.py                 Pictures are asked for where the model draws.
-#   6462  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6531  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6598  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6693  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6823  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6973  history.py                    Chat messages become input items.
-#   7097  next_round.py                 The request of another round: the one before, and what came of it.
-#   7170  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7285  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7373  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7419  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7461  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7504  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7552  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7569  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6233  allow_list.py                 Only what the API knows goes out.
+#   6269  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6297  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6381  fallbacks.py                  Further models, for when the first one fails.
+#   6402  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6456  modalities.py                 Pictures are asked for where the model draws.
+#   6471  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6540  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6607  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6702  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6982  history.py                    Chat messages become input items.
+#   7106  next_round.py                 The request of another round: the one before, and what came of it.
+#   7179  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7294  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7382  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7428  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7470  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7513  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7561  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7578  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7616  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7890  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7939  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7972  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   7993  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8057  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8128  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8205  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8259  status.py                     The status line of an answer: few words, all of them true.
-#   8314  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8456  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8517  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8617  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8718  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8831  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9110  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7625  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   7899  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   7948  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   7981  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8002  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8066  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8137  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8214  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8268  status.py                     The status line of an answer: few words, all of them true.
+#   8323  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8465  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8526  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8626  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8727  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8840  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9247  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9297  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9421  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9730  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9851  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9944  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10142  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9256  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9306  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9430  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9739  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9860  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   9953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10151  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10276  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10285  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10429  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10438  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10517  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10526  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10697  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10706  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10826  pipe.py                       The entrance: what Open WebUI calls.
+#  10835  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -1189,6 +1190,90 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 
 
 ################################
+# core/personal_valves.py
+#
+# What each user can set for themselves.
+################################
+
+OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
+OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
+OwnSwitch = Literal["inherit", "on", "off"]
+OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
+OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
+OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
+
+
+class PersonalValves(BaseModel):
+    """What each user can choose for themselves; `inherit` leaves it to the admin."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    ENABLE_REASONING: Annotated[OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Reasoning",
+            description="Whether models may think before they answer you, where they can choose.",
+        )
+    )
+    REASONING_EFFORT: Annotated[OwnEffort, one_of(*get_args(OwnEffort), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Reasoning effort",
+            description="How hard models think for you, unless the chat says otherwise.",
+        )
+    )
+    REASONING_SUMMARY_MODE: Annotated[
+        OwnSummaryMode, one_of(*get_args(OwnSummaryMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Reasoning summary",
+        description="How much of hidden thinking is summed up for you.",
+    )
+    TOOL_EXECUTION_MODE: Annotated[
+        OwnToolExecutionMode, one_of(*get_args(OwnToolExecutionMode), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Who runs tools",
+        description="Whether the pipe or Open WebUI runs the tools of your chats.",
+    )
+    THINKING_OUTPUT_MODE: Annotated[
+        OwnThinkingOutput, one_of(*get_args(OwnThinkingOutput), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Where thinking is shown",
+        description="In its box in the message, as a few status lines above it, or both.",
+    )
+    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Interleaved thinking of Claude models",
+        description="Whether Claude may also think between its calls of tools.",
+    )
+    PERSIST_REASONING_TOKENS: Annotated[
+        OwnReasoningRetention, one_of(*get_args(OwnReasoningRetention), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Remember reasoning",
+        description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    SHOW_FINAL_USAGE_STATUS: Annotated[
+        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Closing status",
+        description="Whether time, tokens and cost are told with each answer.",
+    )
+    REQUEST_ZDR: Switch = Field(
+        default=False,
+        title="Zero data retention",
+        description=(
+            "Send your chats only to providers that keep no data; a model without one is refused."
+        ),
+    )
+
+
+################################
 # core/template_valves.py
 #
 # The valves with which an admin words the errors, and the value object they become.
@@ -1303,15 +1388,9 @@ ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "x
 SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
 EndpointChoice = Literal["responses", "chat_completions"]
 CacheTtl = Literal["off", "5m", "1h"]
-OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
-OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
-OwnSwitch = Literal["inherit", "on", "off"]
 ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
-OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 ThinkingOutput = Literal["open_webui", "status", "both"]
-OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
-OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
 class ConnectionValves(BaseModel):
@@ -1649,76 +1728,6 @@ class SystemValves(
     """Everything an admin can set."""
 
     model_config = ConfigDict(extra="ignore")
-
-
-class PersonalValves(BaseModel):
-    """What each user can choose for themselves; `inherit` leaves it to the admin."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    ENABLE_REASONING: Annotated[OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")] = (
-        Field(
-            default="inherit",
-            title="Reasoning",
-            description="Whether models may think before they answer you, where they can choose.",
-        )
-    )
-    REASONING_EFFORT: Annotated[OwnEffort, one_of(*get_args(OwnEffort), fallback="inherit")] = (
-        Field(
-            default="inherit",
-            title="Reasoning effort",
-            description="How hard models think for you, unless the chat says otherwise.",
-        )
-    )
-    REASONING_SUMMARY_MODE: Annotated[
-        OwnSummaryMode, one_of(*get_args(OwnSummaryMode), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Reasoning summary",
-        description="How much of hidden thinking is summed up for you.",
-    )
-    TOOL_EXECUTION_MODE: Annotated[
-        OwnToolExecutionMode, one_of(*get_args(OwnToolExecutionMode), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Who runs tools",
-        description="Whether the pipe or Open WebUI runs the tools of your chats.",
-    )
-    THINKING_OUTPUT_MODE: Annotated[
-        OwnThinkingOutput, one_of(*get_args(OwnThinkingOutput), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Where thinking is shown",
-        description="In its box in the message, as a few status lines above it, or both.",
-    )
-    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Annotated[
-        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Interleaved thinking of Claude models",
-        description="Whether Claude may also think between its calls of tools.",
-    )
-    PERSIST_REASONING_TOKENS: Annotated[
-        OwnReasoningRetention, one_of(*get_args(OwnReasoningRetention), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Remember reasoning",
-        description="Whether a model gets its earlier thinking back: never, once, or always.",
-    )
-    SHOW_FINAL_USAGE_STATUS: Annotated[
-        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Closing status",
-        description="Whether time, tokens and cost are told with each answer.",
-    )
-    REQUEST_ZDR: Switch = Field(
-        default=False,
-        title="Zero data retention",
-        description=(
-            "Send your chats only to providers that keep no data; a model without one is refused."
-        ),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -10945,115 +10954,116 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((229, 8, 48),),
-    "core/ids.py": ((285, 9, 26),),
-    "core/json_codec.py": ((319, 11, 29),),
-    "core/json_values.py": ((356, 8, 31),),
-    "core/money.py": ((395, 6, 4),),
-    "core/process.py": ((407, 10, 13),),
-    "core/redaction.py": ((428, 9, 69),),
-    "core/errors.py": ((520, 26, 161),),
-    "core/admission.py": ((689, 12, 50),),
-    "core/retry.py": ((747, 7, 33),),
-    "core/secrets.py": ((788, 19, 86),),
-    "core/source_map.py": ((882, 7, 24),),
-    "core/template_language.py": ((914, 8, 56),),
-    "core/valve_types.py": ((980, 17, 63),),
-    "core/catalog_valves.py": ((1051, 12, 138),),
-    "core/template_valves.py": ((1197, 13, 89),),
-    "core/config.py": ((1294, 16, 555),),
-    "core/context.py": ((1857, 14, 46),),
-    "core/logging_system.py": ((1911, 11, 92),),
-    "core/error_templates.py": ((2011, 28, 176),),
-    "core/timing_logger.py": ((2197, 21, 134),),
-    "api/bodies.py": ((2339, 8, 82),),
-    "api/error_figures.py": ((2429, 8, 38),),
-    "api/errors.py": ((2475, 18, 184),),
-    "api/events.py": ((2667, 11, 268),),
-    "api/exchange_log.py": ((2943, 16, 11),),
-    "api/gateway/batch.py": ((2965, 14, 47),),
-    "api/gateway/items.py": ((3020, 20, 128),),
-    "api/gateway/part_ends.py": ((3156, 8, 58),),
-    "api/gateway/payloads.py": ((3222, 14, 31),),
-    "api/gateway/selection.py": ((3261, 15, 54),),
-    "api/gateway/text_run.py": ((3323, 10, 58),),
-    "api/pacing.py": ((3389, 7, 19),),
-    "api/sse.py": ((3416, 5, 50),),
-    "api/gateway/chat_reader.py": ((3474, 30, 203),),
-    "api/gateway/responses_reader.py": ((3685, 33, 193),),
-    "api/transport.py": ((3886, 17, 149),),
-    "api/http.py": ((4043, 23, 167),),
-    "api/catalog.py": ((4218, 15, 48),),
-    "api/gateway/stream.py": ((4274, 32, 123),),
-    "api/gateway/chat_completions.py": ((4405, 15, 12),),
-    "api/gateway/responses.py": ((4425, 15, 12),),
-    "host/blocking.py": ((4445, 13, 46),),
-    "host/chats.py": ((4499, 13, 49),),
-    "host/columns.py": ((4560, 20, 83),),
-    "host/departure.py": ((4651, 11, 30),),
-    "host/events.py": ((4689, 9, 4),),
-    "host/users.py": ((4701, 14, 67),),
-    "host/call.py": ((4776, 15, 61),),
-    "host/files.py": ((4845, 17, 48),),
-    "host/tools.py": ((4904, 22, 250),),
-    "host/versions.py": ((5162, 10, 30),),
-    "models/key_limit.py": ((5200, 13, 43),),
-    "models/pricing.py": ((5251, 12, 106),),
-    "models/family.py": ((5365, 14, 132),),
-    "models/variants.py": ((5505, 11, 67),),
-    "models/known.py": ((5580, 12, 33),),
-    "models/registry.py": ((5621, 17, 97),),
-    "models/visibility.py": ((5726, 16, 217),),
-    "models/entries.py": ((5951, 25, 66),),
-    "storage/pictures.py": ((6025, 20, 112),),
-    "storage/spending.py": ((6145, 20, 77),),
-    "requests/allow_list.py": ((6230, 10, 28),),
-    "requests/caching.py": ((6266, 13, 20),),
-    "requests/content_parts.py": ((6294, 10, 76),),
-    "requests/fallbacks.py": ((6378, 12, 13),),
-    "requests/identifiers.py": ((6399, 11, 46),),
-    "requests/modalities.py": ((6453, 10, 7),),
-    "requests/old_texts.py": ((6468, 11, 61),),
-    "requests/parameters.py": ((6537, 12, 59),),
-    "requests/reasoning.py": ((6604, 13, 87),),
-    "requests/replay.py": ((6699, 14, 122),),
-    "requests/chat_body.py": ((6829, 13, 142),),
-    "requests/history.py": ((6979, 13, 116),),
-    "requests/next_round.py": ((7103, 21, 65),),
-    "requests/recovery.py": ((7176, 16, 107),),
-    "requests/retention.py": ((7291, 13, 80),),
-    "requests/routing_table.py": ((7379, 14, 38),),
-    "requests/routing.py": ((7425, 13, 34),),
-    "requests/tasks.py": ((7467, 11, 35),),
-    "requests/tools.py": ((7510, 13, 40),),
-    "requests/trimming.py": ((7558, 11, 9),),
-    "requests/normalise.py": ((7575, 28, 39),),
-    "streaming/collector.py": ((7622, 31, 266),),
-    "streaming/completion_notes.py": ((7896, 11, 41),),
-    "streaming/open_calls.py": ((7945, 10, 25),),
-    "streaming/renderer.py": ((7978, 9, 13),),
-    "streaming/citations.py": ((7999, 13, 56),),
-    "streaming/layout.py": ((8067, 18, 59),),
-    "streaming/output_items.py": ((8134, 10, 69),),
-    "streaming/server_tools.py": ((8211, 15, 46),),
-    "streaming/status.py": ((8265, 10, 47),),
-    "streaming/think_tags.py": ((8320, 20, 134),),
-    "streaming/thinking_status.py": ((8462, 11, 53),),
-    "streaming/usage.py": ((8523, 10, 92),),
-    "streaming/completion_chunks.py": ((8623, 31, 93),),
-    "streaming/completion_dict.py": ((8724, 35, 105),),
-    "streaming/response_events.py": ((8837, 47, 271),),
-    "streaming/transcript.py": ((9116, 29, 129),),
-    "tools/policy.py": ((9253, 13, 42),),
-    "tools/results.py": ((9303, 11, 116),),
-    "tools/schema.py": ((9430, 15, 298),),
-    "tools/arguments.py": ((9736, 13, 113),),
-    "tools/definitions.py": ((9857, 14, 85),),
-    "tools/executor.py": ((9950, 55, 190),),
-    "tools/toolbox.py": ((10148, 23, 126),),
-    "runtime.py": ((10282, 25, 145),),
-    "attempts.py": ((10435, 33, 80),),
-    "rounds.py": ((10523, 28, 172),),
-    "orchestrator.py": ((10703, 36, 121),),
-    "pipe.py": ((10832, 29, 108),),
+    "core/circuit_breaker.py": ((230, 8, 48),),
+    "core/ids.py": ((286, 9, 26),),
+    "core/json_codec.py": ((320, 11, 29),),
+    "core/json_values.py": ((357, 8, 31),),
+    "core/money.py": ((396, 6, 4),),
+    "core/process.py": ((408, 10, 13),),
+    "core/redaction.py": ((429, 9, 69),),
+    "core/errors.py": ((521, 26, 161),),
+    "core/admission.py": ((690, 12, 50),),
+    "core/retry.py": ((748, 7, 33),),
+    "core/secrets.py": ((789, 19, 86),),
+    "core/source_map.py": ((883, 7, 24),),
+    "core/template_language.py": ((915, 8, 56),),
+    "core/valve_types.py": ((981, 17, 63),),
+    "core/catalog_valves.py": ((1052, 12, 138),),
+    "core/personal_valves.py": ((1198, 11, 76),),
+    "core/template_valves.py": ((1282, 13, 89),),
+    "core/config.py": ((1379, 17, 479),),
+    "core/context.py": ((1866, 14, 46),),
+    "core/logging_system.py": ((1920, 11, 92),),
+    "core/error_templates.py": ((2020, 28, 176),),
+    "core/timing_logger.py": ((2206, 21, 134),),
+    "api/bodies.py": ((2348, 8, 82),),
+    "api/error_figures.py": ((2438, 8, 38),),
+    "api/errors.py": ((2484, 18, 184),),
+    "api/events.py": ((2676, 11, 268),),
+    "api/exchange_log.py": ((2952, 16, 11),),
+    "api/gateway/batch.py": ((2974, 14, 47),),
+    "api/gateway/items.py": ((3029, 20, 128),),
+    "api/gateway/part_ends.py": ((3165, 8, 58),),
+    "api/gateway/payloads.py": ((3231, 14, 31),),
+    "api/gateway/selection.py": ((3270, 15, 54),),
+    "api/gateway/text_run.py": ((3332, 10, 58),),
+    "api/pacing.py": ((3398, 7, 19),),
+    "api/sse.py": ((3425, 5, 50),),
+    "api/gateway/chat_reader.py": ((3483, 30, 203),),
+    "api/gateway/responses_reader.py": ((3694, 33, 193),),
+    "api/transport.py": ((3895, 17, 149),),
+    "api/http.py": ((4052, 23, 167),),
+    "api/catalog.py": ((4227, 15, 48),),
+    "api/gateway/stream.py": ((4283, 32, 123),),
+    "api/gateway/chat_completions.py": ((4414, 15, 12),),
+    "api/gateway/responses.py": ((4434, 15, 12),),
+    "host/blocking.py": ((4454, 13, 46),),
+    "host/chats.py": ((4508, 13, 49),),
+    "host/columns.py": ((4569, 20, 83),),
+    "host/departure.py": ((4660, 11, 30),),
+    "host/events.py": ((4698, 9, 4),),
+    "host/users.py": ((4710, 14, 67),),
+    "host/call.py": ((4785, 15, 61),),
+    "host/files.py": ((4854, 17, 48),),
+    "host/tools.py": ((4913, 22, 250),),
+    "host/versions.py": ((5171, 10, 30),),
+    "models/key_limit.py": ((5209, 13, 43),),
+    "models/pricing.py": ((5260, 12, 106),),
+    "models/family.py": ((5374, 14, 132),),
+    "models/variants.py": ((5514, 11, 67),),
+    "models/known.py": ((5589, 12, 33),),
+    "models/registry.py": ((5630, 17, 97),),
+    "models/visibility.py": ((5735, 16, 217),),
+    "models/entries.py": ((5960, 25, 66),),
+    "storage/pictures.py": ((6034, 20, 112),),
+    "storage/spending.py": ((6154, 20, 77),),
+    "requests/allow_list.py": ((6239, 10, 28),),
+    "requests/caching.py": ((6275, 13, 20),),
+    "requests/content_parts.py": ((6303, 10, 76),),
+    "requests/fallbacks.py": ((6387, 12, 13),),
+    "requests/identifiers.py": ((6408, 11, 46),),
+    "requests/modalities.py": ((6462, 10, 7),),
+    "requests/old_texts.py": ((6477, 11, 61),),
+    "requests/parameters.py": ((6546, 12, 59),),
+    "requests/reasoning.py": ((6613, 13, 87),),
+    "requests/replay.py": ((6708, 14, 122),),
+    "requests/chat_body.py": ((6838, 13, 142),),
+    "requests/history.py": ((6988, 13, 116),),
+    "requests/next_round.py": ((7112, 21, 65),),
+    "requests/recovery.py": ((7185, 16, 107),),
+    "requests/retention.py": ((7300, 13, 80),),
+    "requests/routing_table.py": ((7388, 14, 38),),
+    "requests/routing.py": ((7434, 13, 34),),
+    "requests/tasks.py": ((7476, 11, 35),),
+    "requests/tools.py": ((7519, 13, 40),),
+    "requests/trimming.py": ((7567, 11, 9),),
+    "requests/normalise.py": ((7584, 28, 39),),
+    "streaming/collector.py": ((7631, 31, 266),),
+    "streaming/completion_notes.py": ((7905, 11, 41),),
+    "streaming/open_calls.py": ((7954, 10, 25),),
+    "streaming/renderer.py": ((7987, 9, 13),),
+    "streaming/citations.py": ((8008, 13, 56),),
+    "streaming/layout.py": ((8076, 18, 59),),
+    "streaming/output_items.py": ((8143, 10, 69),),
+    "streaming/server_tools.py": ((8220, 15, 46),),
+    "streaming/status.py": ((8274, 10, 47),),
+    "streaming/think_tags.py": ((8329, 20, 134),),
+    "streaming/thinking_status.py": ((8471, 11, 53),),
+    "streaming/usage.py": ((8532, 10, 92),),
+    "streaming/completion_chunks.py": ((8632, 31, 93),),
+    "streaming/completion_dict.py": ((8733, 35, 105),),
+    "streaming/response_events.py": ((8846, 47, 271),),
+    "streaming/transcript.py": ((9125, 29, 129),),
+    "tools/policy.py": ((9262, 13, 42),),
+    "tools/results.py": ((9312, 11, 116),),
+    "tools/schema.py": ((9439, 15, 298),),
+    "tools/arguments.py": ((9745, 13, 113),),
+    "tools/definitions.py": ((9866, 14, 85),),
+    "tools/executor.py": ((9959, 55, 190),),
+    "tools/toolbox.py": ((10157, 23, 126),),
+    "runtime.py": ((10291, 25, 145),),
+    "attempts.py": ((10444, 33, 80),),
+    "rounds.py": ((10532, 28, 172),),
+    "orchestrator.py": ((10712, 36, 121),),
+    "pipe.py": ((10841, 30, 108),),
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from open_webui_openrouter_pipe.core.config import PersonalValves, Settings, SystemValves
+from open_webui_openrouter_pipe.core.config import Settings, SystemValves
+from open_webui_openrouter_pipe.core.personal_valves import PersonalValves
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_PAGE = (ROOT / "docs/settings.md").read_text(encoding="utf-8")

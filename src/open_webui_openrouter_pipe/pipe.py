@@ -9,10 +9,11 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from .core.config import PersonalValves, SystemValves, take_snapshot
+from .core.config import SystemValves, take_snapshot
 from .core.context import EventCall, HostHandles, RequestContext
 from .core.errors import PipeError
 from .core.ids import new_request_id
+from .core.personal_valves import PersonalValves
 from .host.call import AnswerForm, HostCall, read_call
 from .host.columns import with_own_parameters
 from .host.departure import unless_hung_up

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from open_webui_openrouter_pipe.core.catalog_valves import CatalogRules
-from open_webui_openrouter_pipe.core.config import PersonalValves, SystemValves, take_snapshot
+from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.errors import ModelUnavailableError
+from open_webui_openrouter_pipe.core.personal_valves import PersonalValves
 from open_webui_openrouter_pipe.models.family import read_family
 from open_webui_openrouter_pipe.models.known import KnownModels, know_models
 from open_webui_openrouter_pipe.models.visibility import offered_families, require_allowed

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from open_webui_openrouter_pipe.api.events import FunctionCallItem
-from open_webui_openrouter_pipe.core.config import PersonalValves, SystemValves, take_snapshot
+from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.context import HostHandles, RequestContext
+from open_webui_openrouter_pipe.core.personal_valves import PersonalValves
 from open_webui_openrouter_pipe.models.family import ModelFamily
 from open_webui_openrouter_pipe.tools.executor import ToolLimits
 from open_webui_openrouter_pipe.tools.toolbox import CallOutcome, Toolbox, open_toolbox

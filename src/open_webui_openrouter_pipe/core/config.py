@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
+from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
 from .valve_types import Secret, Switch, Text, amount, one_of, split_list, whole_number
@@ -25,15 +26,9 @@ ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "x
 SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
 EndpointChoice = Literal["responses", "chat_completions"]
 CacheTtl = Literal["off", "5m", "1h"]
-OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
-OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
-OwnSwitch = Literal["inherit", "on", "off"]
 ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
-OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 ThinkingOutput = Literal["open_webui", "status", "both"]
-OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
-OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
 class ConnectionValves(BaseModel):
@@ -371,76 +366,6 @@ class SystemValves(
     """Everything an admin can set."""
 
     model_config = ConfigDict(extra="ignore")
-
-
-class PersonalValves(BaseModel):
-    """What each user can choose for themselves; `inherit` leaves it to the admin."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    ENABLE_REASONING: Annotated[OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")] = (
-        Field(
-            default="inherit",
-            title="Reasoning",
-            description="Whether models may think before they answer you, where they can choose.",
-        )
-    )
-    REASONING_EFFORT: Annotated[OwnEffort, one_of(*get_args(OwnEffort), fallback="inherit")] = (
-        Field(
-            default="inherit",
-            title="Reasoning effort",
-            description="How hard models think for you, unless the chat says otherwise.",
-        )
-    )
-    REASONING_SUMMARY_MODE: Annotated[
-        OwnSummaryMode, one_of(*get_args(OwnSummaryMode), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Reasoning summary",
-        description="How much of hidden thinking is summed up for you.",
-    )
-    TOOL_EXECUTION_MODE: Annotated[
-        OwnToolExecutionMode, one_of(*get_args(OwnToolExecutionMode), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Who runs tools",
-        description="Whether the pipe or Open WebUI runs the tools of your chats.",
-    )
-    THINKING_OUTPUT_MODE: Annotated[
-        OwnThinkingOutput, one_of(*get_args(OwnThinkingOutput), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Where thinking is shown",
-        description="In its box in the message, as a few status lines above it, or both.",
-    )
-    ENABLE_ANTHROPIC_INTERLEAVED_THINKING: Annotated[
-        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Interleaved thinking of Claude models",
-        description="Whether Claude may also think between its calls of tools.",
-    )
-    PERSIST_REASONING_TOKENS: Annotated[
-        OwnReasoningRetention, one_of(*get_args(OwnReasoningRetention), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Remember reasoning",
-        description="Whether a model gets its earlier thinking back: never, once, or always.",
-    )
-    SHOW_FINAL_USAGE_STATUS: Annotated[
-        OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Closing status",
-        description="Whether time, tokens and cost are told with each answer.",
-    )
-    REQUEST_ZDR: Switch = Field(
-        default=False,
-        title="Zero data retention",
-        description=(
-            "Send your chats only to providers that keep no data; a model without one is refused."
-        ),
-    )
 
 
 @dataclass(frozen=True, slots=True)

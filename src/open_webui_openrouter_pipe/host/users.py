@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.config import PersonalValves
 from ..core.context import HostHandles
 from ..core.json_values import as_object, text_of
 from ..core.logging_system import LOG
+from ..core.personal_valves import PersonalValves
 
 
 def user_of(handles: HostHandles) -> Any:
