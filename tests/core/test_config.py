@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from open_webui_openrouter_pipe.core.config import (
     DEFAULT_BASE_URL,
-    PersonalValves,
     Settings,
     SystemValves,
     take_snapshot,
 )
+from open_webui_openrouter_pipe.core.personal_valves import PersonalValves
 
 FIELDS = [
     "API_KEY",

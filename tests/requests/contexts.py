@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from open_webui_openrouter_pipe.core.config import (
-    PersonalValves,
     Settings,
     SystemValves,
     take_snapshot,
 )
 from open_webui_openrouter_pipe.core.context import RequestContext
+from open_webui_openrouter_pipe.core.personal_valves import PersonalValves
 
 
 def settings(own: dict[str, str] | None = None, **valves: Any) -> Settings:
