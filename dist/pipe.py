@@ -16,137 +16,139 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    224  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    280  ids.py                        Identifiers of our own making.
-#    314  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    351  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    390  money.py                      Amounts of money in words.
-#    402  process.py                    What every copy of the pipe in one process shares.
-#    423  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    500  errors.py                     Every cause of failure a person can act on, each with its words.
-#    684  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    742  retry.py                      Whether a failed request may be sent again, and when.
-#    783  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    877  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    909  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    973  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1046  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1192  personal_valves.py            What each user can set for themselves.
-#   1276  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1373  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1860  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1914  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2014  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2198  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    227  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    283  ids.py                        Identifiers of our own making.
+#    317  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    354  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    393  money.py                      Amounts of money in words.
+#    405  process.py                    What every copy of the pipe in one process shares.
+#    426  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    503  errors.py                     Every cause of failure a person can act on, each with its words.
+#    687  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    745  retry.py                      Whether a failed request may be sent again, and when.
+#    786  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    880  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    912  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    976  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1049  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1195  personal_valves.py            What each user can set for themselves.
+#   1279  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1376  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1863  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1917  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2017  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2201  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2342  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2432  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2478  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2670  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2946  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2965  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3023  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3159  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2345  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2435  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2481  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2673  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2949  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2968  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3026  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3162  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3228  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3267  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3329  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3395  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3422  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3480  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3691  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3892  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4049  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4224  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4308  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4439  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4459  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4502  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4559  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4654  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4692  events.py                     What the page is told beside the stream of the answer.
-#   4704  users.py                      The person who asks, and what they have set for themselves.
-#   4779  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4848  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4904  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5165  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4479  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4533  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4590  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4685  data_folder.py                The folder in which Open WebUI keeps its data.
+#   4700  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4738  events.py                     What the page is told beside the stream of the answer.
+#   4750  users.py                      The person who asks, and what they have set for themselves.
+#   4825  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4894  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4950  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5211  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5203  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5254  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5368  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5508  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5583  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5624  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5729  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5954  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5249  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5374  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5425  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5539  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5679  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5754  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5795  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5959  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6184  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6028  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6148  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6258  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6378  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6233  allow_list.py                 Only what the API knows goes out.
-#   6269  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6297  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6381  fallbacks.py                  Further models, for when the first one fails.
-#   6402  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6456  modalities.py                 Pictures are asked for where the model draws.
-#   6471  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6540  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6607  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6702  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6982  history.py                    Chat messages become input items.
-#   7106  next_round.py                 The request of another round: the one before, and what came of it.
-#   7179  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7294  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7382  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7428  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7470  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7513  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7561  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7578  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6463  allow_list.py                 Only what the API knows goes out.
+#   6499  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6527  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6611  fallbacks.py                  Further models, for when the first one fails.
+#   6632  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6686  modalities.py                 Pictures are asked for where the model draws.
+#   6701  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6770  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6837  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6932  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7062  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7212  history.py                    Chat messages become input items.
+#   7336  next_round.py                 The request of another round: the one before, and what came of it.
+#   7409  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7524  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7612  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7658  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7700  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7743  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7791  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7808  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7625  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7899  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7948  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7981  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8002  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8066  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8137  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8214  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8268  status.py                     The status line of an answer: few words, all of them true.
-#   8323  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8465  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8526  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8626  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8727  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8840  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7855  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8129  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8178  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8211  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8232  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8296  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8367  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8444  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8498  status.py                     The status line of an answer: few words, all of them true.
+#   8553  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8695  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8756  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8856  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8957  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9070  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9349  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9256  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9306  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9430  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9739  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9860  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10151  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9486  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9536  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9660  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9969  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10090  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10183  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10381  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10285  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10515  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10438  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10675  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10526  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10763  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10706  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10943  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10835  pipe.py                       The entrance: what Open WebUI calls.
+#  11072  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -161,6 +163,7 @@ import json
 import logging
 import os
 import queue
+import random
 import re
 import secrets
 import sys
@@ -4230,44 +4233,72 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+_NOT_MODIFIED = 304
 
 
-async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+@dataclass(frozen=True, slots=True)
+class CatalogAnswer:
+    """The row of every model that writes or draws (schema `Model`)."""
 
-    Raises a `PipeError` that says why there are none.
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+
+
+async def fetch_models(
+    client: httpx.AsyncClient, settings: Settings, etag: str = ""
+) -> CatalogAnswer | None:
+    """Fetch the catalog; `None` when it is still the one that the server has called `etag`.
+
+    Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    response = await _ask(client, settings, path, {"If-None-Match": etag} if etag else None)
+    if etag and response.status_code == _NOT_MODIFIED:
+        return None
+    rows = objects_in(_data_in(response, settings, list))
+    return CatalogAnswer(rows, response.headers.get("etag", ""))
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    response = await _ask(client, settings, "/endpoints/zdr")
+    endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+    key = _data_in(await _ask(client, settings, "/key"), settings, dict)
+    return number_of(key.get("limit_remaining"))
 
 
-async def _fetch_data(
-    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
-) -> Data:
-    """The `data` of an answer, where it is of the right kind."""
+async def _ask(
+    client: httpx.AsyncClient,
+    settings: Settings,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
-        response = await client.get(
+        return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings)},
+            headers={**authorize(settings), **own_referer(settings), **(headers or {})},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+
+
+def _data_in(response: httpx.Response, settings: Settings, kind: type[Data]) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     refuse_web_page(response, settings)
     try:
         data = as_object(decode_json(response.content)).get("data")
-    except ValueError:
+    except ValueError as error:
+        if response.is_success:
+            raise StreamInterruptedError(
+                "OpenRouter's answer came only in part.", "Try again in a moment."
+            ) from error
         data = None
     if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
@@ -4649,6 +4680,21 @@ def flat_parameters(parameters: Any) -> JsonObject:
             with suppress(ValueError):
                 flat[name] = decode_json(value)
     return flat
+
+
+################################
+# host/data_folder.py
+#
+# The folder in which Open WebUI keeps its data.
+################################
+
+def own_file(name: str, function_id: str) -> Path | None:
+    """Where one installed copy may keep a file; `None` outside of Open WebUI."""
+    try:
+        from open_webui.env import DATA_DIR  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return Path(DATA_DIR) / "openrouter" / f"{re.sub(r'[^0-9A-Za-z_]', '_', function_id)}-{name}"
 
 
 ################################
@@ -5201,6 +5247,131 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ################################
+# models/catalog_shelf.py
+#
+# The last good catalog on disk: a restart lists it without network, and workers share one.
+################################
+
+_TURN_LOOK_SECONDS = 0.25
+# Longer than fetching can take: a worker that died in its turn is not waited for any longer.
+_LONGEST_TURN_SECONDS = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCatalog:
+    """A catalog as OpenRouter sent it."""
+
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+class CatalogShelf:
+    """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
+
+    def __init__(self, path: Path | None = None, account: str = "") -> None:
+        self._path = path
+        self._account = account
+        self._turn_file = path.with_suffix(".turn") if path is not None else None
+        self._has_turn = False
+        self._is_failing = False
+
+    async def read(self) -> KeptCatalog | None:
+        """What is kept; `None` for nothing, for half a file and for another account's."""
+        if self._path is None:
+            return None
+        return await asyncio.to_thread(_read_kept, self._path, self._account)
+
+    async def keep(self, catalog: KeptCatalog) -> None:
+        """Put a new one in the place of the old; a disk that takes none is told of once."""
+        if self._path is None:
+            return
+        try:
+            await asyncio.to_thread(_write_kept, self._path, self._account, catalog)
+            self._is_failing = False
+        except OSError as error:
+            level = logging.DEBUG if self._is_failing else logging.WARNING
+            self._is_failing = True
+            LOG.log(level, "catalog: it cannot be kept for the next start: %s", error)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """One worker at a time: the others wait, and find what it has kept."""
+        try:
+            while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(_TURN_LOOK_SECONDS)
+            yield
+        finally:
+            if self._has_turn and self._turn_file is not None:
+                self._has_turn = False
+                await asyncio.to_thread(_drop_kept_file, self._turn_file)
+
+    def _take_turn(self) -> bool:
+        file = self._turn_file
+        if file is None:
+            return True
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            if not _is_abandoned(file):
+                return False
+            with suppress(OSError):
+                file.touch()
+        except OSError:
+            return True  # nothing can be kept there, so there is nothing to wait for
+        self._has_turn = True
+        return True
+
+
+def _read_kept(path: Path, account: str) -> KeptCatalog | None:
+    try:
+        came_at = path.stat().st_mtime
+        kept = as_object(decode_json(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    rows, zdr_ids = objects_in(kept.get("rows")), kept.get("zdr_ids")
+    if kept.get("account") != account or not rows:
+        return None
+    has_ids = isinstance(zdr_ids, list)
+    return KeptCatalog(
+        rows=rows,
+        etag=text_of(kept.get("etag")),
+        zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
+        age=time.time() - came_at,
+    )
+
+
+def _write_kept(path: Path, account: str, catalog: KeptCatalog) -> None:
+    zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
+    kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(encode_json(kept))
+        draft.replace(path)
+    finally:
+        _drop_kept_file(draft)
+
+
+def _is_abandoned(file: Path) -> bool:
+    try:
+        return not 0 <= time.time() - file.stat().st_mtime < _LONGEST_TURN_SECONDS
+    except FileNotFoundError:
+        return False  # it has just been given away
+    except OSError:
+        return True
+
+
+def _drop_kept_file(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+################################
 # models/key_limit.py
 #
 # What is left of the API key's limit: asked beside the answers, never before one.
@@ -5628,31 +5799,37 @@ def know_models(
 ################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
+FetchCatalog = Callable[[Settings, str], Awaitable[CatalogAnswer | None]]
+"""Asked with the ETag of the catalog at hand; gives `None` when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+# Servers that started together shall not ask together: each comes up to a tenth too early.
+_EARLIEST = 0.9
 
 
 class OpenRouterModelRegistry:
     """The models of one account at one address.
 
-    `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
+    `fetch_catalog` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
     def __init__(
         self,
-        fetch_rows: FetchRows,
+        fetch_catalog: FetchCatalog,
         clock: Callable[[], float] = time.monotonic,
         fetch_zdr_ids: FetchIds | None = None,
+        shelf: CatalogShelf | None = None,
     ) -> None:
-        self._fetch_rows = fetch_rows
+        self._fetch_catalog = fetch_catalog
         self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
+        self._shelf = shelf or CatalogShelf()
+        self._has_looked = False
         self.known = NOTHING_KNOWN
-        """The last good catalog."""
+        """The last good catalog; the same object as long as nothing in it changes."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -5665,13 +5842,11 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and (
-            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
-        ):
-            self._refresh = asyncio.create_task(self._load(settings))
+        self._begin_when_due(settings)
         if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
             self._has_waited = self._has_waited or patience > 0
+            self._begin_when_due(settings)  # what was kept may be old
         return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -5685,13 +5860,19 @@ class OpenRouterModelRegistry:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
 
+    def _begin_when_due(self, settings: Settings) -> None:
+        is_due = self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        if self._refresh is None and is_due:
+            self._refresh = asyncio.create_task(self._load(settings))
+
     async def _load(self, settings: Settings) -> None:
         try:
-            self._take(await self._fetch_rows(settings))
-            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
-                zdr_ids = await self._fetch_zdr_ids(settings)
-                self.known = know_models(self.known.families, zdr_ids)
-            self._due_at = self._clock() + settings.catalog.refresh
+            if not self._has_looked:
+                self._has_looked = True
+                if await self._take_kept(settings, await self._shelf.read()):
+                    return
+            async with self._shelf.turn():
+                await self._renew(settings)
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -5708,22 +5889,71 @@ class OpenRouterModelRegistry:
 
     def _lacks_zdr_ids(self, settings: Settings) -> bool:
         """Whether a setting, changed since the last refresh, asks for a list never fetched."""
-        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
-        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+        lacks = self._wants_zdr_ids(settings) and self.known.zdr_ids is None
+        return lacks and self.error is None and not self._is_closed
 
-    def _take(self, rows: list[dict[str, Any]]) -> None:
-        families = tuple(family for row in rows if (family := read_family(row)) is not None)
+    def _wants_zdr_ids(self, settings: Settings) -> bool:
+        return settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+
+    async def _renew(self, settings: Settings) -> None:
+        """Take what another worker has fetched meanwhile, else fetch it."""
+        kept = await self._shelf.read()
+        if kept is not None and self._is_fresh(kept, settings):
+            await self._take_kept(settings, kept)
+        else:
+            await self._fetch(settings, kept)
+
+    async def _take_kept(self, settings: Settings, kept: KeptCatalog | None) -> bool:
+        """Use a kept catalog, be it old; whether there was one."""
+        if kept is None:
+            return False
+        await self._take(kept.rows, kept.zdr_ids)
+        if self._is_fresh(kept, settings):
+            self._rest(settings.catalog.refresh - kept.age)
+        return True
+
+    def _is_fresh(self, kept: KeptCatalog, settings: Settings) -> bool:
+        lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
+        return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
+
+    async def _fetch(self, settings: Settings, kept: KeptCatalog | None) -> None:
+        answer = await self._fetch_catalog(settings, kept.etag if kept else "")
+        newest = KeptCatalog(answer.rows, answer.etag) if answer else kept
+        if newest is None:
+            raise InternalError("OpenRouter's catalog did not come.", "Try again later.")
+        await self._take(newest.rows, self.known.zdr_ids)
+        if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
+            self._know(self.known.families, await self._fetch_zdr_ids(settings))
+        self._rest(settings.catalog.refresh)
+        await self._shelf.keep(KeptCatalog(newest.rows, newest.etag, self.known.zdr_ids))
+
+    async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
+        families = await asyncio.to_thread(_families_in, rows)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self.known = know_models(families, self.known.zdr_ids)
+        self._know(families, zdr_ids)
+
+    def _know(self, families: Iterable[ModelFamily], zdr_ids: frozenset[str] | None) -> None:
+        newest = know_models(families, zdr_ids)
+        known = self.known
+        if (newest.families, newest.zdr_ids) != (known.families, known.zdr_ids):
+            self.known = newest
+
+    def _rest(self, seconds: float) -> None:
+        if not self._is_closed:
+            self._due_at = self._clock() + seconds * random.uniform(_EARLIEST, 1.0)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
         level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
-        self._due_at = self._clock() + wait
+        self._rest(wait)
         LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+
+
+def _families_in(rows: list[JsonObject]) -> tuple[ModelFamily, ...]:
+    return tuple(family for row in rows if (family := read_family(row)) is not None)
 
 
 ################################
@@ -10320,6 +10550,7 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._function_id = ""
         self._leases = 0
         self._retired = False
 
@@ -10331,6 +10562,7 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
@@ -10355,10 +10587,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, etag: fetch_models(client, settings, etag),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -10954,116 +11191,118 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((230, 8, 48),),
-    "core/ids.py": ((286, 9, 26),),
-    "core/json_codec.py": ((320, 11, 29),),
-    "core/json_values.py": ((357, 8, 31),),
-    "core/money.py": ((396, 6, 4),),
-    "core/process.py": ((408, 10, 13),),
-    "core/redaction.py": ((429, 9, 69),),
-    "core/errors.py": ((521, 26, 161),),
-    "core/admission.py": ((690, 12, 50),),
-    "core/retry.py": ((748, 7, 33),),
-    "core/secrets.py": ((789, 19, 86),),
-    "core/source_map.py": ((883, 7, 24),),
-    "core/template_language.py": ((915, 8, 56),),
-    "core/valve_types.py": ((981, 17, 63),),
-    "core/catalog_valves.py": ((1052, 12, 138),),
-    "core/personal_valves.py": ((1198, 11, 76),),
-    "core/template_valves.py": ((1282, 13, 89),),
-    "core/config.py": ((1379, 17, 479),),
-    "core/context.py": ((1866, 14, 46),),
-    "core/logging_system.py": ((1920, 11, 92),),
-    "core/error_templates.py": ((2020, 28, 176),),
-    "core/timing_logger.py": ((2206, 21, 134),),
-    "api/bodies.py": ((2348, 8, 82),),
-    "api/error_figures.py": ((2438, 8, 38),),
-    "api/errors.py": ((2484, 18, 184),),
-    "api/events.py": ((2676, 11, 268),),
-    "api/exchange_log.py": ((2952, 16, 11),),
-    "api/gateway/batch.py": ((2974, 14, 47),),
-    "api/gateway/items.py": ((3029, 20, 128),),
-    "api/gateway/part_ends.py": ((3165, 8, 58),),
-    "api/gateway/payloads.py": ((3231, 14, 31),),
-    "api/gateway/selection.py": ((3270, 15, 54),),
-    "api/gateway/text_run.py": ((3332, 10, 58),),
-    "api/pacing.py": ((3398, 7, 19),),
-    "api/sse.py": ((3425, 5, 50),),
-    "api/gateway/chat_reader.py": ((3483, 30, 203),),
-    "api/gateway/responses_reader.py": ((3694, 33, 193),),
-    "api/transport.py": ((3895, 17, 149),),
-    "api/http.py": ((4052, 23, 167),),
-    "api/catalog.py": ((4227, 15, 48),),
-    "api/gateway/stream.py": ((4283, 32, 123),),
-    "api/gateway/chat_completions.py": ((4414, 15, 12),),
-    "api/gateway/responses.py": ((4434, 15, 12),),
-    "host/blocking.py": ((4454, 13, 46),),
-    "host/chats.py": ((4508, 13, 49),),
-    "host/columns.py": ((4569, 20, 83),),
-    "host/departure.py": ((4660, 11, 30),),
-    "host/events.py": ((4698, 9, 4),),
-    "host/users.py": ((4710, 14, 67),),
-    "host/call.py": ((4785, 15, 61),),
-    "host/files.py": ((4854, 17, 48),),
-    "host/tools.py": ((4913, 22, 250),),
-    "host/versions.py": ((5171, 10, 30),),
-    "models/key_limit.py": ((5209, 13, 43),),
-    "models/pricing.py": ((5260, 12, 106),),
-    "models/family.py": ((5374, 14, 132),),
-    "models/variants.py": ((5514, 11, 67),),
-    "models/known.py": ((5589, 12, 33),),
-    "models/registry.py": ((5630, 17, 97),),
-    "models/visibility.py": ((5735, 16, 217),),
-    "models/entries.py": ((5960, 25, 66),),
-    "storage/pictures.py": ((6034, 20, 112),),
-    "storage/spending.py": ((6154, 20, 77),),
-    "requests/allow_list.py": ((6239, 10, 28),),
-    "requests/caching.py": ((6275, 13, 20),),
-    "requests/content_parts.py": ((6303, 10, 76),),
-    "requests/fallbacks.py": ((6387, 12, 13),),
-    "requests/identifiers.py": ((6408, 11, 46),),
-    "requests/modalities.py": ((6462, 10, 7),),
-    "requests/old_texts.py": ((6477, 11, 61),),
-    "requests/parameters.py": ((6546, 12, 59),),
-    "requests/reasoning.py": ((6613, 13, 87),),
-    "requests/replay.py": ((6708, 14, 122),),
-    "requests/chat_body.py": ((6838, 13, 142),),
-    "requests/history.py": ((6988, 13, 116),),
-    "requests/next_round.py": ((7112, 21, 65),),
-    "requests/recovery.py": ((7185, 16, 107),),
-    "requests/retention.py": ((7300, 13, 80),),
-    "requests/routing_table.py": ((7388, 14, 38),),
-    "requests/routing.py": ((7434, 13, 34),),
-    "requests/tasks.py": ((7476, 11, 35),),
-    "requests/tools.py": ((7519, 13, 40),),
-    "requests/trimming.py": ((7567, 11, 9),),
-    "requests/normalise.py": ((7584, 28, 39),),
-    "streaming/collector.py": ((7631, 31, 266),),
-    "streaming/completion_notes.py": ((7905, 11, 41),),
-    "streaming/open_calls.py": ((7954, 10, 25),),
-    "streaming/renderer.py": ((7987, 9, 13),),
-    "streaming/citations.py": ((8008, 13, 56),),
-    "streaming/layout.py": ((8076, 18, 59),),
-    "streaming/output_items.py": ((8143, 10, 69),),
-    "streaming/server_tools.py": ((8220, 15, 46),),
-    "streaming/status.py": ((8274, 10, 47),),
-    "streaming/think_tags.py": ((8329, 20, 134),),
-    "streaming/thinking_status.py": ((8471, 11, 53),),
-    "streaming/usage.py": ((8532, 10, 92),),
-    "streaming/completion_chunks.py": ((8632, 31, 93),),
-    "streaming/completion_dict.py": ((8733, 35, 105),),
-    "streaming/response_events.py": ((8846, 47, 271),),
-    "streaming/transcript.py": ((9125, 29, 129),),
-    "tools/policy.py": ((9262, 13, 42),),
-    "tools/results.py": ((9312, 11, 116),),
-    "tools/schema.py": ((9439, 15, 298),),
-    "tools/arguments.py": ((9745, 13, 113),),
-    "tools/definitions.py": ((9866, 14, 85),),
-    "tools/executor.py": ((9959, 55, 190),),
-    "tools/toolbox.py": ((10157, 23, 126),),
-    "runtime.py": ((10291, 25, 145),),
-    "attempts.py": ((10444, 33, 80),),
-    "rounds.py": ((10532, 28, 172),),
-    "orchestrator.py": ((10712, 36, 121),),
-    "pipe.py": ((10841, 30, 108),),
+    "core/circuit_breaker.py": ((233, 8, 48),),
+    "core/ids.py": ((289, 9, 26),),
+    "core/json_codec.py": ((323, 11, 29),),
+    "core/json_values.py": ((360, 8, 31),),
+    "core/money.py": ((399, 6, 4),),
+    "core/process.py": ((411, 10, 13),),
+    "core/redaction.py": ((432, 9, 69),),
+    "core/errors.py": ((524, 26, 161),),
+    "core/admission.py": ((693, 12, 50),),
+    "core/retry.py": ((751, 7, 33),),
+    "core/secrets.py": ((792, 19, 86),),
+    "core/source_map.py": ((886, 7, 24),),
+    "core/template_language.py": ((918, 8, 56),),
+    "core/valve_types.py": ((984, 17, 63),),
+    "core/catalog_valves.py": ((1055, 12, 138),),
+    "core/personal_valves.py": ((1201, 11, 76),),
+    "core/template_valves.py": ((1285, 13, 89),),
+    "core/config.py": ((1382, 17, 479),),
+    "core/context.py": ((1869, 14, 46),),
+    "core/logging_system.py": ((1923, 11, 92),),
+    "core/error_templates.py": ((2023, 28, 176),),
+    "core/timing_logger.py": ((2209, 21, 134),),
+    "api/bodies.py": ((2351, 8, 82),),
+    "api/error_figures.py": ((2441, 8, 38),),
+    "api/errors.py": ((2487, 18, 184),),
+    "api/events.py": ((2679, 11, 268),),
+    "api/exchange_log.py": ((2955, 16, 11),),
+    "api/gateway/batch.py": ((2977, 14, 47),),
+    "api/gateway/items.py": ((3032, 20, 128),),
+    "api/gateway/part_ends.py": ((3168, 8, 58),),
+    "api/gateway/payloads.py": ((3234, 14, 31),),
+    "api/gateway/selection.py": ((3273, 15, 54),),
+    "api/gateway/text_run.py": ((3335, 10, 58),),
+    "api/pacing.py": ((3401, 7, 19),),
+    "api/sse.py": ((3428, 5, 50),),
+    "api/gateway/chat_reader.py": ((3486, 30, 203),),
+    "api/gateway/responses_reader.py": ((3697, 33, 193),),
+    "api/transport.py": ((3898, 17, 149),),
+    "api/http.py": ((4055, 23, 167),),
+    "api/catalog.py": ((4230, 18, 76),),
+    "api/gateway/stream.py": ((4314, 32, 123),),
+    "api/gateway/chat_completions.py": ((4445, 15, 12),),
+    "api/gateway/responses.py": ((4465, 15, 12),),
+    "host/blocking.py": ((4485, 13, 46),),
+    "host/chats.py": ((4539, 13, 49),),
+    "host/columns.py": ((4600, 20, 83),),
+    "host/data_folder.py": ((4691, 9, 7),),
+    "host/departure.py": ((4706, 11, 30),),
+    "host/events.py": ((4744, 9, 4),),
+    "host/users.py": ((4756, 14, 67),),
+    "host/call.py": ((4831, 15, 61),),
+    "host/files.py": ((4900, 17, 48),),
+    "host/tools.py": ((4959, 22, 250),),
+    "host/versions.py": ((5217, 10, 30),),
+    "models/catalog_shelf.py": ((5255, 19, 117),),
+    "models/key_limit.py": ((5380, 13, 43),),
+    "models/pricing.py": ((5431, 12, 106),),
+    "models/family.py": ((5545, 14, 132),),
+    "models/variants.py": ((5685, 11, 67),),
+    "models/known.py": ((5760, 12, 33),),
+    "models/registry.py": ((5801, 20, 156),),
+    "models/visibility.py": ((5965, 16, 217),),
+    "models/entries.py": ((6190, 25, 66),),
+    "storage/pictures.py": ((6264, 20, 112),),
+    "storage/spending.py": ((6384, 20, 77),),
+    "requests/allow_list.py": ((6469, 10, 28),),
+    "requests/caching.py": ((6505, 13, 20),),
+    "requests/content_parts.py": ((6533, 10, 76),),
+    "requests/fallbacks.py": ((6617, 12, 13),),
+    "requests/identifiers.py": ((6638, 11, 46),),
+    "requests/modalities.py": ((6692, 10, 7),),
+    "requests/old_texts.py": ((6707, 11, 61),),
+    "requests/parameters.py": ((6776, 12, 59),),
+    "requests/reasoning.py": ((6843, 13, 87),),
+    "requests/replay.py": ((6938, 14, 122),),
+    "requests/chat_body.py": ((7068, 13, 142),),
+    "requests/history.py": ((7218, 13, 116),),
+    "requests/next_round.py": ((7342, 21, 65),),
+    "requests/recovery.py": ((7415, 16, 107),),
+    "requests/retention.py": ((7530, 13, 80),),
+    "requests/routing_table.py": ((7618, 14, 38),),
+    "requests/routing.py": ((7664, 13, 34),),
+    "requests/tasks.py": ((7706, 11, 35),),
+    "requests/tools.py": ((7749, 13, 40),),
+    "requests/trimming.py": ((7797, 11, 9),),
+    "requests/normalise.py": ((7814, 28, 39),),
+    "streaming/collector.py": ((7861, 31, 266),),
+    "streaming/completion_notes.py": ((8135, 11, 41),),
+    "streaming/open_calls.py": ((8184, 10, 25),),
+    "streaming/renderer.py": ((8217, 9, 13),),
+    "streaming/citations.py": ((8238, 13, 56),),
+    "streaming/layout.py": ((8306, 18, 59),),
+    "streaming/output_items.py": ((8373, 10, 69),),
+    "streaming/server_tools.py": ((8450, 15, 46),),
+    "streaming/status.py": ((8504, 10, 47),),
+    "streaming/think_tags.py": ((8559, 20, 134),),
+    "streaming/thinking_status.py": ((8701, 11, 53),),
+    "streaming/usage.py": ((8762, 10, 92),),
+    "streaming/completion_chunks.py": ((8862, 31, 93),),
+    "streaming/completion_dict.py": ((8963, 35, 105),),
+    "streaming/response_events.py": ((9076, 47, 271),),
+    "streaming/transcript.py": ((9355, 29, 129),),
+    "tools/policy.py": ((9492, 13, 42),),
+    "tools/results.py": ((9542, 11, 116),),
+    "tools/schema.py": ((9669, 15, 298),),
+    "tools/arguments.py": ((9975, 13, 113),),
+    "tools/definitions.py": ((10096, 14, 85),),
+    "tools/executor.py": ((10189, 55, 190),),
+    "tools/toolbox.py": ((10387, 23, 126),),
+    "runtime.py": ((10521, 28, 152),),
+    "attempts.py": ((10681, 33, 80),),
+    "rounds.py": ((10769, 28, 172),),
+    "orchestrator.py": ((10949, 36, 121),),
+    "pipe.py": ((11078, 30, 108),),
 }
