@@ -58,97 +58,97 @@ license: MIT
 #   3892  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
 #   4049  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
 #   4224  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4308  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4439  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4459  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   4310  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4441  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4461  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4479  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4533  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4590  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4685  data_folder.py                The folder in which Open WebUI keeps its data.
-#   4700  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4738  events.py                     What the page is told beside the stream of the answer.
-#   4750  users.py                      The person who asks, and what they have set for themselves.
-#   4825  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4894  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4950  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5211  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4481  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4535  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4592  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4687  data_folder.py                The folder in which Open WebUI keeps its data.
+#   4702  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4740  events.py                     What the page is told beside the stream of the answer.
+#   4752  users.py                      The person who asks, and what they have set for themselves.
+#   4827  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4896  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4952  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5213  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5249  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   5374  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5425  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5539  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5679  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5754  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5795  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5959  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6184  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5251  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5364  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5415  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5529  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5669  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5744  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5785  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5946  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6171  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6258  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6378  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6245  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6365  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6463  allow_list.py                 Only what the API knows goes out.
-#   6499  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6527  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6611  fallbacks.py                  Further models, for when the first one fails.
-#   6632  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6686  modalities.py                 Pictures are asked for where the model draws.
-#   6701  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6770  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6837  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6932  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7062  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7212  history.py                    Chat messages become input items.
-#   7336  next_round.py                 The request of another round: the one before, and what came of it.
-#   7409  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7524  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7612  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7658  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7700  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7743  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7791  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7808  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6450  allow_list.py                 Only what the API knows goes out.
+#   6486  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6514  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6598  fallbacks.py                  Further models, for when the first one fails.
+#   6619  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6673  modalities.py                 Pictures are asked for where the model draws.
+#   6688  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6757  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6824  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6919  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7049  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7199  history.py                    Chat messages become input items.
+#   7323  next_round.py                 The request of another round: the one before, and what came of it.
+#   7396  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7511  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7599  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7645  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7687  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7730  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7778  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7795  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7855  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8129  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8178  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8211  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8232  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8296  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8367  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8444  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8498  status.py                     The status line of an answer: few words, all of them true.
-#   8553  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8695  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8756  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8856  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8957  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9070  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9349  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7842  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8116  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8165  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8198  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8219  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8283  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8354  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8431  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8485  status.py                     The status line of an answer: few words, all of them true.
+#   8540  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8682  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8743  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8843  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8944  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9057  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9336  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9486  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9536  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9660  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9969  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10090  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10183  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10381  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9473  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9523  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9647  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9956  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10077  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10170  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10368  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10515  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10502  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10675  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10662  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10763  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10750  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10943  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10930  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11072  pipe.py                       The entrance: what Open WebUI calls.
+#  11059  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -4237,54 +4237,56 @@ _NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogAnswer:
-    """The row of every model that writes or draws (schema `Model`)."""
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
     rows: list[JsonObject]
     etag: str = ""
     """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
 
 
 async def fetch_models(
-    client: httpx.AsyncClient, settings: Settings, etag: str = ""
-) -> CatalogAnswer | None:
-    """Fetch the catalog; `None` when it is still the one that the server has called `etag`.
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
 
     Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    response = await _ask(client, settings, path, {"If-None-Match": etag} if etag else None)
-    if etag and response.status_code == _NOT_MODIFIED:
-        return None
-    rows = objects_in(_data_in(response, settings, list))
-    return CatalogAnswer(rows, response.headers.get("etag", ""))
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    response = await _ask(client, settings, "/endpoints/zdr")
+    response = await _ask(client, settings, "/endpoints/zdr", {})
     endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    key = _data_in(await _ask(client, settings, "/key"), settings, dict)
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
     return number_of(key.get("limit_remaining"))
 
 
 async def _ask(
-    client: httpx.AsyncClient,
-    settings: Settings,
-    path: str,
-    headers: Mapping[str, str] | None = None,
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
 ) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
         return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings), **(headers or {})},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
 
@@ -5257,18 +5259,6 @@ _TURN_LOOK_SECONDS = 0.25
 _LONGEST_TURN_SECONDS = 90.0
 
 
-@dataclass(frozen=True, slots=True)
-class KeptCatalog:
-    """A catalog as OpenRouter sent it."""
-
-    rows: list[JsonObject]
-    etag: str = ""
-    """What the server calls this state of its catalog, where it does."""
-    zdr_ids: frozenset[str] | None = None
-    age: float = 0.0
-    """Seconds since it came."""
-
-
 class CatalogShelf:
     """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
 
@@ -5279,13 +5269,13 @@ class CatalogShelf:
         self._has_turn = False
         self._is_failing = False
 
-    async def read(self) -> KeptCatalog | None:
+    async def read(self) -> CatalogCopy | None:
         """What is kept; `None` for nothing, for half a file and for another account's."""
         if self._path is None:
             return None
         return await asyncio.to_thread(_read_kept, self._path, self._account)
 
-    async def keep(self, catalog: KeptCatalog) -> None:
+    async def keep(self, catalog: CatalogCopy) -> None:
         """Put a new one in the place of the old; a disk that takes none is told of once."""
         if self._path is None:
             return
@@ -5327,7 +5317,7 @@ class CatalogShelf:
         return True
 
 
-def _read_kept(path: Path, account: str) -> KeptCatalog | None:
+def _read_kept(path: Path, account: str) -> CatalogCopy | None:
     try:
         came_at = path.stat().st_mtime
         kept = as_object(decode_json(path.read_bytes()))
@@ -5337,7 +5327,7 @@ def _read_kept(path: Path, account: str) -> KeptCatalog | None:
     if kept.get("account") != account or not rows:
         return None
     has_ids = isinstance(zdr_ids, list)
-    return KeptCatalog(
+    return CatalogCopy(
         rows=rows,
         etag=text_of(kept.get("etag")),
         zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
@@ -5345,7 +5335,7 @@ def _read_kept(path: Path, account: str) -> KeptCatalog | None:
     )
 
 
-def _write_kept(path: Path, account: str, catalog: KeptCatalog) -> None:
+def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
     zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
     kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
     draft = path.with_suffix(f".{os.getpid()}.draft")
@@ -5799,8 +5789,8 @@ def know_models(
 ################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchCatalog = Callable[[Settings, str], Awaitable[CatalogAnswer | None]]
-"""Asked with the ETag of the catalog at hand; gives `None` when that is still the newest."""
+FetchCatalog = Callable[[Settings, CatalogCopy | None], Awaitable[CatalogCopy]]
+"""Given the copy at hand, which it gives back when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
@@ -5903,7 +5893,7 @@ class OpenRouterModelRegistry:
         else:
             await self._fetch(settings, kept)
 
-    async def _take_kept(self, settings: Settings, kept: KeptCatalog | None) -> bool:
+    async def _take_kept(self, settings: Settings, kept: CatalogCopy | None) -> bool:
         """Use a kept catalog, be it old; whether there was one."""
         if kept is None:
             return False
@@ -5912,20 +5902,17 @@ class OpenRouterModelRegistry:
             self._rest(settings.catalog.refresh - kept.age)
         return True
 
-    def _is_fresh(self, kept: KeptCatalog, settings: Settings) -> bool:
+    def _is_fresh(self, kept: CatalogCopy, settings: Settings) -> bool:
         lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
         return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
 
-    async def _fetch(self, settings: Settings, kept: KeptCatalog | None) -> None:
-        answer = await self._fetch_catalog(settings, kept.etag if kept else "")
-        newest = KeptCatalog(answer.rows, answer.etag) if answer else kept
-        if newest is None:
-            raise InternalError("OpenRouter's catalog did not come.", "Try again later.")
+    async def _fetch(self, settings: Settings, kept: CatalogCopy | None) -> None:
+        newest = await self._fetch_catalog(settings, kept)
         await self._take(newest.rows, self.known.zdr_ids)
         if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
             self._know(self.known.families, await self._fetch_zdr_ids(settings))
         self._rest(settings.catalog.refresh)
-        await self._shelf.keep(KeptCatalog(newest.rows, newest.etag, self.known.zdr_ids))
+        await self._shelf.keep(replace(newest, zdr_ids=self.known.zdr_ids))
 
     async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
         families = await asyncio.to_thread(_families_in, rows)
@@ -10587,7 +10574,7 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings, etag: fetch_models(client, settings, etag),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
                 shelf=self._open_shelf(),
             )
@@ -11230,79 +11217,79 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/responses_reader.py": ((3697, 33, 193),),
     "api/transport.py": ((3898, 17, 149),),
     "api/http.py": ((4055, 23, 167),),
-    "api/catalog.py": ((4230, 18, 76),),
-    "api/gateway/stream.py": ((4314, 32, 123),),
-    "api/gateway/chat_completions.py": ((4445, 15, 12),),
-    "api/gateway/responses.py": ((4465, 15, 12),),
-    "host/blocking.py": ((4485, 13, 46),),
-    "host/chats.py": ((4539, 13, 49),),
-    "host/columns.py": ((4600, 20, 83),),
-    "host/data_folder.py": ((4691, 9, 7),),
-    "host/departure.py": ((4706, 11, 30),),
-    "host/events.py": ((4744, 9, 4),),
-    "host/users.py": ((4756, 14, 67),),
-    "host/call.py": ((4831, 15, 61),),
-    "host/files.py": ((4900, 17, 48),),
-    "host/tools.py": ((4959, 22, 250),),
-    "host/versions.py": ((5217, 10, 30),),
-    "models/catalog_shelf.py": ((5255, 19, 117),),
-    "models/key_limit.py": ((5380, 13, 43),),
-    "models/pricing.py": ((5431, 12, 106),),
-    "models/family.py": ((5545, 14, 132),),
-    "models/variants.py": ((5685, 11, 67),),
-    "models/known.py": ((5760, 12, 33),),
-    "models/registry.py": ((5801, 20, 156),),
-    "models/visibility.py": ((5965, 16, 217),),
-    "models/entries.py": ((6190, 25, 66),),
-    "storage/pictures.py": ((6264, 20, 112),),
-    "storage/spending.py": ((6384, 20, 77),),
-    "requests/allow_list.py": ((6469, 10, 28),),
-    "requests/caching.py": ((6505, 13, 20),),
-    "requests/content_parts.py": ((6533, 10, 76),),
-    "requests/fallbacks.py": ((6617, 12, 13),),
-    "requests/identifiers.py": ((6638, 11, 46),),
-    "requests/modalities.py": ((6692, 10, 7),),
-    "requests/old_texts.py": ((6707, 11, 61),),
-    "requests/parameters.py": ((6776, 12, 59),),
-    "requests/reasoning.py": ((6843, 13, 87),),
-    "requests/replay.py": ((6938, 14, 122),),
-    "requests/chat_body.py": ((7068, 13, 142),),
-    "requests/history.py": ((7218, 13, 116),),
-    "requests/next_round.py": ((7342, 21, 65),),
-    "requests/recovery.py": ((7415, 16, 107),),
-    "requests/retention.py": ((7530, 13, 80),),
-    "requests/routing_table.py": ((7618, 14, 38),),
-    "requests/routing.py": ((7664, 13, 34),),
-    "requests/tasks.py": ((7706, 11, 35),),
-    "requests/tools.py": ((7749, 13, 40),),
-    "requests/trimming.py": ((7797, 11, 9),),
-    "requests/normalise.py": ((7814, 28, 39),),
-    "streaming/collector.py": ((7861, 31, 266),),
-    "streaming/completion_notes.py": ((8135, 11, 41),),
-    "streaming/open_calls.py": ((8184, 10, 25),),
-    "streaming/renderer.py": ((8217, 9, 13),),
-    "streaming/citations.py": ((8238, 13, 56),),
-    "streaming/layout.py": ((8306, 18, 59),),
-    "streaming/output_items.py": ((8373, 10, 69),),
-    "streaming/server_tools.py": ((8450, 15, 46),),
-    "streaming/status.py": ((8504, 10, 47),),
-    "streaming/think_tags.py": ((8559, 20, 134),),
-    "streaming/thinking_status.py": ((8701, 11, 53),),
-    "streaming/usage.py": ((8762, 10, 92),),
-    "streaming/completion_chunks.py": ((8862, 31, 93),),
-    "streaming/completion_dict.py": ((8963, 35, 105),),
-    "streaming/response_events.py": ((9076, 47, 271),),
-    "streaming/transcript.py": ((9355, 29, 129),),
-    "tools/policy.py": ((9492, 13, 42),),
-    "tools/results.py": ((9542, 11, 116),),
-    "tools/schema.py": ((9669, 15, 298),),
-    "tools/arguments.py": ((9975, 13, 113),),
-    "tools/definitions.py": ((10096, 14, 85),),
-    "tools/executor.py": ((10189, 55, 190),),
-    "tools/toolbox.py": ((10387, 23, 126),),
-    "runtime.py": ((10521, 28, 152),),
-    "attempts.py": ((10681, 33, 80),),
-    "rounds.py": ((10769, 28, 172),),
-    "orchestrator.py": ((10949, 36, 121),),
-    "pipe.py": ((11078, 30, 108),),
+    "api/catalog.py": ((4230, 18, 78),),
+    "api/gateway/stream.py": ((4316, 32, 123),),
+    "api/gateway/chat_completions.py": ((4447, 15, 12),),
+    "api/gateway/responses.py": ((4467, 15, 12),),
+    "host/blocking.py": ((4487, 13, 46),),
+    "host/chats.py": ((4541, 13, 49),),
+    "host/columns.py": ((4602, 20, 83),),
+    "host/data_folder.py": ((4693, 9, 7),),
+    "host/departure.py": ((4708, 11, 30),),
+    "host/events.py": ((4746, 9, 4),),
+    "host/users.py": ((4758, 14, 67),),
+    "host/call.py": ((4833, 15, 61),),
+    "host/files.py": ((4902, 17, 48),),
+    "host/tools.py": ((4961, 22, 250),),
+    "host/versions.py": ((5219, 10, 30),),
+    "models/catalog_shelf.py": ((5257, 19, 105),),
+    "models/key_limit.py": ((5370, 13, 43),),
+    "models/pricing.py": ((5421, 12, 106),),
+    "models/family.py": ((5535, 14, 132),),
+    "models/variants.py": ((5675, 11, 67),),
+    "models/known.py": ((5750, 12, 33),),
+    "models/registry.py": ((5791, 21, 153),),
+    "models/visibility.py": ((5952, 16, 217),),
+    "models/entries.py": ((6177, 25, 66),),
+    "storage/pictures.py": ((6251, 20, 112),),
+    "storage/spending.py": ((6371, 20, 77),),
+    "requests/allow_list.py": ((6456, 10, 28),),
+    "requests/caching.py": ((6492, 13, 20),),
+    "requests/content_parts.py": ((6520, 10, 76),),
+    "requests/fallbacks.py": ((6604, 12, 13),),
+    "requests/identifiers.py": ((6625, 11, 46),),
+    "requests/modalities.py": ((6679, 10, 7),),
+    "requests/old_texts.py": ((6694, 11, 61),),
+    "requests/parameters.py": ((6763, 12, 59),),
+    "requests/reasoning.py": ((6830, 13, 87),),
+    "requests/replay.py": ((6925, 14, 122),),
+    "requests/chat_body.py": ((7055, 13, 142),),
+    "requests/history.py": ((7205, 13, 116),),
+    "requests/next_round.py": ((7329, 21, 65),),
+    "requests/recovery.py": ((7402, 16, 107),),
+    "requests/retention.py": ((7517, 13, 80),),
+    "requests/routing_table.py": ((7605, 14, 38),),
+    "requests/routing.py": ((7651, 13, 34),),
+    "requests/tasks.py": ((7693, 11, 35),),
+    "requests/tools.py": ((7736, 13, 40),),
+    "requests/trimming.py": ((7784, 11, 9),),
+    "requests/normalise.py": ((7801, 28, 39),),
+    "streaming/collector.py": ((7848, 31, 266),),
+    "streaming/completion_notes.py": ((8122, 11, 41),),
+    "streaming/open_calls.py": ((8171, 10, 25),),
+    "streaming/renderer.py": ((8204, 9, 13),),
+    "streaming/citations.py": ((8225, 13, 56),),
+    "streaming/layout.py": ((8293, 18, 59),),
+    "streaming/output_items.py": ((8360, 10, 69),),
+    "streaming/server_tools.py": ((8437, 15, 46),),
+    "streaming/status.py": ((8491, 10, 47),),
+    "streaming/think_tags.py": ((8546, 20, 134),),
+    "streaming/thinking_status.py": ((8688, 11, 53),),
+    "streaming/usage.py": ((8749, 10, 92),),
+    "streaming/completion_chunks.py": ((8849, 31, 93),),
+    "streaming/completion_dict.py": ((8950, 35, 105),),
+    "streaming/response_events.py": ((9063, 47, 271),),
+    "streaming/transcript.py": ((9342, 29, 129),),
+    "tools/policy.py": ((9479, 13, 42),),
+    "tools/results.py": ((9529, 11, 116),),
+    "tools/schema.py": ((9656, 15, 298),),
+    "tools/arguments.py": ((9962, 13, 113),),
+    "tools/definitions.py": ((10083, 14, 85),),
+    "tools/executor.py": ((10176, 55, 190),),
+    "tools/toolbox.py": ((10374, 23, 126),),
+    "runtime.py": ((10508, 28, 152),),
+    "attempts.py": ((10668, 33, 80),),
+    "rounds.py": ((10756, 28, 172),),
+    "orchestrator.py": ((10936, 36, 121),),
+    "pipe.py": ((11065, 30, 108),),
 }

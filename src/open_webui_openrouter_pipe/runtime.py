@@ -94,7 +94,7 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings, etag: fetch_models(client, settings, etag),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
                 shelf=self._open_shelf(),
             )

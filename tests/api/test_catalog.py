@@ -32,8 +32,7 @@ def fetch(settings_for: Callable[..., Settings]) -> Fetch:
             return answer
 
         async with open_client(httpx.MockTransport(respond)) as client:
-            fetched = await fetch_models(client, settings_for(url))
-            return fetched.rows if fetched is not None else None
+            return (await fetch_models(client, settings_for(url))).rows
 
     return run
 

@@ -41,7 +41,7 @@ class Desk:
         )
         self.client = open_client()
         self.registry = OpenRouterModelRegistry(
-            lambda settings, etag: fetch_models(self.client, settings, etag), lambda: self.now
+            lambda settings, kept: fetch_models(self.client, settings, kept), lambda: self.now
         )
 
     async def after(self, reply: Reply) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from open_webui_openrouter_pipe.api.catalog import CatalogAnswer
+from open_webui_openrouter_pipe.api.catalog import CatalogCopy
 from open_webui_openrouter_pipe.core.config import Settings, SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.errors import ConnectionFailedError
 from open_webui_openrouter_pipe.models import catalog_shelf
@@ -37,14 +37,14 @@ class Upstream:
     now: float = 0.0
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def fetch(self, settings: Settings, etag: str) -> CatalogAnswer | None:
+    async def fetch(self, settings: Settings, kept: CatalogCopy | None) -> CatalogCopy:
         self.asked += 1
         await self.open.wait()
         if self.is_down:
             raise ConnectionFailedError("No connection.")
-        if etag and etag == self.etag:
-            return None
-        return CatalogAnswer([{"id": model_id} for model_id in self.ids], self.etag)
+        if kept and kept.etag and kept.etag == self.etag:
+            return kept
+        return CatalogCopy([{"id": model_id} for model_id in self.ids], self.etag)
 
     async def fetch_zdr_ids(self, settings: Settings) -> frozenset[str]:
         return frozenset(self.ids)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from open_webui_openrouter_pipe.api.catalog import CatalogAnswer
+from open_webui_openrouter_pipe.api.catalog import CatalogCopy
 from open_webui_openrouter_pipe.core.config import Settings, SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.errors import ConnectionFailedError, InternalError
 from open_webui_openrouter_pipe.models.registry import OpenRouterModelRegistry
@@ -33,7 +33,7 @@ class Upstream:
     asked: int = 0
     cancelled: int = 0
 
-    async def fetch(self, settings: Settings, etag: str) -> CatalogAnswer | None:
+    async def fetch(self, settings: Settings, kept: CatalogCopy | None) -> CatalogCopy:
         self.asked += 1
         try:
             await self.open.wait()
@@ -43,7 +43,7 @@ class Upstream:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return CatalogAnswer(answer)
+        return CatalogCopy(answer)
 
 
 def rows(*model_ids: str) -> list[dict[str, Any]]:

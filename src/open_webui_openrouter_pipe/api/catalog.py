@@ -25,54 +25,56 @@ _NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogAnswer:
-    """The row of every model that writes or draws (schema `Model`)."""
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
     rows: list[JsonObject]
     etag: str = ""
     """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
 
 
 async def fetch_models(
-    client: httpx.AsyncClient, settings: Settings, etag: str = ""
-) -> CatalogAnswer | None:
-    """Fetch the catalog; `None` when it is still the one that the server has called `etag`.
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
 
     Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    response = await _ask(client, settings, path, {"If-None-Match": etag} if etag else None)
-    if etag and response.status_code == _NOT_MODIFIED:
-        return None
-    rows = objects_in(_data_in(response, settings, list))
-    return CatalogAnswer(rows, response.headers.get("etag", ""))
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    response = await _ask(client, settings, "/endpoints/zdr")
+    response = await _ask(client, settings, "/endpoints/zdr", {})
     endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    key = _data_in(await _ask(client, settings, "/key"), settings, dict)
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
     return number_of(key.get("limit_remaining"))
 
 
 async def _ask(
-    client: httpx.AsyncClient,
-    settings: Settings,
-    path: str,
-    headers: Mapping[str, str] | None = None,
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
 ) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
         return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings), **(headers or {})},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
 

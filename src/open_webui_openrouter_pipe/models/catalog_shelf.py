@@ -8,29 +8,17 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from ..api.catalog import CatalogCopy
 from ..core.json_codec import decode_json, encode_json
-from ..core.json_values import JsonObject, as_object, objects_in, text_of
+from ..core.json_values import as_object, objects_in, text_of
 from ..core.logging_system import LOG
 
 _TURN_LOOK_SECONDS = 0.25
 # Longer than fetching can take: a worker that died in its turn is not waited for any longer.
 _LONGEST_TURN_SECONDS = 90.0
-
-
-@dataclass(frozen=True, slots=True)
-class KeptCatalog:
-    """A catalog as OpenRouter sent it."""
-
-    rows: list[JsonObject]
-    etag: str = ""
-    """What the server calls this state of its catalog, where it does."""
-    zdr_ids: frozenset[str] | None = None
-    age: float = 0.0
-    """Seconds since it came."""
 
 
 class CatalogShelf:
@@ -43,13 +31,13 @@ class CatalogShelf:
         self._has_turn = False
         self._is_failing = False
 
-    async def read(self) -> KeptCatalog | None:
+    async def read(self) -> CatalogCopy | None:
         """What is kept; `None` for nothing, for half a file and for another account's."""
         if self._path is None:
             return None
         return await asyncio.to_thread(_read_kept, self._path, self._account)
 
-    async def keep(self, catalog: KeptCatalog) -> None:
+    async def keep(self, catalog: CatalogCopy) -> None:
         """Put a new one in the place of the old; a disk that takes none is told of once."""
         if self._path is None:
             return
@@ -91,7 +79,7 @@ class CatalogShelf:
         return True
 
 
-def _read_kept(path: Path, account: str) -> KeptCatalog | None:
+def _read_kept(path: Path, account: str) -> CatalogCopy | None:
     try:
         came_at = path.stat().st_mtime
         kept = as_object(decode_json(path.read_bytes()))
@@ -101,7 +89,7 @@ def _read_kept(path: Path, account: str) -> KeptCatalog | None:
     if kept.get("account") != account or not rows:
         return None
     has_ids = isinstance(zdr_ids, list)
-    return KeptCatalog(
+    return CatalogCopy(
         rows=rows,
         etag=text_of(kept.get("etag")),
         zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
@@ -109,7 +97,7 @@ def _read_kept(path: Path, account: str) -> KeptCatalog | None:
     )
 
 
-def _write_kept(path: Path, account: str, catalog: KeptCatalog) -> None:
+def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
     zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
     kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
     draft = path.with_suffix(f".{os.getpid()}.draft")

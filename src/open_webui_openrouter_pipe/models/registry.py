@@ -7,19 +7,20 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
-from ..api.catalog import CatalogAnswer
+from ..api.catalog import CatalogCopy
 from ..core.config import Settings
 from ..core.errors import InternalError, PipeError
 from ..core.json_values import JsonObject
 from ..core.logging_system import LOG
-from .catalog_shelf import CatalogShelf, KeptCatalog
+from .catalog_shelf import CatalogShelf
 from .family import ModelFamily, read_family
 from .known import NOTHING_KNOWN, know_models
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchCatalog = Callable[[Settings, str], Awaitable[CatalogAnswer | None]]
-"""Asked with the ETag of the catalog at hand; gives `None` when that is still the newest."""
+FetchCatalog = Callable[[Settings, CatalogCopy | None], Awaitable[CatalogCopy]]
+"""Given the copy at hand, which it gives back when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
@@ -122,7 +123,7 @@ class OpenRouterModelRegistry:
         else:
             await self._fetch(settings, kept)
 
-    async def _take_kept(self, settings: Settings, kept: KeptCatalog | None) -> bool:
+    async def _take_kept(self, settings: Settings, kept: CatalogCopy | None) -> bool:
         """Use a kept catalog, be it old; whether there was one."""
         if kept is None:
             return False
@@ -131,20 +132,17 @@ class OpenRouterModelRegistry:
             self._rest(settings.catalog.refresh - kept.age)
         return True
 
-    def _is_fresh(self, kept: KeptCatalog, settings: Settings) -> bool:
+    def _is_fresh(self, kept: CatalogCopy, settings: Settings) -> bool:
         lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
         return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
 
-    async def _fetch(self, settings: Settings, kept: KeptCatalog | None) -> None:
-        answer = await self._fetch_catalog(settings, kept.etag if kept else "")
-        newest = KeptCatalog(answer.rows, answer.etag) if answer else kept
-        if newest is None:
-            raise InternalError("OpenRouter's catalog did not come.", "Try again later.")
+    async def _fetch(self, settings: Settings, kept: CatalogCopy | None) -> None:
+        newest = await self._fetch_catalog(settings, kept)
         await self._take(newest.rows, self.known.zdr_ids)
         if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
             self._know(self.known.families, await self._fetch_zdr_ids(settings))
         self._rest(settings.catalog.refresh)
-        await self._shelf.keep(KeptCatalog(newest.rows, newest.etag, self.known.zdr_ids))
+        await self._shelf.keep(replace(newest, zdr_ids=self.known.zdr_ids))
 
     async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
         families = await asyncio.to_thread(_families_in, rows)
