@@ -44,111 +44,111 @@ license: MIT
 #   2435  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
 #   2481  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
 #   2673  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2949  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2968  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3026  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3162  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3228  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3267  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3329  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3395  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3422  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3480  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3691  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3892  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4049  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4224  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4310  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4441  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4461  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2951  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2970  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3028  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3172  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3238  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3277  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3339  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3405  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3432  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3490  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3702  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3905  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4062  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4246  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4332  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4464  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4484  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4481  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4535  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4592  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4687  data_folder.py                The folder in which Open WebUI keeps its data.
-#   4702  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4740  events.py                     What the page is told beside the stream of the answer.
-#   4752  users.py                      The person who asks, and what they have set for themselves.
-#   4827  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4896  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4952  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5213  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4504  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4558  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4615  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4710  data_folder.py                The folder in which Open WebUI keeps its data.
+#   4725  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4763  events.py                     What the page is told beside the stream of the answer.
+#   4775  users.py                      The person who asks, and what they have set for themselves.
+#   4850  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4919  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4975  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5236  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5251  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   5364  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5415  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5529  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5669  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5744  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5785  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5946  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6171  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5274  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5387  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5438  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5552  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5692  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5767  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5808  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5969  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6194  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6245  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6365  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6268  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6388  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6450  allow_list.py                 Only what the API knows goes out.
-#   6486  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6514  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6598  fallbacks.py                  Further models, for when the first one fails.
-#   6619  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6673  modalities.py                 Pictures are asked for where the model draws.
-#   6688  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6757  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6824  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6919  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7049  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7199  history.py                    Chat messages become input items.
-#   7323  next_round.py                 The request of another round: the one before, and what came of it.
-#   7396  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7511  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7599  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7645  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7687  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7730  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7778  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7795  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6473  allow_list.py                 Only what the API knows goes out.
+#   6509  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6537  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6621  fallbacks.py                  Further models, for when the first one fails.
+#   6642  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6696  modalities.py                 Pictures are asked for where the model draws.
+#   6711  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6780  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6847  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6942  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7072  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7222  history.py                    Chat messages become input items.
+#   7346  next_round.py                 The request of another round: the one before, and what came of it.
+#   7419  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7534  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7622  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7668  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7710  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7753  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7801  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7816  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7842  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8116  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8165  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8198  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8219  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8283  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8354  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8431  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8485  status.py                     The status line of an answer: few words, all of them true.
-#   8540  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8682  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8743  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8843  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8944  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9057  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9336  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7863  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8137  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8186  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8219  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8240  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8304  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8375  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8452  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8506  status.py                     The status line of an answer: few words, all of them true.
+#   8561  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8703  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8764  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8864  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8965  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9078  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9361  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9473  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9523  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9647  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9956  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10077  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10170  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10368  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9498  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9548  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9672  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9981  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10102  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10195  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10393  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10502  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10527  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10662  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10687  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10750  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10775  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10930  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10955  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11059  pipe.py                       The entrance: what Open WebUI calls.
+#  11084  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -2899,6 +2899,8 @@ class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
     text: str
+    in_closing_line: bool = False
+    """Whether it is said once the answer is there, and not before."""
 
 
 @dataclass(slots=True)
@@ -3125,6 +3127,14 @@ def read_citation(annotation: JsonObject) -> Citation | None:
     if not url:
         return None
     return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
+
+
+def trimming_notices(answer: JsonObject) -> list[Event]:
+    """What the person should know when OpenRouter has shortened the chat."""
+    stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
+    if not any(stage.get("type") == "context_compression" for stage in stages):
+        return []
+    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -3548,6 +3558,7 @@ class ChatReader:
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
         self._usage = read_usage(data.get("usage")) or self._usage
+        events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
@@ -3699,6 +3710,7 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     return [
         ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
         *_finished_items(body),
+        *trimming_notices(body),
         _read_end(body),
     ]
 
@@ -3770,8 +3782,9 @@ class ResponsesReader:
                 self._closed.add(event.output_index)
         elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            for item in self._left_out(as_object(data.get("response"))):
-                batch.add(item)
+            response = as_object(data.get("response"))
+            for late in (*self._left_out(response), *trimming_notices(response)):
+                batch.add(late)
         batch.add(event)
 
     def _left_out(self, response: JsonObject) -> list[ItemFinished]:
@@ -4052,6 +4065,9 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 # The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
 ################################
 
+COMPRESSION_PLUGIN = "context-compression"
+"""Leaves out the middle of a chat that is too long for its model."""
+
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
@@ -4115,6 +4131,12 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def metadata_headers(body: Mapping[str, Any]) -> dict[str, str]:
+    """Ask to be told when OpenRouter shortens the chat."""
+    trims = any(each.get("id") == COMPRESSION_PLUGIN for each in objects_in(body.get("plugins")))
+    return {"X-OpenRouter-Metadata": "enabled"} if trims else {}
 
 
 def own_referer(settings: Settings) -> dict[str, str]:
@@ -4361,6 +4383,7 @@ async def _open(
                 **authorize(settings),
                 **own_referer(settings),
                 **vendor_headers(settings, body),
+                **metadata_headers(body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -7781,15 +7804,13 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 # Conversations that are too long: shortened in their middle, where the admin wants that.
 ################################
 
-_COMPRESSION = "context-compression"
-
-
 def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The request's `plugins` with the one that trims; a chat's own word on it stays."""
     plugins = objects_in(body.get("plugins"))
-    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
+    is_settled = any(plugin.get("id") == COMPRESSION_PLUGIN for plugin in plugins)
+    if is_settled or not settings.auto_context_trimming:
         return {}
-    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
+    return {"plugins": [*plugins, {"id": COMPRESSION_PLUGIN, "engine": "middle-out"}]}
 
 
 ################################
@@ -9088,6 +9109,7 @@ class ResponseEvents:
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
+        self._closing_words = ""
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -9134,6 +9156,8 @@ class ResponseEvents:
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
+            case Notice(words, in_closing_line=True):
+                self._closing_words = words
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -9267,11 +9291,12 @@ class ResponseEvents:
         return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        parts = [self._closing_words]
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
-            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
-            return [status_event(line, done=True)]
-        return self._end_waiting()
+            parts += [own, describe_spending(self._spending)]
+        line = " · ".join(filter(None, parts))
+        return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
         """A status that said "trying again" must not go on saying it."""
@@ -11203,93 +11228,93 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/bodies.py": ((2351, 8, 82),),
     "api/error_figures.py": ((2441, 8, 38),),
     "api/errors.py": ((2487, 18, 184),),
-    "api/events.py": ((2679, 11, 268),),
-    "api/exchange_log.py": ((2955, 16, 11),),
-    "api/gateway/batch.py": ((2977, 14, 47),),
-    "api/gateway/items.py": ((3032, 20, 128),),
-    "api/gateway/part_ends.py": ((3168, 8, 58),),
-    "api/gateway/payloads.py": ((3234, 14, 31),),
-    "api/gateway/selection.py": ((3273, 15, 54),),
-    "api/gateway/text_run.py": ((3335, 10, 58),),
-    "api/pacing.py": ((3401, 7, 19),),
-    "api/sse.py": ((3428, 5, 50),),
-    "api/gateway/chat_reader.py": ((3486, 30, 203),),
-    "api/gateway/responses_reader.py": ((3697, 33, 193),),
-    "api/transport.py": ((3898, 17, 149),),
-    "api/http.py": ((4055, 23, 167),),
-    "api/catalog.py": ((4230, 18, 78),),
-    "api/gateway/stream.py": ((4316, 32, 123),),
-    "api/gateway/chat_completions.py": ((4447, 15, 12),),
-    "api/gateway/responses.py": ((4467, 15, 12),),
-    "host/blocking.py": ((4487, 13, 46),),
-    "host/chats.py": ((4541, 13, 49),),
-    "host/columns.py": ((4602, 20, 83),),
-    "host/data_folder.py": ((4693, 9, 7),),
-    "host/departure.py": ((4708, 11, 30),),
-    "host/events.py": ((4746, 9, 4),),
-    "host/users.py": ((4758, 14, 67),),
-    "host/call.py": ((4833, 15, 61),),
-    "host/files.py": ((4902, 17, 48),),
-    "host/tools.py": ((4961, 22, 250),),
-    "host/versions.py": ((5219, 10, 30),),
-    "models/catalog_shelf.py": ((5257, 19, 105),),
-    "models/key_limit.py": ((5370, 13, 43),),
-    "models/pricing.py": ((5421, 12, 106),),
-    "models/family.py": ((5535, 14, 132),),
-    "models/variants.py": ((5675, 11, 67),),
-    "models/known.py": ((5750, 12, 33),),
-    "models/registry.py": ((5791, 21, 153),),
-    "models/visibility.py": ((5952, 16, 217),),
-    "models/entries.py": ((6177, 25, 66),),
-    "storage/pictures.py": ((6251, 20, 112),),
-    "storage/spending.py": ((6371, 20, 77),),
-    "requests/allow_list.py": ((6456, 10, 28),),
-    "requests/caching.py": ((6492, 13, 20),),
-    "requests/content_parts.py": ((6520, 10, 76),),
-    "requests/fallbacks.py": ((6604, 12, 13),),
-    "requests/identifiers.py": ((6625, 11, 46),),
-    "requests/modalities.py": ((6679, 10, 7),),
-    "requests/old_texts.py": ((6694, 11, 61),),
-    "requests/parameters.py": ((6763, 12, 59),),
-    "requests/reasoning.py": ((6830, 13, 87),),
-    "requests/replay.py": ((6925, 14, 122),),
-    "requests/chat_body.py": ((7055, 13, 142),),
-    "requests/history.py": ((7205, 13, 116),),
-    "requests/next_round.py": ((7329, 21, 65),),
-    "requests/recovery.py": ((7402, 16, 107),),
-    "requests/retention.py": ((7517, 13, 80),),
-    "requests/routing_table.py": ((7605, 14, 38),),
-    "requests/routing.py": ((7651, 13, 34),),
-    "requests/tasks.py": ((7693, 11, 35),),
-    "requests/tools.py": ((7736, 13, 40),),
-    "requests/trimming.py": ((7784, 11, 9),),
-    "requests/normalise.py": ((7801, 28, 39),),
-    "streaming/collector.py": ((7848, 31, 266),),
-    "streaming/completion_notes.py": ((8122, 11, 41),),
-    "streaming/open_calls.py": ((8171, 10, 25),),
-    "streaming/renderer.py": ((8204, 9, 13),),
-    "streaming/citations.py": ((8225, 13, 56),),
-    "streaming/layout.py": ((8293, 18, 59),),
-    "streaming/output_items.py": ((8360, 10, 69),),
-    "streaming/server_tools.py": ((8437, 15, 46),),
-    "streaming/status.py": ((8491, 10, 47),),
-    "streaming/think_tags.py": ((8546, 20, 134),),
-    "streaming/thinking_status.py": ((8688, 11, 53),),
-    "streaming/usage.py": ((8749, 10, 92),),
-    "streaming/completion_chunks.py": ((8849, 31, 93),),
-    "streaming/completion_dict.py": ((8950, 35, 105),),
-    "streaming/response_events.py": ((9063, 47, 271),),
-    "streaming/transcript.py": ((9342, 29, 129),),
-    "tools/policy.py": ((9479, 13, 42),),
-    "tools/results.py": ((9529, 11, 116),),
-    "tools/schema.py": ((9656, 15, 298),),
-    "tools/arguments.py": ((9962, 13, 113),),
-    "tools/definitions.py": ((10083, 14, 85),),
-    "tools/executor.py": ((10176, 55, 190),),
-    "tools/toolbox.py": ((10374, 23, 126),),
-    "runtime.py": ((10508, 28, 152),),
-    "attempts.py": ((10668, 33, 80),),
-    "rounds.py": ((10756, 28, 172),),
-    "orchestrator.py": ((10936, 36, 121),),
-    "pipe.py": ((11065, 30, 108),),
+    "api/events.py": ((2679, 11, 270),),
+    "api/exchange_log.py": ((2957, 16, 11),),
+    "api/gateway/batch.py": ((2979, 14, 47),),
+    "api/gateway/items.py": ((3034, 22, 136),),
+    "api/gateway/part_ends.py": ((3178, 8, 58),),
+    "api/gateway/payloads.py": ((3244, 14, 31),),
+    "api/gateway/selection.py": ((3283, 15, 54),),
+    "api/gateway/text_run.py": ((3345, 10, 58),),
+    "api/pacing.py": ((3411, 7, 19),),
+    "api/sse.py": ((3438, 5, 50),),
+    "api/gateway/chat_reader.py": ((3496, 30, 204),),
+    "api/gateway/responses_reader.py": ((3708, 33, 195),),
+    "api/transport.py": ((3911, 17, 149),),
+    "api/http.py": ((4068, 23, 176),),
+    "api/catalog.py": ((4252, 18, 78),),
+    "api/gateway/stream.py": ((4338, 33, 124),),
+    "api/gateway/chat_completions.py": ((4470, 15, 12),),
+    "api/gateway/responses.py": ((4490, 15, 12),),
+    "host/blocking.py": ((4510, 13, 46),),
+    "host/chats.py": ((4564, 13, 49),),
+    "host/columns.py": ((4625, 20, 83),),
+    "host/data_folder.py": ((4716, 9, 7),),
+    "host/departure.py": ((4731, 11, 30),),
+    "host/events.py": ((4769, 9, 4),),
+    "host/users.py": ((4781, 14, 67),),
+    "host/call.py": ((4856, 15, 61),),
+    "host/files.py": ((4925, 17, 48),),
+    "host/tools.py": ((4984, 22, 250),),
+    "host/versions.py": ((5242, 10, 30),),
+    "models/catalog_shelf.py": ((5280, 19, 105),),
+    "models/key_limit.py": ((5393, 13, 43),),
+    "models/pricing.py": ((5444, 12, 106),),
+    "models/family.py": ((5558, 14, 132),),
+    "models/variants.py": ((5698, 11, 67),),
+    "models/known.py": ((5773, 12, 33),),
+    "models/registry.py": ((5814, 21, 153),),
+    "models/visibility.py": ((5975, 16, 217),),
+    "models/entries.py": ((6200, 25, 66),),
+    "storage/pictures.py": ((6274, 20, 112),),
+    "storage/spending.py": ((6394, 20, 77),),
+    "requests/allow_list.py": ((6479, 10, 28),),
+    "requests/caching.py": ((6515, 13, 20),),
+    "requests/content_parts.py": ((6543, 10, 76),),
+    "requests/fallbacks.py": ((6627, 12, 13),),
+    "requests/identifiers.py": ((6648, 11, 46),),
+    "requests/modalities.py": ((6702, 10, 7),),
+    "requests/old_texts.py": ((6717, 11, 61),),
+    "requests/parameters.py": ((6786, 12, 59),),
+    "requests/reasoning.py": ((6853, 13, 87),),
+    "requests/replay.py": ((6948, 14, 122),),
+    "requests/chat_body.py": ((7078, 13, 142),),
+    "requests/history.py": ((7228, 13, 116),),
+    "requests/next_round.py": ((7352, 21, 65),),
+    "requests/recovery.py": ((7425, 16, 107),),
+    "requests/retention.py": ((7540, 13, 80),),
+    "requests/routing_table.py": ((7628, 14, 38),),
+    "requests/routing.py": ((7674, 13, 34),),
+    "requests/tasks.py": ((7716, 11, 35),),
+    "requests/tools.py": ((7759, 13, 40),),
+    "requests/trimming.py": ((7807, 13, 7),),
+    "requests/normalise.py": ((7822, 28, 39),),
+    "streaming/collector.py": ((7869, 31, 266),),
+    "streaming/completion_notes.py": ((8143, 11, 41),),
+    "streaming/open_calls.py": ((8192, 10, 25),),
+    "streaming/renderer.py": ((8225, 9, 13),),
+    "streaming/citations.py": ((8246, 13, 56),),
+    "streaming/layout.py": ((8314, 18, 59),),
+    "streaming/output_items.py": ((8381, 10, 69),),
+    "streaming/server_tools.py": ((8458, 15, 46),),
+    "streaming/status.py": ((8512, 10, 47),),
+    "streaming/think_tags.py": ((8567, 20, 134),),
+    "streaming/thinking_status.py": ((8709, 11, 53),),
+    "streaming/usage.py": ((8770, 10, 92),),
+    "streaming/completion_chunks.py": ((8870, 31, 93),),
+    "streaming/completion_dict.py": ((8971, 35, 105),),
+    "streaming/response_events.py": ((9084, 47, 275),),
+    "streaming/transcript.py": ((9367, 29, 129),),
+    "tools/policy.py": ((9504, 13, 42),),
+    "tools/results.py": ((9554, 11, 116),),
+    "tools/schema.py": ((9681, 15, 298),),
+    "tools/arguments.py": ((9987, 13, 113),),
+    "tools/definitions.py": ((10108, 14, 85),),
+    "tools/executor.py": ((10201, 55, 190),),
+    "tools/toolbox.py": ((10399, 23, 126),),
+    "runtime.py": ((10533, 28, 152),),
+    "attempts.py": ((10693, 33, 80),),
+    "rounds.py": ((10781, 28, 172),),
+    "orchestrator.py": ((10961, 36, 121),),
+    "pipe.py": ((11090, 30, 108),),
 }
