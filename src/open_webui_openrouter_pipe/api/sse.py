@@ -45,7 +45,7 @@ class SseDecoder:
     def _read_lines(self, lines: bytes) -> list[bytes]:
         """Read whole lines, the last without its line end."""
         data = self._data
-        if not data and _is_plain(lines):
+        if not data and _is_line_each(lines):
             return lines[len(_DATA) : -1].split(_NEXT_DATA)
         payloads: list[bytes] = []
         for line in lines.split(b"\n"):
@@ -57,7 +57,7 @@ class SseDecoder:
         return payloads
 
 
-def _is_plain(lines: bytes) -> bool:
+def _is_line_each(lines: bytes) -> bool:
     """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
     if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
         return False

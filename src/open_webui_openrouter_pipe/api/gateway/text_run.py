@@ -48,9 +48,10 @@ class TextRun:
 
     def _take_words(self, events: list[bytes]) -> int:
         """Read all in one go, which is possible only where all of them have the usual form."""
-        lines = b"\n".join([b"", *events]).replace(b"\n" + self._beginning, b"\n")
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
         words: list[bytes] = _WORDS.findall(lines)
-        if not len(words) == len(events) == lines.count(b"\n"):
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
             return 0
         self._words += words
         return len(words)
