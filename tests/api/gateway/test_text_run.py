@@ -55,7 +55,7 @@ def test_no_word_changes_under_any_chunking(words: list[str], size: int) -> None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["usual", "extra", "spaced"]), WORDS), min_size=1))
-def test_events_of_other_forms_stand_among_the_usual_ones(
+def test_other_forms_stand_among_the_usual_ones(
     runs: list[tuple[str, list[str]]],
 ) -> None:
     payloads: list[bytes] = []
