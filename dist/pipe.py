@@ -51,104 +51,104 @@ license: MIT
 #   3238  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
 #   3277  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   3339  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3405  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3432  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3490  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3702  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3905  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4062  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4246  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4332  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4464  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4484  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3417  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3444  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3512  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3724  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3928  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4099  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4283  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4369  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4501  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4521  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4504  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4558  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4615  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4710  data_folder.py                The folder in which Open WebUI keeps its data.
-#   4725  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4763  events.py                     What the page is told beside the stream of the answer.
-#   4775  users.py                      The person who asks, and what they have set for themselves.
-#   4850  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4919  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4975  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5236  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4541  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4595  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4652  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4747  data_folder.py                The folder in which Open WebUI keeps its data.
+#   4762  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4800  events.py                     What the page is told beside the stream of the answer.
+#   4812  users.py                      The person who asks, and what they have set for themselves.
+#   4887  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4956  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5012  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5273  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5274  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   5387  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5438  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5552  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5692  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5767  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5808  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5969  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6194  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5311  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5424  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5475  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5589  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5729  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5804  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5845  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6006  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6231  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6268  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6388  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6305  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6425  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6473  allow_list.py                 Only what the API knows goes out.
-#   6509  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6537  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6621  fallbacks.py                  Further models, for when the first one fails.
-#   6642  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6696  modalities.py                 Pictures are asked for where the model draws.
-#   6711  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6780  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6847  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6942  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7072  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7222  history.py                    Chat messages become input items.
-#   7346  next_round.py                 The request of another round: the one before, and what came of it.
-#   7419  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7534  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7622  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7668  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7710  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7753  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7801  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7816  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6510  allow_list.py                 Only what the API knows goes out.
+#   6546  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6574  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6658  fallbacks.py                  Further models, for when the first one fails.
+#   6679  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6733  modalities.py                 Pictures are asked for where the model draws.
+#   6748  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6817  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6884  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6979  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7109  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7259  history.py                    Chat messages become input items.
+#   7383  next_round.py                 The request of another round: the one before, and what came of it.
+#   7456  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7571  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7659  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7705  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7747  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7790  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7838  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7853  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7863  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8137  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8186  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8219  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8240  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8304  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8375  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8452  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8506  status.py                     The status line of an answer: few words, all of them true.
-#   8561  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8703  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8764  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8864  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8965  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9078  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9361  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7900  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8174  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8223  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8256  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8277  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8341  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8412  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8489  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8543  status.py                     The status line of an answer: few words, all of them true.
+#   8598  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8740  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8801  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8901  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9002  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9115  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9398  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9498  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9548  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9672  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9981  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10102  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10195  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10393  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9535  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9585  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9709  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10018  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10139  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10232  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10430  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10527  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10564  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10687  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10724  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10775  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10812  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10955  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10992  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11084  pipe.py                       The entrance: what Open WebUI calls.
+#  11121  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -3343,9 +3343,10 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 ################################
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -3368,16 +3369,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
@@ -3436,6 +3448,8 @@ def shows_text(batch: list[Event]) -> bool:
 ################################
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -3463,28 +3477,36 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1
 
 
 ################################
@@ -3752,14 +3774,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 
@@ -3999,11 +4022,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -4014,6 +4039,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
@@ -11235,86 +11272,86 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/part_ends.py": ((3178, 8, 58),),
     "api/gateway/payloads.py": ((3244, 14, 31),),
     "api/gateway/selection.py": ((3283, 15, 54),),
-    "api/gateway/text_run.py": ((3345, 10, 58),),
-    "api/pacing.py": ((3411, 7, 19),),
-    "api/sse.py": ((3438, 5, 50),),
-    "api/gateway/chat_reader.py": ((3496, 30, 204),),
-    "api/gateway/responses_reader.py": ((3708, 33, 195),),
-    "api/transport.py": ((3911, 17, 149),),
-    "api/http.py": ((4068, 23, 176),),
-    "api/catalog.py": ((4252, 18, 78),),
-    "api/gateway/stream.py": ((4338, 33, 124),),
-    "api/gateway/chat_completions.py": ((4470, 15, 12),),
-    "api/gateway/responses.py": ((4490, 15, 12),),
-    "host/blocking.py": ((4510, 13, 46),),
-    "host/chats.py": ((4564, 13, 49),),
-    "host/columns.py": ((4625, 20, 83),),
-    "host/data_folder.py": ((4716, 9, 7),),
-    "host/departure.py": ((4731, 11, 30),),
-    "host/events.py": ((4769, 9, 4),),
-    "host/users.py": ((4781, 14, 67),),
-    "host/call.py": ((4856, 15, 61),),
-    "host/files.py": ((4925, 17, 48),),
-    "host/tools.py": ((4984, 22, 250),),
-    "host/versions.py": ((5242, 10, 30),),
-    "models/catalog_shelf.py": ((5280, 19, 105),),
-    "models/key_limit.py": ((5393, 13, 43),),
-    "models/pricing.py": ((5444, 12, 106),),
-    "models/family.py": ((5558, 14, 132),),
-    "models/variants.py": ((5698, 11, 67),),
-    "models/known.py": ((5773, 12, 33),),
-    "models/registry.py": ((5814, 21, 153),),
-    "models/visibility.py": ((5975, 16, 217),),
-    "models/entries.py": ((6200, 25, 66),),
-    "storage/pictures.py": ((6274, 20, 112),),
-    "storage/spending.py": ((6394, 20, 77),),
-    "requests/allow_list.py": ((6479, 10, 28),),
-    "requests/caching.py": ((6515, 13, 20),),
-    "requests/content_parts.py": ((6543, 10, 76),),
-    "requests/fallbacks.py": ((6627, 12, 13),),
-    "requests/identifiers.py": ((6648, 11, 46),),
-    "requests/modalities.py": ((6702, 10, 7),),
-    "requests/old_texts.py": ((6717, 11, 61),),
-    "requests/parameters.py": ((6786, 12, 59),),
-    "requests/reasoning.py": ((6853, 13, 87),),
-    "requests/replay.py": ((6948, 14, 122),),
-    "requests/chat_body.py": ((7078, 13, 142),),
-    "requests/history.py": ((7228, 13, 116),),
-    "requests/next_round.py": ((7352, 21, 65),),
-    "requests/recovery.py": ((7425, 16, 107),),
-    "requests/retention.py": ((7540, 13, 80),),
-    "requests/routing_table.py": ((7628, 14, 38),),
-    "requests/routing.py": ((7674, 13, 34),),
-    "requests/tasks.py": ((7716, 11, 35),),
-    "requests/tools.py": ((7759, 13, 40),),
-    "requests/trimming.py": ((7807, 13, 7),),
-    "requests/normalise.py": ((7822, 28, 39),),
-    "streaming/collector.py": ((7869, 31, 266),),
-    "streaming/completion_notes.py": ((8143, 11, 41),),
-    "streaming/open_calls.py": ((8192, 10, 25),),
-    "streaming/renderer.py": ((8225, 9, 13),),
-    "streaming/citations.py": ((8246, 13, 56),),
-    "streaming/layout.py": ((8314, 18, 59),),
-    "streaming/output_items.py": ((8381, 10, 69),),
-    "streaming/server_tools.py": ((8458, 15, 46),),
-    "streaming/status.py": ((8512, 10, 47),),
-    "streaming/think_tags.py": ((8567, 20, 134),),
-    "streaming/thinking_status.py": ((8709, 11, 53),),
-    "streaming/usage.py": ((8770, 10, 92),),
-    "streaming/completion_chunks.py": ((8870, 31, 93),),
-    "streaming/completion_dict.py": ((8971, 35, 105),),
-    "streaming/response_events.py": ((9084, 47, 275),),
-    "streaming/transcript.py": ((9367, 29, 129),),
-    "tools/policy.py": ((9504, 13, 42),),
-    "tools/results.py": ((9554, 11, 116),),
-    "tools/schema.py": ((9681, 15, 298),),
-    "tools/arguments.py": ((9987, 13, 113),),
-    "tools/definitions.py": ((10108, 14, 85),),
-    "tools/executor.py": ((10201, 55, 190),),
-    "tools/toolbox.py": ((10399, 23, 126),),
-    "runtime.py": ((10533, 28, 152),),
-    "attempts.py": ((10693, 33, 80),),
-    "rounds.py": ((10781, 28, 172),),
-    "orchestrator.py": ((10961, 36, 121),),
-    "pipe.py": ((11090, 30, 108),),
+    "api/gateway/text_run.py": ((3345, 10, 70),),
+    "api/pacing.py": ((3423, 7, 19),),
+    "api/sse.py": ((3450, 5, 60),),
+    "api/gateway/chat_reader.py": ((3518, 30, 204),),
+    "api/gateway/responses_reader.py": ((3730, 33, 196),),
+    "api/transport.py": ((3934, 18, 163),),
+    "api/http.py": ((4105, 23, 176),),
+    "api/catalog.py": ((4289, 18, 78),),
+    "api/gateway/stream.py": ((4375, 33, 124),),
+    "api/gateway/chat_completions.py": ((4507, 15, 12),),
+    "api/gateway/responses.py": ((4527, 15, 12),),
+    "host/blocking.py": ((4547, 13, 46),),
+    "host/chats.py": ((4601, 13, 49),),
+    "host/columns.py": ((4662, 20, 83),),
+    "host/data_folder.py": ((4753, 9, 7),),
+    "host/departure.py": ((4768, 11, 30),),
+    "host/events.py": ((4806, 9, 4),),
+    "host/users.py": ((4818, 14, 67),),
+    "host/call.py": ((4893, 15, 61),),
+    "host/files.py": ((4962, 17, 48),),
+    "host/tools.py": ((5021, 22, 250),),
+    "host/versions.py": ((5279, 10, 30),),
+    "models/catalog_shelf.py": ((5317, 19, 105),),
+    "models/key_limit.py": ((5430, 13, 43),),
+    "models/pricing.py": ((5481, 12, 106),),
+    "models/family.py": ((5595, 14, 132),),
+    "models/variants.py": ((5735, 11, 67),),
+    "models/known.py": ((5810, 12, 33),),
+    "models/registry.py": ((5851, 21, 153),),
+    "models/visibility.py": ((6012, 16, 217),),
+    "models/entries.py": ((6237, 25, 66),),
+    "storage/pictures.py": ((6311, 20, 112),),
+    "storage/spending.py": ((6431, 20, 77),),
+    "requests/allow_list.py": ((6516, 10, 28),),
+    "requests/caching.py": ((6552, 13, 20),),
+    "requests/content_parts.py": ((6580, 10, 76),),
+    "requests/fallbacks.py": ((6664, 12, 13),),
+    "requests/identifiers.py": ((6685, 11, 46),),
+    "requests/modalities.py": ((6739, 10, 7),),
+    "requests/old_texts.py": ((6754, 11, 61),),
+    "requests/parameters.py": ((6823, 12, 59),),
+    "requests/reasoning.py": ((6890, 13, 87),),
+    "requests/replay.py": ((6985, 14, 122),),
+    "requests/chat_body.py": ((7115, 13, 142),),
+    "requests/history.py": ((7265, 13, 116),),
+    "requests/next_round.py": ((7389, 21, 65),),
+    "requests/recovery.py": ((7462, 16, 107),),
+    "requests/retention.py": ((7577, 13, 80),),
+    "requests/routing_table.py": ((7665, 14, 38),),
+    "requests/routing.py": ((7711, 13, 34),),
+    "requests/tasks.py": ((7753, 11, 35),),
+    "requests/tools.py": ((7796, 13, 40),),
+    "requests/trimming.py": ((7844, 13, 7),),
+    "requests/normalise.py": ((7859, 28, 39),),
+    "streaming/collector.py": ((7906, 31, 266),),
+    "streaming/completion_notes.py": ((8180, 11, 41),),
+    "streaming/open_calls.py": ((8229, 10, 25),),
+    "streaming/renderer.py": ((8262, 9, 13),),
+    "streaming/citations.py": ((8283, 13, 56),),
+    "streaming/layout.py": ((8351, 18, 59),),
+    "streaming/output_items.py": ((8418, 10, 69),),
+    "streaming/server_tools.py": ((8495, 15, 46),),
+    "streaming/status.py": ((8549, 10, 47),),
+    "streaming/think_tags.py": ((8604, 20, 134),),
+    "streaming/thinking_status.py": ((8746, 11, 53),),
+    "streaming/usage.py": ((8807, 10, 92),),
+    "streaming/completion_chunks.py": ((8907, 31, 93),),
+    "streaming/completion_dict.py": ((9008, 35, 105),),
+    "streaming/response_events.py": ((9121, 47, 275),),
+    "streaming/transcript.py": ((9404, 29, 129),),
+    "tools/policy.py": ((9541, 13, 42),),
+    "tools/results.py": ((9591, 11, 116),),
+    "tools/schema.py": ((9718, 15, 298),),
+    "tools/arguments.py": ((10024, 13, 113),),
+    "tools/definitions.py": ((10145, 14, 85),),
+    "tools/executor.py": ((10238, 55, 190),),
+    "tools/toolbox.py": ((10436, 23, 126),),
+    "runtime.py": ((10570, 28, 152),),
+    "attempts.py": ((10730, 33, 80),),
+    "rounds.py": ((10818, 28, 172),),
+    "orchestrator.py": ((10998, 36, 121),),
+    "pipe.py": ((11127, 30, 108),),
 }
