@@ -16,137 +16,139 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    224  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    280  ids.py                        Identifiers of our own making.
-#    314  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    351  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    390  money.py                      Amounts of money in words.
-#    402  process.py                    What every copy of the pipe in one process shares.
-#    423  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    500  errors.py                     Every cause of failure a person can act on, each with its words.
-#    684  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    742  retry.py                      Whether a failed request may be sent again, and when.
-#    783  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    877  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    909  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    973  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1046  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1192  personal_valves.py            What each user can set for themselves.
-#   1276  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1373  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1860  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1914  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2014  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2198  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    226  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    282  ids.py                        Identifiers of our own making.
+#    316  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    353  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    392  money.py                      Amounts of money in words.
+#    404  process.py                    What every copy of the pipe in one process shares.
+#    425  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    502  errors.py                     Every cause of failure a person can act on, each with its words.
+#    686  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    744  retry.py                      Whether a failed request may be sent again, and when.
+#    785  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    879  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    911  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    975  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1048  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1194  personal_valves.py            What each user can set for themselves.
+#   1278  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1375  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1862  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1916  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2016  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2200  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2342  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2432  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2478  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2670  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2946  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2965  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3023  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3159  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2344  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2434  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2480  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2672  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2948  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2967  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3025  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3161  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3227  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3266  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3328  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3394  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3421  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3479  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3690  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3891  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4048  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4223  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4279  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4410  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4430  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4502  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4559  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4654  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4692  events.py                     What the page is told beside the stream of the answer.
-#   4704  users.py                      The person who asks, and what they have set for themselves.
-#   4779  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4848  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4904  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5165  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4450  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4515  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4572  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4667  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4705  events.py                     What the page is told beside the stream of the answer.
+#   4717  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4732  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   4777  users.py                      The person who asks, and what they have set for themselves.
+#   4852  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4921  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4977  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5229  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5203  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5254  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5368  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5508  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5583  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5624  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5729  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5954  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5267  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5318  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5432  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5572  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5647  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5688  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5793  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6018  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6028  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6148  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6092  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6212  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6233  allow_list.py                 Only what the API knows goes out.
-#   6269  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6297  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6381  fallbacks.py                  Further models, for when the first one fails.
-#   6402  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6456  modalities.py                 Pictures are asked for where the model draws.
-#   6471  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6540  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6607  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6702  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6982  history.py                    Chat messages become input items.
-#   7106  next_round.py                 The request of another round: the one before, and what came of it.
-#   7179  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7294  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7382  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7428  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7470  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7513  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7561  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7578  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6297  allow_list.py                 Only what the API knows goes out.
+#   6333  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6361  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6445  fallbacks.py                  Further models, for when the first one fails.
+#   6466  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6520  modalities.py                 Pictures are asked for where the model draws.
+#   6535  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6604  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6671  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6766  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6896  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7046  history.py                    Chat messages become input items.
+#   7170  next_round.py                 The request of another round: the one before, and what came of it.
+#   7272  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7387  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7475  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7521  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7563  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7606  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7654  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7671  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7625  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7899  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7948  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7981  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8002  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8066  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8137  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8214  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8268  status.py                     The status line of an answer: few words, all of them true.
-#   8323  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8465  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8526  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8626  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8727  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8840  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7718  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   7992  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8041  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8074  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8095  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8160  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8231  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8308  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8362  status.py                     The status line of an answer: few words, all of them true.
+#   8417  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8559  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8620  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8720  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8821  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8937  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9216  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9256  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9306  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9430  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9739  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9860  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10151  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9353  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9408  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9532  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9841  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9962  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10055  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10257  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10285  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10395  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10438  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10548  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10526  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10636  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10706  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10834  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10835  pipe.py                       The entrance: what Open WebUI calls.
+#  10963  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -4451,6 +4453,11 @@ def stream_responses(
 # Python tools written without `async`: run off the event loop, which they would hold up.
 ################################
 
+_THREAD_NAME = "openrouter-tool"
+_MOST_THREADS = 500
+"""In one process; a tool that never ends keeps its own."""
+
+
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
     wrapped = getattr(function, "__function__", None)
@@ -4460,8 +4467,14 @@ def is_blocking(function: Any) -> bool:
 async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
 
-    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself. Raises
+    `RuntimeError` where too many have not.
     """
+    if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise RuntimeError(
+            f"{_MOST_THREADS} Python tools run or hang already. "
+            "If they hang, the admin should restart the server."
+        )
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
@@ -4483,7 +4496,7 @@ async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, An
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    threading.Thread(target=work, name=_THREAD_NAME, daemon=True).start()
     result = await outcome
     return await result if inspect.isawaitable(result) else result
 
@@ -4699,6 +4712,66 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+################################
+# host/middleware.py
+#
+# The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+################################
+
+def middleware_part(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
+
+
+################################
+# host/citing.py
+#
+# The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+################################
+
+@dataclass(slots=True)
+class SourceNumbers:
+    """The numbers given so far in one answer: those of the chat's files, then those of tools.
+
+    The page counts sources in the order in which they reach it.
+    """
+
+    handles: HostHandles
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+    """By the name under which the host takes passages for one source."""
+
+    async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
+        """Tags that number these sources, and, where the model has no such words yet, how to cite.
+
+        Both are empty where the host can say neither.
+        """
+        try:
+            return await self._describe(sources, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources could not be numbered for the model: %s", trace_of(error))
+            return "", ""
+
+    async def _describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
+        number = middleware_part("get_source_context")
+        if number is None:
+            LOG.warning("tools: this Open WebUI does not number sources for the model")
+            return "", ""
+        is_explained = bool(self.numbers)
+        if not is_explained:
+            # Files of the chat came to the model with the host's words on how to cite them.
+            number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            is_explained = bool(self.numbers)
+        tags = number(sources, self.numbers, include_content=False).strip()
+        if is_explained or not tags:
+            return tags, ""
+        template = await middleware_part("Config").get("rag.template")
+        return tags, await middleware_part("rag_template")(template, tags, question)
 
 
 ################################
@@ -5061,10 +5134,10 @@ async def read_result(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
 ) -> ToolResult:
     """What the tool returned, as Open WebUI understands it."""
-    process = _from_middleware("process_tool_result")
+    process = middleware_part("process_tool_result")
     if process is None:
         return _result_of(_text_without_host(raw))
-    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+    if (terminal_file := middleware_part("build_terminal_file_tool_result")) is not None:
         raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
     user = await load_user(handles)
     direct = bool(tool.entry.get("direct"))
@@ -5076,23 +5149,14 @@ async def read_result(
     result.sources = _sources_of(handles, tool, arguments, result.text)
     for file in objects_in(files):
         await _add_file(result, file, handles, user)
-    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+    if (tell_terminal := middleware_part("terminal_event_handler")) is not None:
         await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
     return result
 
 
-def _from_middleware(name: str) -> Any:
-    """A part of the host's chat middleware; `None` where this version has none of that name."""
-    try:
-        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    return getattr(middleware, name, None)
-
-
 def _result_of(text: str) -> ToolResult:
     """The text, and whether Open WebUI shows it as a failure."""
-    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    is_error = middleware_part("_is_tool_result_error") or _begins_as_error
     return ToolResult(text=text, failed=bool(is_error(text)))
 
 
@@ -5113,8 +5177,8 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
-    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    cited = middleware_part("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = middleware_part("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
     return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
@@ -5144,7 +5208,7 @@ async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, 
 
 async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
     """The address under which the chat keeps the picture; without one, the picture itself."""
-    store = _from_middleware("store_tool_result_image")
+    store = middleware_part("store_tool_result_image")
     if store is None:
         return data_url
     return await store(handles.request, data_url, handles.metadata, user)
@@ -7145,6 +7209,35 @@ def ask_for_words(
     return cast("ResponsesBody", fields)
 
 
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    place = _question_place(request)
+    if place is None:
+        return ""
+    parts = objects_in(request.get("input", [])[place].get("content"))
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    place = _question_place(request)
+    if place is None or not words:
+        return request
+    items = [*request.get("input", [])]
+    content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+    items[place] = {**items[place], "content": content}
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+def _question_place(request: ResponsesBody) -> int | None:
+    """Where the person spoke last; pictures that the host moved out of a result say nothing."""
+    for place, item in reversed([*enumerate(request.get("input", []))]):
+        parts = objects_in(item.get("content")) if item.get("role") == "user" else []
+        if any(text_of(part.get("text")) for part in parts):
+            return place
+    return None
+
+
 TOOL_FIELDS = frozenset(
     {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
 )
@@ -8011,7 +8104,8 @@ _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 class Sources:
     """Gathers what an answer leans on, each once, in the order it was found.
 
-    Open WebUI numbers sources as they come, and takes those of one address for one.
+    Open WebUI numbers sources as they come, and takes those of one address for one. Only those
+    that tools found are cited by number, so they come before those the model itself named.
     """
 
     __slots__ = ("_by_origin", "_known")
@@ -8044,7 +8138,7 @@ class Sources:
 
     def events(self) -> list[HostEvent]:
         """One event for each origin, for each one costs a write of the whole chat."""
-        found = self._by_origin.values()
+        found = sorted(self._by_origin.values(), key=lambda data: data["source"] is _CITED)
         return [{"event": {"type": "source", "data": data}} for data in found]
 
     def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
@@ -8795,7 +8889,8 @@ class CompletionDict:
             # The pictures of a chat are files of its message; with nothing at all in `output`
             # Open WebUI would not end the message.
             items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
-            completion["output"] = [_output_of(item) for item in items]
+            ends = {item.call_id: item.status for item in items if isinstance(item, ToolOutputItem)}
+            completion["output"] = [_output_of(item, ends) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -8825,14 +8920,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: _KeptItem) -> dict[str, Any]:
+def _output_of(item: _KeptItem, ends: Mapping[str, str]) -> dict[str, Any]:
     match item:
         case MessageItem():
             return message_output(item, item.status, [output_text_part(item.text)])
         case ReasoningItem():
             return reasoning_output(item)
         case FunctionCallItem():
-            return function_call_item(item)
+            # The card of a call that came to nothing says so.
+            status = ends.get(item.call_id) if item.status == "completed" else None
+            return function_call_item(item) | ({"status": status} if status else {})
         case ToolOutputItem():
             return tool_output_item(item)
 
@@ -9275,6 +9372,11 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def takes_its_time(tool: HostTool) -> bool:
+    """Whether the tool waits for a person or for a whole answer, so that no time limit fits it."""
+    return tool.is_builtin and tool.name in HOSTS_OWN_TOOLS
+
+
 def asks_the_person(tool: HostTool) -> bool:
     """Whether the tool is itself a question to the person, so that none need stand before it."""
     return tool.is_builtin and tool.name == "ask_user"
@@ -9299,7 +9401,7 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+        or any(map(takes_its_time, called))
     )
 
 
@@ -10056,6 +10158,8 @@ class Executor:
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
             deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        if takes_its_time(tool):  # nor may it keep a place from the tools of its own sub-agent
+            return await self._run(tool, arguments, None)
         return await self._run_in_turn(tool, arguments, deadline)
 
     async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
@@ -10071,7 +10175,10 @@ class Executor:
             # The time to wait is bounded here, the tool's own while it runs.
             async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
                 waiting.reschedule(None)
-                return await self._run(tool, arguments, deadline)
+                seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+                if seconds <= 0:
+                    return not_begun(tool.name)
+                return await self._run(tool, arguments, seconds)
         except TimeoutError:
             return not_begun(tool.name)
 
@@ -10087,11 +10194,10 @@ class Executor:
             finally:
                 leave_gate(gate)
 
-    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+    async def _run(
+        self, tool: HostTool, arguments: JsonObject, seconds: float | None
+    ) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
-        if seconds <= 0:
-            return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
         self._limits.running.add(task)
         task.add_done_callback(self._limits.running.discard)
@@ -10101,7 +10207,7 @@ class Executor:
             task.cancel()
         if not task.done():
             self._note_failure(tool)
-            return timed_out(tool.name, seconds)
+            return timed_out(tool.name, seconds or 0.0)
         if task.cancelled():
             self._note_failure(tool)
             return raised(tool.name, "it was cancelled.")
@@ -10170,7 +10276,10 @@ class CallOutcome:
 
     output: ToolOutputItem
     sources: list[JsonObject] = field(default_factory=list[JsonObject])
-    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+    """What the person may look up, each as the `data` of Open WebUI's `source` event.
+
+    Only an answer that streams into a chat shows any.
+    """
 
 
 class Toolbox:
@@ -10224,7 +10333,8 @@ class Toolbox:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in filter(done.__contains__, tasks):
-                    yield _outcome(tasks[task], task.result(), room)
+                    outcome = _outcome(tasks[task], task.result(), room)
+                    yield outcome if self._host_can_run else replace(outcome, sources=[])
         finally:
             open_tasks = [task for task in tasks if not task.done()]
             for task in open_tasks:
@@ -10567,6 +10677,10 @@ class Rounds:
     """Whether the round under way was asked to do without tools."""
     made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How often each call was made, by name and arguments."""
+    source_numbers: SourceNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source_numbers = SourceNumbers(self.ask.context.host)
 
     async def run(self) -> AsyncGenerator[list[Event]]:
         """Ask, run what was called, and ask again, until the model has answered."""
@@ -10656,13 +10770,27 @@ class Rounds:
                 if call is None:
                     LOG.warning("rounds: an output that no call waits for was left out")
                     continue
-                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                output = self._noticing_repeats(call, outcome.output)
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                found[call.call_id] = await self._numbering(output, outcome.sources)
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
             output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
+
+    async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
+        """The output as the model reads it: with the numbers by which it may cite the sources.
+
+        They stand behind the output, and how to cite before the question: what was asked in
+        earlier rounds stays the same, so that it is read from the prompt cache.
+        """
+        if not sources:
+            return output
+        request = self.ask.request
+        tags, words = await self.source_numbers.describe(sources, question_in(request))
+        self.ask.request = say_before_question(request, words)
+        return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
         made = call.name, "".join(call.arguments.split())
@@ -10954,116 +11082,118 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((230, 8, 48),),
-    "core/ids.py": ((286, 9, 26),),
-    "core/json_codec.py": ((320, 11, 29),),
-    "core/json_values.py": ((357, 8, 31),),
-    "core/money.py": ((396, 6, 4),),
-    "core/process.py": ((408, 10, 13),),
-    "core/redaction.py": ((429, 9, 69),),
-    "core/errors.py": ((521, 26, 161),),
-    "core/admission.py": ((690, 12, 50),),
-    "core/retry.py": ((748, 7, 33),),
-    "core/secrets.py": ((789, 19, 86),),
-    "core/source_map.py": ((883, 7, 24),),
-    "core/template_language.py": ((915, 8, 56),),
-    "core/valve_types.py": ((981, 17, 63),),
-    "core/catalog_valves.py": ((1052, 12, 138),),
-    "core/personal_valves.py": ((1198, 11, 76),),
-    "core/template_valves.py": ((1282, 13, 89),),
-    "core/config.py": ((1379, 17, 479),),
-    "core/context.py": ((1866, 14, 46),),
-    "core/logging_system.py": ((1920, 11, 92),),
-    "core/error_templates.py": ((2020, 28, 176),),
-    "core/timing_logger.py": ((2206, 21, 134),),
-    "api/bodies.py": ((2348, 8, 82),),
-    "api/error_figures.py": ((2438, 8, 38),),
-    "api/errors.py": ((2484, 18, 184),),
-    "api/events.py": ((2676, 11, 268),),
-    "api/exchange_log.py": ((2952, 16, 11),),
-    "api/gateway/batch.py": ((2974, 14, 47),),
-    "api/gateway/items.py": ((3029, 20, 128),),
-    "api/gateway/part_ends.py": ((3165, 8, 58),),
-    "api/gateway/payloads.py": ((3231, 14, 31),),
-    "api/gateway/selection.py": ((3270, 15, 54),),
-    "api/gateway/text_run.py": ((3332, 10, 58),),
-    "api/pacing.py": ((3398, 7, 19),),
-    "api/sse.py": ((3425, 5, 50),),
-    "api/gateway/chat_reader.py": ((3483, 30, 203),),
-    "api/gateway/responses_reader.py": ((3694, 33, 193),),
-    "api/transport.py": ((3895, 17, 149),),
-    "api/http.py": ((4052, 23, 167),),
-    "api/catalog.py": ((4227, 15, 48),),
-    "api/gateway/stream.py": ((4283, 32, 123),),
-    "api/gateway/chat_completions.py": ((4414, 15, 12),),
-    "api/gateway/responses.py": ((4434, 15, 12),),
-    "host/blocking.py": ((4454, 13, 46),),
-    "host/chats.py": ((4508, 13, 49),),
-    "host/columns.py": ((4569, 20, 83),),
-    "host/departure.py": ((4660, 11, 30),),
-    "host/events.py": ((4698, 9, 4),),
-    "host/users.py": ((4710, 14, 67),),
-    "host/call.py": ((4785, 15, 61),),
-    "host/files.py": ((4854, 17, 48),),
-    "host/tools.py": ((4913, 22, 250),),
-    "host/versions.py": ((5171, 10, 30),),
-    "models/key_limit.py": ((5209, 13, 43),),
-    "models/pricing.py": ((5260, 12, 106),),
-    "models/family.py": ((5374, 14, 132),),
-    "models/variants.py": ((5514, 11, 67),),
-    "models/known.py": ((5589, 12, 33),),
-    "models/registry.py": ((5630, 17, 97),),
-    "models/visibility.py": ((5735, 16, 217),),
-    "models/entries.py": ((5960, 25, 66),),
-    "storage/pictures.py": ((6034, 20, 112),),
-    "storage/spending.py": ((6154, 20, 77),),
-    "requests/allow_list.py": ((6239, 10, 28),),
-    "requests/caching.py": ((6275, 13, 20),),
-    "requests/content_parts.py": ((6303, 10, 76),),
-    "requests/fallbacks.py": ((6387, 12, 13),),
-    "requests/identifiers.py": ((6408, 11, 46),),
-    "requests/modalities.py": ((6462, 10, 7),),
-    "requests/old_texts.py": ((6477, 11, 61),),
-    "requests/parameters.py": ((6546, 12, 59),),
-    "requests/reasoning.py": ((6613, 13, 87),),
-    "requests/replay.py": ((6708, 14, 122),),
-    "requests/chat_body.py": ((6838, 13, 142),),
-    "requests/history.py": ((6988, 13, 116),),
-    "requests/next_round.py": ((7112, 21, 65),),
-    "requests/recovery.py": ((7185, 16, 107),),
-    "requests/retention.py": ((7300, 13, 80),),
-    "requests/routing_table.py": ((7388, 14, 38),),
-    "requests/routing.py": ((7434, 13, 34),),
-    "requests/tasks.py": ((7476, 11, 35),),
-    "requests/tools.py": ((7519, 13, 40),),
-    "requests/trimming.py": ((7567, 11, 9),),
-    "requests/normalise.py": ((7584, 28, 39),),
-    "streaming/collector.py": ((7631, 31, 266),),
-    "streaming/completion_notes.py": ((7905, 11, 41),),
-    "streaming/open_calls.py": ((7954, 10, 25),),
-    "streaming/renderer.py": ((7987, 9, 13),),
-    "streaming/citations.py": ((8008, 13, 56),),
-    "streaming/layout.py": ((8076, 18, 59),),
-    "streaming/output_items.py": ((8143, 10, 69),),
-    "streaming/server_tools.py": ((8220, 15, 46),),
-    "streaming/status.py": ((8274, 10, 47),),
-    "streaming/think_tags.py": ((8329, 20, 134),),
-    "streaming/thinking_status.py": ((8471, 11, 53),),
-    "streaming/usage.py": ((8532, 10, 92),),
-    "streaming/completion_chunks.py": ((8632, 31, 93),),
-    "streaming/completion_dict.py": ((8733, 35, 105),),
-    "streaming/response_events.py": ((8846, 47, 271),),
-    "streaming/transcript.py": ((9125, 29, 129),),
-    "tools/policy.py": ((9262, 13, 42),),
-    "tools/results.py": ((9312, 11, 116),),
-    "tools/schema.py": ((9439, 15, 298),),
-    "tools/arguments.py": ((9745, 13, 113),),
-    "tools/definitions.py": ((9866, 14, 85),),
-    "tools/executor.py": ((9959, 55, 190),),
-    "tools/toolbox.py": ((10157, 23, 126),),
-    "runtime.py": ((10291, 25, 145),),
-    "attempts.py": ((10444, 33, 80),),
-    "rounds.py": ((10532, 28, 172),),
-    "orchestrator.py": ((10712, 36, 121),),
-    "pipe.py": ((10841, 30, 108),),
+    "core/circuit_breaker.py": ((232, 8, 48),),
+    "core/ids.py": ((288, 9, 26),),
+    "core/json_codec.py": ((322, 11, 29),),
+    "core/json_values.py": ((359, 8, 31),),
+    "core/money.py": ((398, 6, 4),),
+    "core/process.py": ((410, 10, 13),),
+    "core/redaction.py": ((431, 9, 69),),
+    "core/errors.py": ((523, 26, 161),),
+    "core/admission.py": ((692, 12, 50),),
+    "core/retry.py": ((750, 7, 33),),
+    "core/secrets.py": ((791, 19, 86),),
+    "core/source_map.py": ((885, 7, 24),),
+    "core/template_language.py": ((917, 8, 56),),
+    "core/valve_types.py": ((983, 17, 63),),
+    "core/catalog_valves.py": ((1054, 12, 138),),
+    "core/personal_valves.py": ((1200, 11, 76),),
+    "core/template_valves.py": ((1284, 13, 89),),
+    "core/config.py": ((1381, 17, 479),),
+    "core/context.py": ((1868, 14, 46),),
+    "core/logging_system.py": ((1922, 11, 92),),
+    "core/error_templates.py": ((2022, 28, 176),),
+    "core/timing_logger.py": ((2208, 21, 134),),
+    "api/bodies.py": ((2350, 8, 82),),
+    "api/error_figures.py": ((2440, 8, 38),),
+    "api/errors.py": ((2486, 18, 184),),
+    "api/events.py": ((2678, 11, 268),),
+    "api/exchange_log.py": ((2954, 16, 11),),
+    "api/gateway/batch.py": ((2976, 14, 47),),
+    "api/gateway/items.py": ((3031, 20, 128),),
+    "api/gateway/part_ends.py": ((3167, 8, 58),),
+    "api/gateway/payloads.py": ((3233, 14, 31),),
+    "api/gateway/selection.py": ((3272, 15, 54),),
+    "api/gateway/text_run.py": ((3334, 10, 58),),
+    "api/pacing.py": ((3400, 7, 19),),
+    "api/sse.py": ((3427, 5, 50),),
+    "api/gateway/chat_reader.py": ((3485, 30, 203),),
+    "api/gateway/responses_reader.py": ((3696, 33, 193),),
+    "api/transport.py": ((3897, 17, 149),),
+    "api/http.py": ((4054, 23, 167),),
+    "api/catalog.py": ((4229, 15, 48),),
+    "api/gateway/stream.py": ((4285, 32, 123),),
+    "api/gateway/chat_completions.py": ((4416, 15, 12),),
+    "api/gateway/responses.py": ((4436, 15, 12),),
+    "host/blocking.py": ((4456, 12, 57),),
+    "host/chats.py": ((4521, 13, 49),),
+    "host/columns.py": ((4582, 20, 83),),
+    "host/departure.py": ((4673, 11, 30),),
+    "host/events.py": ((4711, 9, 4),),
+    "host/middleware.py": ((4723, 8, 7),),
+    "host/citing.py": ((4738, 15, 37),),
+    "host/users.py": ((4783, 14, 67),),
+    "host/call.py": ((4858, 15, 61),),
+    "host/files.py": ((4927, 17, 48),),
+    "host/tools.py": ((4986, 23, 241),),
+    "host/versions.py": ((5235, 10, 30),),
+    "models/key_limit.py": ((5273, 13, 43),),
+    "models/pricing.py": ((5324, 12, 106),),
+    "models/family.py": ((5438, 14, 132),),
+    "models/variants.py": ((5578, 11, 67),),
+    "models/known.py": ((5653, 12, 33),),
+    "models/registry.py": ((5694, 17, 97),),
+    "models/visibility.py": ((5799, 16, 217),),
+    "models/entries.py": ((6024, 25, 66),),
+    "storage/pictures.py": ((6098, 20, 112),),
+    "storage/spending.py": ((6218, 20, 77),),
+    "requests/allow_list.py": ((6303, 10, 28),),
+    "requests/caching.py": ((6339, 13, 20),),
+    "requests/content_parts.py": ((6367, 10, 76),),
+    "requests/fallbacks.py": ((6451, 12, 13),),
+    "requests/identifiers.py": ((6472, 11, 46),),
+    "requests/modalities.py": ((6526, 10, 7),),
+    "requests/old_texts.py": ((6541, 11, 61),),
+    "requests/parameters.py": ((6610, 12, 59),),
+    "requests/reasoning.py": ((6677, 13, 87),),
+    "requests/replay.py": ((6772, 14, 122),),
+    "requests/chat_body.py": ((6902, 13, 142),),
+    "requests/history.py": ((7052, 13, 116),),
+    "requests/next_round.py": ((7176, 22, 94),),
+    "requests/recovery.py": ((7278, 16, 107),),
+    "requests/retention.py": ((7393, 13, 80),),
+    "requests/routing_table.py": ((7481, 14, 38),),
+    "requests/routing.py": ((7527, 13, 34),),
+    "requests/tasks.py": ((7569, 11, 35),),
+    "requests/tools.py": ((7612, 13, 40),),
+    "requests/trimming.py": ((7660, 11, 9),),
+    "requests/normalise.py": ((7677, 28, 39),),
+    "streaming/collector.py": ((7724, 31, 266),),
+    "streaming/completion_notes.py": ((7998, 11, 41),),
+    "streaming/open_calls.py": ((8047, 10, 25),),
+    "streaming/renderer.py": ((8080, 9, 13),),
+    "streaming/citations.py": ((8101, 13, 57),),
+    "streaming/layout.py": ((8170, 18, 59),),
+    "streaming/output_items.py": ((8237, 10, 69),),
+    "streaming/server_tools.py": ((8314, 15, 46),),
+    "streaming/status.py": ((8368, 10, 47),),
+    "streaming/think_tags.py": ((8423, 20, 134),),
+    "streaming/thinking_status.py": ((8565, 11, 53),),
+    "streaming/usage.py": ((8626, 10, 92),),
+    "streaming/completion_chunks.py": ((8726, 31, 93),),
+    "streaming/completion_dict.py": ((8827, 36, 108),),
+    "streaming/response_events.py": ((8943, 47, 271),),
+    "streaming/transcript.py": ((9222, 29, 129),),
+    "tools/policy.py": ((9359, 13, 47),),
+    "tools/results.py": ((9414, 11, 116),),
+    "tools/schema.py": ((9541, 15, 298),),
+    "tools/arguments.py": ((9847, 13, 113),),
+    "tools/definitions.py": ((9968, 14, 85),),
+    "tools/executor.py": ((10061, 55, 194),),
+    "tools/toolbox.py": ((10263, 23, 130),),
+    "runtime.py": ((10401, 25, 145),),
+    "attempts.py": ((10554, 33, 80),),
+    "rounds.py": ((10642, 30, 190),),
+    "orchestrator.py": ((10840, 36, 121),),
+    "pipe.py": ((10969, 30, 108),),
 }

@@ -14,6 +14,7 @@ from ..api.events import (
     ToolOutputItem,
 )
 from ..core.ids import api_tool_name
+from ..core.json_values import objects_in, text_of
 from ..models.family import ModelFamily
 from .replay import call_arguments, reasoning_items, unsigned_reasoning_item
 
@@ -52,6 +53,35 @@ def ask_for_words(
         message |= {"content": [{"type": "input_text", "text": reminder}]}
         fields["input"] = [*request.get("input", []), message]
     return cast("ResponsesBody", fields)
+
+
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    place = _question_place(request)
+    if place is None:
+        return ""
+    parts = objects_in(request.get("input", [])[place].get("content"))
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    place = _question_place(request)
+    if place is None or not words:
+        return request
+    items = [*request.get("input", [])]
+    content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+    items[place] = {**items[place], "content": content}
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+def _question_place(request: ResponsesBody) -> int | None:
+    """Where the person spoke last; pictures that the host moved out of a result say nothing."""
+    for place, item in reversed([*enumerate(request.get("input", []))]):
+        parts = objects_in(item.get("content")) if item.get("role") == "user" else []
+        if any(text_of(part.get("text")) for part in parts):
+            return place
+    return None
 
 
 TOOL_FIELDS = frozenset(
