@@ -41,114 +41,114 @@ license: MIT
 #
 # api/  Talking to OpenRouter.
 #   2344  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2434  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2480  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2672  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2948  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2967  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3025  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3161  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3227  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3266  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3328  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3394  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3421  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3479  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3690  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3891  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4048  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4223  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4279  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4410  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4430  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2432  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2478  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2670  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2946  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2965  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3023  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3159  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4450  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4515  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4572  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4667  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4705  events.py                     What the page is told beside the stream of the answer.
-#   4717  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   4732  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   4777  users.py                      The person who asks, and what they have set for themselves.
-#   4852  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4921  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4977  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5229  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4513  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4570  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4665  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4703  events.py                     What the page is told beside the stream of the answer.
+#   4715  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4730  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   4763  users.py                      The person who asks, and what they have set for themselves.
+#   4838  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4907  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4963  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5215  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5267  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5318  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5432  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5572  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5647  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5688  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5793  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6018  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5253  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5304  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5418  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5558  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5633  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5674  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5779  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6004  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6092  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6212  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6078  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6198  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6297  allow_list.py                 Only what the API knows goes out.
-#   6333  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6361  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6445  fallbacks.py                  Further models, for when the first one fails.
-#   6466  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6520  modalities.py                 Pictures are asked for where the model draws.
-#   6535  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6604  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6671  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6766  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6896  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7046  history.py                    Chat messages become input items.
-#   7170  next_round.py                 The request of another round: the one before, and what came of it.
-#   7272  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7387  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7475  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7521  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7563  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7606  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7654  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7671  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6283  allow_list.py                 Only what the API knows goes out.
+#   6319  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6347  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6431  fallbacks.py                  Further models, for when the first one fails.
+#   6452  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6506  modalities.py                 Pictures are asked for where the model draws.
+#   6521  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6590  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6657  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6752  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6882  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7031  history.py                    Chat messages become input items.
+#   7155  next_round.py                 The request of another round: the one before, and what came of it.
+#   7244  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7359  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7447  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7493  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7535  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7578  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7627  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7644  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7718  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7992  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8041  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8074  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8095  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8160  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8231  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8308  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8362  status.py                     The status line of an answer: few words, all of them true.
-#   8417  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8559  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8620  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8720  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8821  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8937  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9216  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7691  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   7965  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8014  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8047  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8068  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8133  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8204  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8281  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8335  status.py                     The status line of an answer: few words, all of them true.
+#   8390  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8532  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8593  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8693  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8794  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8910  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9189  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9353  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9408  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9532  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9841  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9962  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10055  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10257  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9326  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9381  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9505  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9814  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9935  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10028  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10230  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10395  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10368  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10548  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10521  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10636  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10609  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10834  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10807  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10963  pipe.py                       The entrance: what Open WebUI calls.
+#  10936  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -2383,7 +2383,6 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -2427,7 +2426,6 @@ class ChatBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -4737,41 +4735,29 @@ def middleware_part(name: str) -> Any:
 
 @dataclass(slots=True)
 class SourceNumbers:
-    """The numbers given so far in one answer: those of the chat's files, then those of tools.
-
-    The page counts sources in the order in which they reach it.
-    """
+    """The numbers given so far in one answer: those of the chat's files, then those of tools."""
 
     handles: HostHandles
     numbers: dict[str, int] = field(default_factory=dict[str, int])
-    """By the name under which the host takes passages for one source."""
 
     async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
-        """Tags that number these sources, and, where the model has no such words yet, how to cite.
+        """Tags that number the sources, and how to cite by them, where the model has not read it.
 
-        Both are empty where the host can say neither.
+        Both are empty where the host does not say.
         """
         try:
-            return await self._describe(sources, question)
-        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
-            LOG.warning("tools: sources could not be numbered for the model: %s", trace_of(error))
-            return "", ""
-
-    async def _describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
-        number = middleware_part("get_source_context")
-        if number is None:
-            LOG.warning("tools: this Open WebUI does not number sources for the model")
-            return "", ""
-        is_explained = bool(self.numbers)
-        if not is_explained:
-            # Files of the chat came to the model with the host's words on how to cite them.
-            number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            number = middleware_part("get_source_context")
+            if not self.numbers:  # the chat's files came with the host's words on citing
+                number(objects_in(self.handles.metadata.get("sources")), self.numbers)
             is_explained = bool(self.numbers)
-        tags = number(sources, self.numbers, include_content=False).strip()
-        if is_explained or not tags:
-            return tags, ""
-        template = await middleware_part("Config").get("rag.template")
-        return tags, await middleware_part("rag_template")(template, tags, question)
+            tags = number(sources, self.numbers, include_content=False).strip()
+            if is_explained or not tags:
+                return tags, ""
+            template = await middleware_part("Config").get("rag.template")
+            return tags, await middleware_part("rag_template")(template, tags, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
+            return "", ""
 
 
 ################################
@@ -6934,7 +6920,6 @@ _SAME_FIELDS = (
     "metadata",
     "trace",
     "parallel_tool_calls",
-    "max_tool_calls",
     "stop_server_tools_when",
 )
 
@@ -7211,36 +7196,23 @@ def ask_for_words(
 
 def question_in(request: ResponsesBody) -> str:
     """What the person said last; empty where that is nothing in words."""
-    place = _question_place(request)
-    if place is None:
-        return ""
-    parts = objects_in(request.get("input", [])[place].get("content"))
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
     return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
 
 
 def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
     """The request with these words where Open WebUI puts its own: before the person's."""
-    place = _question_place(request)
-    if place is None or not words:
-        return request
     items = [*request.get("input", [])]
-    content = [{"type": "input_text", "text": words}, *items[place]["content"]]
-    items[place] = {**items[place], "content": content}
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
     return cast("ResponsesBody", {**request, "input": items})
 
 
-def _question_place(request: ResponsesBody) -> int | None:
-    """Where the person spoke last; pictures that the host moved out of a result say nothing."""
-    for place, item in reversed([*enumerate(request.get("input", []))]):
-        parts = objects_in(item.get("content")) if item.get("role") == "user" else []
-        if any(text_of(part.get("text")) for part in parts):
-            return place
-    return None
-
-
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 
@@ -7637,18 +7609,19 @@ def _tool_choice(choice: Any) -> str | JsonObject:
 
 
 def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
-    if conditions := objects_in(body.get("stop_server_tools_when")):
-        return {"stop_server_tools_when": conditions}
-    asked = number_of(body.get("max_tool_calls"))
-    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
-    if not settings.server_tools_max_cost:
-        return {"max_tool_calls": most} if most else {}
-    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
-    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
-    if most:
-        conditions.append({"type": "step_count_is", "step_count": most})
-    return {"stop_server_tools_when": conditions}
+    """Where OpenRouter's tools stop: a chat may ask for less than the admin allows, not for more.
+
+    `max_tool_calls` becomes a condition: beside others the API ignores it, and so does the chat
+    endpoint.
+    """
+    conditions = objects_in(body.get("stop_server_tools_when"))
+    if cost := settings.server_tools_max_cost:
+        conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
+    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
+    if limits:
+        conditions.append({"type": "step_count_is", "step_count": min(limits)})
+    return {"stop_server_tools_when": conditions} if conditions else {}
 
 
 ################################
@@ -10782,14 +10755,14 @@ class Rounds:
     async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
         """The output as the model reads it: with the numbers by which it may cite the sources.
 
-        They stand behind the output, and how to cite before the question: what was asked in
-        earlier rounds stays the same, so that it is read from the prompt cache.
+        They stand behind the output, so that the rounds before stay in the prompt cache.
         """
         if not sources:
             return output
-        request = self.ask.request
-        tags, words = await self.source_numbers.describe(sources, question_in(request))
-        self.ask.request = say_before_question(request, words)
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
         return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
@@ -11104,96 +11077,96 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/logging_system.py": ((1922, 11, 92),),
     "core/error_templates.py": ((2022, 28, 176),),
     "core/timing_logger.py": ((2208, 21, 134),),
-    "api/bodies.py": ((2350, 8, 82),),
-    "api/error_figures.py": ((2440, 8, 38),),
-    "api/errors.py": ((2486, 18, 184),),
-    "api/events.py": ((2678, 11, 268),),
-    "api/exchange_log.py": ((2954, 16, 11),),
-    "api/gateway/batch.py": ((2976, 14, 47),),
-    "api/gateway/items.py": ((3031, 20, 128),),
-    "api/gateway/part_ends.py": ((3167, 8, 58),),
-    "api/gateway/payloads.py": ((3233, 14, 31),),
-    "api/gateway/selection.py": ((3272, 15, 54),),
-    "api/gateway/text_run.py": ((3334, 10, 58),),
-    "api/pacing.py": ((3400, 7, 19),),
-    "api/sse.py": ((3427, 5, 50),),
-    "api/gateway/chat_reader.py": ((3485, 30, 203),),
-    "api/gateway/responses_reader.py": ((3696, 33, 193),),
-    "api/transport.py": ((3897, 17, 149),),
-    "api/http.py": ((4054, 23, 167),),
-    "api/catalog.py": ((4229, 15, 48),),
-    "api/gateway/stream.py": ((4285, 32, 123),),
-    "api/gateway/chat_completions.py": ((4416, 15, 12),),
-    "api/gateway/responses.py": ((4436, 15, 12),),
-    "host/blocking.py": ((4456, 12, 57),),
-    "host/chats.py": ((4521, 13, 49),),
-    "host/columns.py": ((4582, 20, 83),),
-    "host/departure.py": ((4673, 11, 30),),
-    "host/events.py": ((4711, 9, 4),),
-    "host/middleware.py": ((4723, 8, 7),),
-    "host/citing.py": ((4738, 15, 37),),
-    "host/users.py": ((4783, 14, 67),),
-    "host/call.py": ((4858, 15, 61),),
-    "host/files.py": ((4927, 17, 48),),
-    "host/tools.py": ((4986, 23, 241),),
-    "host/versions.py": ((5235, 10, 30),),
-    "models/key_limit.py": ((5273, 13, 43),),
-    "models/pricing.py": ((5324, 12, 106),),
-    "models/family.py": ((5438, 14, 132),),
-    "models/variants.py": ((5578, 11, 67),),
-    "models/known.py": ((5653, 12, 33),),
-    "models/registry.py": ((5694, 17, 97),),
-    "models/visibility.py": ((5799, 16, 217),),
-    "models/entries.py": ((6024, 25, 66),),
-    "storage/pictures.py": ((6098, 20, 112),),
-    "storage/spending.py": ((6218, 20, 77),),
-    "requests/allow_list.py": ((6303, 10, 28),),
-    "requests/caching.py": ((6339, 13, 20),),
-    "requests/content_parts.py": ((6367, 10, 76),),
-    "requests/fallbacks.py": ((6451, 12, 13),),
-    "requests/identifiers.py": ((6472, 11, 46),),
-    "requests/modalities.py": ((6526, 10, 7),),
-    "requests/old_texts.py": ((6541, 11, 61),),
-    "requests/parameters.py": ((6610, 12, 59),),
-    "requests/reasoning.py": ((6677, 13, 87),),
-    "requests/replay.py": ((6772, 14, 122),),
-    "requests/chat_body.py": ((6902, 13, 142),),
-    "requests/history.py": ((7052, 13, 116),),
-    "requests/next_round.py": ((7176, 22, 94),),
-    "requests/recovery.py": ((7278, 16, 107),),
-    "requests/retention.py": ((7393, 13, 80),),
-    "requests/routing_table.py": ((7481, 14, 38),),
-    "requests/routing.py": ((7527, 13, 34),),
-    "requests/tasks.py": ((7569, 11, 35),),
-    "requests/tools.py": ((7612, 13, 40),),
-    "requests/trimming.py": ((7660, 11, 9),),
-    "requests/normalise.py": ((7677, 28, 39),),
-    "streaming/collector.py": ((7724, 31, 266),),
-    "streaming/completion_notes.py": ((7998, 11, 41),),
-    "streaming/open_calls.py": ((8047, 10, 25),),
-    "streaming/renderer.py": ((8080, 9, 13),),
-    "streaming/citations.py": ((8101, 13, 57),),
-    "streaming/layout.py": ((8170, 18, 59),),
-    "streaming/output_items.py": ((8237, 10, 69),),
-    "streaming/server_tools.py": ((8314, 15, 46),),
-    "streaming/status.py": ((8368, 10, 47),),
-    "streaming/think_tags.py": ((8423, 20, 134),),
-    "streaming/thinking_status.py": ((8565, 11, 53),),
-    "streaming/usage.py": ((8626, 10, 92),),
-    "streaming/completion_chunks.py": ((8726, 31, 93),),
-    "streaming/completion_dict.py": ((8827, 36, 108),),
-    "streaming/response_events.py": ((8943, 47, 271),),
-    "streaming/transcript.py": ((9222, 29, 129),),
-    "tools/policy.py": ((9359, 13, 47),),
-    "tools/results.py": ((9414, 11, 116),),
-    "tools/schema.py": ((9541, 15, 298),),
-    "tools/arguments.py": ((9847, 13, 113),),
-    "tools/definitions.py": ((9968, 14, 85),),
-    "tools/executor.py": ((10061, 55, 194),),
-    "tools/toolbox.py": ((10263, 23, 130),),
-    "runtime.py": ((10401, 25, 145),),
-    "attempts.py": ((10554, 33, 80),),
-    "rounds.py": ((10642, 30, 190),),
-    "orchestrator.py": ((10840, 36, 121),),
-    "pipe.py": ((10969, 30, 108),),
+    "api/bodies.py": ((2350, 8, 80),),
+    "api/error_figures.py": ((2438, 8, 38),),
+    "api/errors.py": ((2484, 18, 184),),
+    "api/events.py": ((2676, 11, 268),),
+    "api/exchange_log.py": ((2952, 16, 11),),
+    "api/gateway/batch.py": ((2974, 14, 47),),
+    "api/gateway/items.py": ((3029, 20, 128),),
+    "api/gateway/part_ends.py": ((3165, 8, 58),),
+    "api/gateway/payloads.py": ((3231, 14, 31),),
+    "api/gateway/selection.py": ((3270, 15, 54),),
+    "api/gateway/text_run.py": ((3332, 10, 58),),
+    "api/pacing.py": ((3398, 7, 19),),
+    "api/sse.py": ((3425, 5, 50),),
+    "api/gateway/chat_reader.py": ((3483, 30, 203),),
+    "api/gateway/responses_reader.py": ((3694, 33, 193),),
+    "api/transport.py": ((3895, 17, 149),),
+    "api/http.py": ((4052, 23, 167),),
+    "api/catalog.py": ((4227, 15, 48),),
+    "api/gateway/stream.py": ((4283, 32, 123),),
+    "api/gateway/chat_completions.py": ((4414, 15, 12),),
+    "api/gateway/responses.py": ((4434, 15, 12),),
+    "host/blocking.py": ((4454, 12, 57),),
+    "host/chats.py": ((4519, 13, 49),),
+    "host/columns.py": ((4580, 20, 83),),
+    "host/departure.py": ((4671, 11, 30),),
+    "host/events.py": ((4709, 9, 4),),
+    "host/middleware.py": ((4721, 8, 7),),
+    "host/citing.py": ((4736, 15, 25),),
+    "host/users.py": ((4769, 14, 67),),
+    "host/call.py": ((4844, 15, 61),),
+    "host/files.py": ((4913, 17, 48),),
+    "host/tools.py": ((4972, 23, 241),),
+    "host/versions.py": ((5221, 10, 30),),
+    "models/key_limit.py": ((5259, 13, 43),),
+    "models/pricing.py": ((5310, 12, 106),),
+    "models/family.py": ((5424, 14, 132),),
+    "models/variants.py": ((5564, 11, 67),),
+    "models/known.py": ((5639, 12, 33),),
+    "models/registry.py": ((5680, 17, 97),),
+    "models/visibility.py": ((5785, 16, 217),),
+    "models/entries.py": ((6010, 25, 66),),
+    "storage/pictures.py": ((6084, 20, 112),),
+    "storage/spending.py": ((6204, 20, 77),),
+    "requests/allow_list.py": ((6289, 10, 28),),
+    "requests/caching.py": ((6325, 13, 20),),
+    "requests/content_parts.py": ((6353, 10, 76),),
+    "requests/fallbacks.py": ((6437, 12, 13),),
+    "requests/identifiers.py": ((6458, 11, 46),),
+    "requests/modalities.py": ((6512, 10, 7),),
+    "requests/old_texts.py": ((6527, 11, 61),),
+    "requests/parameters.py": ((6596, 12, 59),),
+    "requests/reasoning.py": ((6663, 13, 87),),
+    "requests/replay.py": ((6758, 14, 122),),
+    "requests/chat_body.py": ((6888, 13, 141),),
+    "requests/history.py": ((7037, 13, 116),),
+    "requests/next_round.py": ((7161, 22, 81),),
+    "requests/recovery.py": ((7250, 16, 107),),
+    "requests/retention.py": ((7365, 13, 80),),
+    "requests/routing_table.py": ((7453, 14, 38),),
+    "requests/routing.py": ((7499, 13, 34),),
+    "requests/tasks.py": ((7541, 11, 35),),
+    "requests/tools.py": ((7584, 13, 41),),
+    "requests/trimming.py": ((7633, 11, 9),),
+    "requests/normalise.py": ((7650, 28, 39),),
+    "streaming/collector.py": ((7697, 31, 266),),
+    "streaming/completion_notes.py": ((7971, 11, 41),),
+    "streaming/open_calls.py": ((8020, 10, 25),),
+    "streaming/renderer.py": ((8053, 9, 13),),
+    "streaming/citations.py": ((8074, 13, 57),),
+    "streaming/layout.py": ((8143, 18, 59),),
+    "streaming/output_items.py": ((8210, 10, 69),),
+    "streaming/server_tools.py": ((8287, 15, 46),),
+    "streaming/status.py": ((8341, 10, 47),),
+    "streaming/think_tags.py": ((8396, 20, 134),),
+    "streaming/thinking_status.py": ((8538, 11, 53),),
+    "streaming/usage.py": ((8599, 10, 92),),
+    "streaming/completion_chunks.py": ((8699, 31, 93),),
+    "streaming/completion_dict.py": ((8800, 36, 108),),
+    "streaming/response_events.py": ((8916, 47, 271),),
+    "streaming/transcript.py": ((9195, 29, 129),),
+    "tools/policy.py": ((9332, 13, 47),),
+    "tools/results.py": ((9387, 11, 116),),
+    "tools/schema.py": ((9514, 15, 298),),
+    "tools/arguments.py": ((9820, 13, 113),),
+    "tools/definitions.py": ((9941, 14, 85),),
+    "tools/executor.py": ((10034, 55, 194),),
+    "tools/toolbox.py": ((10236, 23, 130),),
+    "runtime.py": ((10374, 25, 145),),
+    "attempts.py": ((10527, 33, 80),),
+    "rounds.py": ((10615, 30, 190),),
+    "orchestrator.py": ((10813, 36, 121),),
+    "pipe.py": ((10942, 30, 108),),
 }

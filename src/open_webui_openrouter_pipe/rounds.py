@@ -170,14 +170,14 @@ class Rounds:
     async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
         """The output as the model reads it: with the numbers by which it may cite the sources.
 
-        They stand behind the output, and how to cite before the question: what was asked in
-        earlier rounds stays the same, so that it is read from the prompt cache.
+        They stand behind the output, so that the rounds before stay in the prompt cache.
         """
         if not sources:
             return output
-        request = self.ask.request
-        tags, words = await self.source_numbers.describe(sources, question_in(request))
-        self.ask.request = say_before_question(request, words)
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
         return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:

@@ -14,38 +14,26 @@ from .middleware import middleware_part
 
 @dataclass(slots=True)
 class SourceNumbers:
-    """The numbers given so far in one answer: those of the chat's files, then those of tools.
-
-    The page counts sources in the order in which they reach it.
-    """
+    """The numbers given so far in one answer: those of the chat's files, then those of tools."""
 
     handles: HostHandles
     numbers: dict[str, int] = field(default_factory=dict[str, int])
-    """By the name under which the host takes passages for one source."""
 
     async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
-        """Tags that number these sources, and, where the model has no such words yet, how to cite.
+        """Tags that number the sources, and how to cite by them, where the model has not read it.
 
-        Both are empty where the host can say neither.
+        Both are empty where the host does not say.
         """
         try:
-            return await self._describe(sources, question)
-        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
-            LOG.warning("tools: sources could not be numbered for the model: %s", trace_of(error))
-            return "", ""
-
-    async def _describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
-        number = middleware_part("get_source_context")
-        if number is None:
-            LOG.warning("tools: this Open WebUI does not number sources for the model")
-            return "", ""
-        is_explained = bool(self.numbers)
-        if not is_explained:
-            # Files of the chat came to the model with the host's words on how to cite them.
-            number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            number = middleware_part("get_source_context")
+            if not self.numbers:  # the chat's files came with the host's words on citing
+                number(objects_in(self.handles.metadata.get("sources")), self.numbers)
             is_explained = bool(self.numbers)
-        tags = number(sources, self.numbers, include_content=False).strip()
-        if is_explained or not tags:
-            return tags, ""
-        template = await middleware_part("Config").get("rag.template")
-        return tags, await middleware_part("rag_template")(template, tags, question)
+            tags = number(sources, self.numbers, include_content=False).strip()
+            if is_explained or not tags:
+                return tags, ""
+            template = await middleware_part("Config").get("rag.template")
+            return tags, await middleware_part("rag_template")(template, tags, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
+            return "", ""

@@ -57,36 +57,23 @@ def ask_for_words(
 
 def question_in(request: ResponsesBody) -> str:
     """What the person said last; empty where that is nothing in words."""
-    place = _question_place(request)
-    if place is None:
-        return ""
-    parts = objects_in(request.get("input", [])[place].get("content"))
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
     return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
 
 
 def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
     """The request with these words where Open WebUI puts its own: before the person's."""
-    place = _question_place(request)
-    if place is None or not words:
-        return request
     items = [*request.get("input", [])]
-    content = [{"type": "input_text", "text": words}, *items[place]["content"]]
-    items[place] = {**items[place], "content": content}
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
     return cast("ResponsesBody", {**request, "input": items})
 
 
-def _question_place(request: ResponsesBody) -> int | None:
-    """Where the person spoke last; pictures that the host moved out of a result say nothing."""
-    for place, item in reversed([*enumerate(request.get("input", []))]):
-        parts = objects_in(item.get("content")) if item.get("role") == "user" else []
-        if any(text_of(part.get("text")) for part in parts):
-            return place
-    return None
-
-
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 
