@@ -51,104 +51,104 @@ license: MIT
 #   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
 #   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3404  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3431  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3499  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3710  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3912  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4083  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4258  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4314  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4445  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4465  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4513  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4570  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4665  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4703  events.py                     What the page is told beside the stream of the answer.
-#   4715  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   4730  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   4763  users.py                      The person who asks, and what they have set for themselves.
-#   4838  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4907  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4963  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5215  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4485  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4550  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4607  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4702  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4740  events.py                     What the page is told beside the stream of the answer.
+#   4752  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4767  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   4800  users.py                      The person who asks, and what they have set for themselves.
+#   4875  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4944  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5000  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5252  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5253  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5304  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5418  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5558  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5633  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5674  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5779  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6004  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5290  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5341  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5455  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5595  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5670  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5711  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5816  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6041  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6078  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6198  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6115  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6235  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6283  allow_list.py                 Only what the API knows goes out.
-#   6319  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6347  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6431  fallbacks.py                  Further models, for when the first one fails.
-#   6452  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6506  modalities.py                 Pictures are asked for where the model draws.
-#   6521  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6590  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6657  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6752  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6882  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7031  history.py                    Chat messages become input items.
-#   7155  next_round.py                 The request of another round: the one before, and what came of it.
-#   7244  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7359  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7447  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7493  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7535  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7578  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7627  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7644  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6320  allow_list.py                 Only what the API knows goes out.
+#   6356  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6384  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6468  fallbacks.py                  Further models, for when the first one fails.
+#   6489  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6543  modalities.py                 Pictures are asked for where the model draws.
+#   6558  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6627  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6694  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6789  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6919  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7068  history.py                    Chat messages become input items.
+#   7192  next_round.py                 The request of another round: the one before, and what came of it.
+#   7281  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7396  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7484  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7530  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7572  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7615  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7664  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7681  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7691  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7965  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8014  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8047  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8068  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8133  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8204  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8281  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8335  status.py                     The status line of an answer: few words, all of them true.
-#   8390  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8532  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8593  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8693  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8794  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8910  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9189  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7728  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8002  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8051  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8084  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8105  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8170  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8241  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8318  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8372  status.py                     The status line of an answer: few words, all of them true.
+#   8427  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8569  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8630  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8730  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8831  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8947  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9226  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9326  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9381  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9505  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9814  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9935  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10028  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10230  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9363  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9418  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9542  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9851  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9972  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10065  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10267  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10368  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10405  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10521  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10558  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10609  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10646  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10807  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10844  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10936  pipe.py                       The entrance: what Open WebUI calls.
+#  10973  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -3330,9 +3330,10 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 ################################
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -3355,16 +3356,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
@@ -3423,6 +3435,8 @@ def shows_text(batch: list[Event]) -> bool:
 ################################
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -3450,28 +3464,36 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1
 
 
 ################################
@@ -3737,14 +3759,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 
@@ -3983,11 +4006,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -3998,6 +4023,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
@@ -11087,86 +11124,86 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/part_ends.py": ((3165, 8, 58),),
     "api/gateway/payloads.py": ((3231, 14, 31),),
     "api/gateway/selection.py": ((3270, 15, 54),),
-    "api/gateway/text_run.py": ((3332, 10, 58),),
-    "api/pacing.py": ((3398, 7, 19),),
-    "api/sse.py": ((3425, 5, 50),),
-    "api/gateway/chat_reader.py": ((3483, 30, 203),),
-    "api/gateway/responses_reader.py": ((3694, 33, 193),),
-    "api/transport.py": ((3895, 17, 149),),
-    "api/http.py": ((4052, 23, 167),),
-    "api/catalog.py": ((4227, 15, 48),),
-    "api/gateway/stream.py": ((4283, 32, 123),),
-    "api/gateway/chat_completions.py": ((4414, 15, 12),),
-    "api/gateway/responses.py": ((4434, 15, 12),),
-    "host/blocking.py": ((4454, 12, 57),),
-    "host/chats.py": ((4519, 13, 49),),
-    "host/columns.py": ((4580, 20, 83),),
-    "host/departure.py": ((4671, 11, 30),),
-    "host/events.py": ((4709, 9, 4),),
-    "host/middleware.py": ((4721, 8, 7),),
-    "host/citing.py": ((4736, 15, 25),),
-    "host/users.py": ((4769, 14, 67),),
-    "host/call.py": ((4844, 15, 61),),
-    "host/files.py": ((4913, 17, 48),),
-    "host/tools.py": ((4972, 23, 241),),
-    "host/versions.py": ((5221, 10, 30),),
-    "models/key_limit.py": ((5259, 13, 43),),
-    "models/pricing.py": ((5310, 12, 106),),
-    "models/family.py": ((5424, 14, 132),),
-    "models/variants.py": ((5564, 11, 67),),
-    "models/known.py": ((5639, 12, 33),),
-    "models/registry.py": ((5680, 17, 97),),
-    "models/visibility.py": ((5785, 16, 217),),
-    "models/entries.py": ((6010, 25, 66),),
-    "storage/pictures.py": ((6084, 20, 112),),
-    "storage/spending.py": ((6204, 20, 77),),
-    "requests/allow_list.py": ((6289, 10, 28),),
-    "requests/caching.py": ((6325, 13, 20),),
-    "requests/content_parts.py": ((6353, 10, 76),),
-    "requests/fallbacks.py": ((6437, 12, 13),),
-    "requests/identifiers.py": ((6458, 11, 46),),
-    "requests/modalities.py": ((6512, 10, 7),),
-    "requests/old_texts.py": ((6527, 11, 61),),
-    "requests/parameters.py": ((6596, 12, 59),),
-    "requests/reasoning.py": ((6663, 13, 87),),
-    "requests/replay.py": ((6758, 14, 122),),
-    "requests/chat_body.py": ((6888, 13, 141),),
-    "requests/history.py": ((7037, 13, 116),),
-    "requests/next_round.py": ((7161, 22, 81),),
-    "requests/recovery.py": ((7250, 16, 107),),
-    "requests/retention.py": ((7365, 13, 80),),
-    "requests/routing_table.py": ((7453, 14, 38),),
-    "requests/routing.py": ((7499, 13, 34),),
-    "requests/tasks.py": ((7541, 11, 35),),
-    "requests/tools.py": ((7584, 13, 41),),
-    "requests/trimming.py": ((7633, 11, 9),),
-    "requests/normalise.py": ((7650, 28, 39),),
-    "streaming/collector.py": ((7697, 31, 266),),
-    "streaming/completion_notes.py": ((7971, 11, 41),),
-    "streaming/open_calls.py": ((8020, 10, 25),),
-    "streaming/renderer.py": ((8053, 9, 13),),
-    "streaming/citations.py": ((8074, 13, 57),),
-    "streaming/layout.py": ((8143, 18, 59),),
-    "streaming/output_items.py": ((8210, 10, 69),),
-    "streaming/server_tools.py": ((8287, 15, 46),),
-    "streaming/status.py": ((8341, 10, 47),),
-    "streaming/think_tags.py": ((8396, 20, 134),),
-    "streaming/thinking_status.py": ((8538, 11, 53),),
-    "streaming/usage.py": ((8599, 10, 92),),
-    "streaming/completion_chunks.py": ((8699, 31, 93),),
-    "streaming/completion_dict.py": ((8800, 36, 108),),
-    "streaming/response_events.py": ((8916, 47, 271),),
-    "streaming/transcript.py": ((9195, 29, 129),),
-    "tools/policy.py": ((9332, 13, 47),),
-    "tools/results.py": ((9387, 11, 116),),
-    "tools/schema.py": ((9514, 15, 298),),
-    "tools/arguments.py": ((9820, 13, 113),),
-    "tools/definitions.py": ((9941, 14, 85),),
-    "tools/executor.py": ((10034, 55, 194),),
-    "tools/toolbox.py": ((10236, 23, 130),),
-    "runtime.py": ((10374, 25, 145),),
-    "attempts.py": ((10527, 33, 80),),
-    "rounds.py": ((10615, 30, 190),),
-    "orchestrator.py": ((10813, 36, 121),),
-    "pipe.py": ((10942, 30, 108),),
+    "api/gateway/text_run.py": ((3332, 10, 70),),
+    "api/pacing.py": ((3410, 7, 19),),
+    "api/sse.py": ((3437, 5, 60),),
+    "api/gateway/chat_reader.py": ((3505, 30, 203),),
+    "api/gateway/responses_reader.py": ((3716, 33, 194),),
+    "api/transport.py": ((3918, 18, 163),),
+    "api/http.py": ((4089, 23, 167),),
+    "api/catalog.py": ((4264, 15, 48),),
+    "api/gateway/stream.py": ((4320, 32, 123),),
+    "api/gateway/chat_completions.py": ((4451, 15, 12),),
+    "api/gateway/responses.py": ((4471, 15, 12),),
+    "host/blocking.py": ((4491, 12, 57),),
+    "host/chats.py": ((4556, 13, 49),),
+    "host/columns.py": ((4617, 20, 83),),
+    "host/departure.py": ((4708, 11, 30),),
+    "host/events.py": ((4746, 9, 4),),
+    "host/middleware.py": ((4758, 8, 7),),
+    "host/citing.py": ((4773, 15, 25),),
+    "host/users.py": ((4806, 14, 67),),
+    "host/call.py": ((4881, 15, 61),),
+    "host/files.py": ((4950, 17, 48),),
+    "host/tools.py": ((5009, 23, 241),),
+    "host/versions.py": ((5258, 10, 30),),
+    "models/key_limit.py": ((5296, 13, 43),),
+    "models/pricing.py": ((5347, 12, 106),),
+    "models/family.py": ((5461, 14, 132),),
+    "models/variants.py": ((5601, 11, 67),),
+    "models/known.py": ((5676, 12, 33),),
+    "models/registry.py": ((5717, 17, 97),),
+    "models/visibility.py": ((5822, 16, 217),),
+    "models/entries.py": ((6047, 25, 66),),
+    "storage/pictures.py": ((6121, 20, 112),),
+    "storage/spending.py": ((6241, 20, 77),),
+    "requests/allow_list.py": ((6326, 10, 28),),
+    "requests/caching.py": ((6362, 13, 20),),
+    "requests/content_parts.py": ((6390, 10, 76),),
+    "requests/fallbacks.py": ((6474, 12, 13),),
+    "requests/identifiers.py": ((6495, 11, 46),),
+    "requests/modalities.py": ((6549, 10, 7),),
+    "requests/old_texts.py": ((6564, 11, 61),),
+    "requests/parameters.py": ((6633, 12, 59),),
+    "requests/reasoning.py": ((6700, 13, 87),),
+    "requests/replay.py": ((6795, 14, 122),),
+    "requests/chat_body.py": ((6925, 13, 141),),
+    "requests/history.py": ((7074, 13, 116),),
+    "requests/next_round.py": ((7198, 22, 81),),
+    "requests/recovery.py": ((7287, 16, 107),),
+    "requests/retention.py": ((7402, 13, 80),),
+    "requests/routing_table.py": ((7490, 14, 38),),
+    "requests/routing.py": ((7536, 13, 34),),
+    "requests/tasks.py": ((7578, 11, 35),),
+    "requests/tools.py": ((7621, 13, 41),),
+    "requests/trimming.py": ((7670, 11, 9),),
+    "requests/normalise.py": ((7687, 28, 39),),
+    "streaming/collector.py": ((7734, 31, 266),),
+    "streaming/completion_notes.py": ((8008, 11, 41),),
+    "streaming/open_calls.py": ((8057, 10, 25),),
+    "streaming/renderer.py": ((8090, 9, 13),),
+    "streaming/citations.py": ((8111, 13, 57),),
+    "streaming/layout.py": ((8180, 18, 59),),
+    "streaming/output_items.py": ((8247, 10, 69),),
+    "streaming/server_tools.py": ((8324, 15, 46),),
+    "streaming/status.py": ((8378, 10, 47),),
+    "streaming/think_tags.py": ((8433, 20, 134),),
+    "streaming/thinking_status.py": ((8575, 11, 53),),
+    "streaming/usage.py": ((8636, 10, 92),),
+    "streaming/completion_chunks.py": ((8736, 31, 93),),
+    "streaming/completion_dict.py": ((8837, 36, 108),),
+    "streaming/response_events.py": ((8953, 47, 271),),
+    "streaming/transcript.py": ((9232, 29, 129),),
+    "tools/policy.py": ((9369, 13, 47),),
+    "tools/results.py": ((9424, 11, 116),),
+    "tools/schema.py": ((9551, 15, 298),),
+    "tools/arguments.py": ((9857, 13, 113),),
+    "tools/definitions.py": ((9978, 14, 85),),
+    "tools/executor.py": ((10071, 55, 194),),
+    "tools/toolbox.py": ((10273, 23, 130),),
+    "runtime.py": ((10411, 25, 145),),
+    "attempts.py": ((10564, 33, 80),),
+    "rounds.py": ((10652, 30, 190),),
+    "orchestrator.py": ((10850, 36, 121),),
+    "pipe.py": ((10979, 30, 108),),
 }

@@ -9,7 +9,7 @@ import pytest
 
 from pipe_lab.host.chat_page import ChatPage
 from pipe_lab.host.turn import Turn
-from pipe_lab.simulator import RecordedRequest, text_reply
+from pipe_lab.simulator import RecordedRequest, error_reply, text_reply
 from pipe_lab.tools.toolbox import MCP_TOOLS, OPENAPI_TOOLS, PYTHON_TOOLS
 from tests.live.calls import calls_reply, exchange, output_of, saved_pair, words
 from tests.live.stage import Stage, Toolbox
@@ -72,6 +72,19 @@ async def test_the_usage_of_a_turn_is_that_of_all_its_rounds(
     saved = await saved_of(stage, turn)
     # The simulator counts 17 tokens for every request it is scripted for.
     assert saved["usage"]["input_tokens"] == 34
+
+
+async def test_a_round_that_fails_leaves_what_the_earlier_ones_took(
+    stage: Stage, page: ChatPage, toolbox: Toolbox
+) -> None:
+    stage.simulator.script(calls_reply(("add_numbers", {"a": 2, "b": 3})))
+    stage.simulator.script(error_reply(402, "Insufficient credits"))
+    turn = await page.ask(MODEL, "Add", tool_ids=[PYTHON_TOOLS])
+
+    saved = await saved_of(stage, turn)
+    assert "Insufficient credits" in turn.reply.error
+    assert words(saved_pair(saved)[1]["output"]) == "5"
+    assert saved["usage"]["input_tokens"] == 17
 
 
 async def test_four_tools_of_one_round_run_at_the_same_time(
