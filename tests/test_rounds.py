@@ -285,4 +285,4 @@ def test_where_the_host_cannot_number_sources_the_answer_goes_on(
     assert [entry["output"] for entry in asked[-1].get("input", []) if "output" in entry] == [
         "of t0_1"
     ]
-    assert len([record for record in caplog.records if "number" in record.message]) == 1
+    assert len({record.message for record in caplog.records if "number" in record.message}) == 1
