@@ -16,31 +16,31 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    227  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    283  ids.py                        Identifiers of our own making.
-#    317  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    354  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    393  money.py                      Amounts of money in words.
-#    405  process.py                    What every copy of the pipe in one process shares.
-#    426  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    503  errors.py                     Every cause of failure a person can act on, each with its words.
-#    687  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    745  retry.py                      Whether a failed request may be sent again, and when.
-#    786  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    880  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    912  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    976  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1049  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1195  personal_valves.py            What each user can set for themselves.
-#   1279  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1376  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1863  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1917  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2017  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2201  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    229  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    285  ids.py                        Identifiers of our own making.
+#    319  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    356  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    395  money.py                      Amounts of money in words.
+#    407  process.py                    What every copy of the pipe in one process shares.
+#    428  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    505  errors.py                     Every cause of failure a person can act on, each with its words.
+#    689  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    747  retry.py                      Whether a failed request may be sent again, and when.
+#    788  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    882  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    914  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    978  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1051  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1197  personal_valves.py            What each user can set for themselves.
+#   1281  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1378  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1865  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1919  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2019  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2203  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2345  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2347  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
 #   2435  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
 #   2481  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
 #   2673  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
@@ -64,91 +64,93 @@ license: MIT
 #
 # host/  Open WebUI: the only folder that imports it.
 #   4541  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4595  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4652  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4747  data_folder.py                The folder in which Open WebUI keeps its data.
-#   4762  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4800  events.py                     What the page is told beside the stream of the answer.
-#   4812  users.py                      The person who asks, and what they have set for themselves.
-#   4887  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4956  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5012  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5273  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4606  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4663  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4758  data_folder.py                The folder in which Open WebUI keeps its data.
+#   4773  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4811  events.py                     What the page is told beside the stream of the answer.
+#   4823  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4838  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   4871  users.py                      The person who asks, and what they have set for themselves.
+#   4946  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5015  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5071  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5323  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5311  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   5424  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5475  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5589  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5729  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5804  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5845  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6006  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6231  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5361  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5474  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5525  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5639  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5779  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5854  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5895  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6056  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6281  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6305  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6425  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6355  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6475  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6510  allow_list.py                 Only what the API knows goes out.
-#   6546  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6574  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6658  fallbacks.py                  Further models, for when the first one fails.
-#   6679  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6733  modalities.py                 Pictures are asked for where the model draws.
-#   6748  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6817  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6884  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6979  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7109  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7259  history.py                    Chat messages become input items.
-#   7383  next_round.py                 The request of another round: the one before, and what came of it.
-#   7456  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7571  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7659  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7705  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7747  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7790  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7838  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7853  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6560  allow_list.py                 Only what the API knows goes out.
+#   6596  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6624  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6708  fallbacks.py                  Further models, for when the first one fails.
+#   6729  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6783  modalities.py                 Pictures are asked for where the model draws.
+#   6798  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6867  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6934  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7029  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7159  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7308  history.py                    Chat messages become input items.
+#   7432  next_round.py                 The request of another round: the one before, and what came of it.
+#   7521  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7636  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7724  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7770  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7812  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7855  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7904  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7919  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7900  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8174  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8223  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8256  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8277  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8341  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8412  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8489  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8543  status.py                     The status line of an answer: few words, all of them true.
-#   8598  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8740  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8801  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8901  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9002  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9115  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9398  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7966  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8240  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8289  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8322  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8343  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8408  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8479  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8556  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8610  status.py                     The status line of an answer: few words, all of them true.
+#   8665  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8807  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8868  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8968  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9069  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9185  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9468  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9535  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9585  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9709  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10018  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10139  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10232  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10430  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9605  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9660  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9784  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10093  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10214  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10307  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10509  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10564  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10647  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10724  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10807  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10812  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10895  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10992  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11093  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11121  pipe.py                       The entrance: what Open WebUI calls.
+#  11222  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -2384,7 +2386,6 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -2428,7 +2429,6 @@ class ChatBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -4544,6 +4544,11 @@ def stream_responses(
 # Python tools written without `async`: run off the event loop, which they would hold up.
 ################################
 
+_THREAD_NAME = "openrouter-tool"
+_MOST_THREADS = 500
+"""In one process; a tool that never ends keeps its own."""
+
+
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
     wrapped = getattr(function, "__function__", None)
@@ -4553,8 +4558,14 @@ def is_blocking(function: Any) -> bool:
 async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
 
-    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself. Raises
+    `RuntimeError` where too many have not.
     """
+    if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise RuntimeError(
+            f"{_MOST_THREADS} Python tools run or hang already. "
+            "If they hang, the admin should restart the server."
+        )
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
@@ -4576,7 +4587,7 @@ async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, An
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    threading.Thread(target=work, name=_THREAD_NAME, daemon=True).start()
     result = await outcome
     return await result if inspect.isawaitable(result) else result
 
@@ -4807,6 +4818,54 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+################################
+# host/middleware.py
+#
+# The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+################################
+
+def middleware_part(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
+
+
+################################
+# host/citing.py
+#
+# The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+################################
+
+@dataclass(slots=True)
+class SourceNumbers:
+    """The numbers given so far in one answer: those of the chat's files, then those of tools."""
+
+    handles: HostHandles
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
+        """Tags that number the sources, and how to cite by them, where the model has not read it.
+
+        Both are empty where the host does not say.
+        """
+        try:
+            number = middleware_part("get_source_context")
+            if not self.numbers:  # the chat's files came with the host's words on citing
+                number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            is_explained = bool(self.numbers)
+            tags = number(sources, self.numbers, include_content=False).strip()
+            if is_explained or not tags:
+                return tags, ""
+            template = await middleware_part("Config").get("rag.template")
+            return tags, await middleware_part("rag_template")(template, tags, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
+            return "", ""
 
 
 ################################
@@ -5169,10 +5228,10 @@ async def read_result(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
 ) -> ToolResult:
     """What the tool returned, as Open WebUI understands it."""
-    process = _from_middleware("process_tool_result")
+    process = middleware_part("process_tool_result")
     if process is None:
         return _result_of(_text_without_host(raw))
-    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+    if (terminal_file := middleware_part("build_terminal_file_tool_result")) is not None:
         raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
     user = await load_user(handles)
     direct = bool(tool.entry.get("direct"))
@@ -5184,23 +5243,14 @@ async def read_result(
     result.sources = _sources_of(handles, tool, arguments, result.text)
     for file in objects_in(files):
         await _add_file(result, file, handles, user)
-    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+    if (tell_terminal := middleware_part("terminal_event_handler")) is not None:
         await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
     return result
 
 
-def _from_middleware(name: str) -> Any:
-    """A part of the host's chat middleware; `None` where this version has none of that name."""
-    try:
-        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    return getattr(middleware, name, None)
-
-
 def _result_of(text: str) -> ToolResult:
     """The text, and whether Open WebUI shows it as a failure."""
-    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    is_error = middleware_part("_is_tool_result_error") or _begins_as_error
     return ToolResult(text=text, failed=bool(is_error(text)))
 
 
@@ -5221,8 +5271,8 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
-    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    cited = middleware_part("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = middleware_part("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
     return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
@@ -5252,7 +5302,7 @@ async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, 
 
 async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
     """The address under which the chat keeps the picture; without one, the picture itself."""
-    store = _from_middleware("store_tool_result_image")
+    store = middleware_part("store_tool_result_image")
     if store is None:
         return data_url
     return await store(handles.request, data_url, handles.metadata, user)
@@ -7147,7 +7197,6 @@ _SAME_FIELDS = (
     "metadata",
     "trace",
     "parallel_tool_calls",
-    "max_tool_calls",
     "stop_server_tools_when",
 )
 
@@ -7422,9 +7471,25 @@ def ask_for_words(
     return cast("ResponsesBody", fields)
 
 
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    items = [*request.get("input", [])]
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 
@@ -7821,18 +7886,19 @@ def _tool_choice(choice: Any) -> str | JsonObject:
 
 
 def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
-    if conditions := objects_in(body.get("stop_server_tools_when")):
-        return {"stop_server_tools_when": conditions}
-    asked = number_of(body.get("max_tool_calls"))
-    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
-    if not settings.server_tools_max_cost:
-        return {"max_tool_calls": most} if most else {}
-    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
-    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
-    if most:
-        conditions.append({"type": "step_count_is", "step_count": most})
-    return {"stop_server_tools_when": conditions}
+    """Where OpenRouter's tools stop: a chat may ask for less than the admin allows, not for more.
+
+    `max_tool_calls` becomes a condition: beside others the API ignores it, and so does the chat
+    endpoint.
+    """
+    conditions = objects_in(body.get("stop_server_tools_when"))
+    if cost := settings.server_tools_max_cost:
+        conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
+    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
+    if limits:
+        conditions.append({"type": "step_count_is", "step_count": min(limits)})
+    return {"stop_server_tools_when": conditions} if conditions else {}
 
 
 ################################
@@ -8286,7 +8352,8 @@ _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 class Sources:
     """Gathers what an answer leans on, each once, in the order it was found.
 
-    Open WebUI numbers sources as they come, and takes those of one address for one.
+    Open WebUI numbers sources as they come, and takes those of one address for one. Only those
+    that tools found are cited by number, so they come before those the model itself named.
     """
 
     __slots__ = ("_by_origin", "_known")
@@ -8319,7 +8386,7 @@ class Sources:
 
     def events(self) -> list[HostEvent]:
         """One event for each origin, for each one costs a write of the whole chat."""
-        found = self._by_origin.values()
+        found = sorted(self._by_origin.values(), key=lambda data: data["source"] is _CITED)
         return [{"event": {"type": "source", "data": data}} for data in found]
 
     def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
@@ -9070,7 +9137,8 @@ class CompletionDict:
             # The pictures of a chat are files of its message; with nothing at all in `output`
             # Open WebUI would not end the message.
             items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
-            completion["output"] = [_output_of(item) for item in items]
+            ends = {item.call_id: item.status for item in items if isinstance(item, ToolOutputItem)}
+            completion["output"] = [_output_of(item, ends) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -9100,14 +9168,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: _KeptItem) -> dict[str, Any]:
+def _output_of(item: _KeptItem, ends: Mapping[str, str]) -> dict[str, Any]:
     match item:
         case MessageItem():
             return message_output(item, item.status, [output_text_part(item.text)])
         case ReasoningItem():
             return reasoning_output(item)
         case FunctionCallItem():
-            return function_call_item(item)
+            # The card of a call that came to nothing says so.
+            status = ends.get(item.call_id) if item.status == "completed" else None
+            return function_call_item(item) | ({"status": status} if status else {})
         case ToolOutputItem():
             return tool_output_item(item)
 
@@ -9554,6 +9624,11 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def takes_its_time(tool: HostTool) -> bool:
+    """Whether the tool waits for a person or for a whole answer, so that no time limit fits it."""
+    return tool.is_builtin and tool.name in HOSTS_OWN_TOOLS
+
+
 def asks_the_person(tool: HostTool) -> bool:
     """Whether the tool is itself a question to the person, so that none need stand before it."""
     return tool.is_builtin and tool.name == "ask_user"
@@ -9578,7 +9653,7 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+        or any(map(takes_its_time, called))
     )
 
 
@@ -10335,6 +10410,8 @@ class Executor:
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
             deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        if takes_its_time(tool):  # nor may it keep a place from the tools of its own sub-agent
+            return await self._run(tool, arguments, None)
         return await self._run_in_turn(tool, arguments, deadline)
 
     async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
@@ -10350,7 +10427,10 @@ class Executor:
             # The time to wait is bounded here, the tool's own while it runs.
             async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
                 waiting.reschedule(None)
-                return await self._run(tool, arguments, deadline)
+                seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+                if seconds <= 0:
+                    return not_begun(tool.name)
+                return await self._run(tool, arguments, seconds)
         except TimeoutError:
             return not_begun(tool.name)
 
@@ -10366,11 +10446,10 @@ class Executor:
             finally:
                 leave_gate(gate)
 
-    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+    async def _run(
+        self, tool: HostTool, arguments: JsonObject, seconds: float | None
+    ) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
-        if seconds <= 0:
-            return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
         self._limits.running.add(task)
         task.add_done_callback(self._limits.running.discard)
@@ -10380,7 +10459,7 @@ class Executor:
             task.cancel()
         if not task.done():
             self._note_failure(tool)
-            return timed_out(tool.name, seconds)
+            return timed_out(tool.name, seconds or 0.0)
         if task.cancelled():
             self._note_failure(tool)
             return raised(tool.name, "it was cancelled.")
@@ -10449,7 +10528,10 @@ class CallOutcome:
 
     output: ToolOutputItem
     sources: list[JsonObject] = field(default_factory=list[JsonObject])
-    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+    """What the person may look up, each as the `data` of Open WebUI's `source` event.
+
+    Only an answer that streams into a chat shows any.
+    """
 
 
 class Toolbox:
@@ -10503,7 +10585,8 @@ class Toolbox:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in filter(done.__contains__, tasks):
-                    yield _outcome(tasks[task], task.result(), room)
+                    outcome = _outcome(tasks[task], task.result(), room)
+                    yield outcome if self._host_can_run else replace(outcome, sources=[])
         finally:
             open_tasks = [task for task in tasks if not task.done()]
             for task in open_tasks:
@@ -10853,6 +10936,10 @@ class Rounds:
     """Whether the round under way was asked to do without tools."""
     made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How often each call was made, by name and arguments."""
+    source_numbers: SourceNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source_numbers = SourceNumbers(self.ask.context.host)
 
     async def run(self) -> AsyncGenerator[list[Event]]:
         """Ask, run what was called, and ask again, until the model has answered."""
@@ -10942,13 +11029,27 @@ class Rounds:
                 if call is None:
                     LOG.warning("rounds: an output that no call waits for was left out")
                     continue
-                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                output = self._noticing_repeats(call, outcome.output)
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                found[call.call_id] = await self._numbering(output, outcome.sources)
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
             output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
+
+    async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
+        """The output as the model reads it: with the numbers by which it may cite the sources.
+
+        They stand behind the output, so that the rounds before stay in the prompt cache.
+        """
+        if not sources:
+            return output
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
+        return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
         made = call.name, "".join(call.arguments.split())
@@ -11240,29 +11341,29 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((233, 8, 48),),
-    "core/ids.py": ((289, 9, 26),),
-    "core/json_codec.py": ((323, 11, 29),),
-    "core/json_values.py": ((360, 8, 31),),
-    "core/money.py": ((399, 6, 4),),
-    "core/process.py": ((411, 10, 13),),
-    "core/redaction.py": ((432, 9, 69),),
-    "core/errors.py": ((524, 26, 161),),
-    "core/admission.py": ((693, 12, 50),),
-    "core/retry.py": ((751, 7, 33),),
-    "core/secrets.py": ((792, 19, 86),),
-    "core/source_map.py": ((886, 7, 24),),
-    "core/template_language.py": ((918, 8, 56),),
-    "core/valve_types.py": ((984, 17, 63),),
-    "core/catalog_valves.py": ((1055, 12, 138),),
-    "core/personal_valves.py": ((1201, 11, 76),),
-    "core/template_valves.py": ((1285, 13, 89),),
-    "core/config.py": ((1382, 17, 479),),
-    "core/context.py": ((1869, 14, 46),),
-    "core/logging_system.py": ((1923, 11, 92),),
-    "core/error_templates.py": ((2023, 28, 176),),
-    "core/timing_logger.py": ((2209, 21, 134),),
-    "api/bodies.py": ((2351, 8, 82),),
+    "core/circuit_breaker.py": ((235, 8, 48),),
+    "core/ids.py": ((291, 9, 26),),
+    "core/json_codec.py": ((325, 11, 29),),
+    "core/json_values.py": ((362, 8, 31),),
+    "core/money.py": ((401, 6, 4),),
+    "core/process.py": ((413, 10, 13),),
+    "core/redaction.py": ((434, 9, 69),),
+    "core/errors.py": ((526, 26, 161),),
+    "core/admission.py": ((695, 12, 50),),
+    "core/retry.py": ((753, 7, 33),),
+    "core/secrets.py": ((794, 19, 86),),
+    "core/source_map.py": ((888, 7, 24),),
+    "core/template_language.py": ((920, 8, 56),),
+    "core/valve_types.py": ((986, 17, 63),),
+    "core/catalog_valves.py": ((1057, 12, 138),),
+    "core/personal_valves.py": ((1203, 11, 76),),
+    "core/template_valves.py": ((1287, 13, 89),),
+    "core/config.py": ((1384, 17, 479),),
+    "core/context.py": ((1871, 14, 46),),
+    "core/logging_system.py": ((1925, 11, 92),),
+    "core/error_templates.py": ((2025, 28, 176),),
+    "core/timing_logger.py": ((2211, 21, 134),),
+    "api/bodies.py": ((2353, 8, 80),),
     "api/error_figures.py": ((2441, 8, 38),),
     "api/errors.py": ((2487, 18, 184),),
     "api/events.py": ((2679, 11, 270),),
@@ -11283,75 +11384,77 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/stream.py": ((4375, 33, 124),),
     "api/gateway/chat_completions.py": ((4507, 15, 12),),
     "api/gateway/responses.py": ((4527, 15, 12),),
-    "host/blocking.py": ((4547, 13, 46),),
-    "host/chats.py": ((4601, 13, 49),),
-    "host/columns.py": ((4662, 20, 83),),
-    "host/data_folder.py": ((4753, 9, 7),),
-    "host/departure.py": ((4768, 11, 30),),
-    "host/events.py": ((4806, 9, 4),),
-    "host/users.py": ((4818, 14, 67),),
-    "host/call.py": ((4893, 15, 61),),
-    "host/files.py": ((4962, 17, 48),),
-    "host/tools.py": ((5021, 22, 250),),
-    "host/versions.py": ((5279, 10, 30),),
-    "models/catalog_shelf.py": ((5317, 19, 105),),
-    "models/key_limit.py": ((5430, 13, 43),),
-    "models/pricing.py": ((5481, 12, 106),),
-    "models/family.py": ((5595, 14, 132),),
-    "models/variants.py": ((5735, 11, 67),),
-    "models/known.py": ((5810, 12, 33),),
-    "models/registry.py": ((5851, 21, 153),),
-    "models/visibility.py": ((6012, 16, 217),),
-    "models/entries.py": ((6237, 25, 66),),
-    "storage/pictures.py": ((6311, 20, 112),),
-    "storage/spending.py": ((6431, 20, 77),),
-    "requests/allow_list.py": ((6516, 10, 28),),
-    "requests/caching.py": ((6552, 13, 20),),
-    "requests/content_parts.py": ((6580, 10, 76),),
-    "requests/fallbacks.py": ((6664, 12, 13),),
-    "requests/identifiers.py": ((6685, 11, 46),),
-    "requests/modalities.py": ((6739, 10, 7),),
-    "requests/old_texts.py": ((6754, 11, 61),),
-    "requests/parameters.py": ((6823, 12, 59),),
-    "requests/reasoning.py": ((6890, 13, 87),),
-    "requests/replay.py": ((6985, 14, 122),),
-    "requests/chat_body.py": ((7115, 13, 142),),
-    "requests/history.py": ((7265, 13, 116),),
-    "requests/next_round.py": ((7389, 21, 65),),
-    "requests/recovery.py": ((7462, 16, 107),),
-    "requests/retention.py": ((7577, 13, 80),),
-    "requests/routing_table.py": ((7665, 14, 38),),
-    "requests/routing.py": ((7711, 13, 34),),
-    "requests/tasks.py": ((7753, 11, 35),),
-    "requests/tools.py": ((7796, 13, 40),),
-    "requests/trimming.py": ((7844, 13, 7),),
-    "requests/normalise.py": ((7859, 28, 39),),
-    "streaming/collector.py": ((7906, 31, 266),),
-    "streaming/completion_notes.py": ((8180, 11, 41),),
-    "streaming/open_calls.py": ((8229, 10, 25),),
-    "streaming/renderer.py": ((8262, 9, 13),),
-    "streaming/citations.py": ((8283, 13, 56),),
-    "streaming/layout.py": ((8351, 18, 59),),
-    "streaming/output_items.py": ((8418, 10, 69),),
-    "streaming/server_tools.py": ((8495, 15, 46),),
-    "streaming/status.py": ((8549, 10, 47),),
-    "streaming/think_tags.py": ((8604, 20, 134),),
-    "streaming/thinking_status.py": ((8746, 11, 53),),
-    "streaming/usage.py": ((8807, 10, 92),),
-    "streaming/completion_chunks.py": ((8907, 31, 93),),
-    "streaming/completion_dict.py": ((9008, 35, 105),),
-    "streaming/response_events.py": ((9121, 47, 275),),
-    "streaming/transcript.py": ((9404, 29, 129),),
-    "tools/policy.py": ((9541, 13, 42),),
-    "tools/results.py": ((9591, 11, 116),),
-    "tools/schema.py": ((9718, 15, 298),),
-    "tools/arguments.py": ((10024, 13, 113),),
-    "tools/definitions.py": ((10145, 14, 85),),
-    "tools/executor.py": ((10238, 55, 190),),
-    "tools/toolbox.py": ((10436, 23, 126),),
-    "runtime.py": ((10570, 28, 152),),
-    "attempts.py": ((10730, 33, 80),),
-    "rounds.py": ((10818, 28, 172),),
-    "orchestrator.py": ((10998, 36, 121),),
-    "pipe.py": ((11127, 30, 108),),
+    "host/blocking.py": ((4547, 12, 57),),
+    "host/chats.py": ((4612, 13, 49),),
+    "host/columns.py": ((4673, 20, 83),),
+    "host/data_folder.py": ((4764, 9, 7),),
+    "host/departure.py": ((4779, 11, 30),),
+    "host/events.py": ((4817, 9, 4),),
+    "host/middleware.py": ((4829, 8, 7),),
+    "host/citing.py": ((4844, 15, 25),),
+    "host/users.py": ((4877, 14, 67),),
+    "host/call.py": ((4952, 15, 61),),
+    "host/files.py": ((5021, 17, 48),),
+    "host/tools.py": ((5080, 23, 241),),
+    "host/versions.py": ((5329, 10, 30),),
+    "models/catalog_shelf.py": ((5367, 19, 105),),
+    "models/key_limit.py": ((5480, 13, 43),),
+    "models/pricing.py": ((5531, 12, 106),),
+    "models/family.py": ((5645, 14, 132),),
+    "models/variants.py": ((5785, 11, 67),),
+    "models/known.py": ((5860, 12, 33),),
+    "models/registry.py": ((5901, 21, 153),),
+    "models/visibility.py": ((6062, 16, 217),),
+    "models/entries.py": ((6287, 25, 66),),
+    "storage/pictures.py": ((6361, 20, 112),),
+    "storage/spending.py": ((6481, 20, 77),),
+    "requests/allow_list.py": ((6566, 10, 28),),
+    "requests/caching.py": ((6602, 13, 20),),
+    "requests/content_parts.py": ((6630, 10, 76),),
+    "requests/fallbacks.py": ((6714, 12, 13),),
+    "requests/identifiers.py": ((6735, 11, 46),),
+    "requests/modalities.py": ((6789, 10, 7),),
+    "requests/old_texts.py": ((6804, 11, 61),),
+    "requests/parameters.py": ((6873, 12, 59),),
+    "requests/reasoning.py": ((6940, 13, 87),),
+    "requests/replay.py": ((7035, 14, 122),),
+    "requests/chat_body.py": ((7165, 13, 141),),
+    "requests/history.py": ((7314, 13, 116),),
+    "requests/next_round.py": ((7438, 22, 81),),
+    "requests/recovery.py": ((7527, 16, 107),),
+    "requests/retention.py": ((7642, 13, 80),),
+    "requests/routing_table.py": ((7730, 14, 38),),
+    "requests/routing.py": ((7776, 13, 34),),
+    "requests/tasks.py": ((7818, 11, 35),),
+    "requests/tools.py": ((7861, 13, 41),),
+    "requests/trimming.py": ((7910, 13, 7),),
+    "requests/normalise.py": ((7925, 28, 39),),
+    "streaming/collector.py": ((7972, 31, 266),),
+    "streaming/completion_notes.py": ((8246, 11, 41),),
+    "streaming/open_calls.py": ((8295, 10, 25),),
+    "streaming/renderer.py": ((8328, 9, 13),),
+    "streaming/citations.py": ((8349, 13, 57),),
+    "streaming/layout.py": ((8418, 18, 59),),
+    "streaming/output_items.py": ((8485, 10, 69),),
+    "streaming/server_tools.py": ((8562, 15, 46),),
+    "streaming/status.py": ((8616, 10, 47),),
+    "streaming/think_tags.py": ((8671, 20, 134),),
+    "streaming/thinking_status.py": ((8813, 11, 53),),
+    "streaming/usage.py": ((8874, 10, 92),),
+    "streaming/completion_chunks.py": ((8974, 31, 93),),
+    "streaming/completion_dict.py": ((9075, 36, 108),),
+    "streaming/response_events.py": ((9191, 47, 275),),
+    "streaming/transcript.py": ((9474, 29, 129),),
+    "tools/policy.py": ((9611, 13, 47),),
+    "tools/results.py": ((9666, 11, 116),),
+    "tools/schema.py": ((9793, 15, 298),),
+    "tools/arguments.py": ((10099, 13, 113),),
+    "tools/definitions.py": ((10220, 14, 85),),
+    "tools/executor.py": ((10313, 55, 194),),
+    "tools/toolbox.py": ((10515, 23, 130),),
+    "runtime.py": ((10653, 28, 152),),
+    "attempts.py": ((10813, 33, 80),),
+    "rounds.py": ((10901, 30, 190),),
+    "orchestrator.py": ((11099, 36, 121),),
+    "pipe.py": ((11228, 30, 108),),
 }
