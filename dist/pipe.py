@@ -16,123 +16,124 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    209  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    265  ids.py                        Identifiers of our own making.
-#    299  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    336  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    375  process.py                    What every copy of the pipe in one process shares.
-#    396  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    458  errors.py                     Every cause of failure a person can act on, each with its words.
-#    640  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    698  retry.py                      Whether a failed request may be sent again, and when.
-#    739  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    833  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    865  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    929  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    988  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1085  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1607  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1661  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1761  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1945  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    211  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    267  ids.py                        Identifiers of our own making.
+#    301  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    338  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    377  process.py                    What every copy of the pipe in one process shares.
+#    398  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    460  errors.py                     Every cause of failure a person can act on, each with its words.
+#    642  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    700  retry.py                      Whether a failed request may be sent again, and when.
+#    741  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    835  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    867  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    931  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    990  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1087  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1609  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1663  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1763  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   1947  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2089  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2175  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2221  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2397  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2673  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2692  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2750  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2886  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2925  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2987  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3053  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3100  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3158  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3363  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3550  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3693  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3859  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   3908  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4029  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4049  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2091  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2177  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2223  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2399  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2675  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2694  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2752  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2888  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2927  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   2989  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3055  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3102  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3160  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3365  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3552  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3695  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3861  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3910  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4031  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4051  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4069  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4123  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4180  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4275  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4313  events.py                     What the page is told beside the stream of the answer.
-#   4325  users.py                      The person who asks, and what they have set for themselves.
-#   4400  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4469  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4525  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4776  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4071  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4125  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4182  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4277  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4315  events.py                     What the page is told beside the stream of the answer.
+#   4327  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   4429  users.py                      The person who asks, and what they have set for themselves.
+#   4504  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4573  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4629  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   4880  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4814  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   4906  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   4957  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5044  visibility.py                 Which models are offered, and which may be used.
-#   5073  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   4918  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5010  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5061  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5148  visibility.py                 Which models are offered, and which may be used.
+#   5177  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5122  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5242  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5226  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5346  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5315  allow_list.py                 Only what the API knows goes out.
-#   5352  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5380  modalities.py                 Pictures are asked for where the model draws.
-#   5395  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5464  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5531  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5626  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5756  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   5915  history.py                    Chat messages become input items.
-#   6056  next_round.py                 The request of another round: the one before, and what came of it.
-#   6129  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6242  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6330  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6373  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6421  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5419  allow_list.py                 Only what the API knows goes out.
+#   5456  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5484  modalities.py                 Pictures are asked for where the model draws.
+#   5499  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   5568  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   5635  reasoning.py                  How hard the model thinks, and what is told of it.
+#   5730  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   5860  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6019  history.py                    Chat messages become input items.
+#   6160  next_round.py                 The request of another round: the one before, and what came of it.
+#   6233  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6346  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6434  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6477  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   6525  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6464  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6738  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6771  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6792  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6856  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   6927  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7004  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7050  status.py                     The status line of an answer: few words, all of them true.
-#   7110  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7252  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7313  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7413  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7508  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7616  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7880  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   6568  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   6842  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   6875  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   6896  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   6960  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7031  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7108  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7154  status.py                     The status line of an answer: few words, all of them true.
+#   7214  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7356  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7417  usage.py                      What an answer took and cost, under the names its reader knows.
+#   7517  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   7612  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   7720  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   7984  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8013  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8050  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8174  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8483  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8604  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8697  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8895  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8117  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8154  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8278  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   8587  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   8708  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   8801  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   8999  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9029  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9133  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9169  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9273  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9257  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9361  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9437  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#   9541  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9557  pipe.py                       The entrance: what Open WebUI calls.
+#   9661  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -200,6 +201,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -4320,6 +4322,108 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+####################################################################################################
+# host/models.py
+#
+# Open WebUI's rows of models: what an admin has made of an entry of the model list.
+####################################################################################################
+
+# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
+_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the table keeps of one model, apart from who may use it."""
+
+    id: str
+    """As in the model list: the function's id, a dot, the model's."""
+    name: str
+    meta: JsonObject = field(default_factory=dict[str, Any])
+    params: JsonObject = field(default_factory=dict[str, Any])
+    is_active: bool = True
+
+
+async def read_model_rows(function_id: str) -> dict[str, ModelRow]:
+    """Read the rows that lie over the models of a function, by id; empty outside of a host."""
+    try:
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
+    rows = await Models.get_all_models()
+    return {
+        row.id: _read_model_row(row)
+        for row in rows
+        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
+    }
+
+
+async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
+    """Write a row that is not there yet; whether it was written.
+
+    It belongs to the first admin, for its owner may always use a model.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
+    try:
+        return await Models.insert_new_model(form, owner.id) is not None
+    except (SQLAlchemyError, HTTPException) as error:
+        LOG.debug("models: %s was not inserted: %s", row.id, error)
+        return False
+
+
+async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
+    """Write a changed row, if it still is what it was when it was read; whether it was written.
+
+    Who may use the model, and whether it is switched on, stay as they are.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    try:
+        stored = await Models.get_model_by_id(before.id)
+        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
+            return False
+        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
+        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
+        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
+    except (SQLAlchemyError, HTTPException) as error:
+        LOG.debug("models: %s was not updated: %s", before.id, error)
+        return False
+
+
+def _read_model_row(stored: Any) -> ModelRow:
+    return ModelRow(
+        id=stored.id,
+        name=stored.name,
+        meta=stored.meta.model_dump(),
+        params=stored.params.model_dump(),
+        is_active=stored.is_active,
+    )
+
+
+def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
+    return replace(stored, is_active=before.is_active) == before
+
+
+def _form_of(row: ModelRow, **more: Any) -> Any:
+    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
+
+    return ModelForm(
+        id=row.id,
+        name=row.name,
+        meta=dict(row.meta),
+        params=dict(row.params),
+        commit_message="OpenRouter",
+        **more,
+    )
 
 
 ####################################################################################################
@@ -9671,102 +9775,103 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((215, 8, 48),),
-    "core/ids.py": ((271, 9, 26),),
-    "core/json_codec.py": ((305, 11, 29),),
-    "core/json_values.py": ((342, 8, 31),),
-    "core/process.py": ((381, 10, 13),),
-    "core/redaction.py": ((402, 9, 54),),
-    "core/errors.py": ((479, 26, 159),),
-    "core/admission.py": ((646, 12, 50),),
-    "core/retry.py": ((704, 7, 33),),
-    "core/secrets.py": ((745, 19, 86),),
-    "core/source_map.py": ((839, 7, 24),),
-    "core/template_language.py": ((871, 8, 56),),
-    "core/valve_types.py": ((937, 16, 49),),
-    "core/template_valves.py": ((994, 13, 89),),
-    "core/config.py": ((1091, 15, 514),),
-    "core/context.py": ((1613, 14, 46),),
-    "core/logging_system.py": ((1667, 11, 92),),
-    "core/error_templates.py": ((1767, 28, 176),),
-    "core/timing_logger.py": ((1953, 21, 134),),
-    "api/bodies.py": ((2095, 8, 78),),
-    "api/error_figures.py": ((2181, 8, 38),),
-    "api/errors.py": ((2227, 18, 168),),
-    "api/events.py": ((2403, 11, 268),),
-    "api/exchange_log.py": ((2679, 16, 11),),
-    "api/gateway/batch.py": ((2701, 14, 47),),
-    "api/gateway/items.py": ((2756, 20, 128),),
-    "api/gateway/payloads.py": ((2892, 14, 31),),
-    "api/gateway/selection.py": ((2931, 15, 54),),
-    "api/gateway/text_run.py": ((2993, 10, 58),),
-    "api/pacing.py": ((3059, 12, 39),),
-    "api/sse.py": ((3106, 5, 50),),
-    "api/gateway/chat_reader.py": ((3164, 30, 197),),
-    "api/gateway/responses_reader.py": ((3369, 31, 179),),
-    "api/transport.py": ((3556, 14, 135),),
-    "api/http.py": ((3699, 23, 158),),
-    "api/catalog.py": ((3865, 15, 41),),
-    "api/gateway/stream.py": ((3914, 25, 113),),
-    "api/gateway/chat_completions.py": ((4035, 15, 12),),
-    "api/gateway/responses.py": ((4055, 15, 12),),
-    "host/blocking.py": ((4075, 13, 46),),
-    "host/chats.py": ((4129, 13, 49),),
-    "host/columns.py": ((4190, 20, 83),),
-    "host/departure.py": ((4281, 11, 30),),
-    "host/events.py": ((4319, 9, 4),),
-    "host/users.py": ((4331, 14, 67),),
-    "host/call.py": ((4406, 15, 61),),
-    "host/files.py": ((4475, 17, 48),),
-    "host/tools.py": ((4534, 22, 240),),
-    "host/versions.py": ((4782, 10, 30),),
-    "models/family.py": ((4820, 12, 84),),
-    "models/key_limit.py": ((4912, 13, 43),),
-    "models/registry.py": ((4963, 15, 79),),
-    "models/visibility.py": ((5050, 12, 21),),
-    "models/entries.py": ((5079, 12, 41),),
-    "storage/pictures.py": ((5128, 20, 112),),
-    "storage/spending.py": ((5248, 19, 65),),
-    "requests/allow_list.py": ((5321, 10, 29),),
-    "requests/caching.py": ((5358, 13, 20),),
-    "requests/modalities.py": ((5386, 10, 7),),
-    "requests/old_texts.py": ((5401, 11, 61),),
-    "requests/parameters.py": ((5470, 12, 59),),
-    "requests/reasoning.py": ((5537, 13, 87),),
-    "requests/replay.py": ((5632, 14, 122),),
-    "requests/chat_body.py": ((5762, 12, 151),),
-    "requests/history.py": ((5921, 12, 133),),
-    "requests/next_round.py": ((6062, 21, 65),),
-    "requests/recovery.py": ((6135, 16, 105),),
-    "requests/retention.py": ((6248, 13, 80),),
-    "requests/tasks.py": ((6336, 11, 35),),
-    "requests/tools.py": ((6379, 13, 40),),
-    "requests/normalise.py": ((6427, 24, 35),),
-    "streaming/collector.py": ((6470, 31, 266),),
-    "streaming/open_calls.py": ((6744, 10, 25),),
-    "streaming/renderer.py": ((6777, 9, 13),),
-    "streaming/citations.py": ((6798, 13, 56),),
-    "streaming/layout.py": ((6866, 18, 59),),
-    "streaming/output_items.py": ((6933, 10, 69),),
-    "streaming/server_tools.py": ((7010, 12, 38),),
-    "streaming/status.py": ((7056, 9, 52),),
-    "streaming/think_tags.py": ((7116, 20, 134),),
-    "streaming/thinking_status.py": ((7258, 11, 53),),
-    "streaming/usage.py": ((7319, 10, 92),),
-    "streaming/completion_chunks.py": ((7419, 28, 87),),
-    "streaming/completion_dict.py": ((7514, 34, 100),),
-    "streaming/response_events.py": ((7622, 47, 256),),
-    "streaming/transcript.py": ((7886, 29, 125),),
-    "tools/policy.py": ((8019, 12, 29),),
-    "tools/results.py": ((8056, 11, 116),),
-    "tools/schema.py": ((8183, 15, 298),),
-    "tools/arguments.py": ((8489, 13, 113),),
-    "tools/definitions.py": ((8610, 14, 85),),
-    "tools/executor.py": ((8703, 55, 190),),
-    "tools/toolbox.py": ((8901, 23, 126),),
-    "runtime.py": ((9035, 25, 132),),
-    "attempts.py": ((9175, 33, 80),),
-    "rounds.py": ((9263, 28, 172),),
-    "orchestrator.py": ((9443, 36, 112),),
-    "pipe.py": ((9563, 29, 103),),
+    "core/circuit_breaker.py": ((217, 8, 48),),
+    "core/ids.py": ((273, 9, 26),),
+    "core/json_codec.py": ((307, 11, 29),),
+    "core/json_values.py": ((344, 8, 31),),
+    "core/process.py": ((383, 10, 13),),
+    "core/redaction.py": ((404, 9, 54),),
+    "core/errors.py": ((481, 26, 159),),
+    "core/admission.py": ((648, 12, 50),),
+    "core/retry.py": ((706, 7, 33),),
+    "core/secrets.py": ((747, 19, 86),),
+    "core/source_map.py": ((841, 7, 24),),
+    "core/template_language.py": ((873, 8, 56),),
+    "core/valve_types.py": ((939, 16, 49),),
+    "core/template_valves.py": ((996, 13, 89),),
+    "core/config.py": ((1093, 15, 514),),
+    "core/context.py": ((1615, 14, 46),),
+    "core/logging_system.py": ((1669, 11, 92),),
+    "core/error_templates.py": ((1769, 28, 176),),
+    "core/timing_logger.py": ((1955, 21, 134),),
+    "api/bodies.py": ((2097, 8, 78),),
+    "api/error_figures.py": ((2183, 8, 38),),
+    "api/errors.py": ((2229, 18, 168),),
+    "api/events.py": ((2405, 11, 268),),
+    "api/exchange_log.py": ((2681, 16, 11),),
+    "api/gateway/batch.py": ((2703, 14, 47),),
+    "api/gateway/items.py": ((2758, 20, 128),),
+    "api/gateway/payloads.py": ((2894, 14, 31),),
+    "api/gateway/selection.py": ((2933, 15, 54),),
+    "api/gateway/text_run.py": ((2995, 10, 58),),
+    "api/pacing.py": ((3061, 12, 39),),
+    "api/sse.py": ((3108, 5, 50),),
+    "api/gateway/chat_reader.py": ((3166, 30, 197),),
+    "api/gateway/responses_reader.py": ((3371, 31, 179),),
+    "api/transport.py": ((3558, 14, 135),),
+    "api/http.py": ((3701, 23, 158),),
+    "api/catalog.py": ((3867, 15, 41),),
+    "api/gateway/stream.py": ((3916, 25, 113),),
+    "api/gateway/chat_completions.py": ((4037, 15, 12),),
+    "api/gateway/responses.py": ((4057, 15, 12),),
+    "host/blocking.py": ((4077, 13, 46),),
+    "host/chats.py": ((4131, 13, 49),),
+    "host/columns.py": ((4192, 20, 83),),
+    "host/departure.py": ((4283, 11, 30),),
+    "host/events.py": ((4321, 9, 4),),
+    "host/models.py": ((4333, 14, 94),),
+    "host/users.py": ((4435, 14, 67),),
+    "host/call.py": ((4510, 15, 61),),
+    "host/files.py": ((4579, 17, 48),),
+    "host/tools.py": ((4638, 22, 240),),
+    "host/versions.py": ((4886, 10, 30),),
+    "models/family.py": ((4924, 12, 84),),
+    "models/key_limit.py": ((5016, 13, 43),),
+    "models/registry.py": ((5067, 15, 79),),
+    "models/visibility.py": ((5154, 12, 21),),
+    "models/entries.py": ((5183, 12, 41),),
+    "storage/pictures.py": ((5232, 20, 112),),
+    "storage/spending.py": ((5352, 19, 65),),
+    "requests/allow_list.py": ((5425, 10, 29),),
+    "requests/caching.py": ((5462, 13, 20),),
+    "requests/modalities.py": ((5490, 10, 7),),
+    "requests/old_texts.py": ((5505, 11, 61),),
+    "requests/parameters.py": ((5574, 12, 59),),
+    "requests/reasoning.py": ((5641, 13, 87),),
+    "requests/replay.py": ((5736, 14, 122),),
+    "requests/chat_body.py": ((5866, 12, 151),),
+    "requests/history.py": ((6025, 12, 133),),
+    "requests/next_round.py": ((6166, 21, 65),),
+    "requests/recovery.py": ((6239, 16, 105),),
+    "requests/retention.py": ((6352, 13, 80),),
+    "requests/tasks.py": ((6440, 11, 35),),
+    "requests/tools.py": ((6483, 13, 40),),
+    "requests/normalise.py": ((6531, 24, 35),),
+    "streaming/collector.py": ((6574, 31, 266),),
+    "streaming/open_calls.py": ((6848, 10, 25),),
+    "streaming/renderer.py": ((6881, 9, 13),),
+    "streaming/citations.py": ((6902, 13, 56),),
+    "streaming/layout.py": ((6970, 18, 59),),
+    "streaming/output_items.py": ((7037, 10, 69),),
+    "streaming/server_tools.py": ((7114, 12, 38),),
+    "streaming/status.py": ((7160, 9, 52),),
+    "streaming/think_tags.py": ((7220, 20, 134),),
+    "streaming/thinking_status.py": ((7362, 11, 53),),
+    "streaming/usage.py": ((7423, 10, 92),),
+    "streaming/completion_chunks.py": ((7523, 28, 87),),
+    "streaming/completion_dict.py": ((7618, 34, 100),),
+    "streaming/response_events.py": ((7726, 47, 256),),
+    "streaming/transcript.py": ((7990, 29, 125),),
+    "tools/policy.py": ((8123, 12, 29),),
+    "tools/results.py": ((8160, 11, 116),),
+    "tools/schema.py": ((8287, 15, 298),),
+    "tools/arguments.py": ((8593, 13, 113),),
+    "tools/definitions.py": ((8714, 14, 85),),
+    "tools/executor.py": ((8807, 55, 190),),
+    "tools/toolbox.py": ((9005, 23, 126),),
+    "runtime.py": ((9139, 25, 132),),
+    "attempts.py": ((9279, 33, 80),),
+    "rounds.py": ((9367, 28, 172),),
+    "orchestrator.py": ((9547, 36, 112),),
+    "pipe.py": ((9667, 29, 103),),
 }
