@@ -16,124 +16,127 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    211  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    267  ids.py                        Identifiers of our own making.
-#    301  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    338  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    377  process.py                    What every copy of the pipe in one process shares.
-#    398  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    460  errors.py                     Every cause of failure a person can act on, each with its words.
-#    642  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    700  retry.py                      Whether a failed request may be sent again, and when.
-#    741  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    835  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    867  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    931  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#    990  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1087  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1609  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1663  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   1763  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   1947  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    215  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    271  ids.py                        Identifiers of our own making.
+#    305  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    342  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    381  process.py                    What every copy of the pipe in one process shares.
+#    402  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    464  errors.py                     Every cause of failure a person can act on, each with its words.
+#    646  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    704  retry.py                      Whether a failed request may be sent again, and when.
+#    745  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    839  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    871  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    935  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#    994  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1091  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1677  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1731  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   1831  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2015  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2091  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2177  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2223  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2399  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2675  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2694  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   2752  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   2888  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   2927  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   2989  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3055  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3102  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3160  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3365  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3552  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   3695  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   3861  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   3910  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4031  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4051  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2159  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2245  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2291  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2467  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2743  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2762  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   2820  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   2956  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   2995  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3057  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3123  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3170  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3228  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3433  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3620  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   3763  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   3929  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3978  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4099  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4119  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4071  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4125  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4182  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4277  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4315  events.py                     What the page is told beside the stream of the answer.
-#   4327  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   4429  users.py                      The person who asks, and what they have set for themselves.
-#   4504  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4573  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4629  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   4880  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4139  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4193  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4250  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4345  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4383  events.py                     What the page is told beside the stream of the answer.
+#   4395  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   4517  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   4558  users.py                      The person who asks, and what they have set for themselves.
+#   4633  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4702  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4758  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5009  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   4918  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5010  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5061  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5148  visibility.py                 Which models are offered, and which may be used.
-#   5177  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5047  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5141  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5192  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   5411  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5503  visibility.py                 Which models are offered, and which may be used.
+#   5532  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5581  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   5226  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   5346  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   5715  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   5835  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   5419  allow_list.py                 Only what the API knows goes out.
-#   5456  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   5484  modalities.py                 Pictures are asked for where the model draws.
-#   5499  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   5568  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   5635  reasoning.py                  How hard the model thinks, and what is told of it.
-#   5730  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   5860  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6019  history.py                    Chat messages become input items.
-#   6160  next_round.py                 The request of another round: the one before, and what came of it.
-#   6233  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   6346  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   6434  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   6477  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   6525  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   5908  allow_list.py                 Only what the API knows goes out.
+#   5945  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   5973  modalities.py                 Pictures are asked for where the model draws.
+#   5988  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6057  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6124  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6219  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6349  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   6508  history.py                    Chat messages become input items.
+#   6649  next_round.py                 The request of another round: the one before, and what came of it.
+#   6722  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   6835  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   6923  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   6966  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7014  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   6568  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   6842  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   6875  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   6896  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   6960  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   7031  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   7108  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   7154  status.py                     The status line of an answer: few words, all of them true.
-#   7214  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   7356  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   7417  usage.py                      What an answer took and cost, under the names its reader knows.
-#   7517  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   7612  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   7720  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   7984  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7057  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   7331  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   7364  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   7385  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   7449  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   7520  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   7597  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   7643  status.py                     The status line of an answer: few words, all of them true.
+#   7703  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   7845  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   7906  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8006  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8101  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8209  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   8473  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   8117  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   8154  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   8278  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   8587  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   8708  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   8801  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#   8999  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   8606  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   8643  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   8767  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9076  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9197  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#   9290  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#   9488  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#   9133  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#   9622  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#   9273  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#   9774  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#   9361  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#   9862  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#   9541  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10042  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#   9661  pipe.py                       The entrance: what Open WebUI calls.
+#  10162  pipe.py                       The entrance: what Open WebUI calls.
 ####################################################################################################
 
 from __future__ import annotations
@@ -182,7 +185,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
-from hashlib import sha256
+from hashlib import blake2s, sha256
 from io import BytesIO
 from itertools import groupby
 from math import isfinite
@@ -200,6 +203,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
+from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
@@ -1110,6 +1114,8 @@ OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 ThinkingOutput = Literal["open_webui", "status", "both"]
 OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
+MetadataSyncMode = Literal["on", "dry_run", "off"]
+NewModelAccess = Literal["private", "public"]
 OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
@@ -1203,6 +1209,55 @@ class CatalogValves(BaseModel):
         default=3_600,
         title="Catalog refresh (seconds)",
         description="How old the list of models may grow before it is fetched again.",
+    )
+
+
+class MetadataValves(BaseModel):
+    """What is written into Open WebUI's own settings of each model."""
+
+    MODEL_METADATA_SYNC: Annotated[
+        MetadataSyncMode, one_of(*get_args(MetadataSyncMode), fallback="off")
+    ] = Field(
+        default="on",
+        title="Model settings: keep up to date",
+        description=(
+            "Whether each model gets its settings in Open WebUI from the catalog, "
+            "never over an admin's own; `dry_run` only logs what would be written."
+        ),
+    )
+    UPDATE_MODEL_CAPABILITIES: Switch = Field(
+        default=True,
+        title="Model settings: capabilities",
+        description="Tick what a model can do, such as reading pictures.",
+    )
+    UPDATE_MODEL_IMAGES: Switch = Field(
+        default=True,
+        title="Model settings: pictures",
+        description=(
+            "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
+        ),
+    )
+    UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
+        default=False,
+        title="Model settings: descriptions",
+        description=(
+            "Copy OpenRouter's description; the model list, which every page loads, grows by it."
+        ),
+    )
+    UPDATE_MODEL_TAGS: Switch = Field(
+        default=True,
+        title="Model settings: tags",
+        description="Tag each model with its maker, to filter the model list by.",
+    )
+    NEW_MODEL_ACCESS: Annotated[
+        NewModelAccess, one_of(*get_args(NewModelAccess), fallback="private")
+    ] = Field(
+        default="private",
+        title="Model settings: access to new models",
+        description=(
+            "Who may use a model that appears for the first time: admins until they share it, "
+            "or everyone who can sign in."
+        ),
     )
 
 
@@ -1409,6 +1464,7 @@ class SystemValves(
     CachingValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -1495,6 +1551,12 @@ class Settings:
     """The allowed model ids; empty means all."""
     catalog_refresh: float
     """Seconds."""
+    metadata_sync: str
+    update_capabilities: bool
+    update_images: bool
+    update_descriptions: bool
+    update_tags: bool
+    new_models_are_public: bool
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1553,6 +1615,12 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         model_ids=_read_model_ids(valves.MODEL_ID),
         catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        metadata_sync=valves.MODEL_METADATA_SYNC,
+        update_capabilities=valves.UPDATE_MODEL_CAPABILITIES,
+        update_images=valves.UPDATE_MODEL_IMAGES,
+        update_descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
+        update_tags=valves.UPDATE_MODEL_TAGS,
+        new_models_are_public=valves.NEW_MODEL_ACCESS == "public",
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=_read_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=_read_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -4330,6 +4398,7 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
 # Open WebUI's rows of models: what an admin has made of an entry of the model list.
 ####################################################################################################
 
+_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
@@ -4346,12 +4415,12 @@ class ModelRow:
     is_active: bool = True
 
 
-async def read_model_rows(function_id: str) -> dict[str, ModelRow]:
-    """Read the rows that lie over the models of a function, by id; empty outside of a host."""
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
     try:
         from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
     except ImportError:
-        return {}
+        return None
     # Of the host's readers this one leaves a row out that it cannot read; the others fail.
     rows = await Models.get_all_models()
     return {
@@ -4399,6 +4468,25 @@ async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
         return False
 
 
+async def read_known_rows(function_id: str) -> frozenset[str]:
+    """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    kept = await Config.get(_KNOWN_ROWS.format(function_id))
+    return frozenset(kept) if isinstance(kept, list) else frozenset()
+
+
+async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
+    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
+
+    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
+    worker, and travel with an export of it.
+    """
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    await Config.upsert({_KNOWN_ROWS.format(function_id): sorted(ids)})
+
+
 def _read_model_row(stored: Any) -> ModelRow:
     return ModelRow(
         id=stored.id,
@@ -4424,6 +4512,47 @@ def _form_of(row: ModelRow, **more: Any) -> Any:
         commit_message="OpenRouter",
         **more,
     )
+
+
+####################################################################################################
+# host/single_worker.py
+#
+# One worker at a time, where Open WebUI runs several: they have its Redis in common.
+####################################################################################################
+
+@asynccontextmanager
+async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
+    """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
+
+    Without a Redis, or with one that does not answer, every worker may.
+    """
+    client, key = _shared_redis(job)
+    if client is None:
+        yield True
+        return
+    try:
+        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+    except (RedisError, OSError) as error:
+        LOG.debug("redis: %s is not locked: %s", job, error)
+        yield True
+        return
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(RedisError, OSError):
+                await client.delete(key)
+
+
+def _shared_redis(job: str) -> tuple[Any, str]:
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
+            get_redis_client,
+        )
+    except ImportError:
+        return None, ""
+    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
 
 
 ####################################################################################################
@@ -4945,6 +5074,7 @@ class ModelFamily:
     """`None` for a model that does not reason."""
     context_length: int | None = None
     """How many tokens it can hold, question and answer together."""
+    description: str = ""
 
     @property
     def is_batch(self) -> bool:
@@ -4967,6 +5097,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
         reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
         context_length=whole_of(row.get("context_length")) or None,
+        description=text_of(row.get("description")),
     )
 
 
@@ -5059,6 +5190,225 @@ class KeyLimit:
 
 
 ####################################################################################################
+# models/metadata_sync.py
+#
+# What a sync would write into Open WebUI's rows of models: decided from values alone.
+#
+# Under a key of its own a row's `meta` remembers what was written into it. A field that differs
+# from that is the admin's, and stays; so does one that was filled before the first sync.
+####################################################################################################
+
+MEMORY_KEY = "openrouter_pipe"
+GONE_TAG = "no longer at OpenRouter"
+"""Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
+# Ways to a model, not models: they are in no catalog.
+_ROUTES = frozenset({"nitro", "floor", "exacto", "online", "extended", "thinking"})
+# What Open WebUI assumes where a row says nothing, but for this one: true.
+_OFF_BY_DEFAULT = "usage"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """An entry of the model list, and the catalog's row behind it."""
+
+    row_id: str
+    name: str
+    family: ModelFamily
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """The rows to write."""
+
+    inserts: tuple[ModelRow, ...] = ()
+    updates: tuple[tuple[ModelRow, ModelRow], ...] = ()
+    """Each as it is, and as it is to be."""
+    gone: tuple[str, ...] = ()
+    """The ids among the updates whose model has vanished."""
+
+    @property
+    def size(self) -> int:
+        """How many rows would be written."""
+        return len(self.inserts) + len(self.updates)
+
+
+def plan_sync(
+    offered: Iterable[OfferedModel],
+    stored: Mapping[str, ModelRow],
+    known: frozenset[str],
+    settings: Settings,
+) -> SyncPlan:
+    """Compare the models that are offered with their rows.
+
+    `known` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    """
+    inserts: list[ModelRow] = []
+    updates: list[tuple[ModelRow, ModelRow]] = []
+    for model in offered:
+        before = stored.get(model.row_id)
+        after = describe_model(before or ModelRow(model.row_id, model.name), model, settings)
+        if before is None and model.row_id not in known:
+            inserts.append(after)
+        elif before is not None and after != before:
+            updates.append((before, after))
+    return SyncPlan(tuple(inserts), tuple(updates))
+
+
+def describe_model(row: ModelRow, model: OfferedModel, settings: Settings) -> ModelRow:
+    """The row with what the catalog says, wherever the admin has said nothing else."""
+    chosen = flat_parameters(row.params)
+    if _is_on(chosen.get("disable_model_metadata_sync")):
+        return row
+    draft = _RowDraft(row)
+    draft.fill("name", model.name)
+    if settings.update_images and not _is_on(chosen.get("disable_image_updates")):
+        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+    if settings.update_descriptions and not _is_on(chosen.get("disable_description_updates")):
+        draft.fill("description", model.family.description.strip())
+    if settings.update_capabilities and not _is_on(chosen.get("disable_capability_updates")):
+        draft.tick(capabilities_of(model.family))
+    draft.tag({maker_of(model.family)} if settings.update_tags else draft.own_tags - {GONE_TAG})
+    return draft.finished()
+
+
+def mark_vanished(
+    stored: Mapping[str, ModelRow], catalog: Iterable[str]
+) -> tuple[tuple[ModelRow, ModelRow], ...]:
+    """The rows of models that the catalog no longer has, as they are and with the mark.
+
+    Only rows that a sync has written count. A catalog that lacks most of them is doubted: the
+    account or the address may have changed, or half of an answer been lost.
+    """
+    listed = frozenset(catalog)
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta]
+    lost = [row for row in ours if not _is_listed(row.id, listed)]
+    if 2 * len(lost) > len(ours):
+        return ()
+    marked = ((row, _mark_gone(row)) for row in lost)
+    return tuple((before, after) for before, after in marked if after != before)
+
+
+def capabilities_of(family: ModelFamily) -> dict[str, bool]:
+    """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
+    ticks = {"vision": "image" in family.input_modalities, "usage": True}
+    if "tools" not in family.supported_parameters:
+        ticks["builtin_tools"] = False
+    if "image" in family.output_modalities:
+        # It is the switch of Open WebUI's own generator, which such a model does not need.
+        ticks["image_generation"] = False
+    return ticks
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(_author_of(family))
+    return _ICONS + file if file else ""
+
+
+def maker_of(family: ModelFamily) -> str:
+    """The maker's name, as it stands before the model's."""
+    maker, colon, _ = family.name.partition(": ")
+    return maker.strip() if colon else _author_of(family)
+
+
+def _author_of(family: ModelFamily) -> str:
+    return family.id.partition("/")[0].removeprefix("~")
+
+
+def _is_on(value: Any) -> bool:
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+def _is_listed(row_id: str, listed: frozenset[str]) -> bool:
+    model_id = from_host_id(row_id.partition(".")[2])
+    base, _, route = model_id.rpartition(":")
+    return model_id in listed or (route in _ROUTES and base in listed) or "@preset" in model_id
+
+
+def _mark_gone(row: ModelRow) -> ModelRow:
+    draft = _RowDraft(row)
+    draft.tag(draft.own_tags | {GONE_TAG})
+    return draft.finished()
+
+
+class _RowDraft:
+    """A row on its way from what it is to what it is to be."""
+
+    def __init__(self, row: ModelRow) -> None:
+        self._row = row
+        self._values: JsonObject = {**row.meta, "name": row.name}
+        self._memory = dict(as_object(row.meta.get(MEMORY_KEY)))
+
+    @property
+    def own_tags(self) -> set[str]:
+        """The tags that a sync has written."""
+        remembered = self._memory.get("tags")
+        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+
+    def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
+        """Write a text, if the one that is there is no admin's."""
+        stored = text_of(self._values.get(field))
+        remembered = self._memory.get(field)
+        is_free = stored in blanks if remembered is None else remembered == _digest(stored)
+        if value and (is_free or stored == value):
+            self._values[field] = value
+            self._memory[field] = _digest(value)
+
+    def tick(self, wanted: Mapping[str, bool]) -> None:
+        """Write capabilities; each is the admin's or ours by itself."""
+        ticks = dict(as_object(self._values.get("capabilities")))
+        remembered = dict(as_object(self._memory.get("capabilities")))
+        for name in {**remembered, **wanted}:
+            stored = ticks.get(name)
+            default = name != _OFF_BY_DEFAULT
+            untouched = (remembered[name],) if name in remembered else (None, default)
+            if stored not in untouched:
+                continue
+            if name in wanted:
+                ticks[name] = remembered[name] = wanted[name]
+            else:
+                del ticks[name], remembered[name]
+        self._values["capabilities"] = ticks
+        self._memory["capabilities"] = remembered
+
+    def tag(self, wanted: set[str]) -> None:
+        """Write these tags and take back other ones of ours; what an admin removed stays away."""
+        stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
+        ours = self.own_tags
+        kept = [name for name in stored if name not in ours - wanted]
+        added = sorted(wanted - ours - set(stored))
+        if kept + added != stored:
+            self._values["tags"] = [{"name": name} for name in kept + added]
+        if wanted != ours:
+            self._memory["tags"] = sorted(wanted)
+
+    def finished(self) -> ModelRow:
+        meta = {name: value for name, value in self._values.items() if name != "name"}
+        return replace(
+            self._row, name=self._values["name"], meta={**meta, MEMORY_KEY: self._memory}
+        )
+
+
+def _digest(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+####################################################################################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
@@ -5099,6 +5449,11 @@ class OpenRouterModelRegistry:
         if not self._families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
             self._has_waited = True
+        return self._families
+
+    @property
+    def known(self) -> tuple[ModelFamily, ...]:
+        """The models known now; another tuple after each refresh that brought one."""
         return self._families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -5221,6 +5576,140 @@ async def _offered(
     if not settings.api_key:
         return ()
     return offered_families(await registry.families(settings), settings)
+
+
+####################################################################################################
+# models/sync_job.py
+#
+# Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+####################################################################################################
+
+# Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+_PAUSE_SECONDS = 0.03
+_RETRY_SECONDS = 60.0
+# Longer than the longest first sync (seconds).
+_LOCK_SECONDS = 600
+_ROWS_PER_REPORT = 100
+
+Families = tuple[ModelFamily, ...]
+
+
+@dataclass(slots=True)
+class SyncTurn:
+    """Whether a sync runs in this process. Copies of other ages read it."""
+
+    is_taken: bool = False
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+
+    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function_id = function_id
+        self._clock = clock
+        self._done: tuple[Families, Settings] | None = None
+        self._due_at = float("-inf")
+        self._job: asyncio.Task[None] | None = None
+
+    def look(self, families: Families, settings: Settings) -> None:
+        """Begin to sync when the catalog is another one than last time; nobody waits for it."""
+        if not families or settings.metadata_sync == "off" or self._is_done(families, settings):
+            return
+        if self._job is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _RETRY_SECONDS
+            self._job = asyncio.create_task(self._run(families, settings))
+
+    async def finished(self) -> None:
+        """Wait for the sync that is under way."""
+        if self._job is not None:
+            await asyncio.wait({self._job})
+
+    async def close(self) -> None:
+        """Stop a sync that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait({self._job})
+
+    def _is_done(self, families: Families, settings: Settings) -> bool:
+        return self._done is not None and self._done[0] is families and self._done[1] == settings
+
+    async def _run(self, families: Families, settings: Settings) -> None:
+        turn = shared_by_process("metadata_sync", SyncTurn)
+        if turn.is_taken:
+            self._job = None
+            return
+        turn.is_taken = True
+        try:
+            async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
+                if is_ours and await self._sync(families, settings):
+                    self._done, self._due_at = (families, settings), float("-inf")
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("models: the settings of the models could not be brought up to date")
+        finally:
+            turn.is_taken = False
+            self._job = None
+
+    async def _sync(self, families: Families, settings: Settings) -> bool:
+        """Write what has changed; whether nothing is left to do."""
+        stored = await read_model_rows(self._function_id)
+        if stored is None:
+            return True
+        known = await read_known_rows(self._function_id)
+        offered = [
+            OfferedModel(f"{self._function_id}.{to_host_id(family.id)}", family.name, family)
+            for family in offered_families(families, settings)
+        ]
+        plan = plan_sync(offered, stored, known, settings)
+        vanished = mark_vanished(stored, (family.id for family in families))
+        plan = replace(
+            plan,
+            updates=plan.updates + vanished,
+            gone=tuple(before.id for before, _ in vanished),
+        )
+        _announce(plan, settings)
+        if settings.metadata_sync == "dry_run":
+            return True
+        inserted: set[str] = set()
+        try:
+            written = await self._write(plan, settings, inserted)
+        finally:
+            if not known >= (seen := stored.keys() | inserted):
+                await keep_known_rows(self._function_id, known | seen)
+        return written == plan.size
+
+    async def _write(self, plan: SyncPlan, settings: Settings, inserted: set[str]) -> int:
+        """Write row after row, and count those that were written."""
+        written = 0
+        for number, row in enumerate(plan.inserts, start=1):
+            if await insert_model_row(row, is_public=settings.new_models_are_public):
+                inserted.add(row.id)
+                written += 1
+            await self._rest(number, plan)
+        for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            written += await update_model_row(before, after)
+            await self._rest(number, plan)
+        return written
+
+    async def _rest(self, number: int, plan: SyncPlan) -> None:
+        if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
+            LOG.info("models: %d of %d settings written", number, plan.size)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _announce(plan: SyncPlan, settings: Settings) -> None:
+    if not plan.size:
+        LOG.debug("models: the settings of all models are up to date")
+        return
+    LOG.info(
+        "models: %s settings of %d new models (%s) and change those of %d",
+        "a sync would write" if settings.metadata_sync == "dry_run" else "this sync will write",
+        len(plan.inserts),
+        "for everyone" if settings.new_models_are_public else "for admins",
+        len(plan.updates),
+    )
+    if plan.gone:
+        LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
 
 
 ####################################################################################################
@@ -9167,6 +9656,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
+        self._sync: MetadataSync | None = None
         self._account: tuple[str, str] | None = None
         self._leases = 0
         self._retired = False
@@ -9215,6 +9705,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
@@ -9242,18 +9739,22 @@ class Runtime:
         """Drop what was learnt of another account."""
         account = (settings.base_url, settings.api_key.fingerprint())
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client)
-            self._client, self._registry, self._key_limit = None, None, None
+            self._drop_account()
+            self._close_later(self._client)
+            self._client = None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -9266,7 +9767,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync():
                 await service.close()
 
 
@@ -9683,12 +10184,16 @@ class Pipe:
     async def pipes(self) -> list[Entry]:
         """The entries for the model list, from memory; the very first call waits a few seconds."""
         settings = take_snapshot(self.valves)
-        with self._runtime.lease(_function_id(), settings):
+        function_id = _function_id()
+        with self._runtime.lease(function_id, settings):
             try:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
-            return await list_entries(self._runtime.registry(settings), settings)
+            registry = self._runtime.registry(settings)
+            entries = await list_entries(registry, settings)
+            self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
+            return entries
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
@@ -9775,103 +10280,106 @@ def _function_id() -> str:
 ####################################################################################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((217, 8, 48),),
-    "core/ids.py": ((273, 9, 26),),
-    "core/json_codec.py": ((307, 11, 29),),
-    "core/json_values.py": ((344, 8, 31),),
-    "core/process.py": ((383, 10, 13),),
-    "core/redaction.py": ((404, 9, 54),),
-    "core/errors.py": ((481, 26, 159),),
-    "core/admission.py": ((648, 12, 50),),
-    "core/retry.py": ((706, 7, 33),),
-    "core/secrets.py": ((747, 19, 86),),
-    "core/source_map.py": ((841, 7, 24),),
-    "core/template_language.py": ((873, 8, 56),),
-    "core/valve_types.py": ((939, 16, 49),),
-    "core/template_valves.py": ((996, 13, 89),),
-    "core/config.py": ((1093, 15, 514),),
-    "core/context.py": ((1615, 14, 46),),
-    "core/logging_system.py": ((1669, 11, 92),),
-    "core/error_templates.py": ((1769, 28, 176),),
-    "core/timing_logger.py": ((1955, 21, 134),),
-    "api/bodies.py": ((2097, 8, 78),),
-    "api/error_figures.py": ((2183, 8, 38),),
-    "api/errors.py": ((2229, 18, 168),),
-    "api/events.py": ((2405, 11, 268),),
-    "api/exchange_log.py": ((2681, 16, 11),),
-    "api/gateway/batch.py": ((2703, 14, 47),),
-    "api/gateway/items.py": ((2758, 20, 128),),
-    "api/gateway/payloads.py": ((2894, 14, 31),),
-    "api/gateway/selection.py": ((2933, 15, 54),),
-    "api/gateway/text_run.py": ((2995, 10, 58),),
-    "api/pacing.py": ((3061, 12, 39),),
-    "api/sse.py": ((3108, 5, 50),),
-    "api/gateway/chat_reader.py": ((3166, 30, 197),),
-    "api/gateway/responses_reader.py": ((3371, 31, 179),),
-    "api/transport.py": ((3558, 14, 135),),
-    "api/http.py": ((3701, 23, 158),),
-    "api/catalog.py": ((3867, 15, 41),),
-    "api/gateway/stream.py": ((3916, 25, 113),),
-    "api/gateway/chat_completions.py": ((4037, 15, 12),),
-    "api/gateway/responses.py": ((4057, 15, 12),),
-    "host/blocking.py": ((4077, 13, 46),),
-    "host/chats.py": ((4131, 13, 49),),
-    "host/columns.py": ((4192, 20, 83),),
-    "host/departure.py": ((4283, 11, 30),),
-    "host/events.py": ((4321, 9, 4),),
-    "host/models.py": ((4333, 14, 94),),
-    "host/users.py": ((4435, 14, 67),),
-    "host/call.py": ((4510, 15, 61),),
-    "host/files.py": ((4579, 17, 48),),
-    "host/tools.py": ((4638, 22, 240),),
-    "host/versions.py": ((4886, 10, 30),),
-    "models/family.py": ((4924, 12, 84),),
-    "models/key_limit.py": ((5016, 13, 43),),
-    "models/registry.py": ((5067, 15, 79),),
-    "models/visibility.py": ((5154, 12, 21),),
-    "models/entries.py": ((5183, 12, 41),),
-    "storage/pictures.py": ((5232, 20, 112),),
-    "storage/spending.py": ((5352, 19, 65),),
-    "requests/allow_list.py": ((5425, 10, 29),),
-    "requests/caching.py": ((5462, 13, 20),),
-    "requests/modalities.py": ((5490, 10, 7),),
-    "requests/old_texts.py": ((5505, 11, 61),),
-    "requests/parameters.py": ((5574, 12, 59),),
-    "requests/reasoning.py": ((5641, 13, 87),),
-    "requests/replay.py": ((5736, 14, 122),),
-    "requests/chat_body.py": ((5866, 12, 151),),
-    "requests/history.py": ((6025, 12, 133),),
-    "requests/next_round.py": ((6166, 21, 65),),
-    "requests/recovery.py": ((6239, 16, 105),),
-    "requests/retention.py": ((6352, 13, 80),),
-    "requests/tasks.py": ((6440, 11, 35),),
-    "requests/tools.py": ((6483, 13, 40),),
-    "requests/normalise.py": ((6531, 24, 35),),
-    "streaming/collector.py": ((6574, 31, 266),),
-    "streaming/open_calls.py": ((6848, 10, 25),),
-    "streaming/renderer.py": ((6881, 9, 13),),
-    "streaming/citations.py": ((6902, 13, 56),),
-    "streaming/layout.py": ((6970, 18, 59),),
-    "streaming/output_items.py": ((7037, 10, 69),),
-    "streaming/server_tools.py": ((7114, 12, 38),),
-    "streaming/status.py": ((7160, 9, 52),),
-    "streaming/think_tags.py": ((7220, 20, 134),),
-    "streaming/thinking_status.py": ((7362, 11, 53),),
-    "streaming/usage.py": ((7423, 10, 92),),
-    "streaming/completion_chunks.py": ((7523, 28, 87),),
-    "streaming/completion_dict.py": ((7618, 34, 100),),
-    "streaming/response_events.py": ((7726, 47, 256),),
-    "streaming/transcript.py": ((7990, 29, 125),),
-    "tools/policy.py": ((8123, 12, 29),),
-    "tools/results.py": ((8160, 11, 116),),
-    "tools/schema.py": ((8287, 15, 298),),
-    "tools/arguments.py": ((8593, 13, 113),),
-    "tools/definitions.py": ((8714, 14, 85),),
-    "tools/executor.py": ((8807, 55, 190),),
-    "tools/toolbox.py": ((9005, 23, 126),),
-    "runtime.py": ((9139, 25, 132),),
-    "attempts.py": ((9279, 33, 80),),
-    "rounds.py": ((9367, 28, 172),),
-    "orchestrator.py": ((9547, 36, 112),),
-    "pipe.py": ((9667, 29, 103),),
+    "core/circuit_breaker.py": ((221, 8, 48),),
+    "core/ids.py": ((277, 9, 26),),
+    "core/json_codec.py": ((311, 11, 29),),
+    "core/json_values.py": ((348, 8, 31),),
+    "core/process.py": ((387, 10, 13),),
+    "core/redaction.py": ((408, 9, 54),),
+    "core/errors.py": ((485, 26, 159),),
+    "core/admission.py": ((652, 12, 50),),
+    "core/retry.py": ((710, 7, 33),),
+    "core/secrets.py": ((751, 19, 86),),
+    "core/source_map.py": ((845, 7, 24),),
+    "core/template_language.py": ((877, 8, 56),),
+    "core/valve_types.py": ((943, 16, 49),),
+    "core/template_valves.py": ((1000, 13, 89),),
+    "core/config.py": ((1097, 15, 578),),
+    "core/context.py": ((1683, 14, 46),),
+    "core/logging_system.py": ((1737, 11, 92),),
+    "core/error_templates.py": ((1837, 28, 176),),
+    "core/timing_logger.py": ((2023, 21, 134),),
+    "api/bodies.py": ((2165, 8, 78),),
+    "api/error_figures.py": ((2251, 8, 38),),
+    "api/errors.py": ((2297, 18, 168),),
+    "api/events.py": ((2473, 11, 268),),
+    "api/exchange_log.py": ((2749, 16, 11),),
+    "api/gateway/batch.py": ((2771, 14, 47),),
+    "api/gateway/items.py": ((2826, 20, 128),),
+    "api/gateway/payloads.py": ((2962, 14, 31),),
+    "api/gateway/selection.py": ((3001, 15, 54),),
+    "api/gateway/text_run.py": ((3063, 10, 58),),
+    "api/pacing.py": ((3129, 12, 39),),
+    "api/sse.py": ((3176, 5, 50),),
+    "api/gateway/chat_reader.py": ((3234, 30, 197),),
+    "api/gateway/responses_reader.py": ((3439, 31, 179),),
+    "api/transport.py": ((3626, 14, 135),),
+    "api/http.py": ((3769, 23, 158),),
+    "api/catalog.py": ((3935, 15, 41),),
+    "api/gateway/stream.py": ((3984, 25, 113),),
+    "api/gateway/chat_completions.py": ((4105, 15, 12),),
+    "api/gateway/responses.py": ((4125, 15, 12),),
+    "host/blocking.py": ((4145, 13, 46),),
+    "host/chats.py": ((4199, 13, 49),),
+    "host/columns.py": ((4260, 20, 83),),
+    "host/departure.py": ((4351, 11, 30),),
+    "host/events.py": ((4389, 9, 4),),
+    "host/models.py": ((4401, 15, 114),),
+    "host/single_worker.py": ((4523, 14, 33),),
+    "host/users.py": ((4564, 14, 67),),
+    "host/call.py": ((4639, 15, 61),),
+    "host/files.py": ((4708, 17, 48),),
+    "host/tools.py": ((4767, 22, 240),),
+    "host/versions.py": ((5015, 10, 30),),
+    "models/family.py": ((5053, 12, 86),),
+    "models/key_limit.py": ((5147, 13, 43),),
+    "models/metadata_sync.py": ((5201, 20, 208),),
+    "models/registry.py": ((5417, 15, 84),),
+    "models/visibility.py": ((5509, 12, 21),),
+    "models/entries.py": ((5538, 12, 41),),
+    "models/sync_job.py": ((5587, 25, 126),),
+    "storage/pictures.py": ((5721, 20, 112),),
+    "storage/spending.py": ((5841, 19, 65),),
+    "requests/allow_list.py": ((5914, 10, 29),),
+    "requests/caching.py": ((5951, 13, 20),),
+    "requests/modalities.py": ((5979, 10, 7),),
+    "requests/old_texts.py": ((5994, 11, 61),),
+    "requests/parameters.py": ((6063, 12, 59),),
+    "requests/reasoning.py": ((6130, 13, 87),),
+    "requests/replay.py": ((6225, 14, 122),),
+    "requests/chat_body.py": ((6355, 12, 151),),
+    "requests/history.py": ((6514, 12, 133),),
+    "requests/next_round.py": ((6655, 21, 65),),
+    "requests/recovery.py": ((6728, 16, 105),),
+    "requests/retention.py": ((6841, 13, 80),),
+    "requests/tasks.py": ((6929, 11, 35),),
+    "requests/tools.py": ((6972, 13, 40),),
+    "requests/normalise.py": ((7020, 24, 35),),
+    "streaming/collector.py": ((7063, 31, 266),),
+    "streaming/open_calls.py": ((7337, 10, 25),),
+    "streaming/renderer.py": ((7370, 9, 13),),
+    "streaming/citations.py": ((7391, 13, 56),),
+    "streaming/layout.py": ((7459, 18, 59),),
+    "streaming/output_items.py": ((7526, 10, 69),),
+    "streaming/server_tools.py": ((7603, 12, 38),),
+    "streaming/status.py": ((7649, 9, 52),),
+    "streaming/think_tags.py": ((7709, 20, 134),),
+    "streaming/thinking_status.py": ((7851, 11, 53),),
+    "streaming/usage.py": ((7912, 10, 92),),
+    "streaming/completion_chunks.py": ((8012, 28, 87),),
+    "streaming/completion_dict.py": ((8107, 34, 100),),
+    "streaming/response_events.py": ((8215, 47, 256),),
+    "streaming/transcript.py": ((8479, 29, 125),),
+    "tools/policy.py": ((8612, 12, 29),),
+    "tools/results.py": ((8649, 11, 116),),
+    "tools/schema.py": ((8776, 15, 298),),
+    "tools/arguments.py": ((9082, 13, 113),),
+    "tools/definitions.py": ((9203, 14, 85),),
+    "tools/executor.py": ((9296, 55, 190),),
+    "tools/toolbox.py": ((9494, 23, 126),),
+    "runtime.py": ((9628, 26, 144),),
+    "attempts.py": ((9780, 33, 80),),
+    "rounds.py": ((9868, 28, 172),),
+    "orchestrator.py": ((10048, 36, 112),),
+    "pipe.py": ((10168, 29, 107),),
 }

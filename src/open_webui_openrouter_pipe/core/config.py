@@ -32,6 +32,8 @@ OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 ThinkingOutput = Literal["open_webui", "status", "both"]
 OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
+MetadataSyncMode = Literal["on", "dry_run", "off"]
+NewModelAccess = Literal["private", "public"]
 OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
 
@@ -125,6 +127,55 @@ class CatalogValves(BaseModel):
         default=3_600,
         title="Catalog refresh (seconds)",
         description="How old the list of models may grow before it is fetched again.",
+    )
+
+
+class MetadataValves(BaseModel):
+    """What is written into Open WebUI's own settings of each model."""
+
+    MODEL_METADATA_SYNC: Annotated[
+        MetadataSyncMode, one_of(*get_args(MetadataSyncMode), fallback="off")
+    ] = Field(
+        default="on",
+        title="Model settings: keep up to date",
+        description=(
+            "Whether each model gets its settings in Open WebUI from the catalog, "
+            "never over an admin's own; `dry_run` only logs what would be written."
+        ),
+    )
+    UPDATE_MODEL_CAPABILITIES: Switch = Field(
+        default=True,
+        title="Model settings: capabilities",
+        description="Tick what a model can do, such as reading pictures.",
+    )
+    UPDATE_MODEL_IMAGES: Switch = Field(
+        default=True,
+        title="Model settings: pictures",
+        description=(
+            "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
+        ),
+    )
+    UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
+        default=False,
+        title="Model settings: descriptions",
+        description=(
+            "Copy OpenRouter's description; the model list, which every page loads, grows by it."
+        ),
+    )
+    UPDATE_MODEL_TAGS: Switch = Field(
+        default=True,
+        title="Model settings: tags",
+        description="Tag each model with its maker, to filter the model list by.",
+    )
+    NEW_MODEL_ACCESS: Annotated[
+        NewModelAccess, one_of(*get_args(NewModelAccess), fallback="private")
+    ] = Field(
+        default="private",
+        title="Model settings: access to new models",
+        description=(
+            "Who may use a model that appears for the first time: admins until they share it, "
+            "or everyone who can sign in."
+        ),
     )
 
 
@@ -331,6 +382,7 @@ class SystemValves(
     CachingValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -417,6 +469,12 @@ class Settings:
     """The allowed model ids; empty means all."""
     catalog_refresh: float
     """Seconds."""
+    metadata_sync: str
+    update_capabilities: bool
+    update_images: bool
+    update_descriptions: bool
+    update_tags: bool
+    new_models_are_public: bool
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -475,6 +533,12 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         model_ids=_read_model_ids(valves.MODEL_ID),
         catalog_refresh=float(valves.MODEL_CATALOG_REFRESH_SECONDS),
+        metadata_sync=valves.MODEL_METADATA_SYNC,
+        update_capabilities=valves.UPDATE_MODEL_CAPABILITIES,
+        update_images=valves.UPDATE_MODEL_IMAGES,
+        update_descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
+        update_tags=valves.UPDATE_MODEL_TAGS,
+        new_models_are_public=valves.NEW_MODEL_ACCESS == "public",
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=_read_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=_read_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from ..core.json_values import JsonObject
 from ..core.logging_system import LOG
 
+_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
@@ -27,12 +29,12 @@ class ModelRow:
     is_active: bool = True
 
 
-async def read_model_rows(function_id: str) -> dict[str, ModelRow]:
-    """Read the rows that lie over the models of a function, by id; empty outside of a host."""
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
     try:
         from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
     except ImportError:
-        return {}
+        return None
     # Of the host's readers this one leaves a row out that it cannot read; the others fail.
     rows = await Models.get_all_models()
     return {
@@ -78,6 +80,25 @@ async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
     except (SQLAlchemyError, HTTPException) as error:
         LOG.debug("models: %s was not updated: %s", before.id, error)
         return False
+
+
+async def read_known_rows(function_id: str) -> frozenset[str]:
+    """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    kept = await Config.get(_KNOWN_ROWS.format(function_id))
+    return frozenset(kept) if isinstance(kept, list) else frozenset()
+
+
+async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
+    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
+
+    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
+    worker, and travel with an export of it.
+    """
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    await Config.upsert({_KNOWN_ROWS.format(function_id): sorted(ids)})
 
 
 def _read_model_row(stored: Any) -> ModelRow:

@@ -33,6 +33,7 @@ class ModelFamily:
     """`None` for a model that does not reason."""
     context_length: int | None = None
     """How many tokens it can hold, question and answer together."""
+    description: str = ""
 
     @property
     def is_batch(self) -> bool:
@@ -55,6 +56,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         output_modalities=_words_of(architecture.get("output_modalities")) or frozenset({"text"}),
         reasoning=_read_reasoning_ability(row.get("reasoning"), parameters),
         context_length=whole_of(row.get("context_length")) or None,
+        description=text_of(row.get("description")),
     )
 
 

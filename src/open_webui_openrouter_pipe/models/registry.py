@@ -49,6 +49,11 @@ class OpenRouterModelRegistry:
             self._has_waited = True
         return self._families
 
+    @property
+    def known(self) -> tuple[ModelFamily, ...]:
+        """The models known now; another tuple after each refresh that brought one."""
+        return self._families
+
     def find(self, model_id: str) -> ModelFamily | None:
         """What the catalog in memory says of a model; `None` for one it does not list."""
         return self._by_id.get(model_id)
