@@ -1,0 +1,106 @@
+"""Syncs inside the installed Open WebUI, on a database of their own; prints what they left.
+
+Run by the host's own Python, with the bundle's path: `row_scenarios.py dist/pipe.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import open_webui.config  # pyright: ignore[reportMissingImports] # noqa: F401 - makes the tables
+from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
+from open_webui.models.models import ModelForm, Models  # pyright: ignore[reportMissingImports]
+from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+from sqlalchemy import text
+
+OURS = "openrouter.a.m0"
+
+
+def flat_pipe(path: str) -> ModuleType:
+    """The bundle as Open WebUI loads it."""
+    module = ModuleType("function_openrouter")
+    sys.modules[module.__name__] = module
+    exec(Path(path).read_text(encoding="utf-8"), module.__dict__)
+    return module
+
+
+class Stage:
+    """A pipe, and the rows it keeps."""
+
+    def __init__(self, pipe: ModuleType) -> None:
+        self.pipe = pipe
+
+    async def sync(self, count: int, description: str = "first", **valves: Any) -> None:
+        """One sync by a copy that knows nothing of the ones before, as after a restart."""
+        pipe = self.pipe
+        valves = {"UPDATE_MODEL_DESCRIPTIONS": True, **valves}
+        settings = pipe.take_snapshot(pipe.SystemValves.model_validate(valves))
+        families = tuple(
+            pipe.ModelFamily(f"a/m{number}", f"A: M{number}", description=description)
+            for number in range(count)
+        )
+        job = pipe.MetadataSync("openrouter")
+        job.look(pipe.know_models(families), settings)
+        await job.finished()
+
+    async def save(self, row_id: str, description: str) -> None:
+        """What the page of models sends when an admin has changed the description."""
+        row = await Models.get_model_by_id(row_id)
+        form = ModelForm(**{**row.model_dump(), "access_grants": None})
+        form.meta.description = description
+        await Models.update_model_by_id(row_id, form)
+
+
+async def writes() -> int:
+    """How many versions of rows there are; Open WebUI before 0.12 keeps none."""
+    async with async_engine.connect() as connection:
+        try:
+            return (await connection.execute(text("SELECT count(*) FROM model_history"))).scalar()
+        except Exception:  # noqa: BLE001 - there is no such table
+            return 0
+
+
+async def look() -> dict[str, Any]:
+    rows = await Models.get_all_models()
+    return {
+        row.id: {
+            "description": row.meta.description,
+            "active": row.is_active,
+            "grants": [(grant.principal_type, grant.principal_id) for grant in row.access_grants],
+            "tags": [tag["name"] for tag in row.meta.model_dump().get("tags", [])],
+        }
+        for row in rows
+    }
+
+
+async def play(path: str) -> dict[str, Any]:
+    await Users.insert_new_user("ada", "Ada", "ada@example.com", role="admin")
+    stage, seen = Stage(flat_pipe(path)), {}
+    await stage.sync(3, MODEL_METADATA_SYNC="dry_run")
+    seen["dry_run"] = await look()
+    await stage.sync(3)
+    seen["first"], seen["first_writes"] = await look(), await writes()
+    await stage.sync(3)
+    seen["second_writes"] = await writes()
+    await stage.save(OURS, "the admin's")
+    await Models.toggle_model_by_id("openrouter.a.m1")
+    await Models.delete_model_by_id("openrouter.a.m2")
+    for description in ("second", "third", "fourth"):
+        await stage.sync(4, description, NEW_MODEL_ACCESS="public")
+    seen["later"] = await look()
+    await stage.sync(3, "fourth")
+    seen["vanished"] = await look()
+    before = stage.pipe.ModelRow(OURS, "stale")
+    seen["stale_written"] = await stage.pipe.update_model_row(before, before)
+    seen["twice"] = await stage.pipe.insert_model_row(before, is_public=True)
+    seen["end"] = await look()
+    return seen
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(play(sys.argv[1]))) + "\n")
