@@ -70,88 +70,88 @@ license: MIT
 #   4747  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
 #   4785  events.py                     What the page is told beside the stream of the answer.
 #   4797  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   4919  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   4960  users.py                      The person who asks, and what they have set for themselves.
-#   5035  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5104  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5160  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5421  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4937  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   4978  users.py                      The person who asks, and what they have set for themselves.
+#   5053  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5122  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5178  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5439  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5459  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5510  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5624  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5766  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5841  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5882  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6103  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6208  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6433  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   6507  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   5477  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5528  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5642  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5784  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5859  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5900  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6136  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6241  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6466  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   6540  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6637  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6757  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6686  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6806  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6842  allow_list.py                 Only what the API knows goes out.
-#   6878  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6906  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6990  fallbacks.py                  Further models, for when the first one fails.
-#   7011  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7065  modalities.py                 Pictures are asked for where the model draws.
-#   7080  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7149  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7216  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7311  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7441  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7591  history.py                    Chat messages become input items.
-#   7715  next_round.py                 The request of another round: the one before, and what came of it.
-#   7788  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7903  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7991  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8037  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8079  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8122  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8170  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8187  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6891  allow_list.py                 Only what the API knows goes out.
+#   6927  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6955  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7039  fallbacks.py                  Further models, for when the first one fails.
+#   7060  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7114  modalities.py                 Pictures are asked for where the model draws.
+#   7129  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7198  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7265  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7360  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7490  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7640  history.py                    Chat messages become input items.
+#   7764  next_round.py                 The request of another round: the one before, and what came of it.
+#   7837  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7952  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8040  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8086  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8128  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8171  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8219  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8236  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8234  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8508  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8557  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8590  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8611  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8675  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8746  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8823  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8877  status.py                     The status line of an answer: few words, all of them true.
-#   8932  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9074  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9135  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9235  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9336  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9449  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9728  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8283  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8557  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8606  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8639  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8660  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8724  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8795  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8872  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8926  status.py                     The status line of an answer: few words, all of them true.
+#   8981  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9123  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9184  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9284  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9385  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9498  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9777  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9865  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9915  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10039  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10348  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10469  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10562  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10760  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9914  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9964  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10088  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10397  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10518  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10611  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10809  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10894  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10943  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11059  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11108  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11147  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11196  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11327  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11376  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11456  pipe.py                       The entrance: what Open WebUI calls.
+#  11505  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -4803,6 +4803,8 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
 _KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -4843,10 +4845,10 @@ async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
     owner = await Users.get_super_admin_user()
     if owner is None:
         return False
-    form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
     try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
         return await Models.insert_new_model(form, owner.id) is not None
-    except (SQLAlchemyError, HTTPException) as error:
+    except _REFUSALS as error:
         LOG.debug("models: %s was not inserted: %s", row.id, error)
         return False
 
@@ -4865,17 +4867,29 @@ async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
         # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
         switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
         return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
-    except (SQLAlchemyError, HTTPException) as error:
+    except _REFUSALS as error:
         LOG.debug("models: %s was not updated: %s", before.id, error)
         return False
 
 
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
+    )
+
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
 async def read_known_rows(function_id: str) -> frozenset[str]:
     """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
     from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
 
-    kept = await Config.get(_KNOWN_ROWS.format(function_id))
-    return frozenset(kept) if isinstance(kept, list) else frozenset()
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
+    return frozenset(kept.value) if kept is not None else frozenset()
 
 
 async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
@@ -4884,9 +4898,13 @@ async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
     They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
     worker, and travel with an export of it.
     """
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
     from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
 
-    await Config.upsert({_KNOWN_ROWS.format(function_id): sorted(ids)})
+    key = _KNOWN_ROWS.format(function_id)
+    async with get_async_db() as database:
+        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
+        await database.commit()
 
 
 def _read_model_row(stored: Any) -> ModelRow:
@@ -5906,8 +5924,6 @@ _ICON_FILES = {
     "qwen": "Qwen.png",
 }
 _NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
-# What Open WebUI assumes where a row says nothing, but for this one: true.
-_OFF_BY_DEFAULT = "usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -5944,19 +5960,19 @@ class SyncPlan:
 def plan_sync(
     offered: Iterable[OfferedModel],
     stored: Mapping[str, ModelRow],
-    known: frozenset[str],
+    past: frozenset[str],
     rules: MetadataRules,
 ) -> SyncPlan:
     """Compare the models that are offered with their rows.
 
-    `known` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
     """
     inserts: list[ModelRow] = []
     updates: list[tuple[ModelRow, ModelRow]] = []
     for model in offered:
         before = stored.get(model.row_id)
         after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
-        if before is None and model.row_id not in known:
+        if before is None and model.row_id not in past:
             inserts.append(after)
         elif before is not None and after != before:
             updates.append((before, after))
@@ -5966,7 +5982,7 @@ def plan_sync(
 def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
     """The row with what the catalog says, wherever the admin has said nothing else."""
     chosen = flat_parameters(row.params)
-    if _is_on(chosen.get("disable_model_metadata_sync")):
+    if _is_left_out(row):
         return row
     draft = _RowDraft(row)
     draft.fill("name", model.family.name)
@@ -5989,17 +6005,16 @@ def mark_vanished(
     account or the address may have changed, or half of an answer been lost.
     """
     entries = {model.row_id for model in offered}
-    ours = [row for row in stored.values() if MEMORY_KEY in row.meta]
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
     lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
     if 2 * len(lost) > len(ours):
         return ()
-    marked = ((row, _mark_gone(row)) for row in lost)
-    return tuple((before, after) for before, after in marked if after != before)
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
 
 
 def capabilities_of(family: ModelFamily) -> dict[str, bool]:
     """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
-    ticks = {"vision": "image" in family.input_modalities, "usage": True}
+    ticks = {"vision": "image" in family.input_modalities}
     if not family.calls_tools:
         ticks["builtin_tools"] = False
     if "image" in family.output_modalities:
@@ -6024,6 +6039,14 @@ def _is_on(value: Any) -> bool:
     return str(value).strip().casefold() in ("true", "1", "on", "yes")
 
 
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
 def _is_listed(row_id: str, known: KnownModels) -> bool:
     """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
     model_id = from_host_id(row_id.partition(".")[2])
@@ -6044,7 +6067,7 @@ class _RowDraft:
     def __init__(self, row: ModelRow) -> None:
         self._row = row
         self._values: JsonObject = {**row.meta, "name": row.name}
-        self._memory = dict(as_object(row.meta.get(MEMORY_KEY)))
+        self._memory = _memory_of(row)
 
     @property
     def own_tags(self) -> set[str]:
@@ -6066,10 +6089,9 @@ class _RowDraft:
         ticks = dict(as_object(self._values.get("capabilities")))
         remembered = dict(as_object(self._memory.get("capabilities")))
         for name in {**remembered, **wanted}:
-            stored = ticks.get(name)
-            default = name != _OFF_BY_DEFAULT
-            untouched = (remembered[name],) if name in remembered else (None, default)
-            if stored not in untouched:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
                 continue
             if name in wanted:
                 ticks[name] = remembered[name] = wanted[name]
@@ -6090,10 +6112,21 @@ class _RowDraft:
             self._memory["tags"] = sorted(wanted)
 
     def finished(self) -> ModelRow:
+        """The row as it is to be."""
         meta = {name: value for name, value in self._values.items() if name != "name"}
-        return replace(
-            self._row, name=self._values["name"], meta={**meta, MEMORY_KEY: self._memory}
-        )
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
 
 
 def _digest(text: str) -> str:
@@ -6516,6 +6549,10 @@ _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
 _LOCK_SECONDS = 600
 _ROWS_PER_REPORT = 100
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
+)
 
 Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
 """What a sync is for: when nothing of it has changed, there is nothing to do."""
@@ -6567,7 +6604,8 @@ class MetadataSync:
         turn.is_taken = True
         try:
             async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
-                if is_ours and await self._sync(*purpose):
+                if is_ours:
+                    await self._sync(purpose)
                     self._done, self._due_at = purpose, float("-inf")
         except Exception:  # noqa: BLE001 - a background job must not trouble an answer
             LOG.exception("models: the settings of the models could not be brought up to date")
@@ -6575,26 +6613,37 @@ class MetadataSync:
             turn.is_taken = False
             self._job = None
 
-    async def _sync(self, known: KnownModels, catalog: CatalogRules, rules: MetadataRules) -> bool:
-        """Write what has changed; whether nothing is left to do."""
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
         stored = await read_model_rows(self._function_id)
         if stored is None:
-            return True
-        past = await read_known_rows(self._function_id)
-        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
-        plan = plan_sync(offered, stored, past, rules)
-        if not catalog.key_models_only:  # else what is missing may only be out of the key's reach
-            plan = plan.with_vanished(mark_vanished(stored, offered, known))
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
         _announce(plan, rules)
         if rules.mode == "dry_run":
-            return True
+            return
         inserted: set[str] = set()
         try:
             written = await self._write(plan, rules, inserted)
         finally:
             if not past >= (seen := stored.keys() | inserted):
                 await keep_known_rows(self._function_id, past | seen)
-        return written == plan.size
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
 
     def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
         row_id = f"{self._function_id}.{to_host_id(family.id)}"
@@ -11628,72 +11677,72 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/columns.py": ((4662, 20, 83),),
     "host/departure.py": ((4753, 11, 30),),
     "host/events.py": ((4791, 9, 4),),
-    "host/models.py": ((4803, 15, 114),),
-    "host/single_worker.py": ((4925, 14, 33),),
-    "host/users.py": ((4966, 14, 67),),
-    "host/call.py": ((5041, 15, 61),),
-    "host/files.py": ((5110, 17, 48),),
-    "host/tools.py": ((5169, 22, 250),),
-    "host/versions.py": ((5427, 10, 30),),
-    "models/key_limit.py": ((5465, 13, 43),),
-    "models/pricing.py": ((5516, 12, 106),),
-    "models/family.py": ((5630, 14, 134),),
-    "models/variants.py": ((5772, 11, 67),),
-    "models/known.py": ((5847, 12, 33),),
-    "models/metadata_sync.py": ((5891, 21, 210),),
-    "models/registry.py": ((6109, 17, 97),),
-    "models/visibility.py": ((6214, 16, 217),),
-    "models/entries.py": ((6439, 25, 66),),
-    "models/sync_job.py": ((6513, 28, 122),),
-    "storage/pictures.py": ((6643, 20, 112),),
-    "storage/spending.py": ((6763, 20, 77),),
-    "requests/allow_list.py": ((6848, 10, 28),),
-    "requests/caching.py": ((6884, 13, 20),),
-    "requests/content_parts.py": ((6912, 10, 76),),
-    "requests/fallbacks.py": ((6996, 12, 13),),
-    "requests/identifiers.py": ((7017, 11, 46),),
-    "requests/modalities.py": ((7071, 10, 7),),
-    "requests/old_texts.py": ((7086, 11, 61),),
-    "requests/parameters.py": ((7155, 12, 59),),
-    "requests/reasoning.py": ((7222, 13, 87),),
-    "requests/replay.py": ((7317, 14, 122),),
-    "requests/chat_body.py": ((7447, 13, 142),),
-    "requests/history.py": ((7597, 13, 116),),
-    "requests/next_round.py": ((7721, 21, 65),),
-    "requests/recovery.py": ((7794, 16, 107),),
-    "requests/retention.py": ((7909, 13, 80),),
-    "requests/routing_table.py": ((7997, 14, 38),),
-    "requests/routing.py": ((8043, 13, 34),),
-    "requests/tasks.py": ((8085, 11, 35),),
-    "requests/tools.py": ((8128, 13, 40),),
-    "requests/trimming.py": ((8176, 11, 9),),
-    "requests/normalise.py": ((8193, 28, 39),),
-    "streaming/collector.py": ((8240, 31, 266),),
-    "streaming/completion_notes.py": ((8514, 11, 41),),
-    "streaming/open_calls.py": ((8563, 10, 25),),
-    "streaming/renderer.py": ((8596, 9, 13),),
-    "streaming/citations.py": ((8617, 13, 56),),
-    "streaming/layout.py": ((8685, 18, 59),),
-    "streaming/output_items.py": ((8752, 10, 69),),
-    "streaming/server_tools.py": ((8829, 15, 46),),
-    "streaming/status.py": ((8883, 10, 47),),
-    "streaming/think_tags.py": ((8938, 20, 134),),
-    "streaming/thinking_status.py": ((9080, 11, 53),),
-    "streaming/usage.py": ((9141, 10, 92),),
-    "streaming/completion_chunks.py": ((9241, 31, 93),),
-    "streaming/completion_dict.py": ((9342, 35, 105),),
-    "streaming/response_events.py": ((9455, 47, 271),),
-    "streaming/transcript.py": ((9734, 29, 129),),
-    "tools/policy.py": ((9871, 13, 42),),
-    "tools/results.py": ((9921, 11, 116),),
-    "tools/schema.py": ((10048, 15, 298),),
-    "tools/arguments.py": ((10354, 13, 113),),
-    "tools/definitions.py": ((10475, 14, 85),),
-    "tools/executor.py": ((10568, 55, 190),),
-    "tools/toolbox.py": ((10766, 23, 126),),
-    "runtime.py": ((10900, 26, 157),),
-    "attempts.py": ((11065, 33, 80),),
-    "rounds.py": ((11153, 28, 172),),
-    "orchestrator.py": ((11333, 36, 121),),
-    "pipe.py": ((11462, 30, 112),),
+    "host/models.py": ((4803, 16, 132),),
+    "host/single_worker.py": ((4943, 14, 33),),
+    "host/users.py": ((4984, 14, 67),),
+    "host/call.py": ((5059, 15, 61),),
+    "host/files.py": ((5128, 17, 48),),
+    "host/tools.py": ((5187, 22, 250),),
+    "host/versions.py": ((5445, 10, 30),),
+    "models/key_limit.py": ((5483, 13, 43),),
+    "models/pricing.py": ((5534, 12, 106),),
+    "models/family.py": ((5648, 14, 134),),
+    "models/variants.py": ((5790, 11, 67),),
+    "models/known.py": ((5865, 12, 33),),
+    "models/metadata_sync.py": ((5909, 23, 225),),
+    "models/registry.py": ((6142, 17, 97),),
+    "models/visibility.py": ((6247, 16, 217),),
+    "models/entries.py": ((6472, 25, 66),),
+    "models/sync_job.py": ((6546, 30, 138),),
+    "storage/pictures.py": ((6692, 20, 112),),
+    "storage/spending.py": ((6812, 20, 77),),
+    "requests/allow_list.py": ((6897, 10, 28),),
+    "requests/caching.py": ((6933, 13, 20),),
+    "requests/content_parts.py": ((6961, 10, 76),),
+    "requests/fallbacks.py": ((7045, 12, 13),),
+    "requests/identifiers.py": ((7066, 11, 46),),
+    "requests/modalities.py": ((7120, 10, 7),),
+    "requests/old_texts.py": ((7135, 11, 61),),
+    "requests/parameters.py": ((7204, 12, 59),),
+    "requests/reasoning.py": ((7271, 13, 87),),
+    "requests/replay.py": ((7366, 14, 122),),
+    "requests/chat_body.py": ((7496, 13, 142),),
+    "requests/history.py": ((7646, 13, 116),),
+    "requests/next_round.py": ((7770, 21, 65),),
+    "requests/recovery.py": ((7843, 16, 107),),
+    "requests/retention.py": ((7958, 13, 80),),
+    "requests/routing_table.py": ((8046, 14, 38),),
+    "requests/routing.py": ((8092, 13, 34),),
+    "requests/tasks.py": ((8134, 11, 35),),
+    "requests/tools.py": ((8177, 13, 40),),
+    "requests/trimming.py": ((8225, 11, 9),),
+    "requests/normalise.py": ((8242, 28, 39),),
+    "streaming/collector.py": ((8289, 31, 266),),
+    "streaming/completion_notes.py": ((8563, 11, 41),),
+    "streaming/open_calls.py": ((8612, 10, 25),),
+    "streaming/renderer.py": ((8645, 9, 13),),
+    "streaming/citations.py": ((8666, 13, 56),),
+    "streaming/layout.py": ((8734, 18, 59),),
+    "streaming/output_items.py": ((8801, 10, 69),),
+    "streaming/server_tools.py": ((8878, 15, 46),),
+    "streaming/status.py": ((8932, 10, 47),),
+    "streaming/think_tags.py": ((8987, 20, 134),),
+    "streaming/thinking_status.py": ((9129, 11, 53),),
+    "streaming/usage.py": ((9190, 10, 92),),
+    "streaming/completion_chunks.py": ((9290, 31, 93),),
+    "streaming/completion_dict.py": ((9391, 35, 105),),
+    "streaming/response_events.py": ((9504, 47, 271),),
+    "streaming/transcript.py": ((9783, 29, 129),),
+    "tools/policy.py": ((9920, 13, 42),),
+    "tools/results.py": ((9970, 11, 116),),
+    "tools/schema.py": ((10097, 15, 298),),
+    "tools/arguments.py": ((10403, 13, 113),),
+    "tools/definitions.py": ((10524, 14, 85),),
+    "tools/executor.py": ((10617, 55, 190),),
+    "tools/toolbox.py": ((10815, 23, 126),),
+    "runtime.py": ((10949, 26, 157),),
+    "attempts.py": ((11114, 33, 80),),
+    "rounds.py": ((11202, 28, 172),),
+    "orchestrator.py": ((11382, 36, 121),),
+    "pipe.py": ((11511, 30, 112),),
 }

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import open_webui.config  # pyright: ignore[reportMissingImports] # noqa: F401 - makes the tables
+import open_webui.config  # pyright: ignore[reportMissingImports] # makes the tables
 from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
+from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
 from open_webui.models.models import ModelForm, Models  # pyright: ignore[reportMissingImports]
 from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
 from sqlalchemy import text
@@ -93,12 +94,25 @@ async def play(path: str) -> dict[str, Any]:
     for description in ("second", "third", "fourth"):
         await stage.sync(4, description, NEW_MODEL_ACCESS="public")
     seen["later"] = await look()
+    await stage.sync(3, "fourth", KEY_MODELS_ONLY=True)
+    seen["out_of_reach"] = await look()
     await stage.sync(3, "fourth")
     seen["vanished"] = await look()
     before = stage.pipe.ModelRow(OURS, "stale")
     seen["stale_written"] = await stage.pipe.update_model_row(before, before)
     seen["twice"] = await stage.pipe.insert_model_row(before, is_public=True)
     seen["end"] = await look()
+    await stage.sync(3, "fourth", MODEL_ID="a/*, b/not an id, b/c")
+    seen["refused"] = await look()
+    open_webui.config.BYPASS_ADMIN_ACCESS_CONTROL = False
+    await stage.sync(5, "fourth")
+    seen["would_hide"] = await look()
+    await stage.sync(5, "fourth", NEW_MODEL_ACCESS="public")
+    seen["hides_nothing"] = await look()
+    Config.PERSISTENT_ENABLED = False
+    await Models.delete_model_by_id(OURS)
+    await stage.sync(5, "fourth", NEW_MODEL_ACCESS="public")
+    seen["deleted_again"] = await look()
     return seen
 
 

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.host
 
-M0, M1, M2, M3 = (f"openrouter.a.m{number}" for number in range(4))
+M0, M1, M2, M3, M4 = (f"openrouter.a.m{number}" for number in range(5))
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,24 @@ def test_the_row_of_a_vanished_model_is_marked(seen: dict[str, Any]) -> None:
         M1: ["A"],
         M3: ["A", "no longer at OpenRouter"],
     }
+
+
+def test_what_the_key_may_not_use_is_not_taken_for_vanished(seen: dict[str, Any]) -> None:
+    assert seen["out_of_reach"][M3]["tags"] == ["A"]
+
+
+def test_a_row_that_the_host_refuses_stops_no_other(seen: dict[str, Any]) -> None:
+    assert set(seen["refused"]) - set(seen["end"]) == {"openrouter.b.c"}
+
+
+def test_no_private_row_takes_a_model_from_the_other_admins(seen: dict[str, Any]) -> None:
+    assert M4 not in seen["would_hide"]
+    assert seen["hides_nothing"][M4]["grants"] == [["user", "*"]]
+
+
+def test_a_deleted_row_stays_away_where_no_setting_is_kept(seen: dict[str, Any]) -> None:
+    assert M0 in seen["hides_nothing"]
+    assert M0 not in seen["deleted_again"]
 
 
 def test_a_row_that_has_changed_meanwhile_is_not_written(seen: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from open_webui_openrouter_pipe.models.family import ModelFamily
 from open_webui_openrouter_pipe.models.known import know_models
 from open_webui_openrouter_pipe.models.metadata_sync import (
     GONE_TAG,
+    MEMORY_KEY,
     OfferedModel,
     capabilities_of,
     maker_of,
@@ -73,8 +74,9 @@ def test_a_new_model_gets_what_the_catalog_says() -> None:
     assert (row.id, row.name) == (ID, "OpenAI: GPT")
     assert row.meta["description"] == "Knows much."
     assert row.meta["profile_image_url"] == ICON
-    assert row.meta["capabilities"] == {"vision": True, "usage": True}
+    assert row.meta["capabilities"] == {"vision": True}
     assert row.meta["tags"] == [{"name": "OpenAI"}]
+    assert isinstance(row.meta[MEMORY_KEY], str)
     assert synced(row) is row
 
 
@@ -82,7 +84,7 @@ def test_what_was_written_follows_the_catalog() -> None:
     row = synced(new_row(), replace(BLIND, name="OpenAI: GPT (new)"))
     assert row.name == "OpenAI: GPT (new)"
     assert row.meta["description"] == "Knows more."
-    assert row.meta["capabilities"] == {"vision": False, "usage": True}
+    assert row.meta["capabilities"] == {"vision": False}
 
 
 def test_a_tick_that_the_catalog_no_longer_knows_better_is_taken_back() -> None:
@@ -106,6 +108,12 @@ def test_an_edited_field_is_the_admins_for_good(edit: dict[str, Any]) -> None:
     for family in (BLIND, GPT, BLIND):
         row = synced(row, family)
         assert {name: row.meta[name] for name in edit} == edit
+
+
+@pytest.mark.parametrize("memory", [None, "{", "[]", {"name": 1}])
+def test_without_a_memory_every_filled_field_is_the_admins(memory: Any) -> None:
+    row = edited(new_row(), openrouter_pipe=memory)
+    assert synced(row, BLIND).meta["description"] == "Knows much."
 
 
 def test_an_edited_name_is_the_admins() -> None:
@@ -159,6 +167,8 @@ def test_each_field_can_be_left_out(valve: str, parameter: str, field: str) -> N
 def test_a_model_can_be_left_out_as_a_whole() -> None:
     row = ModelRow(ID, "x", params={"custom_params": {"disable_model_metadata_sync": True}})
     assert synced(row) is row
+    ours = {**new_row().meta, "tags": []}
+    assert vanished({ID: replace(row, meta=ours), "o.a.b": replace(row, meta=ours)}, "a/b") == ()
 
 
 def test_the_row_of_a_vanished_model_is_marked_and_of_one_that_returns_cleared() -> None:
@@ -181,6 +191,13 @@ def test_a_catalog_that_lacks_most_models_is_doubted() -> None:
     assert len(vanished(rows, "a/one", "a/two")) == 1
 
 
+def test_rows_marked_long_ago_do_not_keep_others_from_being_marked() -> None:
+    rows = {name: replace(new_row(), id=name) for name in ("o.a.one", "o.a.two", "o.a.three")}
+    for left in (("a/one", "a/two"), ("a/one",)):
+        ((before, after),) = vanished(rows, *left)
+        rows[before.id] = after
+
+
 def test_a_way_to_a_model_is_not_gone_while_the_model_is_there() -> None:
     names = ("o.a.one", "o.a.one:nitro", "o.@preset.mine", "o.a.one:free", "o.a.named")
     rows = {name: replace(new_row(), id=name) for name in names}
@@ -191,7 +208,6 @@ def test_capabilities_say_what_open_webui_would_get_wrong() -> None:
     draws = ModelFamily("a/b", "B", output_modalities=frozenset({"text", "image"}))
     assert capabilities_of(draws) == {
         "vision": False,
-        "usage": True,
         "builtin_tools": False,
         "image_generation": False,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +16,8 @@ from ..core.logging_system import LOG
 _KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,10 @@ async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
     owner = await Users.get_super_admin_user()
     if owner is None:
         return False
-    form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
     try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
         return await Models.insert_new_model(form, owner.id) is not None
-    except (SQLAlchemyError, HTTPException) as error:
+    except _REFUSALS as error:
         LOG.debug("models: %s was not inserted: %s", row.id, error)
         return False
 
@@ -77,17 +80,29 @@ async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
         # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
         switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
         return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
-    except (SQLAlchemyError, HTTPException) as error:
+    except _REFUSALS as error:
         LOG.debug("models: %s was not updated: %s", before.id, error)
         return False
 
 
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
+    )
+
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
 async def read_known_rows(function_id: str) -> frozenset[str]:
     """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
     from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
 
-    kept = await Config.get(_KNOWN_ROWS.format(function_id))
-    return frozenset(kept) if isinstance(kept, list) else frozenset()
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
+    return frozenset(kept.value) if kept is not None else frozenset()
 
 
 async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
@@ -96,9 +111,13 @@ async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
     They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
     worker, and travel with an export of it.
     """
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
     from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
 
-    await Config.upsert({_KNOWN_ROWS.format(function_id): sorted(ids)})
+    key = _KNOWN_ROWS.format(function_id)
+    async with get_async_db() as database:
+        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
+        await database.commit()
 
 
 def _read_model_row(stored: Any) -> ModelRow:

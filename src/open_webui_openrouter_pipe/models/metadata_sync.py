@@ -7,10 +7,12 @@ from that is the admin's, and stays; so does one that was filled before the firs
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2s
 from typing import Any
 
+from ..core.json_codec import decode_json, encode_json
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
 from ..core.metadata_valves import MetadataRules
 from ..host.columns import flat_parameters
@@ -36,8 +38,6 @@ _ICON_FILES = {
     "qwen": "Qwen.png",
 }
 _NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
-# What Open WebUI assumes where a row says nothing, but for this one: true.
-_OFF_BY_DEFAULT = "usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,19 @@ class SyncPlan:
 def plan_sync(
     offered: Iterable[OfferedModel],
     stored: Mapping[str, ModelRow],
-    known: frozenset[str],
+    past: frozenset[str],
     rules: MetadataRules,
 ) -> SyncPlan:
     """Compare the models that are offered with their rows.
 
-    `known` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
     """
     inserts: list[ModelRow] = []
     updates: list[tuple[ModelRow, ModelRow]] = []
     for model in offered:
         before = stored.get(model.row_id)
         after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
-        if before is None and model.row_id not in known:
+        if before is None and model.row_id not in past:
             inserts.append(after)
         elif before is not None and after != before:
             updates.append((before, after))
@@ -96,7 +96,7 @@ def plan_sync(
 def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
     """The row with what the catalog says, wherever the admin has said nothing else."""
     chosen = flat_parameters(row.params)
-    if _is_on(chosen.get("disable_model_metadata_sync")):
+    if _is_left_out(row):
         return row
     draft = _RowDraft(row)
     draft.fill("name", model.family.name)
@@ -119,17 +119,16 @@ def mark_vanished(
     account or the address may have changed, or half of an answer been lost.
     """
     entries = {model.row_id for model in offered}
-    ours = [row for row in stored.values() if MEMORY_KEY in row.meta]
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
     lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
     if 2 * len(lost) > len(ours):
         return ()
-    marked = ((row, _mark_gone(row)) for row in lost)
-    return tuple((before, after) for before, after in marked if after != before)
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
 
 
 def capabilities_of(family: ModelFamily) -> dict[str, bool]:
     """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
-    ticks = {"vision": "image" in family.input_modalities, "usage": True}
+    ticks = {"vision": "image" in family.input_modalities}
     if not family.calls_tools:
         ticks["builtin_tools"] = False
     if "image" in family.output_modalities:
@@ -154,6 +153,14 @@ def _is_on(value: Any) -> bool:
     return str(value).strip().casefold() in ("true", "1", "on", "yes")
 
 
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
 def _is_listed(row_id: str, known: KnownModels) -> bool:
     """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
     model_id = from_host_id(row_id.partition(".")[2])
@@ -174,7 +181,7 @@ class _RowDraft:
     def __init__(self, row: ModelRow) -> None:
         self._row = row
         self._values: JsonObject = {**row.meta, "name": row.name}
-        self._memory = dict(as_object(row.meta.get(MEMORY_KEY)))
+        self._memory = _memory_of(row)
 
     @property
     def own_tags(self) -> set[str]:
@@ -196,10 +203,9 @@ class _RowDraft:
         ticks = dict(as_object(self._values.get("capabilities")))
         remembered = dict(as_object(self._memory.get("capabilities")))
         for name in {**remembered, **wanted}:
-            stored = ticks.get(name)
-            default = name != _OFF_BY_DEFAULT
-            untouched = (remembered[name],) if name in remembered else (None, default)
-            if stored not in untouched:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
                 continue
             if name in wanted:
                 ticks[name] = remembered[name] = wanted[name]
@@ -220,10 +226,21 @@ class _RowDraft:
             self._memory["tags"] = sorted(wanted)
 
     def finished(self) -> ModelRow:
+        """The row as it is to be."""
         meta = {name: value for name, value in self._values.items() if name != "name"}
-        return replace(
-            self._row, name=self._values["name"], meta={**meta, MEMORY_KEY: self._memory}
-        )
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
 
 
 def _digest(text: str) -> str:

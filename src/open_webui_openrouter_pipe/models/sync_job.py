@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from ..core.catalog_valves import CatalogRules
 from ..core.config import Settings
@@ -13,8 +13,10 @@ from ..core.logging_system import LOG
 from ..core.metadata_valves import MetadataRules
 from ..core.process import shared_by_process
 from ..host.models import (
+    ModelRow,
     insert_model_row,
     keep_known_rows,
+    private_rows_hide_models,
     read_known_rows,
     read_model_rows,
     update_model_row,
@@ -31,6 +33,10 @@ _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
 _LOCK_SECONDS = 600
 _ROWS_PER_REPORT = 100
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
+)
 
 Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
 """What a sync is for: when nothing of it has changed, there is nothing to do."""
@@ -82,7 +88,8 @@ class MetadataSync:
         turn.is_taken = True
         try:
             async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
-                if is_ours and await self._sync(*purpose):
+                if is_ours:
+                    await self._sync(purpose)
                     self._done, self._due_at = purpose, float("-inf")
         except Exception:  # noqa: BLE001 - a background job must not trouble an answer
             LOG.exception("models: the settings of the models could not be brought up to date")
@@ -90,26 +97,37 @@ class MetadataSync:
             turn.is_taken = False
             self._job = None
 
-    async def _sync(self, known: KnownModels, catalog: CatalogRules, rules: MetadataRules) -> bool:
-        """Write what has changed; whether nothing is left to do."""
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
         stored = await read_model_rows(self._function_id)
         if stored is None:
-            return True
-        past = await read_known_rows(self._function_id)
-        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
-        plan = plan_sync(offered, stored, past, rules)
-        if not catalog.key_models_only:  # else what is missing may only be out of the key's reach
-            plan = plan.with_vanished(mark_vanished(stored, offered, known))
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
         _announce(plan, rules)
         if rules.mode == "dry_run":
-            return True
+            return
         inserted: set[str] = set()
         try:
             written = await self._write(plan, rules, inserted)
         finally:
             if not past >= (seen := stored.keys() | inserted):
                 await keep_known_rows(self._function_id, past | seen)
-        return written == plan.size
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
 
     def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
         row_id = f"{self._function_id}.{to_host_id(family.id)}"
