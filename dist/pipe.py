@@ -90,68 +90,68 @@ license: MIT
 #   6540  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6686  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6806  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6693  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6813  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6891  allow_list.py                 Only what the API knows goes out.
-#   6927  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6955  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7039  fallbacks.py                  Further models, for when the first one fails.
-#   7060  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7114  modalities.py                 Pictures are asked for where the model draws.
-#   7129  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7198  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7265  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7360  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7490  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7640  history.py                    Chat messages become input items.
-#   7764  next_round.py                 The request of another round: the one before, and what came of it.
-#   7837  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7952  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8040  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8086  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8128  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8171  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8219  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8236  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6898  allow_list.py                 Only what the API knows goes out.
+#   6934  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6962  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7046  fallbacks.py                  Further models, for when the first one fails.
+#   7067  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7121  modalities.py                 Pictures are asked for where the model draws.
+#   7136  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7205  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7272  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7367  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7497  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7647  history.py                    Chat messages become input items.
+#   7771  next_round.py                 The request of another round: the one before, and what came of it.
+#   7844  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7959  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8047  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8093  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8135  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8178  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8226  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8243  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8283  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8557  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8606  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8639  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8660  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8724  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8795  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8872  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8926  status.py                     The status line of an answer: few words, all of them true.
-#   8981  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9123  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9184  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9284  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9385  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9498  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9777  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8290  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8564  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8613  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8646  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8667  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8731  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8802  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8879  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8933  status.py                     The status line of an answer: few words, all of them true.
+#   8988  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9130  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9191  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9291  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9392  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9505  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9784  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9914  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9964  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10088  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10397  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10518  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10611  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10809  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9921  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9971  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10095  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10404  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10525  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10618  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10816  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10943  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10950  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11108  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11115  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11196  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11203  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11376  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11383  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11505  pipe.py                       The entrance: what Open WebUI calls.
+#  11512  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6549,6 +6549,7 @@ _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
 _LOCK_SECONDS = 600
 _ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
     "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
     "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
@@ -6673,14 +6674,20 @@ def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
         LOG.debug("models: the settings of all models are up to date")
         return
     LOG.info(
-        "models: %s settings of %d new models (%s) and change those of %d",
+        "models: %s settings, %s, of %s; and change those of %s",
         "a sync would write" if rules.mode == "dry_run" else "this sync will write",
-        len(plan.inserts),
         "for everyone" if rules.new_are_public else "for admins",
-        len(plan.updates),
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
     )
     if plan.gone:
         LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
 
 
 ################################
@@ -11693,56 +11700,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/registry.py": ((6142, 17, 97),),
     "models/visibility.py": ((6247, 16, 217),),
     "models/entries.py": ((6472, 25, 66),),
-    "models/sync_job.py": ((6546, 30, 138),),
-    "storage/pictures.py": ((6692, 20, 112),),
-    "storage/spending.py": ((6812, 20, 77),),
-    "requests/allow_list.py": ((6897, 10, 28),),
-    "requests/caching.py": ((6933, 13, 20),),
-    "requests/content_parts.py": ((6961, 10, 76),),
-    "requests/fallbacks.py": ((7045, 12, 13),),
-    "requests/identifiers.py": ((7066, 11, 46),),
-    "requests/modalities.py": ((7120, 10, 7),),
-    "requests/old_texts.py": ((7135, 11, 61),),
-    "requests/parameters.py": ((7204, 12, 59),),
-    "requests/reasoning.py": ((7271, 13, 87),),
-    "requests/replay.py": ((7366, 14, 122),),
-    "requests/chat_body.py": ((7496, 13, 142),),
-    "requests/history.py": ((7646, 13, 116),),
-    "requests/next_round.py": ((7770, 21, 65),),
-    "requests/recovery.py": ((7843, 16, 107),),
-    "requests/retention.py": ((7958, 13, 80),),
-    "requests/routing_table.py": ((8046, 14, 38),),
-    "requests/routing.py": ((8092, 13, 34),),
-    "requests/tasks.py": ((8134, 11, 35),),
-    "requests/tools.py": ((8177, 13, 40),),
-    "requests/trimming.py": ((8225, 11, 9),),
-    "requests/normalise.py": ((8242, 28, 39),),
-    "streaming/collector.py": ((8289, 31, 266),),
-    "streaming/completion_notes.py": ((8563, 11, 41),),
-    "streaming/open_calls.py": ((8612, 10, 25),),
-    "streaming/renderer.py": ((8645, 9, 13),),
-    "streaming/citations.py": ((8666, 13, 56),),
-    "streaming/layout.py": ((8734, 18, 59),),
-    "streaming/output_items.py": ((8801, 10, 69),),
-    "streaming/server_tools.py": ((8878, 15, 46),),
-    "streaming/status.py": ((8932, 10, 47),),
-    "streaming/think_tags.py": ((8987, 20, 134),),
-    "streaming/thinking_status.py": ((9129, 11, 53),),
-    "streaming/usage.py": ((9190, 10, 92),),
-    "streaming/completion_chunks.py": ((9290, 31, 93),),
-    "streaming/completion_dict.py": ((9391, 35, 105),),
-    "streaming/response_events.py": ((9504, 47, 271),),
-    "streaming/transcript.py": ((9783, 29, 129),),
-    "tools/policy.py": ((9920, 13, 42),),
-    "tools/results.py": ((9970, 11, 116),),
-    "tools/schema.py": ((10097, 15, 298),),
-    "tools/arguments.py": ((10403, 13, 113),),
-    "tools/definitions.py": ((10524, 14, 85),),
-    "tools/executor.py": ((10617, 55, 190),),
-    "tools/toolbox.py": ((10815, 23, 126),),
-    "runtime.py": ((10949, 26, 157),),
-    "attempts.py": ((11114, 33, 80),),
-    "rounds.py": ((11202, 28, 172),),
-    "orchestrator.py": ((11382, 36, 121),),
-    "pipe.py": ((11511, 30, 112),),
+    "models/sync_job.py": ((6546, 30, 145),),
+    "storage/pictures.py": ((6699, 20, 112),),
+    "storage/spending.py": ((6819, 20, 77),),
+    "requests/allow_list.py": ((6904, 10, 28),),
+    "requests/caching.py": ((6940, 13, 20),),
+    "requests/content_parts.py": ((6968, 10, 76),),
+    "requests/fallbacks.py": ((7052, 12, 13),),
+    "requests/identifiers.py": ((7073, 11, 46),),
+    "requests/modalities.py": ((7127, 10, 7),),
+    "requests/old_texts.py": ((7142, 11, 61),),
+    "requests/parameters.py": ((7211, 12, 59),),
+    "requests/reasoning.py": ((7278, 13, 87),),
+    "requests/replay.py": ((7373, 14, 122),),
+    "requests/chat_body.py": ((7503, 13, 142),),
+    "requests/history.py": ((7653, 13, 116),),
+    "requests/next_round.py": ((7777, 21, 65),),
+    "requests/recovery.py": ((7850, 16, 107),),
+    "requests/retention.py": ((7965, 13, 80),),
+    "requests/routing_table.py": ((8053, 14, 38),),
+    "requests/routing.py": ((8099, 13, 34),),
+    "requests/tasks.py": ((8141, 11, 35),),
+    "requests/tools.py": ((8184, 13, 40),),
+    "requests/trimming.py": ((8232, 11, 9),),
+    "requests/normalise.py": ((8249, 28, 39),),
+    "streaming/collector.py": ((8296, 31, 266),),
+    "streaming/completion_notes.py": ((8570, 11, 41),),
+    "streaming/open_calls.py": ((8619, 10, 25),),
+    "streaming/renderer.py": ((8652, 9, 13),),
+    "streaming/citations.py": ((8673, 13, 56),),
+    "streaming/layout.py": ((8741, 18, 59),),
+    "streaming/output_items.py": ((8808, 10, 69),),
+    "streaming/server_tools.py": ((8885, 15, 46),),
+    "streaming/status.py": ((8939, 10, 47),),
+    "streaming/think_tags.py": ((8994, 20, 134),),
+    "streaming/thinking_status.py": ((9136, 11, 53),),
+    "streaming/usage.py": ((9197, 10, 92),),
+    "streaming/completion_chunks.py": ((9297, 31, 93),),
+    "streaming/completion_dict.py": ((9398, 35, 105),),
+    "streaming/response_events.py": ((9511, 47, 271),),
+    "streaming/transcript.py": ((9790, 29, 129),),
+    "tools/policy.py": ((9927, 13, 42),),
+    "tools/results.py": ((9977, 11, 116),),
+    "tools/schema.py": ((10104, 15, 298),),
+    "tools/arguments.py": ((10410, 13, 113),),
+    "tools/definitions.py": ((10531, 14, 85),),
+    "tools/executor.py": ((10624, 55, 190),),
+    "tools/toolbox.py": ((10822, 23, 126),),
+    "runtime.py": ((10956, 26, 157),),
+    "attempts.py": ((11121, 33, 80),),
+    "rounds.py": ((11209, 28, 172),),
+    "orchestrator.py": ((11389, 36, 121),),
+    "pipe.py": ((11518, 30, 112),),
 }
