@@ -52,106 +52,106 @@ license: MIT
 #   3318  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
 #   3357  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   3419  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3485  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3512  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3570  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3781  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3982  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4139  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4314  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4370  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4501  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4521  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3497  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3524  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3592  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3803  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4005  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4176  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4351  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4407  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4538  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4558  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4541  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4595  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4652  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4747  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4785  events.py                     What the page is told beside the stream of the answer.
-#   4797  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   4937  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   4978  users.py                      The person who asks, and what they have set for themselves.
-#   5053  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5122  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5178  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5439  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4578  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4632  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4689  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4784  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4822  events.py                     What the page is told beside the stream of the answer.
+#   4834  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   4974  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5015  users.py                      The person who asks, and what they have set for themselves.
+#   5090  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5159  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5215  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5476  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5477  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5528  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5642  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5784  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5859  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5900  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6136  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6241  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6466  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   6540  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   5514  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5565  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5679  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5821  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5896  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5937  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6173  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6278  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6503  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   6577  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6693  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6813  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6730  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6850  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6898  allow_list.py                 Only what the API knows goes out.
-#   6934  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6962  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7046  fallbacks.py                  Further models, for when the first one fails.
-#   7067  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7121  modalities.py                 Pictures are asked for where the model draws.
-#   7136  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7205  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7272  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7367  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7497  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7647  history.py                    Chat messages become input items.
-#   7771  next_round.py                 The request of another round: the one before, and what came of it.
-#   7844  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7959  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8047  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8093  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8135  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8178  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8226  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8243  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6935  allow_list.py                 Only what the API knows goes out.
+#   6971  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6999  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7083  fallbacks.py                  Further models, for when the first one fails.
+#   7104  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7158  modalities.py                 Pictures are asked for where the model draws.
+#   7173  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7242  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7309  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7404  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7534  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7684  history.py                    Chat messages become input items.
+#   7808  next_round.py                 The request of another round: the one before, and what came of it.
+#   7881  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7996  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8084  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8130  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8172  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8215  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8263  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8280  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8290  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8564  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8613  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8646  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8667  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8731  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8802  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8879  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8933  status.py                     The status line of an answer: few words, all of them true.
-#   8988  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9130  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9191  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9291  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9392  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9505  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9784  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8327  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8601  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8650  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8683  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8704  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8768  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8839  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8916  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8970  status.py                     The status line of an answer: few words, all of them true.
+#   9025  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9167  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9228  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9328  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9429  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9542  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9821  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9921  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9971  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10095  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10404  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10525  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10618  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10816  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9958  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10008  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10132  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10441  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10562  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10655  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10853  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10950  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10987  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11115  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11152  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11203  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11240  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11383  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11420  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11512  pipe.py                       The entrance: what Open WebUI calls.
+#  11549  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -3423,9 +3423,10 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 ################################
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -3448,16 +3449,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
@@ -3516,6 +3528,8 @@ def shows_text(batch: list[Event]) -> bool:
 ################################
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -3543,28 +3557,36 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1
 
 
 ################################
@@ -3830,14 +3852,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 
@@ -4076,11 +4099,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -4091,6 +4116,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
@@ -11668,88 +11705,88 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/part_ends.py": ((3258, 8, 58),),
     "api/gateway/payloads.py": ((3324, 14, 31),),
     "api/gateway/selection.py": ((3363, 15, 54),),
-    "api/gateway/text_run.py": ((3425, 10, 58),),
-    "api/pacing.py": ((3491, 7, 19),),
-    "api/sse.py": ((3518, 5, 50),),
-    "api/gateway/chat_reader.py": ((3576, 30, 203),),
-    "api/gateway/responses_reader.py": ((3787, 33, 193),),
-    "api/transport.py": ((3988, 17, 149),),
-    "api/http.py": ((4145, 23, 167),),
-    "api/catalog.py": ((4320, 15, 48),),
-    "api/gateway/stream.py": ((4376, 32, 123),),
-    "api/gateway/chat_completions.py": ((4507, 15, 12),),
-    "api/gateway/responses.py": ((4527, 15, 12),),
-    "host/blocking.py": ((4547, 13, 46),),
-    "host/chats.py": ((4601, 13, 49),),
-    "host/columns.py": ((4662, 20, 83),),
-    "host/departure.py": ((4753, 11, 30),),
-    "host/events.py": ((4791, 9, 4),),
-    "host/models.py": ((4803, 16, 132),),
-    "host/single_worker.py": ((4943, 14, 33),),
-    "host/users.py": ((4984, 14, 67),),
-    "host/call.py": ((5059, 15, 61),),
-    "host/files.py": ((5128, 17, 48),),
-    "host/tools.py": ((5187, 22, 250),),
-    "host/versions.py": ((5445, 10, 30),),
-    "models/key_limit.py": ((5483, 13, 43),),
-    "models/pricing.py": ((5534, 12, 106),),
-    "models/family.py": ((5648, 14, 134),),
-    "models/variants.py": ((5790, 11, 67),),
-    "models/known.py": ((5865, 12, 33),),
-    "models/metadata_sync.py": ((5909, 23, 225),),
-    "models/registry.py": ((6142, 17, 97),),
-    "models/visibility.py": ((6247, 16, 217),),
-    "models/entries.py": ((6472, 25, 66),),
-    "models/sync_job.py": ((6546, 30, 145),),
-    "storage/pictures.py": ((6699, 20, 112),),
-    "storage/spending.py": ((6819, 20, 77),),
-    "requests/allow_list.py": ((6904, 10, 28),),
-    "requests/caching.py": ((6940, 13, 20),),
-    "requests/content_parts.py": ((6968, 10, 76),),
-    "requests/fallbacks.py": ((7052, 12, 13),),
-    "requests/identifiers.py": ((7073, 11, 46),),
-    "requests/modalities.py": ((7127, 10, 7),),
-    "requests/old_texts.py": ((7142, 11, 61),),
-    "requests/parameters.py": ((7211, 12, 59),),
-    "requests/reasoning.py": ((7278, 13, 87),),
-    "requests/replay.py": ((7373, 14, 122),),
-    "requests/chat_body.py": ((7503, 13, 142),),
-    "requests/history.py": ((7653, 13, 116),),
-    "requests/next_round.py": ((7777, 21, 65),),
-    "requests/recovery.py": ((7850, 16, 107),),
-    "requests/retention.py": ((7965, 13, 80),),
-    "requests/routing_table.py": ((8053, 14, 38),),
-    "requests/routing.py": ((8099, 13, 34),),
-    "requests/tasks.py": ((8141, 11, 35),),
-    "requests/tools.py": ((8184, 13, 40),),
-    "requests/trimming.py": ((8232, 11, 9),),
-    "requests/normalise.py": ((8249, 28, 39),),
-    "streaming/collector.py": ((8296, 31, 266),),
-    "streaming/completion_notes.py": ((8570, 11, 41),),
-    "streaming/open_calls.py": ((8619, 10, 25),),
-    "streaming/renderer.py": ((8652, 9, 13),),
-    "streaming/citations.py": ((8673, 13, 56),),
-    "streaming/layout.py": ((8741, 18, 59),),
-    "streaming/output_items.py": ((8808, 10, 69),),
-    "streaming/server_tools.py": ((8885, 15, 46),),
-    "streaming/status.py": ((8939, 10, 47),),
-    "streaming/think_tags.py": ((8994, 20, 134),),
-    "streaming/thinking_status.py": ((9136, 11, 53),),
-    "streaming/usage.py": ((9197, 10, 92),),
-    "streaming/completion_chunks.py": ((9297, 31, 93),),
-    "streaming/completion_dict.py": ((9398, 35, 105),),
-    "streaming/response_events.py": ((9511, 47, 271),),
-    "streaming/transcript.py": ((9790, 29, 129),),
-    "tools/policy.py": ((9927, 13, 42),),
-    "tools/results.py": ((9977, 11, 116),),
-    "tools/schema.py": ((10104, 15, 298),),
-    "tools/arguments.py": ((10410, 13, 113),),
-    "tools/definitions.py": ((10531, 14, 85),),
-    "tools/executor.py": ((10624, 55, 190),),
-    "tools/toolbox.py": ((10822, 23, 126),),
-    "runtime.py": ((10956, 26, 157),),
-    "attempts.py": ((11121, 33, 80),),
-    "rounds.py": ((11209, 28, 172),),
-    "orchestrator.py": ((11389, 36, 121),),
-    "pipe.py": ((11518, 30, 112),),
+    "api/gateway/text_run.py": ((3425, 10, 70),),
+    "api/pacing.py": ((3503, 7, 19),),
+    "api/sse.py": ((3530, 5, 60),),
+    "api/gateway/chat_reader.py": ((3598, 30, 203),),
+    "api/gateway/responses_reader.py": ((3809, 33, 194),),
+    "api/transport.py": ((4011, 18, 163),),
+    "api/http.py": ((4182, 23, 167),),
+    "api/catalog.py": ((4357, 15, 48),),
+    "api/gateway/stream.py": ((4413, 32, 123),),
+    "api/gateway/chat_completions.py": ((4544, 15, 12),),
+    "api/gateway/responses.py": ((4564, 15, 12),),
+    "host/blocking.py": ((4584, 13, 46),),
+    "host/chats.py": ((4638, 13, 49),),
+    "host/columns.py": ((4699, 20, 83),),
+    "host/departure.py": ((4790, 11, 30),),
+    "host/events.py": ((4828, 9, 4),),
+    "host/models.py": ((4840, 16, 132),),
+    "host/single_worker.py": ((4980, 14, 33),),
+    "host/users.py": ((5021, 14, 67),),
+    "host/call.py": ((5096, 15, 61),),
+    "host/files.py": ((5165, 17, 48),),
+    "host/tools.py": ((5224, 22, 250),),
+    "host/versions.py": ((5482, 10, 30),),
+    "models/key_limit.py": ((5520, 13, 43),),
+    "models/pricing.py": ((5571, 12, 106),),
+    "models/family.py": ((5685, 14, 134),),
+    "models/variants.py": ((5827, 11, 67),),
+    "models/known.py": ((5902, 12, 33),),
+    "models/metadata_sync.py": ((5946, 23, 225),),
+    "models/registry.py": ((6179, 17, 97),),
+    "models/visibility.py": ((6284, 16, 217),),
+    "models/entries.py": ((6509, 25, 66),),
+    "models/sync_job.py": ((6583, 30, 145),),
+    "storage/pictures.py": ((6736, 20, 112),),
+    "storage/spending.py": ((6856, 20, 77),),
+    "requests/allow_list.py": ((6941, 10, 28),),
+    "requests/caching.py": ((6977, 13, 20),),
+    "requests/content_parts.py": ((7005, 10, 76),),
+    "requests/fallbacks.py": ((7089, 12, 13),),
+    "requests/identifiers.py": ((7110, 11, 46),),
+    "requests/modalities.py": ((7164, 10, 7),),
+    "requests/old_texts.py": ((7179, 11, 61),),
+    "requests/parameters.py": ((7248, 12, 59),),
+    "requests/reasoning.py": ((7315, 13, 87),),
+    "requests/replay.py": ((7410, 14, 122),),
+    "requests/chat_body.py": ((7540, 13, 142),),
+    "requests/history.py": ((7690, 13, 116),),
+    "requests/next_round.py": ((7814, 21, 65),),
+    "requests/recovery.py": ((7887, 16, 107),),
+    "requests/retention.py": ((8002, 13, 80),),
+    "requests/routing_table.py": ((8090, 14, 38),),
+    "requests/routing.py": ((8136, 13, 34),),
+    "requests/tasks.py": ((8178, 11, 35),),
+    "requests/tools.py": ((8221, 13, 40),),
+    "requests/trimming.py": ((8269, 11, 9),),
+    "requests/normalise.py": ((8286, 28, 39),),
+    "streaming/collector.py": ((8333, 31, 266),),
+    "streaming/completion_notes.py": ((8607, 11, 41),),
+    "streaming/open_calls.py": ((8656, 10, 25),),
+    "streaming/renderer.py": ((8689, 9, 13),),
+    "streaming/citations.py": ((8710, 13, 56),),
+    "streaming/layout.py": ((8778, 18, 59),),
+    "streaming/output_items.py": ((8845, 10, 69),),
+    "streaming/server_tools.py": ((8922, 15, 46),),
+    "streaming/status.py": ((8976, 10, 47),),
+    "streaming/think_tags.py": ((9031, 20, 134),),
+    "streaming/thinking_status.py": ((9173, 11, 53),),
+    "streaming/usage.py": ((9234, 10, 92),),
+    "streaming/completion_chunks.py": ((9334, 31, 93),),
+    "streaming/completion_dict.py": ((9435, 35, 105),),
+    "streaming/response_events.py": ((9548, 47, 271),),
+    "streaming/transcript.py": ((9827, 29, 129),),
+    "tools/policy.py": ((9964, 13, 42),),
+    "tools/results.py": ((10014, 11, 116),),
+    "tools/schema.py": ((10141, 15, 298),),
+    "tools/arguments.py": ((10447, 13, 113),),
+    "tools/definitions.py": ((10568, 14, 85),),
+    "tools/executor.py": ((10661, 55, 190),),
+    "tools/toolbox.py": ((10859, 23, 126),),
+    "runtime.py": ((10993, 26, 157),),
+    "attempts.py": ((11158, 33, 80),),
+    "rounds.py": ((11246, 28, 172),),
+    "orchestrator.py": ((11426, 36, 121),),
+    "pipe.py": ((11555, 30, 112),),
 }
