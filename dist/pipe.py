@@ -90,68 +90,68 @@ license: MIT
 #   6577  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6730  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6850  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6735  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6855  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6935  allow_list.py                 Only what the API knows goes out.
-#   6971  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6999  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7083  fallbacks.py                  Further models, for when the first one fails.
-#   7104  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7158  modalities.py                 Pictures are asked for where the model draws.
-#   7173  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7242  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7309  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7404  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7534  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7684  history.py                    Chat messages become input items.
-#   7808  next_round.py                 The request of another round: the one before, and what came of it.
-#   7881  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7996  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8084  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8130  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8172  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8215  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8263  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8280  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6940  allow_list.py                 Only what the API knows goes out.
+#   6976  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7004  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7088  fallbacks.py                  Further models, for when the first one fails.
+#   7109  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7163  modalities.py                 Pictures are asked for where the model draws.
+#   7178  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7247  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7314  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7409  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7539  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7689  history.py                    Chat messages become input items.
+#   7813  next_round.py                 The request of another round: the one before, and what came of it.
+#   7886  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8001  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8089  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8135  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8177  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8220  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8268  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8285  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8327  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8601  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8650  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8683  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8704  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8768  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8839  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8916  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8970  status.py                     The status line of an answer: few words, all of them true.
-#   9025  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9167  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9228  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9328  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9429  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9542  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9821  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8332  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8606  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8655  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8688  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8709  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8773  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8844  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8921  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8975  status.py                     The status line of an answer: few words, all of them true.
+#   9030  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9172  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9233  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9333  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9434  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9547  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9826  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9958  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10008  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10132  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10441  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10562  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10655  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10853  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9963  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10013  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10137  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10446  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10567  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10660  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10858  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10987  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10992  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11152  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11157  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11240  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11245  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11420  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11425  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11549  pipe.py                       The entrance: what Open WebUI calls.
+#  11554  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6614,8 +6614,13 @@ class MetadataSync:
         self._job: asyncio.Task[None] | None = None
 
     def look(self, known: KnownModels, settings: Settings) -> None:
-        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it."""
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
         purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
         if not known.families or settings.metadata.mode == "off" or purpose == self._done:
             return
         if self._job is None and self._clock() >= self._due_at:
@@ -11737,56 +11742,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/registry.py": ((6179, 17, 97),),
     "models/visibility.py": ((6284, 16, 217),),
     "models/entries.py": ((6509, 25, 66),),
-    "models/sync_job.py": ((6583, 30, 145),),
-    "storage/pictures.py": ((6736, 20, 112),),
-    "storage/spending.py": ((6856, 20, 77),),
-    "requests/allow_list.py": ((6941, 10, 28),),
-    "requests/caching.py": ((6977, 13, 20),),
-    "requests/content_parts.py": ((7005, 10, 76),),
-    "requests/fallbacks.py": ((7089, 12, 13),),
-    "requests/identifiers.py": ((7110, 11, 46),),
-    "requests/modalities.py": ((7164, 10, 7),),
-    "requests/old_texts.py": ((7179, 11, 61),),
-    "requests/parameters.py": ((7248, 12, 59),),
-    "requests/reasoning.py": ((7315, 13, 87),),
-    "requests/replay.py": ((7410, 14, 122),),
-    "requests/chat_body.py": ((7540, 13, 142),),
-    "requests/history.py": ((7690, 13, 116),),
-    "requests/next_round.py": ((7814, 21, 65),),
-    "requests/recovery.py": ((7887, 16, 107),),
-    "requests/retention.py": ((8002, 13, 80),),
-    "requests/routing_table.py": ((8090, 14, 38),),
-    "requests/routing.py": ((8136, 13, 34),),
-    "requests/tasks.py": ((8178, 11, 35),),
-    "requests/tools.py": ((8221, 13, 40),),
-    "requests/trimming.py": ((8269, 11, 9),),
-    "requests/normalise.py": ((8286, 28, 39),),
-    "streaming/collector.py": ((8333, 31, 266),),
-    "streaming/completion_notes.py": ((8607, 11, 41),),
-    "streaming/open_calls.py": ((8656, 10, 25),),
-    "streaming/renderer.py": ((8689, 9, 13),),
-    "streaming/citations.py": ((8710, 13, 56),),
-    "streaming/layout.py": ((8778, 18, 59),),
-    "streaming/output_items.py": ((8845, 10, 69),),
-    "streaming/server_tools.py": ((8922, 15, 46),),
-    "streaming/status.py": ((8976, 10, 47),),
-    "streaming/think_tags.py": ((9031, 20, 134),),
-    "streaming/thinking_status.py": ((9173, 11, 53),),
-    "streaming/usage.py": ((9234, 10, 92),),
-    "streaming/completion_chunks.py": ((9334, 31, 93),),
-    "streaming/completion_dict.py": ((9435, 35, 105),),
-    "streaming/response_events.py": ((9548, 47, 271),),
-    "streaming/transcript.py": ((9827, 29, 129),),
-    "tools/policy.py": ((9964, 13, 42),),
-    "tools/results.py": ((10014, 11, 116),),
-    "tools/schema.py": ((10141, 15, 298),),
-    "tools/arguments.py": ((10447, 13, 113),),
-    "tools/definitions.py": ((10568, 14, 85),),
-    "tools/executor.py": ((10661, 55, 190),),
-    "tools/toolbox.py": ((10859, 23, 126),),
-    "runtime.py": ((10993, 26, 157),),
-    "attempts.py": ((11158, 33, 80),),
-    "rounds.py": ((11246, 28, 172),),
-    "orchestrator.py": ((11426, 36, 121),),
-    "pipe.py": ((11555, 30, 112),),
+    "models/sync_job.py": ((6583, 30, 150),),
+    "storage/pictures.py": ((6741, 20, 112),),
+    "storage/spending.py": ((6861, 20, 77),),
+    "requests/allow_list.py": ((6946, 10, 28),),
+    "requests/caching.py": ((6982, 13, 20),),
+    "requests/content_parts.py": ((7010, 10, 76),),
+    "requests/fallbacks.py": ((7094, 12, 13),),
+    "requests/identifiers.py": ((7115, 11, 46),),
+    "requests/modalities.py": ((7169, 10, 7),),
+    "requests/old_texts.py": ((7184, 11, 61),),
+    "requests/parameters.py": ((7253, 12, 59),),
+    "requests/reasoning.py": ((7320, 13, 87),),
+    "requests/replay.py": ((7415, 14, 122),),
+    "requests/chat_body.py": ((7545, 13, 142),),
+    "requests/history.py": ((7695, 13, 116),),
+    "requests/next_round.py": ((7819, 21, 65),),
+    "requests/recovery.py": ((7892, 16, 107),),
+    "requests/retention.py": ((8007, 13, 80),),
+    "requests/routing_table.py": ((8095, 14, 38),),
+    "requests/routing.py": ((8141, 13, 34),),
+    "requests/tasks.py": ((8183, 11, 35),),
+    "requests/tools.py": ((8226, 13, 40),),
+    "requests/trimming.py": ((8274, 11, 9),),
+    "requests/normalise.py": ((8291, 28, 39),),
+    "streaming/collector.py": ((8338, 31, 266),),
+    "streaming/completion_notes.py": ((8612, 11, 41),),
+    "streaming/open_calls.py": ((8661, 10, 25),),
+    "streaming/renderer.py": ((8694, 9, 13),),
+    "streaming/citations.py": ((8715, 13, 56),),
+    "streaming/layout.py": ((8783, 18, 59),),
+    "streaming/output_items.py": ((8850, 10, 69),),
+    "streaming/server_tools.py": ((8927, 15, 46),),
+    "streaming/status.py": ((8981, 10, 47),),
+    "streaming/think_tags.py": ((9036, 20, 134),),
+    "streaming/thinking_status.py": ((9178, 11, 53),),
+    "streaming/usage.py": ((9239, 10, 92),),
+    "streaming/completion_chunks.py": ((9339, 31, 93),),
+    "streaming/completion_dict.py": ((9440, 35, 105),),
+    "streaming/response_events.py": ((9553, 47, 271),),
+    "streaming/transcript.py": ((9832, 29, 129),),
+    "tools/policy.py": ((9969, 13, 42),),
+    "tools/results.py": ((10019, 11, 116),),
+    "tools/schema.py": ((10146, 15, 298),),
+    "tools/arguments.py": ((10452, 13, 113),),
+    "tools/definitions.py": ((10573, 14, 85),),
+    "tools/executor.py": ((10666, 55, 190),),
+    "tools/toolbox.py": ((10864, 23, 126),),
+    "runtime.py": ((10998, 26, 157),),
+    "attempts.py": ((11163, 33, 80),),
+    "rounds.py": ((11251, 28, 172),),
+    "orchestrator.py": ((11431, 36, 121),),
+    "pipe.py": ((11560, 30, 112),),
 }

@@ -61,8 +61,13 @@ class MetadataSync:
         self._job: asyncio.Task[None] | None = None
 
     def look(self, known: KnownModels, settings: Settings) -> None:
-        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it."""
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
         purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
         if not known.families or settings.metadata.mode == "off" or purpose == self._done:
             return
         if self._job is None and self._clock() >= self._due_at:
