@@ -84,74 +84,74 @@ license: MIT
 #   5821  variants.py                   Variants and presets: entries of their own that use the model they are made of.
 #   5896  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
 #   5937  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6173  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6278  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6503  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   6577  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6174  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6279  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6504  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   6578  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6735  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6855  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6736  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6856  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6940  allow_list.py                 Only what the API knows goes out.
-#   6976  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7004  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7088  fallbacks.py                  Further models, for when the first one fails.
-#   7109  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7163  modalities.py                 Pictures are asked for where the model draws.
-#   7178  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7247  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7314  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7409  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7539  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7689  history.py                    Chat messages become input items.
-#   7813  next_round.py                 The request of another round: the one before, and what came of it.
-#   7886  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8001  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8089  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8135  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8177  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8220  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8268  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8285  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6941  allow_list.py                 Only what the API knows goes out.
+#   6977  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7005  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7089  fallbacks.py                  Further models, for when the first one fails.
+#   7110  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7164  modalities.py                 Pictures are asked for where the model draws.
+#   7179  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7248  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7315  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7410  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7540  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7690  history.py                    Chat messages become input items.
+#   7814  next_round.py                 The request of another round: the one before, and what came of it.
+#   7887  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8002  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8090  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8136  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8178  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8221  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8269  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8286  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8332  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8606  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8655  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8688  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8709  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8773  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8844  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8921  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8975  status.py                     The status line of an answer: few words, all of them true.
-#   9030  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9172  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9233  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9333  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9434  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9547  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9826  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8333  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8607  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8656  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8689  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8710  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8774  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8845  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8922  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8976  status.py                     The status line of an answer: few words, all of them true.
+#   9031  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9173  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9234  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9334  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9435  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9548  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9827  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9963  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10013  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10137  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10446  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10567  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10660  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10858  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9964  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10014  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10138  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10447  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10568  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10661  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10859  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10992  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10993  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11157  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11158  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11245  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11246  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11425  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11426  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11554  pipe.py                       The entrance: what Open WebUI calls.
+#  11555  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6133,7 +6133,8 @@ class _RowDraft:
             if name in wanted:
                 ticks[name] = remembered[name] = wanted[name]
             else:
-                del ticks[name], remembered[name]
+                ticks.pop(name, None)
+                del remembered[name]
         self._values["capabilities"] = ticks
         self._memory["capabilities"] = remembered
 
@@ -11738,60 +11739,60 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/family.py": ((5685, 14, 134),),
     "models/variants.py": ((5827, 11, 67),),
     "models/known.py": ((5902, 12, 33),),
-    "models/metadata_sync.py": ((5946, 23, 225),),
-    "models/registry.py": ((6179, 17, 97),),
-    "models/visibility.py": ((6284, 16, 217),),
-    "models/entries.py": ((6509, 25, 66),),
-    "models/sync_job.py": ((6583, 30, 150),),
-    "storage/pictures.py": ((6741, 20, 112),),
-    "storage/spending.py": ((6861, 20, 77),),
-    "requests/allow_list.py": ((6946, 10, 28),),
-    "requests/caching.py": ((6982, 13, 20),),
-    "requests/content_parts.py": ((7010, 10, 76),),
-    "requests/fallbacks.py": ((7094, 12, 13),),
-    "requests/identifiers.py": ((7115, 11, 46),),
-    "requests/modalities.py": ((7169, 10, 7),),
-    "requests/old_texts.py": ((7184, 11, 61),),
-    "requests/parameters.py": ((7253, 12, 59),),
-    "requests/reasoning.py": ((7320, 13, 87),),
-    "requests/replay.py": ((7415, 14, 122),),
-    "requests/chat_body.py": ((7545, 13, 142),),
-    "requests/history.py": ((7695, 13, 116),),
-    "requests/next_round.py": ((7819, 21, 65),),
-    "requests/recovery.py": ((7892, 16, 107),),
-    "requests/retention.py": ((8007, 13, 80),),
-    "requests/routing_table.py": ((8095, 14, 38),),
-    "requests/routing.py": ((8141, 13, 34),),
-    "requests/tasks.py": ((8183, 11, 35),),
-    "requests/tools.py": ((8226, 13, 40),),
-    "requests/trimming.py": ((8274, 11, 9),),
-    "requests/normalise.py": ((8291, 28, 39),),
-    "streaming/collector.py": ((8338, 31, 266),),
-    "streaming/completion_notes.py": ((8612, 11, 41),),
-    "streaming/open_calls.py": ((8661, 10, 25),),
-    "streaming/renderer.py": ((8694, 9, 13),),
-    "streaming/citations.py": ((8715, 13, 56),),
-    "streaming/layout.py": ((8783, 18, 59),),
-    "streaming/output_items.py": ((8850, 10, 69),),
-    "streaming/server_tools.py": ((8927, 15, 46),),
-    "streaming/status.py": ((8981, 10, 47),),
-    "streaming/think_tags.py": ((9036, 20, 134),),
-    "streaming/thinking_status.py": ((9178, 11, 53),),
-    "streaming/usage.py": ((9239, 10, 92),),
-    "streaming/completion_chunks.py": ((9339, 31, 93),),
-    "streaming/completion_dict.py": ((9440, 35, 105),),
-    "streaming/response_events.py": ((9553, 47, 271),),
-    "streaming/transcript.py": ((9832, 29, 129),),
-    "tools/policy.py": ((9969, 13, 42),),
-    "tools/results.py": ((10019, 11, 116),),
-    "tools/schema.py": ((10146, 15, 298),),
-    "tools/arguments.py": ((10452, 13, 113),),
-    "tools/definitions.py": ((10573, 14, 85),),
-    "tools/executor.py": ((10666, 55, 190),),
-    "tools/toolbox.py": ((10864, 23, 126),),
-    "runtime.py": ((10998, 26, 157),),
-    "attempts.py": ((11163, 33, 80),),
-    "rounds.py": ((11251, 28, 172),),
-    "orchestrator.py": ((11431, 36, 121),),
-    "pipe.py": ((11560, 30, 112),),
+    "models/metadata_sync.py": ((5946, 23, 226),),
+    "models/registry.py": ((6180, 17, 97),),
+    "models/visibility.py": ((6285, 16, 217),),
+    "models/entries.py": ((6510, 25, 66),),
+    "models/sync_job.py": ((6584, 30, 150),),
+    "storage/pictures.py": ((6742, 20, 112),),
+    "storage/spending.py": ((6862, 20, 77),),
+    "requests/allow_list.py": ((6947, 10, 28),),
+    "requests/caching.py": ((6983, 13, 20),),
+    "requests/content_parts.py": ((7011, 10, 76),),
+    "requests/fallbacks.py": ((7095, 12, 13),),
+    "requests/identifiers.py": ((7116, 11, 46),),
+    "requests/modalities.py": ((7170, 10, 7),),
+    "requests/old_texts.py": ((7185, 11, 61),),
+    "requests/parameters.py": ((7254, 12, 59),),
+    "requests/reasoning.py": ((7321, 13, 87),),
+    "requests/replay.py": ((7416, 14, 122),),
+    "requests/chat_body.py": ((7546, 13, 142),),
+    "requests/history.py": ((7696, 13, 116),),
+    "requests/next_round.py": ((7820, 21, 65),),
+    "requests/recovery.py": ((7893, 16, 107),),
+    "requests/retention.py": ((8008, 13, 80),),
+    "requests/routing_table.py": ((8096, 14, 38),),
+    "requests/routing.py": ((8142, 13, 34),),
+    "requests/tasks.py": ((8184, 11, 35),),
+    "requests/tools.py": ((8227, 13, 40),),
+    "requests/trimming.py": ((8275, 11, 9),),
+    "requests/normalise.py": ((8292, 28, 39),),
+    "streaming/collector.py": ((8339, 31, 266),),
+    "streaming/completion_notes.py": ((8613, 11, 41),),
+    "streaming/open_calls.py": ((8662, 10, 25),),
+    "streaming/renderer.py": ((8695, 9, 13),),
+    "streaming/citations.py": ((8716, 13, 56),),
+    "streaming/layout.py": ((8784, 18, 59),),
+    "streaming/output_items.py": ((8851, 10, 69),),
+    "streaming/server_tools.py": ((8928, 15, 46),),
+    "streaming/status.py": ((8982, 10, 47),),
+    "streaming/think_tags.py": ((9037, 20, 134),),
+    "streaming/thinking_status.py": ((9179, 11, 53),),
+    "streaming/usage.py": ((9240, 10, 92),),
+    "streaming/completion_chunks.py": ((9340, 31, 93),),
+    "streaming/completion_dict.py": ((9441, 35, 105),),
+    "streaming/response_events.py": ((9554, 47, 271),),
+    "streaming/transcript.py": ((9833, 29, 129),),
+    "tools/policy.py": ((9970, 13, 42),),
+    "tools/results.py": ((10020, 11, 116),),
+    "tools/schema.py": ((10147, 15, 298),),
+    "tools/arguments.py": ((10453, 13, 113),),
+    "tools/definitions.py": ((10574, 14, 85),),
+    "tools/executor.py": ((10667, 55, 190),),
+    "tools/toolbox.py": ((10865, 23, 126),),
+    "runtime.py": ((10999, 26, 157),),
+    "attempts.py": ((11164, 33, 80),),
+    "rounds.py": ((11252, 28, 172),),
+    "orchestrator.py": ((11432, 36, 121),),
+    "pipe.py": ((11561, 30, 112),),
 }
