@@ -16,141 +16,146 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    229  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    285  ids.py                        Identifiers of our own making.
-#    319  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    356  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    395  money.py                      Amounts of money in words.
-#    407  process.py                    What every copy of the pipe in one process shares.
-#    428  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    505  errors.py                     Every cause of failure a person can act on, each with its words.
-#    689  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    747  retry.py                      Whether a failed request may be sent again, and when.
-#    788  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    882  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    914  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    978  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1051  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1197  personal_valves.py            What each user can set for themselves.
-#   1281  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1378  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1865  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1919  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2019  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2203  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    236  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    292  ids.py                        Identifiers of our own making.
+#    326  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    363  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    402  money.py                      Amounts of money in words.
+#    414  process.py                    What every copy of the pipe in one process shares.
+#    435  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    512  errors.py                     Every cause of failure a person can act on, each with its words.
+#    696  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    754  retry.py                      Whether a failed request may be sent again, and when.
+#    795  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    889  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    921  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    985  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1058  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1204  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1287  personal_valves.py            What each user can set for themselves.
+#   1371  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1468  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1958  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2012  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2112  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2296  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2347  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2435  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2481  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2673  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2951  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2970  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3028  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3172  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3238  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3277  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3339  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3417  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3444  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3512  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3724  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3928  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4099  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4283  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4369  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4501  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4521  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2440  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2528  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2574  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2766  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3044  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3063  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3121  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3265  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3331  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3370  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3432  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3510  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3537  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3605  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3817  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4021  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4192  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4376  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4462  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4594  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4614  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4541  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4606  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4663  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4758  data_folder.py                The folder in which Open WebUI keeps its data.
-#   4773  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4811  events.py                     What the page is told beside the stream of the answer.
-#   4823  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   4838  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   4871  users.py                      The person who asks, and what they have set for themselves.
-#   4946  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5015  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5071  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5323  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4634  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4699  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4756  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4851  data_folder.py                The folder in which Open WebUI keeps its data.
+#   4866  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4904  events.py                     What the page is told beside the stream of the answer.
+#   4916  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4931  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   4964  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5104  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5145  users.py                      The person who asks, and what they have set for themselves.
+#   5220  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5289  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5345  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5597  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5361  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   5474  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5525  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5639  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5779  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5854  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5895  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6056  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6281  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5635  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5748  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5799  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5913  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6055  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6130  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6171  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6408  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6569  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6794  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   6868  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6355  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6475  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7026  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7146  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6560  allow_list.py                 Only what the API knows goes out.
-#   6596  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6624  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6708  fallbacks.py                  Further models, for when the first one fails.
-#   6729  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6783  modalities.py                 Pictures are asked for where the model draws.
-#   6798  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6867  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6934  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7029  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7159  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7308  history.py                    Chat messages become input items.
-#   7432  next_round.py                 The request of another round: the one before, and what came of it.
-#   7521  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7636  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7724  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7770  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7812  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7855  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7904  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7919  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7231  allow_list.py                 Only what the API knows goes out.
+#   7267  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7295  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7379  fallbacks.py                  Further models, for when the first one fails.
+#   7400  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7454  modalities.py                 Pictures are asked for where the model draws.
+#   7469  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7538  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7605  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7700  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7830  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7979  history.py                    Chat messages become input items.
+#   8103  next_round.py                 The request of another round: the one before, and what came of it.
+#   8192  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8307  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8395  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8441  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8483  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8526  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8575  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8590  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7966  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8240  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8289  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8322  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8343  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8408  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8479  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8556  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8610  status.py                     The status line of an answer: few words, all of them true.
-#   8665  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8807  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8868  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8968  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9069  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9185  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9468  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8637  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8911  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8960  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8993  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9014  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9079  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9150  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9227  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9281  status.py                     The status line of an answer: few words, all of them true.
+#   9336  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9478  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9539  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9639  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9740  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9856  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10139  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9605  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9660  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9784  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10093  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10214  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10307  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10509  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10276  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10331  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10455  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10764  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10885  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10978  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11180  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10647  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11318  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10807  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11490  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10895  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11578  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11093  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11776  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11222  pipe.py                       The entrance: what Open WebUI calls.
+#  11905  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -201,7 +206,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
-from hashlib import sha256
+from hashlib import blake2s, sha256
 from io import BytesIO
 from itertools import groupby
 from math import isfinite
@@ -219,7 +224,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
+from redis.exceptions import RedisError
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -1195,6 +1202,89 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 
 
 ################################
+# core/metadata_valves.py
+#
+# The valves for Open WebUI's own settings of each model, and the value object they become.
+################################
+
+MetadataSyncMode = Literal["on", "dry_run", "off"]
+NewModelAccess = Literal["private", "public"]
+
+
+class MetadataValves(BaseModel):
+    """What is written into Open WebUI's own settings of each model."""
+
+    MODEL_METADATA_SYNC: Annotated[
+        MetadataSyncMode, one_of(*get_args(MetadataSyncMode), fallback="off")
+    ] = Field(
+        default="on",
+        title="Model settings: keep up to date",
+        description=(
+            "Whether each model gets its settings in Open WebUI from the catalog, "
+            "never over an admin's own; `dry_run` only logs what would be written."
+        ),
+    )
+    UPDATE_MODEL_CAPABILITIES: Switch = Field(
+        default=True,
+        title="Model settings: capabilities",
+        description="Tick what a model can do, such as reading pictures.",
+    )
+    UPDATE_MODEL_IMAGES: Switch = Field(
+        default=True,
+        title="Model settings: pictures",
+        description=(
+            "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
+        ),
+    )
+    UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
+        default=False,
+        title="Model settings: descriptions",
+        description=(
+            "Copy OpenRouter's description; the model list, which every page loads, grows by it."
+        ),
+    )
+    UPDATE_MODEL_TAGS: Switch = Field(
+        default=True,
+        title="Model settings: tags",
+        description="Tag each model with its maker, to filter the model list by.",
+    )
+    NEW_MODEL_ACCESS: Annotated[
+        NewModelAccess, one_of(*get_args(NewModelAccess), fallback="private")
+    ] = Field(
+        default="private",
+        title="Model settings: access to new models",
+        description=(
+            "Who may use a model that appears for the first time: admins until they share it, "
+            "or everyone who can sign in."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataRules:
+    """What a sync may write into Open WebUI's settings of the models."""
+
+    mode: str = "off"
+    capabilities: bool = True
+    images: bool = True
+    descriptions: bool = True
+    tags: bool = True
+    new_are_public: bool = False
+
+
+def read_metadata_rules(valves: MetadataValves) -> MetadataRules:
+    """The rules as the admin has set them."""
+    return MetadataRules(
+        mode=valves.MODEL_METADATA_SYNC,
+        capabilities=valves.UPDATE_MODEL_CAPABILITIES,
+        images=valves.UPDATE_MODEL_IMAGES,
+        descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
+        tags=valves.UPDATE_MODEL_TAGS,
+        new_are_public=valves.NEW_MODEL_ACCESS == "public",
+    )
+
+
+################################
 # core/personal_valves.py
 #
 # What each user can set for themselves.
@@ -1726,6 +1816,7 @@ class SystemValves(
     RoutingValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -1746,6 +1837,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    metadata: MetadataRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1811,6 +1903,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        metadata=read_metadata_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -4869,6 +4962,187 @@ class SourceNumbers:
 
 
 ################################
+# host/models.py
+#
+# Open WebUI's rows of models: what an admin has made of an entry of the model list.
+################################
+
+_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
+# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
+_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the table keeps of one model, apart from who may use it."""
+
+    id: str
+    """As in the model list: the function's id, a dot, the model's."""
+    name: str
+    meta: JsonObject = field(default_factory=dict[str, Any])
+    params: JsonObject = field(default_factory=dict[str, Any])
+    is_active: bool = True
+
+
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
+    try:
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
+    rows = await Models.get_all_models()
+    return {
+        row.id: _read_model_row(row)
+        for row in rows
+        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
+    }
+
+
+async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
+    """Write a row that is not there yet; whether it was written.
+
+    It belongs to the first admin, for its owner may always use a model.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
+        return await Models.insert_new_model(form, owner.id) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not inserted: %s", row.id, error)
+        return False
+
+
+async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
+    """Write a changed row, if it still is what it was when it was read; whether it was written.
+
+    Who may use the model, and whether it is switched on, stay as they are.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    try:
+        stored = await Models.get_model_by_id(before.id)
+        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
+            return False
+        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
+        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
+        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not updated: %s", before.id, error)
+        return False
+
+
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
+    )
+
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
+async def read_known_rows(function_id: str) -> frozenset[str]:
+    """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
+    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
+
+    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
+    worker, and travel with an export of it.
+    """
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    key = _KNOWN_ROWS.format(function_id)
+    async with get_async_db() as database:
+        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
+        await database.commit()
+
+
+def _read_model_row(stored: Any) -> ModelRow:
+    return ModelRow(
+        id=stored.id,
+        name=stored.name,
+        meta=stored.meta.model_dump(),
+        params=stored.params.model_dump(),
+        is_active=stored.is_active,
+    )
+
+
+def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
+    return replace(stored, is_active=before.is_active) == before
+
+
+def _form_of(row: ModelRow, **more: Any) -> Any:
+    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
+
+    return ModelForm(
+        id=row.id,
+        name=row.name,
+        meta=dict(row.meta),
+        params=dict(row.params),
+        commit_message="OpenRouter",
+        **more,
+    )
+
+
+################################
+# host/single_worker.py
+#
+# One worker at a time, where Open WebUI runs several: they have its Redis in common.
+################################
+
+@asynccontextmanager
+async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
+    """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
+
+    Without a Redis, or with one that does not answer, every worker may.
+    """
+    client, key = _shared_redis(job)
+    if client is None:
+        yield True
+        return
+    try:
+        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+    except (RedisError, OSError) as error:
+        LOG.debug("redis: %s is not locked: %s", job, error)
+        yield True
+        return
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(RedisError, OSError):
+                await client.delete(key)
+
+
+def _shared_redis(job: str) -> tuple[Any, str]:
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
+            get_redis_client,
+        )
+    except ImportError:
+        return None, ""
+    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
+
+
+################################
 # host/users.py
 #
 # The person who asks, and what they have set for themselves.
@@ -5677,6 +5951,7 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    description: str = ""
 
     @property
     def vendor(self) -> str:
@@ -5723,6 +5998,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        description=text_of(row.get("description")),
     )
 
 
@@ -5890,6 +6166,243 @@ def know_models(
     for family in families:
         by_id.setdefault(family.id, family)
     return KnownModels(tuple(by_id.values()), by_id, zdr_ids)
+
+
+################################
+# models/metadata_sync.py
+#
+# What a sync would write into Open WebUI's rows of models: decided from values alone.
+#
+# Under a key of its own a row's `meta` remembers what was written into it. A field that differs
+# from that is the admin's, and stays; so does one that was filled before the first sync.
+################################
+
+MEMORY_KEY = "openrouter_pipe"
+GONE_TAG = "no longer at OpenRouter"
+"""Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """An entry of the model list."""
+
+    row_id: str
+    family: ModelFamily
+    is_in_catalog: bool = True
+    """Whether the catalog says what it can do; it does not of a preset or an unlisted id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """The rows to write."""
+
+    inserts: tuple[ModelRow, ...] = ()
+    updates: tuple[tuple[ModelRow, ModelRow], ...] = ()
+    """Each as it is, and as it is to be."""
+    gone: tuple[str, ...] = ()
+    """The ids among the updates whose model has vanished."""
+
+    @property
+    def size(self) -> int:
+        """How many rows would be written."""
+        return len(self.inserts) + len(self.updates)
+
+    def with_vanished(self, marked: tuple[tuple[ModelRow, ModelRow], ...]) -> SyncPlan:
+        """The plan with the rows of vanished models added."""
+        gone = tuple(before.id for before, _ in marked)
+        return replace(self, updates=self.updates + marked, gone=gone)
+
+
+def plan_sync(
+    offered: Iterable[OfferedModel],
+    stored: Mapping[str, ModelRow],
+    past: frozenset[str],
+    rules: MetadataRules,
+) -> SyncPlan:
+    """Compare the models that are offered with their rows.
+
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    """
+    inserts: list[ModelRow] = []
+    updates: list[tuple[ModelRow, ModelRow]] = []
+    for model in offered:
+        before = stored.get(model.row_id)
+        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        if before is None and model.row_id not in past:
+            inserts.append(after)
+        elif before is not None and after != before:
+            updates.append((before, after))
+    return SyncPlan(tuple(inserts), tuple(updates))
+
+
+def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
+    """The row with what the catalog says, wherever the admin has said nothing else."""
+    chosen = flat_parameters(row.params)
+    if _is_left_out(row):
+        return row
+    draft = _RowDraft(row)
+    draft.fill("name", model.family.name)
+    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+        draft.fill("description", model.family.description.strip())
+    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+        draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
+    draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    return draft.finished()
+
+
+def mark_vanished(
+    stored: Mapping[str, ModelRow], offered: Iterable[OfferedModel], known: KnownModels
+) -> tuple[tuple[ModelRow, ModelRow], ...]:
+    """The rows of models that the catalog no longer has, as they are and with the mark.
+
+    Only rows that a sync has written count. A catalog that lacks most of them is doubted: the
+    account or the address may have changed, or half of an answer been lost.
+    """
+    entries = {model.row_id for model in offered}
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
+    lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
+    if 2 * len(lost) > len(ours):
+        return ()
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
+
+
+def capabilities_of(family: ModelFamily) -> dict[str, bool]:
+    """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
+    ticks = {"vision": "image" in family.input_modalities}
+    if not family.calls_tools:
+        ticks["builtin_tools"] = False
+    if "image" in family.output_modalities:
+        # It is the switch of Open WebUI's own generator, which such a model does not need.
+        ticks["image_generation"] = False
+    return ticks
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(family.vendor)
+    return _ICONS + file if file else ""
+
+
+def maker_of(family: ModelFamily) -> str:
+    """The maker's name, as it stands before the model's."""
+    maker, colon, _ = family.name.partition(": ")
+    return maker.strip() if colon else family.vendor
+
+
+def _is_on(value: Any) -> bool:
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
+def _is_listed(row_id: str, known: KnownModels) -> bool:
+    """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
+    model_id = from_host_id(row_id.partition(".")[2])
+    if model_id.endswith(":free"):
+        return model_id in known.by_id
+    return model_id.startswith("@preset/") or known.find(model_id) is not None
+
+
+def _mark_gone(row: ModelRow) -> ModelRow:
+    draft = _RowDraft(row)
+    draft.tag(draft.own_tags | {GONE_TAG})
+    return draft.finished()
+
+
+class _RowDraft:
+    """A row on its way from what it is to what it is to be."""
+
+    def __init__(self, row: ModelRow) -> None:
+        self._row = row
+        self._values: JsonObject = {**row.meta, "name": row.name}
+        self._memory = _memory_of(row)
+
+    @property
+    def own_tags(self) -> set[str]:
+        """The tags that a sync has written."""
+        remembered = self._memory.get("tags")
+        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+
+    def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
+        """Write a text, if the one that is there is no admin's."""
+        stored = text_of(self._values.get(field))
+        remembered = self._memory.get(field)
+        is_free = stored in blanks if remembered is None else remembered == _digest(stored)
+        if value and (is_free or stored == value):
+            self._values[field] = value
+            self._memory[field] = _digest(value)
+
+    def tick(self, wanted: Mapping[str, bool]) -> None:
+        """Write capabilities; each is the admin's or ours by itself."""
+        ticks = dict(as_object(self._values.get("capabilities")))
+        remembered = dict(as_object(self._memory.get("capabilities")))
+        for name in {**remembered, **wanted}:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
+                continue
+            if name in wanted:
+                ticks[name] = remembered[name] = wanted[name]
+            else:
+                ticks.pop(name, None)
+                del remembered[name]
+        self._values["capabilities"] = ticks
+        self._memory["capabilities"] = remembered
+
+    def tag(self, wanted: set[str]) -> None:
+        """Write these tags and take back other ones of ours; what an admin removed stays away."""
+        stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
+        ours = self.own_tags
+        kept = [name for name in stored if name not in ours - wanted]
+        added = sorted(wanted - ours - set(stored))
+        if kept + added != stored:
+            self._values["tags"] = [{"name": name} for name in kept + added]
+        if wanted != ours:
+            self._memory["tags"] = sorted(wanted)
+
+    def finished(self) -> ModelRow:
+        """The row as it is to be."""
+        meta = {name: value for name, value in self._values.items() if name != "name"}
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
+
+
+def _digest(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
 
 
 ################################
@@ -6350,6 +6863,164 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
         f"Every OpenRouter model is kept back: {valves}.",
         "The admin should loosen these settings of the OpenRouter function.",
     )
+
+
+################################
+# models/sync_job.py
+#
+# Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+################################
+
+# Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+_PAUSE_SECONDS = 0.03
+_RETRY_SECONDS = 60.0
+# Longer than the longest first sync (seconds).
+_LOCK_SECONDS = 600
+_ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
+)
+
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+"""What a sync is for: when nothing of it has changed, there is nothing to do."""
+
+
+@dataclass(slots=True)
+class SyncTurn:
+    """Whether a sync runs in this process. Copies of other ages read it."""
+
+    is_taken: bool = False
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+
+    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function_id = function_id
+        self._clock = clock
+        self._done: Purpose | None = None
+        self._due_at = float("-inf")
+        self._job: asyncio.Task[None] | None = None
+
+    def look(self, known: KnownModels, settings: Settings) -> None:
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
+        purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
+        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+            return
+        if self._job is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _RETRY_SECONDS
+            self._job = asyncio.create_task(self._run(purpose))
+
+    async def finished(self) -> None:
+        """Wait for the sync that is under way."""
+        if self._job is not None:
+            await asyncio.wait({self._job})
+
+    async def close(self) -> None:
+        """Stop a sync that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait({self._job})
+
+    async def _run(self, purpose: Purpose) -> None:
+        turn = shared_by_process("metadata_sync", SyncTurn)
+        if turn.is_taken:
+            self._job = None
+            return
+        turn.is_taken = True
+        try:
+            async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
+                if is_ours:
+                    await self._sync(purpose)
+                    self._done, self._due_at = purpose, float("-inf")
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("models: the settings of the models could not be brought up to date")
+        finally:
+            turn.is_taken = False
+            self._job = None
+
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
+        stored = await read_model_rows(self._function_id)
+        if stored is None:
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
+        _announce(plan, rules)
+        if rules.mode == "dry_run":
+            return
+        inserted: set[str] = set()
+        try:
+            written = await self._write(plan, rules, inserted)
+        finally:
+            if not past >= (seen := stored.keys() | inserted):
+                await keep_known_rows(self._function_id, past | seen)
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
+
+    def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
+        row_id = f"{self._function_id}.{to_host_id(family.id)}"
+        return OfferedModel(row_id, family, known.find(family.id) is not None)
+
+    async def _write(self, plan: SyncPlan, rules: MetadataRules, inserted: set[str]) -> int:
+        """Write row after row, and count those that were written."""
+        written = 0
+        for number, row in enumerate(plan.inserts, start=1):
+            if await insert_model_row(row, is_public=rules.new_are_public):
+                inserted.add(row.id)
+                written += 1
+            await self._rest(number, plan)
+        for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            written += await update_model_row(before, after)
+            await self._rest(number, plan)
+        return written
+
+    async def _rest(self, number: int, plan: SyncPlan) -> None:
+        if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
+            LOG.info("models: %d of %d settings written", number, plan.size)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
+    if not plan.size:
+        LOG.debug("models: the settings of all models are up to date")
+        return
+    LOG.info(
+        "models: %s settings, %s, of %s; and change those of %s",
+        "a sync would write" if rules.mode == "dry_run" else "this sync will write",
+        "for everyone" if rules.new_are_public else "for admins",
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
+    )
+    if plan.gone:
+        LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
 
 
 ################################
@@ -10683,6 +11354,7 @@ class Runtime:
         self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str, bool] | None = None
         self._function_id = ""
+        self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
 
@@ -10742,6 +11414,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
@@ -10770,18 +11449,22 @@ class Runtime:
         key = settings.api_key.fingerprint()
         account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client)
-            self._client, self._registry, self._key_limit = None, None, None
+            self._drop_account()
+            self._close_later(self._client)
+            self._client = None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -10800,7 +11483,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync():
                 await service.close()
 
 
@@ -11249,12 +11932,16 @@ class Pipe:
     async def pipes(self) -> list[Entry]:
         """The entries for the model list, from memory; the very first call waits a few seconds."""
         settings = take_snapshot(self.valves)
-        with self._runtime.lease(_function_id(), settings):
+        function_id = _function_id()
+        with self._runtime.lease(function_id, settings):
             try:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
-            return await list_entries(self._runtime.registry(settings), settings)
+            registry = self._runtime.registry(settings)
+            entries = await list_entries(registry, settings)
+            self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
+            return entries
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
@@ -11341,120 +12028,125 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((235, 8, 48),),
-    "core/ids.py": ((291, 9, 26),),
-    "core/json_codec.py": ((325, 11, 29),),
-    "core/json_values.py": ((362, 8, 31),),
-    "core/money.py": ((401, 6, 4),),
-    "core/process.py": ((413, 10, 13),),
-    "core/redaction.py": ((434, 9, 69),),
-    "core/errors.py": ((526, 26, 161),),
-    "core/admission.py": ((695, 12, 50),),
-    "core/retry.py": ((753, 7, 33),),
-    "core/secrets.py": ((794, 19, 86),),
-    "core/source_map.py": ((888, 7, 24),),
-    "core/template_language.py": ((920, 8, 56),),
-    "core/valve_types.py": ((986, 17, 63),),
-    "core/catalog_valves.py": ((1057, 12, 138),),
-    "core/personal_valves.py": ((1203, 11, 76),),
-    "core/template_valves.py": ((1287, 13, 89),),
-    "core/config.py": ((1384, 17, 479),),
-    "core/context.py": ((1871, 14, 46),),
-    "core/logging_system.py": ((1925, 11, 92),),
-    "core/error_templates.py": ((2025, 28, 176),),
-    "core/timing_logger.py": ((2211, 21, 134),),
-    "api/bodies.py": ((2353, 8, 80),),
-    "api/error_figures.py": ((2441, 8, 38),),
-    "api/errors.py": ((2487, 18, 184),),
-    "api/events.py": ((2679, 11, 270),),
-    "api/exchange_log.py": ((2957, 16, 11),),
-    "api/gateway/batch.py": ((2979, 14, 47),),
-    "api/gateway/items.py": ((3034, 22, 136),),
-    "api/gateway/part_ends.py": ((3178, 8, 58),),
-    "api/gateway/payloads.py": ((3244, 14, 31),),
-    "api/gateway/selection.py": ((3283, 15, 54),),
-    "api/gateway/text_run.py": ((3345, 10, 70),),
-    "api/pacing.py": ((3423, 7, 19),),
-    "api/sse.py": ((3450, 5, 60),),
-    "api/gateway/chat_reader.py": ((3518, 30, 204),),
-    "api/gateway/responses_reader.py": ((3730, 33, 196),),
-    "api/transport.py": ((3934, 18, 163),),
-    "api/http.py": ((4105, 23, 176),),
-    "api/catalog.py": ((4289, 18, 78),),
-    "api/gateway/stream.py": ((4375, 33, 124),),
-    "api/gateway/chat_completions.py": ((4507, 15, 12),),
-    "api/gateway/responses.py": ((4527, 15, 12),),
-    "host/blocking.py": ((4547, 12, 57),),
-    "host/chats.py": ((4612, 13, 49),),
-    "host/columns.py": ((4673, 20, 83),),
-    "host/data_folder.py": ((4764, 9, 7),),
-    "host/departure.py": ((4779, 11, 30),),
-    "host/events.py": ((4817, 9, 4),),
-    "host/middleware.py": ((4829, 8, 7),),
-    "host/citing.py": ((4844, 15, 25),),
-    "host/users.py": ((4877, 14, 67),),
-    "host/call.py": ((4952, 15, 61),),
-    "host/files.py": ((5021, 17, 48),),
-    "host/tools.py": ((5080, 23, 241),),
-    "host/versions.py": ((5329, 10, 30),),
-    "models/catalog_shelf.py": ((5367, 19, 105),),
-    "models/key_limit.py": ((5480, 13, 43),),
-    "models/pricing.py": ((5531, 12, 106),),
-    "models/family.py": ((5645, 14, 132),),
-    "models/variants.py": ((5785, 11, 67),),
-    "models/known.py": ((5860, 12, 33),),
-    "models/registry.py": ((5901, 21, 153),),
-    "models/visibility.py": ((6062, 16, 217),),
-    "models/entries.py": ((6287, 25, 66),),
-    "storage/pictures.py": ((6361, 20, 112),),
-    "storage/spending.py": ((6481, 20, 77),),
-    "requests/allow_list.py": ((6566, 10, 28),),
-    "requests/caching.py": ((6602, 13, 20),),
-    "requests/content_parts.py": ((6630, 10, 76),),
-    "requests/fallbacks.py": ((6714, 12, 13),),
-    "requests/identifiers.py": ((6735, 11, 46),),
-    "requests/modalities.py": ((6789, 10, 7),),
-    "requests/old_texts.py": ((6804, 11, 61),),
-    "requests/parameters.py": ((6873, 12, 59),),
-    "requests/reasoning.py": ((6940, 13, 87),),
-    "requests/replay.py": ((7035, 14, 122),),
-    "requests/chat_body.py": ((7165, 13, 141),),
-    "requests/history.py": ((7314, 13, 116),),
-    "requests/next_round.py": ((7438, 22, 81),),
-    "requests/recovery.py": ((7527, 16, 107),),
-    "requests/retention.py": ((7642, 13, 80),),
-    "requests/routing_table.py": ((7730, 14, 38),),
-    "requests/routing.py": ((7776, 13, 34),),
-    "requests/tasks.py": ((7818, 11, 35),),
-    "requests/tools.py": ((7861, 13, 41),),
-    "requests/trimming.py": ((7910, 13, 7),),
-    "requests/normalise.py": ((7925, 28, 39),),
-    "streaming/collector.py": ((7972, 31, 266),),
-    "streaming/completion_notes.py": ((8246, 11, 41),),
-    "streaming/open_calls.py": ((8295, 10, 25),),
-    "streaming/renderer.py": ((8328, 9, 13),),
-    "streaming/citations.py": ((8349, 13, 57),),
-    "streaming/layout.py": ((8418, 18, 59),),
-    "streaming/output_items.py": ((8485, 10, 69),),
-    "streaming/server_tools.py": ((8562, 15, 46),),
-    "streaming/status.py": ((8616, 10, 47),),
-    "streaming/think_tags.py": ((8671, 20, 134),),
-    "streaming/thinking_status.py": ((8813, 11, 53),),
-    "streaming/usage.py": ((8874, 10, 92),),
-    "streaming/completion_chunks.py": ((8974, 31, 93),),
-    "streaming/completion_dict.py": ((9075, 36, 108),),
-    "streaming/response_events.py": ((9191, 47, 275),),
-    "streaming/transcript.py": ((9474, 29, 129),),
-    "tools/policy.py": ((9611, 13, 47),),
-    "tools/results.py": ((9666, 11, 116),),
-    "tools/schema.py": ((9793, 15, 298),),
-    "tools/arguments.py": ((10099, 13, 113),),
-    "tools/definitions.py": ((10220, 14, 85),),
-    "tools/executor.py": ((10313, 55, 194),),
-    "tools/toolbox.py": ((10515, 23, 130),),
-    "runtime.py": ((10653, 28, 152),),
-    "attempts.py": ((10813, 33, 80),),
-    "rounds.py": ((10901, 30, 190),),
-    "orchestrator.py": ((11099, 36, 121),),
-    "pipe.py": ((11228, 30, 108),),
+    "core/circuit_breaker.py": ((242, 8, 48),),
+    "core/ids.py": ((298, 9, 26),),
+    "core/json_codec.py": ((332, 11, 29),),
+    "core/json_values.py": ((369, 8, 31),),
+    "core/money.py": ((408, 6, 4),),
+    "core/process.py": ((420, 10, 13),),
+    "core/redaction.py": ((441, 9, 69),),
+    "core/errors.py": ((533, 26, 161),),
+    "core/admission.py": ((702, 12, 50),),
+    "core/retry.py": ((760, 7, 33),),
+    "core/secrets.py": ((801, 19, 86),),
+    "core/source_map.py": ((895, 7, 24),),
+    "core/template_language.py": ((927, 8, 56),),
+    "core/valve_types.py": ((993, 17, 63),),
+    "core/catalog_valves.py": ((1064, 12, 138),),
+    "core/metadata_valves.py": ((1210, 12, 75),),
+    "core/personal_valves.py": ((1293, 11, 76),),
+    "core/template_valves.py": ((1377, 13, 89),),
+    "core/config.py": ((1474, 18, 482),),
+    "core/context.py": ((1964, 14, 46),),
+    "core/logging_system.py": ((2018, 11, 92),),
+    "core/error_templates.py": ((2118, 28, 176),),
+    "core/timing_logger.py": ((2304, 21, 134),),
+    "api/bodies.py": ((2446, 8, 80),),
+    "api/error_figures.py": ((2534, 8, 38),),
+    "api/errors.py": ((2580, 18, 184),),
+    "api/events.py": ((2772, 11, 270),),
+    "api/exchange_log.py": ((3050, 16, 11),),
+    "api/gateway/batch.py": ((3072, 14, 47),),
+    "api/gateway/items.py": ((3127, 22, 136),),
+    "api/gateway/part_ends.py": ((3271, 8, 58),),
+    "api/gateway/payloads.py": ((3337, 14, 31),),
+    "api/gateway/selection.py": ((3376, 15, 54),),
+    "api/gateway/text_run.py": ((3438, 10, 70),),
+    "api/pacing.py": ((3516, 7, 19),),
+    "api/sse.py": ((3543, 5, 60),),
+    "api/gateway/chat_reader.py": ((3611, 30, 204),),
+    "api/gateway/responses_reader.py": ((3823, 33, 196),),
+    "api/transport.py": ((4027, 18, 163),),
+    "api/http.py": ((4198, 23, 176),),
+    "api/catalog.py": ((4382, 18, 78),),
+    "api/gateway/stream.py": ((4468, 33, 124),),
+    "api/gateway/chat_completions.py": ((4600, 15, 12),),
+    "api/gateway/responses.py": ((4620, 15, 12),),
+    "host/blocking.py": ((4640, 12, 57),),
+    "host/chats.py": ((4705, 13, 49),),
+    "host/columns.py": ((4766, 20, 83),),
+    "host/data_folder.py": ((4857, 9, 7),),
+    "host/departure.py": ((4872, 11, 30),),
+    "host/events.py": ((4910, 9, 4),),
+    "host/middleware.py": ((4922, 8, 7),),
+    "host/citing.py": ((4937, 15, 25),),
+    "host/models.py": ((4970, 16, 132),),
+    "host/single_worker.py": ((5110, 14, 33),),
+    "host/users.py": ((5151, 14, 67),),
+    "host/call.py": ((5226, 15, 61),),
+    "host/files.py": ((5295, 17, 48),),
+    "host/tools.py": ((5354, 23, 241),),
+    "host/versions.py": ((5603, 10, 30),),
+    "models/catalog_shelf.py": ((5641, 19, 105),),
+    "models/key_limit.py": ((5754, 13, 43),),
+    "models/pricing.py": ((5805, 12, 106),),
+    "models/family.py": ((5919, 14, 134),),
+    "models/variants.py": ((6061, 11, 67),),
+    "models/known.py": ((6136, 12, 33),),
+    "models/metadata_sync.py": ((6180, 23, 226),),
+    "models/registry.py": ((6414, 21, 153),),
+    "models/visibility.py": ((6575, 16, 217),),
+    "models/entries.py": ((6800, 25, 66),),
+    "models/sync_job.py": ((6874, 30, 150),),
+    "storage/pictures.py": ((7032, 20, 112),),
+    "storage/spending.py": ((7152, 20, 77),),
+    "requests/allow_list.py": ((7237, 10, 28),),
+    "requests/caching.py": ((7273, 13, 20),),
+    "requests/content_parts.py": ((7301, 10, 76),),
+    "requests/fallbacks.py": ((7385, 12, 13),),
+    "requests/identifiers.py": ((7406, 11, 46),),
+    "requests/modalities.py": ((7460, 10, 7),),
+    "requests/old_texts.py": ((7475, 11, 61),),
+    "requests/parameters.py": ((7544, 12, 59),),
+    "requests/reasoning.py": ((7611, 13, 87),),
+    "requests/replay.py": ((7706, 14, 122),),
+    "requests/chat_body.py": ((7836, 13, 141),),
+    "requests/history.py": ((7985, 13, 116),),
+    "requests/next_round.py": ((8109, 22, 81),),
+    "requests/recovery.py": ((8198, 16, 107),),
+    "requests/retention.py": ((8313, 13, 80),),
+    "requests/routing_table.py": ((8401, 14, 38),),
+    "requests/routing.py": ((8447, 13, 34),),
+    "requests/tasks.py": ((8489, 11, 35),),
+    "requests/tools.py": ((8532, 13, 41),),
+    "requests/trimming.py": ((8581, 13, 7),),
+    "requests/normalise.py": ((8596, 28, 39),),
+    "streaming/collector.py": ((8643, 31, 266),),
+    "streaming/completion_notes.py": ((8917, 11, 41),),
+    "streaming/open_calls.py": ((8966, 10, 25),),
+    "streaming/renderer.py": ((8999, 9, 13),),
+    "streaming/citations.py": ((9020, 13, 57),),
+    "streaming/layout.py": ((9089, 18, 59),),
+    "streaming/output_items.py": ((9156, 10, 69),),
+    "streaming/server_tools.py": ((9233, 15, 46),),
+    "streaming/status.py": ((9287, 10, 47),),
+    "streaming/think_tags.py": ((9342, 20, 134),),
+    "streaming/thinking_status.py": ((9484, 11, 53),),
+    "streaming/usage.py": ((9545, 10, 92),),
+    "streaming/completion_chunks.py": ((9645, 31, 93),),
+    "streaming/completion_dict.py": ((9746, 36, 108),),
+    "streaming/response_events.py": ((9862, 47, 275),),
+    "streaming/transcript.py": ((10145, 29, 129),),
+    "tools/policy.py": ((10282, 13, 47),),
+    "tools/results.py": ((10337, 11, 116),),
+    "tools/schema.py": ((10464, 15, 298),),
+    "tools/arguments.py": ((10770, 13, 113),),
+    "tools/definitions.py": ((10891, 14, 85),),
+    "tools/executor.py": ((10984, 55, 194),),
+    "tools/toolbox.py": ((11186, 23, 130),),
+    "runtime.py": ((11324, 29, 164),),
+    "attempts.py": ((11496, 33, 80),),
+    "rounds.py": ((11584, 30, 190),),
+    "orchestrator.py": ((11782, 36, 121),),
+    "pipe.py": ((11911, 30, 112),),
 }
