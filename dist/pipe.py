@@ -90,68 +90,68 @@ license: MIT
 #   6578  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6736  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6856  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6740  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6860  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6941  allow_list.py                 Only what the API knows goes out.
-#   6977  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7005  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7089  fallbacks.py                  Further models, for when the first one fails.
-#   7110  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7164  modalities.py                 Pictures are asked for where the model draws.
-#   7179  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7248  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7315  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7410  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7540  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7690  history.py                    Chat messages become input items.
-#   7814  next_round.py                 The request of another round: the one before, and what came of it.
-#   7887  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8002  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8090  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8136  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8178  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8221  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8269  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8286  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6945  allow_list.py                 Only what the API knows goes out.
+#   6981  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7009  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7093  fallbacks.py                  Further models, for when the first one fails.
+#   7114  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7168  modalities.py                 Pictures are asked for where the model draws.
+#   7183  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7252  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7319  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7414  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7544  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7694  history.py                    Chat messages become input items.
+#   7818  next_round.py                 The request of another round: the one before, and what came of it.
+#   7891  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8006  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8094  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8140  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8182  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8225  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8273  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8290  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8333  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8607  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8656  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8689  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8710  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8774  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8845  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8922  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8976  status.py                     The status line of an answer: few words, all of them true.
-#   9031  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9173  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9234  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9334  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9435  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9548  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9827  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8337  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8611  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8660  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8693  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8714  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8778  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8849  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8926  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8980  status.py                     The status line of an answer: few words, all of them true.
+#   9035  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9177  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9238  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9338  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9439  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9552  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9831  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9964  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10014  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10138  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10447  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10568  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10661  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10859  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9968  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10018  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10142  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10451  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10572  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10665  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10863  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10993  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10997  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11158  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11162  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11246  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11250  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11426  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11430  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11555  pipe.py                       The entrance: what Open WebUI calls.
+#  11559  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6582,10 +6582,12 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 ################################
 
 # Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+# It grows with the time that a write takes, so with what else the server has to do.
 _PAUSE_SECONDS = 0.03
+_PAUSE_PER_WRITE = 6
 _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
-_LOCK_SECONDS = 600
+_LOCK_SECONDS = 1_800
 _ROWS_PER_REPORT = 100
 _NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
@@ -6697,19 +6699,21 @@ class MetadataSync:
         """Write row after row, and count those that were written."""
         written = 0
         for number, row in enumerate(plan.inserts, start=1):
+            started = self._clock()
             if await insert_model_row(row, is_public=rules.new_are_public):
                 inserted.add(row.id)
                 written += 1
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            started = self._clock()
             written += await update_model_row(before, after)
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         return written
 
-    async def _rest(self, number: int, plan: SyncPlan) -> None:
+    async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
         if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
             LOG.info("models: %d of %d settings written", number, plan.size)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_WRITE * spent))
 
 
 def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
@@ -11743,56 +11747,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/registry.py": ((6180, 17, 97),),
     "models/visibility.py": ((6285, 16, 217),),
     "models/entries.py": ((6510, 25, 66),),
-    "models/sync_job.py": ((6584, 30, 150),),
-    "storage/pictures.py": ((6742, 20, 112),),
-    "storage/spending.py": ((6862, 20, 77),),
-    "requests/allow_list.py": ((6947, 10, 28),),
-    "requests/caching.py": ((6983, 13, 20),),
-    "requests/content_parts.py": ((7011, 10, 76),),
-    "requests/fallbacks.py": ((7095, 12, 13),),
-    "requests/identifiers.py": ((7116, 11, 46),),
-    "requests/modalities.py": ((7170, 10, 7),),
-    "requests/old_texts.py": ((7185, 11, 61),),
-    "requests/parameters.py": ((7254, 12, 59),),
-    "requests/reasoning.py": ((7321, 13, 87),),
-    "requests/replay.py": ((7416, 14, 122),),
-    "requests/chat_body.py": ((7546, 13, 142),),
-    "requests/history.py": ((7696, 13, 116),),
-    "requests/next_round.py": ((7820, 21, 65),),
-    "requests/recovery.py": ((7893, 16, 107),),
-    "requests/retention.py": ((8008, 13, 80),),
-    "requests/routing_table.py": ((8096, 14, 38),),
-    "requests/routing.py": ((8142, 13, 34),),
-    "requests/tasks.py": ((8184, 11, 35),),
-    "requests/tools.py": ((8227, 13, 40),),
-    "requests/trimming.py": ((8275, 11, 9),),
-    "requests/normalise.py": ((8292, 28, 39),),
-    "streaming/collector.py": ((8339, 31, 266),),
-    "streaming/completion_notes.py": ((8613, 11, 41),),
-    "streaming/open_calls.py": ((8662, 10, 25),),
-    "streaming/renderer.py": ((8695, 9, 13),),
-    "streaming/citations.py": ((8716, 13, 56),),
-    "streaming/layout.py": ((8784, 18, 59),),
-    "streaming/output_items.py": ((8851, 10, 69),),
-    "streaming/server_tools.py": ((8928, 15, 46),),
-    "streaming/status.py": ((8982, 10, 47),),
-    "streaming/think_tags.py": ((9037, 20, 134),),
-    "streaming/thinking_status.py": ((9179, 11, 53),),
-    "streaming/usage.py": ((9240, 10, 92),),
-    "streaming/completion_chunks.py": ((9340, 31, 93),),
-    "streaming/completion_dict.py": ((9441, 35, 105),),
-    "streaming/response_events.py": ((9554, 47, 271),),
-    "streaming/transcript.py": ((9833, 29, 129),),
-    "tools/policy.py": ((9970, 13, 42),),
-    "tools/results.py": ((10020, 11, 116),),
-    "tools/schema.py": ((10147, 15, 298),),
-    "tools/arguments.py": ((10453, 13, 113),),
-    "tools/definitions.py": ((10574, 14, 85),),
-    "tools/executor.py": ((10667, 55, 190),),
-    "tools/toolbox.py": ((10865, 23, 126),),
-    "runtime.py": ((10999, 26, 157),),
-    "attempts.py": ((11164, 33, 80),),
-    "rounds.py": ((11252, 28, 172),),
-    "orchestrator.py": ((11432, 36, 121),),
-    "pipe.py": ((11561, 30, 112),),
+    "models/sync_job.py": ((6584, 30, 154),),
+    "storage/pictures.py": ((6746, 20, 112),),
+    "storage/spending.py": ((6866, 20, 77),),
+    "requests/allow_list.py": ((6951, 10, 28),),
+    "requests/caching.py": ((6987, 13, 20),),
+    "requests/content_parts.py": ((7015, 10, 76),),
+    "requests/fallbacks.py": ((7099, 12, 13),),
+    "requests/identifiers.py": ((7120, 11, 46),),
+    "requests/modalities.py": ((7174, 10, 7),),
+    "requests/old_texts.py": ((7189, 11, 61),),
+    "requests/parameters.py": ((7258, 12, 59),),
+    "requests/reasoning.py": ((7325, 13, 87),),
+    "requests/replay.py": ((7420, 14, 122),),
+    "requests/chat_body.py": ((7550, 13, 142),),
+    "requests/history.py": ((7700, 13, 116),),
+    "requests/next_round.py": ((7824, 21, 65),),
+    "requests/recovery.py": ((7897, 16, 107),),
+    "requests/retention.py": ((8012, 13, 80),),
+    "requests/routing_table.py": ((8100, 14, 38),),
+    "requests/routing.py": ((8146, 13, 34),),
+    "requests/tasks.py": ((8188, 11, 35),),
+    "requests/tools.py": ((8231, 13, 40),),
+    "requests/trimming.py": ((8279, 11, 9),),
+    "requests/normalise.py": ((8296, 28, 39),),
+    "streaming/collector.py": ((8343, 31, 266),),
+    "streaming/completion_notes.py": ((8617, 11, 41),),
+    "streaming/open_calls.py": ((8666, 10, 25),),
+    "streaming/renderer.py": ((8699, 9, 13),),
+    "streaming/citations.py": ((8720, 13, 56),),
+    "streaming/layout.py": ((8788, 18, 59),),
+    "streaming/output_items.py": ((8855, 10, 69),),
+    "streaming/server_tools.py": ((8932, 15, 46),),
+    "streaming/status.py": ((8986, 10, 47),),
+    "streaming/think_tags.py": ((9041, 20, 134),),
+    "streaming/thinking_status.py": ((9183, 11, 53),),
+    "streaming/usage.py": ((9244, 10, 92),),
+    "streaming/completion_chunks.py": ((9344, 31, 93),),
+    "streaming/completion_dict.py": ((9445, 35, 105),),
+    "streaming/response_events.py": ((9558, 47, 271),),
+    "streaming/transcript.py": ((9837, 29, 129),),
+    "tools/policy.py": ((9974, 13, 42),),
+    "tools/results.py": ((10024, 11, 116),),
+    "tools/schema.py": ((10151, 15, 298),),
+    "tools/arguments.py": ((10457, 13, 113),),
+    "tools/definitions.py": ((10578, 14, 85),),
+    "tools/executor.py": ((10671, 55, 190),),
+    "tools/toolbox.py": ((10869, 23, 126),),
+    "runtime.py": ((11003, 26, 157),),
+    "attempts.py": ((11168, 33, 80),),
+    "rounds.py": ((11256, 28, 172),),
+    "orchestrator.py": ((11436, 36, 121),),
+    "pipe.py": ((11565, 30, 112),),
 }
