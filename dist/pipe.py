@@ -94,68 +94,68 @@ license: MIT
 #   6868  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7026  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7146  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7030  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7150  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7231  allow_list.py                 Only what the API knows goes out.
-#   7267  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7295  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7379  fallbacks.py                  Further models, for when the first one fails.
-#   7400  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7454  modalities.py                 Pictures are asked for where the model draws.
-#   7469  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7538  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7605  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7700  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7830  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7979  history.py                    Chat messages become input items.
-#   8103  next_round.py                 The request of another round: the one before, and what came of it.
-#   8192  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8307  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8395  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8441  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8483  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8526  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8575  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8590  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7235  allow_list.py                 Only what the API knows goes out.
+#   7271  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7299  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7383  fallbacks.py                  Further models, for when the first one fails.
+#   7404  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7458  modalities.py                 Pictures are asked for where the model draws.
+#   7473  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7542  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7609  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7704  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7834  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7983  history.py                    Chat messages become input items.
+#   8107  next_round.py                 The request of another round: the one before, and what came of it.
+#   8196  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8311  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8399  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8445  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8487  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8530  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8579  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8594  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8637  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8911  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8960  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8993  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9014  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9079  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9150  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9227  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9281  status.py                     The status line of an answer: few words, all of them true.
-#   9336  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9478  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9539  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9639  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9740  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9856  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10139  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8641  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8915  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8964  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8997  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9018  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9083  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9154  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9231  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9285  status.py                     The status line of an answer: few words, all of them true.
+#   9340  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9482  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9543  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9643  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9744  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9860  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10143  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10276  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10331  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10455  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10764  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10885  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10978  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11180  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10280  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10335  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10459  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10768  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10889  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10982  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11184  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11318  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11322  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11490  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11494  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11578  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11582  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11776  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11780  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11905  pipe.py                       The entrance: what Open WebUI calls.
+#  11909  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6872,10 +6872,12 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 ################################
 
 # Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+# It grows with the time that a write takes, so with what else the server has to do.
 _PAUSE_SECONDS = 0.03
+_PAUSE_PER_WRITE = 6
 _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
-_LOCK_SECONDS = 600
+_LOCK_SECONDS = 1_800
 _ROWS_PER_REPORT = 100
 _NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
@@ -6987,19 +6989,21 @@ class MetadataSync:
         """Write row after row, and count those that were written."""
         written = 0
         for number, row in enumerate(plan.inserts, start=1):
+            started = self._clock()
             if await insert_model_row(row, is_public=rules.new_are_public):
                 inserted.add(row.id)
                 written += 1
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            started = self._clock()
             written += await update_model_row(before, after)
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         return written
 
-    async def _rest(self, number: int, plan: SyncPlan) -> None:
+    async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
         if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
             LOG.info("models: %d of %d settings written", number, plan.size)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_WRITE * spent))
 
 
 def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
@@ -12097,56 +12101,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/registry.py": ((6414, 21, 153),),
     "models/visibility.py": ((6575, 16, 217),),
     "models/entries.py": ((6800, 25, 66),),
-    "models/sync_job.py": ((6874, 30, 150),),
-    "storage/pictures.py": ((7032, 20, 112),),
-    "storage/spending.py": ((7152, 20, 77),),
-    "requests/allow_list.py": ((7237, 10, 28),),
-    "requests/caching.py": ((7273, 13, 20),),
-    "requests/content_parts.py": ((7301, 10, 76),),
-    "requests/fallbacks.py": ((7385, 12, 13),),
-    "requests/identifiers.py": ((7406, 11, 46),),
-    "requests/modalities.py": ((7460, 10, 7),),
-    "requests/old_texts.py": ((7475, 11, 61),),
-    "requests/parameters.py": ((7544, 12, 59),),
-    "requests/reasoning.py": ((7611, 13, 87),),
-    "requests/replay.py": ((7706, 14, 122),),
-    "requests/chat_body.py": ((7836, 13, 141),),
-    "requests/history.py": ((7985, 13, 116),),
-    "requests/next_round.py": ((8109, 22, 81),),
-    "requests/recovery.py": ((8198, 16, 107),),
-    "requests/retention.py": ((8313, 13, 80),),
-    "requests/routing_table.py": ((8401, 14, 38),),
-    "requests/routing.py": ((8447, 13, 34),),
-    "requests/tasks.py": ((8489, 11, 35),),
-    "requests/tools.py": ((8532, 13, 41),),
-    "requests/trimming.py": ((8581, 13, 7),),
-    "requests/normalise.py": ((8596, 28, 39),),
-    "streaming/collector.py": ((8643, 31, 266),),
-    "streaming/completion_notes.py": ((8917, 11, 41),),
-    "streaming/open_calls.py": ((8966, 10, 25),),
-    "streaming/renderer.py": ((8999, 9, 13),),
-    "streaming/citations.py": ((9020, 13, 57),),
-    "streaming/layout.py": ((9089, 18, 59),),
-    "streaming/output_items.py": ((9156, 10, 69),),
-    "streaming/server_tools.py": ((9233, 15, 46),),
-    "streaming/status.py": ((9287, 10, 47),),
-    "streaming/think_tags.py": ((9342, 20, 134),),
-    "streaming/thinking_status.py": ((9484, 11, 53),),
-    "streaming/usage.py": ((9545, 10, 92),),
-    "streaming/completion_chunks.py": ((9645, 31, 93),),
-    "streaming/completion_dict.py": ((9746, 36, 108),),
-    "streaming/response_events.py": ((9862, 47, 275),),
-    "streaming/transcript.py": ((10145, 29, 129),),
-    "tools/policy.py": ((10282, 13, 47),),
-    "tools/results.py": ((10337, 11, 116),),
-    "tools/schema.py": ((10464, 15, 298),),
-    "tools/arguments.py": ((10770, 13, 113),),
-    "tools/definitions.py": ((10891, 14, 85),),
-    "tools/executor.py": ((10984, 55, 194),),
-    "tools/toolbox.py": ((11186, 23, 130),),
-    "runtime.py": ((11324, 29, 164),),
-    "attempts.py": ((11496, 33, 80),),
-    "rounds.py": ((11584, 30, 190),),
-    "orchestrator.py": ((11782, 36, 121),),
-    "pipe.py": ((11911, 30, 112),),
+    "models/sync_job.py": ((6874, 30, 154),),
+    "storage/pictures.py": ((7036, 20, 112),),
+    "storage/spending.py": ((7156, 20, 77),),
+    "requests/allow_list.py": ((7241, 10, 28),),
+    "requests/caching.py": ((7277, 13, 20),),
+    "requests/content_parts.py": ((7305, 10, 76),),
+    "requests/fallbacks.py": ((7389, 12, 13),),
+    "requests/identifiers.py": ((7410, 11, 46),),
+    "requests/modalities.py": ((7464, 10, 7),),
+    "requests/old_texts.py": ((7479, 11, 61),),
+    "requests/parameters.py": ((7548, 12, 59),),
+    "requests/reasoning.py": ((7615, 13, 87),),
+    "requests/replay.py": ((7710, 14, 122),),
+    "requests/chat_body.py": ((7840, 13, 141),),
+    "requests/history.py": ((7989, 13, 116),),
+    "requests/next_round.py": ((8113, 22, 81),),
+    "requests/recovery.py": ((8202, 16, 107),),
+    "requests/retention.py": ((8317, 13, 80),),
+    "requests/routing_table.py": ((8405, 14, 38),),
+    "requests/routing.py": ((8451, 13, 34),),
+    "requests/tasks.py": ((8493, 11, 35),),
+    "requests/tools.py": ((8536, 13, 41),),
+    "requests/trimming.py": ((8585, 13, 7),),
+    "requests/normalise.py": ((8600, 28, 39),),
+    "streaming/collector.py": ((8647, 31, 266),),
+    "streaming/completion_notes.py": ((8921, 11, 41),),
+    "streaming/open_calls.py": ((8970, 10, 25),),
+    "streaming/renderer.py": ((9003, 9, 13),),
+    "streaming/citations.py": ((9024, 13, 57),),
+    "streaming/layout.py": ((9093, 18, 59),),
+    "streaming/output_items.py": ((9160, 10, 69),),
+    "streaming/server_tools.py": ((9237, 15, 46),),
+    "streaming/status.py": ((9291, 10, 47),),
+    "streaming/think_tags.py": ((9346, 20, 134),),
+    "streaming/thinking_status.py": ((9488, 11, 53),),
+    "streaming/usage.py": ((9549, 10, 92),),
+    "streaming/completion_chunks.py": ((9649, 31, 93),),
+    "streaming/completion_dict.py": ((9750, 36, 108),),
+    "streaming/response_events.py": ((9866, 47, 275),),
+    "streaming/transcript.py": ((10149, 29, 129),),
+    "tools/policy.py": ((10286, 13, 47),),
+    "tools/results.py": ((10341, 11, 116),),
+    "tools/schema.py": ((10468, 15, 298),),
+    "tools/arguments.py": ((10774, 13, 113),),
+    "tools/definitions.py": ((10895, 14, 85),),
+    "tools/executor.py": ((10988, 55, 194),),
+    "tools/toolbox.py": ((11190, 23, 130),),
+    "runtime.py": ((11328, 29, 164),),
+    "attempts.py": ((11500, 33, 80),),
+    "rounds.py": ((11588, 30, 190),),
+    "orchestrator.py": ((11786, 36, 121),),
+    "pipe.py": ((11915, 30, 112),),
 }
