@@ -16,137 +16,139 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    224  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    280  ids.py                        Identifiers of our own making.
-#    314  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    351  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    390  money.py                      Amounts of money in words.
-#    402  process.py                    What every copy of the pipe in one process shares.
-#    423  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    500  errors.py                     Every cause of failure a person can act on, each with its words.
-#    684  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    742  retry.py                      Whether a failed request may be sent again, and when.
-#    783  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    877  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    909  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    973  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1046  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1192  personal_valves.py            What each user can set for themselves.
-#   1276  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1373  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1860  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1914  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2014  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2198  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    227  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    283  ids.py                        Identifiers of our own making.
+#    317  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    354  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    393  money.py                      Amounts of money in words.
+#    405  process.py                    What every copy of the pipe in one process shares.
+#    426  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    503  errors.py                     Every cause of failure a person can act on, each with its words.
+#    687  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    745  retry.py                      Whether a failed request may be sent again, and when.
+#    786  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    880  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    912  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    976  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1049  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1195  personal_valves.py            What each user can set for themselves.
+#   1279  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1376  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1863  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1917  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2017  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2201  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2342  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2432  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2478  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2670  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2946  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2965  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3023  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3159  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2345  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2435  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2481  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2673  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2949  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2968  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3026  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3162  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3228  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3267  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3329  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3395  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3422  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3480  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3691  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3892  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4049  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4224  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4280  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4411  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4431  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4502  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4559  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4654  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4692  events.py                     What the page is told beside the stream of the answer.
-#   4704  users.py                      The person who asks, and what they have set for themselves.
-#   4779  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4848  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4904  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5165  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4451  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4505  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4562  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4657  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4730  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4768  events.py                     What the page is told beside the stream of the answer.
+#   4780  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   4807  users.py                      The person who asks, and what they have set for themselves.
+#   4882  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4951  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5007  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5268  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5203  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5254  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5368  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5508  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5583  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5624  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5729  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5954  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5306  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5357  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5471  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5611  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5686  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5727  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5832  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6057  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6028  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6148  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6131  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6251  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6233  allow_list.py                 Only what the API knows goes out.
-#   6269  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6297  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6381  fallbacks.py                  Further models, for when the first one fails.
-#   6402  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6456  modalities.py                 Pictures are asked for where the model draws.
-#   6471  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6540  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6607  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6702  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6982  history.py                    Chat messages become input items.
-#   7106  next_round.py                 The request of another round: the one before, and what came of it.
-#   7179  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7294  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7382  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7428  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7470  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7513  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7561  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7578  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6336  allow_list.py                 Only what the API knows goes out.
+#   6372  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6400  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6484  fallbacks.py                  Further models, for when the first one fails.
+#   6505  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6559  modalities.py                 Pictures are asked for where the model draws.
+#   6574  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6643  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6710  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6805  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   6935  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7085  history.py                    Chat messages become input items.
+#   7209  next_round.py                 The request of another round: the one before, and what came of it.
+#   7282  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7397  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7485  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7531  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7573  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7616  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7664  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7681  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7625  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7899  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7948  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7981  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8002  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8066  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8137  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8214  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8268  status.py                     The status line of an answer: few words, all of them true.
-#   8323  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8465  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8526  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8626  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8727  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8840  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7728  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8002  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8051  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8084  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8105  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8169  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8240  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8317  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8371  status.py                     The status line of an answer: few words, all of them true.
+#   8426  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8568  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8629  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8729  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8830  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   8943  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9222  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9256  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9306  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9430  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9739  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9860  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10151  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9359  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9409  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9533  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9842  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#   9963  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10056  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10254  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10285  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10388  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10438  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10541  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10526  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10629  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10706  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10809  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10835  pipe.py                       The entrance: what Open WebUI calls.
+#  10938  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -214,7 +216,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
-from sqlalchemy import select
+from sqlalchemy import Connection, select, Table
+from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -4652,6 +4655,79 @@ def flat_parameters(parameters: Any) -> JsonObject:
 
 
 ################################
+# host/database.py
+#
+# Open WebUI's database: tables of our own beside its, through its own engine and schema.
+################################
+
+FindEngine = Callable[[], "AsyncEngine | None"]
+
+# Two workers that make a table at once: the second one looks again, and finds it.
+_MAKING_TRIES = 3
+
+
+def find_engine() -> AsyncEngine | None:
+    """Open WebUI's engine, which puts our tables into its schema; `None` outside of it."""
+    try:
+        from open_webui.env import DATABASE_SCHEMA  # pyright: ignore[reportMissingImports]
+        from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    if not DATABASE_SCHEMA:
+        return async_engine
+    return async_engine.execution_options(schema_translate_map={None: DATABASE_SCHEMA})
+
+
+class OwnTable:
+    """One table of ours, made where it is missing when it is first used.
+
+    It may be made, and dropped, by anyone at any time: after every failure it is looked for again.
+    """
+
+    def __init__(self, table: Table, find: FindEngine = find_engine) -> None:
+        self._table = table
+        self._find = find
+        self._is_there = False
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database at all: there is none outside of Open WebUI."""
+        return self._find() is not None
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncGenerator[AsyncConnection]:
+        """One transaction: kept at the end of the block, undone where that raises.
+
+        Raises `SQLAlchemyError` where the database does not do its work.
+        """
+        engine = self._find()
+        if engine is None:
+            raise LookupError("There is no database outside of Open WebUI.")
+        if not self._is_there:
+            await self._make(engine)
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        except DBAPIError:
+            self._is_there = False
+            raise
+
+    async def _make(self, engine: AsyncEngine) -> None:
+        for left in reversed(range(_MAKING_TRIES)):
+            try:
+                async with engine.begin() as connection:
+                    await connection.run_sync(self._create)
+                break
+            except DBAPIError:
+                if not left:
+                    raise
+        self._is_there = True
+
+    def _create(self, connection: Connection) -> None:
+        self._table.create(connection, checkfirst=True)
+
+
+################################
 # host/departure.py
 #
 # The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
@@ -4699,6 +4775,33 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+################################
+# host/redis.py
+#
+# Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+################################
+
+def find_redis() -> Any:
+    """The asyncio client that Open WebUI's own configuration makes; `None` without one.
+
+    It is shared with Open WebUI, which closes it.
+    """
+    try:
+        from open_webui.utils.redis import get_redis_client  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return get_redis_client(async_mode=True)
+
+
+def redis_key(*parts: str) -> str:
+    """A key of ours, under the prefix that keeps this Open WebUI apart from others."""
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        REDIS_KEY_PREFIX = "open-webui"
+    return ":".join((REDIS_KEY_PREFIX, "openrouter-pipe", *parts))
 
 
 ################################
@@ -10954,116 +11057,118 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((230, 8, 48),),
-    "core/ids.py": ((286, 9, 26),),
-    "core/json_codec.py": ((320, 11, 29),),
-    "core/json_values.py": ((357, 8, 31),),
-    "core/money.py": ((396, 6, 4),),
-    "core/process.py": ((408, 10, 13),),
-    "core/redaction.py": ((429, 9, 69),),
-    "core/errors.py": ((521, 26, 161),),
-    "core/admission.py": ((690, 12, 50),),
-    "core/retry.py": ((748, 7, 33),),
-    "core/secrets.py": ((789, 19, 86),),
-    "core/source_map.py": ((883, 7, 24),),
-    "core/template_language.py": ((915, 8, 56),),
-    "core/valve_types.py": ((981, 17, 63),),
-    "core/catalog_valves.py": ((1052, 12, 138),),
-    "core/personal_valves.py": ((1198, 11, 76),),
-    "core/template_valves.py": ((1282, 13, 89),),
-    "core/config.py": ((1379, 17, 479),),
-    "core/context.py": ((1866, 14, 46),),
-    "core/logging_system.py": ((1920, 11, 92),),
-    "core/error_templates.py": ((2020, 28, 176),),
-    "core/timing_logger.py": ((2206, 21, 134),),
-    "api/bodies.py": ((2348, 8, 82),),
-    "api/error_figures.py": ((2438, 8, 38),),
-    "api/errors.py": ((2484, 18, 184),),
-    "api/events.py": ((2676, 11, 268),),
-    "api/exchange_log.py": ((2952, 16, 11),),
-    "api/gateway/batch.py": ((2974, 14, 47),),
-    "api/gateway/items.py": ((3029, 20, 128),),
-    "api/gateway/part_ends.py": ((3165, 8, 58),),
-    "api/gateway/payloads.py": ((3231, 14, 31),),
-    "api/gateway/selection.py": ((3270, 15, 54),),
-    "api/gateway/text_run.py": ((3332, 10, 58),),
-    "api/pacing.py": ((3398, 7, 19),),
-    "api/sse.py": ((3425, 5, 50),),
-    "api/gateway/chat_reader.py": ((3483, 30, 203),),
-    "api/gateway/responses_reader.py": ((3694, 33, 193),),
-    "api/transport.py": ((3895, 17, 149),),
-    "api/http.py": ((4052, 23, 167),),
-    "api/catalog.py": ((4227, 15, 48),),
-    "api/gateway/stream.py": ((4283, 32, 123),),
-    "api/gateway/chat_completions.py": ((4414, 15, 12),),
-    "api/gateway/responses.py": ((4434, 15, 12),),
-    "host/blocking.py": ((4454, 13, 46),),
-    "host/chats.py": ((4508, 13, 49),),
-    "host/columns.py": ((4569, 20, 83),),
-    "host/departure.py": ((4660, 11, 30),),
-    "host/events.py": ((4698, 9, 4),),
-    "host/users.py": ((4710, 14, 67),),
-    "host/call.py": ((4785, 15, 61),),
-    "host/files.py": ((4854, 17, 48),),
-    "host/tools.py": ((4913, 22, 250),),
-    "host/versions.py": ((5171, 10, 30),),
-    "models/key_limit.py": ((5209, 13, 43),),
-    "models/pricing.py": ((5260, 12, 106),),
-    "models/family.py": ((5374, 14, 132),),
-    "models/variants.py": ((5514, 11, 67),),
-    "models/known.py": ((5589, 12, 33),),
-    "models/registry.py": ((5630, 17, 97),),
-    "models/visibility.py": ((5735, 16, 217),),
-    "models/entries.py": ((5960, 25, 66),),
-    "storage/pictures.py": ((6034, 20, 112),),
-    "storage/spending.py": ((6154, 20, 77),),
-    "requests/allow_list.py": ((6239, 10, 28),),
-    "requests/caching.py": ((6275, 13, 20),),
-    "requests/content_parts.py": ((6303, 10, 76),),
-    "requests/fallbacks.py": ((6387, 12, 13),),
-    "requests/identifiers.py": ((6408, 11, 46),),
-    "requests/modalities.py": ((6462, 10, 7),),
-    "requests/old_texts.py": ((6477, 11, 61),),
-    "requests/parameters.py": ((6546, 12, 59),),
-    "requests/reasoning.py": ((6613, 13, 87),),
-    "requests/replay.py": ((6708, 14, 122),),
-    "requests/chat_body.py": ((6838, 13, 142),),
-    "requests/history.py": ((6988, 13, 116),),
-    "requests/next_round.py": ((7112, 21, 65),),
-    "requests/recovery.py": ((7185, 16, 107),),
-    "requests/retention.py": ((7300, 13, 80),),
-    "requests/routing_table.py": ((7388, 14, 38),),
-    "requests/routing.py": ((7434, 13, 34),),
-    "requests/tasks.py": ((7476, 11, 35),),
-    "requests/tools.py": ((7519, 13, 40),),
-    "requests/trimming.py": ((7567, 11, 9),),
-    "requests/normalise.py": ((7584, 28, 39),),
-    "streaming/collector.py": ((7631, 31, 266),),
-    "streaming/completion_notes.py": ((7905, 11, 41),),
-    "streaming/open_calls.py": ((7954, 10, 25),),
-    "streaming/renderer.py": ((7987, 9, 13),),
-    "streaming/citations.py": ((8008, 13, 56),),
-    "streaming/layout.py": ((8076, 18, 59),),
-    "streaming/output_items.py": ((8143, 10, 69),),
-    "streaming/server_tools.py": ((8220, 15, 46),),
-    "streaming/status.py": ((8274, 10, 47),),
-    "streaming/think_tags.py": ((8329, 20, 134),),
-    "streaming/thinking_status.py": ((8471, 11, 53),),
-    "streaming/usage.py": ((8532, 10, 92),),
-    "streaming/completion_chunks.py": ((8632, 31, 93),),
-    "streaming/completion_dict.py": ((8733, 35, 105),),
-    "streaming/response_events.py": ((8846, 47, 271),),
-    "streaming/transcript.py": ((9125, 29, 129),),
-    "tools/policy.py": ((9262, 13, 42),),
-    "tools/results.py": ((9312, 11, 116),),
-    "tools/schema.py": ((9439, 15, 298),),
-    "tools/arguments.py": ((9745, 13, 113),),
-    "tools/definitions.py": ((9866, 14, 85),),
-    "tools/executor.py": ((9959, 55, 190),),
-    "tools/toolbox.py": ((10157, 23, 126),),
-    "runtime.py": ((10291, 25, 145),),
-    "attempts.py": ((10444, 33, 80),),
-    "rounds.py": ((10532, 28, 172),),
-    "orchestrator.py": ((10712, 36, 121),),
-    "pipe.py": ((10841, 30, 108),),
+    "core/circuit_breaker.py": ((233, 8, 48),),
+    "core/ids.py": ((289, 9, 26),),
+    "core/json_codec.py": ((323, 11, 29),),
+    "core/json_values.py": ((360, 8, 31),),
+    "core/money.py": ((399, 6, 4),),
+    "core/process.py": ((411, 10, 13),),
+    "core/redaction.py": ((432, 9, 69),),
+    "core/errors.py": ((524, 26, 161),),
+    "core/admission.py": ((693, 12, 50),),
+    "core/retry.py": ((751, 7, 33),),
+    "core/secrets.py": ((792, 19, 86),),
+    "core/source_map.py": ((886, 7, 24),),
+    "core/template_language.py": ((918, 8, 56),),
+    "core/valve_types.py": ((984, 17, 63),),
+    "core/catalog_valves.py": ((1055, 12, 138),),
+    "core/personal_valves.py": ((1201, 11, 76),),
+    "core/template_valves.py": ((1285, 13, 89),),
+    "core/config.py": ((1382, 17, 479),),
+    "core/context.py": ((1869, 14, 46),),
+    "core/logging_system.py": ((1923, 11, 92),),
+    "core/error_templates.py": ((2023, 28, 176),),
+    "core/timing_logger.py": ((2209, 21, 134),),
+    "api/bodies.py": ((2351, 8, 82),),
+    "api/error_figures.py": ((2441, 8, 38),),
+    "api/errors.py": ((2487, 18, 184),),
+    "api/events.py": ((2679, 11, 268),),
+    "api/exchange_log.py": ((2955, 16, 11),),
+    "api/gateway/batch.py": ((2977, 14, 47),),
+    "api/gateway/items.py": ((3032, 20, 128),),
+    "api/gateway/part_ends.py": ((3168, 8, 58),),
+    "api/gateway/payloads.py": ((3234, 14, 31),),
+    "api/gateway/selection.py": ((3273, 15, 54),),
+    "api/gateway/text_run.py": ((3335, 10, 58),),
+    "api/pacing.py": ((3401, 7, 19),),
+    "api/sse.py": ((3428, 5, 50),),
+    "api/gateway/chat_reader.py": ((3486, 30, 203),),
+    "api/gateway/responses_reader.py": ((3697, 33, 193),),
+    "api/transport.py": ((3898, 17, 149),),
+    "api/http.py": ((4055, 23, 167),),
+    "api/catalog.py": ((4230, 15, 48),),
+    "api/gateway/stream.py": ((4286, 32, 123),),
+    "api/gateway/chat_completions.py": ((4417, 15, 12),),
+    "api/gateway/responses.py": ((4437, 15, 12),),
+    "host/blocking.py": ((4457, 13, 46),),
+    "host/chats.py": ((4511, 13, 49),),
+    "host/columns.py": ((4572, 20, 83),),
+    "host/database.py": ((4663, 15, 65),),
+    "host/departure.py": ((4736, 11, 30),),
+    "host/events.py": ((4774, 9, 4),),
+    "host/redis.py": ((4786, 8, 19),),
+    "host/users.py": ((4813, 14, 67),),
+    "host/call.py": ((4888, 15, 61),),
+    "host/files.py": ((4957, 17, 48),),
+    "host/tools.py": ((5016, 22, 250),),
+    "host/versions.py": ((5274, 10, 30),),
+    "models/key_limit.py": ((5312, 13, 43),),
+    "models/pricing.py": ((5363, 12, 106),),
+    "models/family.py": ((5477, 14, 132),),
+    "models/variants.py": ((5617, 11, 67),),
+    "models/known.py": ((5692, 12, 33),),
+    "models/registry.py": ((5733, 17, 97),),
+    "models/visibility.py": ((5838, 16, 217),),
+    "models/entries.py": ((6063, 25, 66),),
+    "storage/pictures.py": ((6137, 20, 112),),
+    "storage/spending.py": ((6257, 20, 77),),
+    "requests/allow_list.py": ((6342, 10, 28),),
+    "requests/caching.py": ((6378, 13, 20),),
+    "requests/content_parts.py": ((6406, 10, 76),),
+    "requests/fallbacks.py": ((6490, 12, 13),),
+    "requests/identifiers.py": ((6511, 11, 46),),
+    "requests/modalities.py": ((6565, 10, 7),),
+    "requests/old_texts.py": ((6580, 11, 61),),
+    "requests/parameters.py": ((6649, 12, 59),),
+    "requests/reasoning.py": ((6716, 13, 87),),
+    "requests/replay.py": ((6811, 14, 122),),
+    "requests/chat_body.py": ((6941, 13, 142),),
+    "requests/history.py": ((7091, 13, 116),),
+    "requests/next_round.py": ((7215, 21, 65),),
+    "requests/recovery.py": ((7288, 16, 107),),
+    "requests/retention.py": ((7403, 13, 80),),
+    "requests/routing_table.py": ((7491, 14, 38),),
+    "requests/routing.py": ((7537, 13, 34),),
+    "requests/tasks.py": ((7579, 11, 35),),
+    "requests/tools.py": ((7622, 13, 40),),
+    "requests/trimming.py": ((7670, 11, 9),),
+    "requests/normalise.py": ((7687, 28, 39),),
+    "streaming/collector.py": ((7734, 31, 266),),
+    "streaming/completion_notes.py": ((8008, 11, 41),),
+    "streaming/open_calls.py": ((8057, 10, 25),),
+    "streaming/renderer.py": ((8090, 9, 13),),
+    "streaming/citations.py": ((8111, 13, 56),),
+    "streaming/layout.py": ((8179, 18, 59),),
+    "streaming/output_items.py": ((8246, 10, 69),),
+    "streaming/server_tools.py": ((8323, 15, 46),),
+    "streaming/status.py": ((8377, 10, 47),),
+    "streaming/think_tags.py": ((8432, 20, 134),),
+    "streaming/thinking_status.py": ((8574, 11, 53),),
+    "streaming/usage.py": ((8635, 10, 92),),
+    "streaming/completion_chunks.py": ((8735, 31, 93),),
+    "streaming/completion_dict.py": ((8836, 35, 105),),
+    "streaming/response_events.py": ((8949, 47, 271),),
+    "streaming/transcript.py": ((9228, 29, 129),),
+    "tools/policy.py": ((9365, 13, 42),),
+    "tools/results.py": ((9415, 11, 116),),
+    "tools/schema.py": ((9542, 15, 298),),
+    "tools/arguments.py": ((9848, 13, 113),),
+    "tools/definitions.py": ((9969, 14, 85),),
+    "tools/executor.py": ((10062, 55, 190),),
+    "tools/toolbox.py": ((10260, 23, 126),),
+    "runtime.py": ((10394, 25, 145),),
+    "attempts.py": ((10547, 33, 80),),
+    "rounds.py": ((10635, 28, 172),),
+    "orchestrator.py": ((10815, 36, 121),),
+    "pipe.py": ((10944, 30, 108),),
 }
