@@ -14,11 +14,14 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from itertools import count
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pipe_lab.host.server import free_port
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 PATIENCE = 30
 """Seconds until a server that should start or stop counts as broken."""
@@ -179,6 +182,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def engine(database_url: str) -> AsyncGenerator[AsyncEngine]:
     """Open WebUI's engine on that database, where the pipe looks for it."""
+    # Loaded only here: it asks for more than SQLAlchemy, and most tests need neither.
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     made = create_async_engine(database_url)
     database, environment = ModuleType("open_webui.internal.db"), ModuleType("open_webui.env")
     database.__dict__["async_engine"] = made
