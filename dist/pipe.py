@@ -16,139 +16,147 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    227  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    283  ids.py                        Identifiers of our own making.
-#    317  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    354  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    393  money.py                      Amounts of money in words.
-#    405  process.py                    What every copy of the pipe in one process shares.
-#    426  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    503  errors.py                     Every cause of failure a person can act on, each with its words.
-#    687  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    745  retry.py                      Whether a failed request may be sent again, and when.
-#    786  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    880  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    912  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    976  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1049  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1195  personal_valves.py            What each user can set for themselves.
-#   1279  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1376  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1863  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1917  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2017  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2201  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    253  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    309  ids.py                        Identifiers of our own making.
+#    343  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    380  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    419  money.py                      Amounts of money: in words, and exact.
+#    442  process.py                    What every copy of the pipe in one process shares.
+#    463  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    540  errors.py                     Every cause of failure a person can act on, each with its words.
+#    734  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    792  retry.py                      Whether a failed request may be sent again, and when.
+#    833  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    927  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    959  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1023  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1096  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1242  personal_valves.py            What each user can set for themselves.
+#   1326  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   1442  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1539  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2029  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2083  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2183  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2367  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2345  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2435  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2481  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2673  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2949  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2968  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3026  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3162  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3228  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3267  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3329  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3395  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3422  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3480  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3691  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3892  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4049  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4224  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4280  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4411  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4431  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2511  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2601  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2647  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2839  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3125  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3144  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3202  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3338  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3404  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3443  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3505  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3571  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3598  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3656  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3869  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4070  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4227  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4402  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4458  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4589  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4609  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4451  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4505  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4562  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4657  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4730  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4768  events.py                     What the page is told beside the stream of the answer.
-#   4780  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   4807  users.py                      The person who asks, and what they have set for themselves.
-#   4882  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4951  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5007  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5268  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4629  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4683  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4740  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4835  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4908  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4946  events.py                     What the page is told beside the stream of the answer.
+#   4958  groups.py                     Open WebUI's groups of users.
+#   4978  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   4996  users.py                      The person who asks, and what they have set for themselves.
+#   5087  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5156  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5212  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5473  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5306  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5357  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5471  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5611  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5686  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5727  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5832  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6057  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5511  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5562  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5676  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5816  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5891  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5932  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6037  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6262  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6131  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6251  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6336  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   6387  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6507  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
+#   6560  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
+#   6617  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   6819  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   6914  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7055  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6336  allow_list.py                 Only what the API knows goes out.
-#   6372  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6400  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6484  fallbacks.py                  Further models, for when the first one fails.
-#   6505  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6559  modalities.py                 Pictures are asked for where the model draws.
-#   6574  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6643  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6710  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6805  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6935  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7085  history.py                    Chat messages become input items.
-#   7209  next_round.py                 The request of another round: the one before, and what came of it.
-#   7282  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7397  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7485  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7531  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7573  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7616  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7664  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7681  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7140  allow_list.py                 Only what the API knows goes out.
+#   7176  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7204  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7288  fallbacks.py                  Further models, for when the first one fails.
+#   7309  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7363  modalities.py                 Pictures are asked for where the model draws.
+#   7378  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7447  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7514  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7609  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7739  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7889  history.py                    Chat messages become input items.
+#   8013  next_round.py                 The request of another round: the one before, and what came of it.
+#   8086  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8201  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8289  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8335  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8377  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8420  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8468  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8485  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7728  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8002  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8051  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8084  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8105  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8169  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8240  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8317  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8371  status.py                     The status line of an answer: few words, all of them true.
-#   8426  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8568  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8629  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8729  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8830  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8943  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9222  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8532  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8806  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8855  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8888  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8909  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8973  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9044  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9121  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9175  status.py                     The status line of an answer: few words, all of them true.
+#   9230  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9372  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9433  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9533  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9634  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9747  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10026  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9359  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9409  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9533  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9842  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9963  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10056  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10254  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10163  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10213  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10337  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10646  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10767  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10860  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11058  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10388  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11192  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10541  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11353  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10629  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11443  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10809  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11623  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10938  pipe.py                       The entrance: what Open WebUI calls.
+#  11766  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -156,9 +164,11 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import csv
 import hashlib
 import hmac
 import inspect
+import io
 import json
 import logging
 import os
@@ -169,12 +179,14 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections import Counter, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Container,
     Coroutine,
     Generator,
@@ -194,13 +206,14 @@ from contextlib import (
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, UTC
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import cache, lru_cache, wraps
+from functools import cache, lru_cache, partial, wraps
 from hashlib import sha256
 from io import BytesIO
-from itertools import groupby
+from itertools import groupby, islice
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
@@ -216,8 +229,21 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
-from sqlalchemy import Connection, select, Table
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import (
+    BigInteger,
+    case,
+    Column,
+    Connection,
+    delete,
+    func,
+    Index,
+    MetaData,
+    select,
+    String,
+    Table,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -393,13 +419,24 @@ def whole_of(value: Any) -> int | None:
 ################################
 # core/money.py
 #
-# Amounts of money in words.
+# Amounts of money: in words, and exact.
 ################################
+
+PICODOLLARS = 10**12
+"""So many make one USD."""
+
 
 def dollars(amount: float) -> str:
     """The amount in USD, with as many digits as tell something: `$0.0012`."""
     digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
     return f"${amount:.{digits}f}"
+
+
+def picodollars(amount: float) -> int:
+    """The amount in 10⁻¹² USD, of the decimal number as it was written: these add up exactly."""
+    if not isfinite(amount):
+        return 0
+    return int((Decimal(repr(amount)) * PICODOLLARS).to_integral_value())
 
 
 ################################
@@ -513,6 +550,8 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 # ├── UnsupportedInputError    a message holds something that cannot be sent
 # ├── FileNotStoredError       what the model made could not be kept
+# ├── BudgetSpentError         what may be spent is spent
+# ├── LedgerError              what was spent cannot be told
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
 # ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -571,6 +610,14 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class BudgetSpentError(PipeError):
+    """A budget of the admin's is spent, until its day or month is over."""
+
+
+class LedgerError(PipeError):
+    """The spend ledger is off, or cannot be read."""
 
 
 class BusyError(PipeError):
@@ -1277,6 +1324,122 @@ class PersonalValves(BaseModel):
 
 
 ################################
+# core/spend_valves.py
+#
+# What is written down of each request's cost, and how much may be spent.
+################################
+
+# Budgets of a month are read from the ledger: it never forgets sooner.
+_LEAST_RETENTION_DAYS = 31
+
+
+class SpendValves(BaseModel):
+    """The spend ledger and the budgets."""
+
+    SPEND_LEDGER: Switch = Field(
+        default=True,
+        title="Spend ledger",
+        description=(
+            "Whether each request's tokens and cost are written down, for `/spend`: ids and "
+            "numbers only. Where there is a budget it is kept in any case."
+        ),
+    )
+    SPEND_RETENTION_DAYS: Annotated[int, whole_number(0, 3_650, 400)] = Field(
+        default=400,
+        title="Keep spending (days)",
+        description="For how long the ledger keeps it, 31 days at least; 0 means for ever.",
+    )
+    BUDGET_USER_DAILY_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Daily budget of each user (USD)",
+        description="What one person may spend in a day (UTC); 0 for no limit.",
+    )
+    BUDGET_USER_MONTHLY_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Monthly budget of each user (USD)",
+        description="What one person may spend in a calendar month (UTC); 0 for no limit.",
+    )
+    BUDGET_TOTAL_DAILY_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Daily budget of all users (USD)",
+        description="What everybody together may spend in a day (UTC); 0 for no limit.",
+    )
+    BUDGET_TOTAL_MONTHLY_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Monthly budget of all users (USD)",
+        description="What everybody together may spend in a month (UTC); 0 for no limit.",
+    )
+    BUDGETS_BY_GROUP_USD: Text = Field(
+        default="",
+        title="Budgets of groups (USD)",
+        description=(
+            "One line for each group of Open WebUI, which its members share: "
+            "`Students: 5 / 100` for 5 a day and 100 a month; 0 for no limit."
+        ),
+    )
+    BUDGET_WARNING_PERCENT: Annotated[int, whole_number(1, 100, 80)] = Field(
+        default=80,
+        title="Warn of a budget (percent)",
+        description="From which part of a budget on its end is announced with each answer.",
+    )
+    COSTS_REDIS_DUMP: Switch = Field(
+        default=False,
+        title="Costs to Redis",
+        description=(
+            "Whether each request's usage, with the user's name and email address, is put into "
+            "Open WebUI's Redis for a program of your own to collect."
+        ),
+    )
+    COSTS_REDIS_TTL_SECONDS: Annotated[int, whole_number(60, 3_600, 900)] = Field(
+        default=900,
+        title="Costs in Redis (seconds)",
+        description="How long such a record waits there to be collected.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLimits:
+    """USD that may be spent; zero for no limit."""
+
+    daily: float = 0.0
+    monthly: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRules:
+    """The valves of this room, as a request works with them."""
+
+    keeps_ledger: bool = True
+    retention_days: int = 0
+    """Zero for ever."""
+    user_limits: BudgetLimits = BudgetLimits()
+    total_limits: BudgetLimits = BudgetLimits()
+    group_budgets: str = ""
+    """Lines of `group: daily / monthly`."""
+    warning_share: float = 0.8
+    redis_ttl: int = 0
+    """Seconds; zero where no costs go to Redis."""
+
+
+def read_spend_rules(valves: SpendValves) -> SpendRules:
+    """The rules of one request."""
+    user = BudgetLimits(valves.BUDGET_USER_DAILY_USD, valves.BUDGET_USER_MONTHLY_USD)
+    total = BudgetLimits(valves.BUDGET_TOTAL_DAILY_USD, valves.BUDGET_TOTAL_MONTHLY_USD)
+    groups = valves.BUDGETS_BY_GROUP_USD
+    has_budgets = bool(groups) or user != BudgetLimits() or total != BudgetLimits()
+    days = valves.SPEND_RETENTION_DAYS
+    return SpendRules(
+        keeps_ledger=valves.SPEND_LEDGER or has_budgets,
+        retention_days=max(days, _LEAST_RETENTION_DAYS) if days else 0,
+        user_limits=user,
+        total_limits=total,
+        group_budgets=groups,
+        warning_share=valves.BUDGET_WARNING_PERCENT / 100,
+        redis_ttl=valves.COSTS_REDIS_TTL_SECONDS if valves.COSTS_REDIS_DUMP else 0,
+    )
+
+
+################################
 # core/template_valves.py
 #
 # The valves with which an admin words the errors, and the value object they become.
@@ -1716,6 +1879,7 @@ class SystemValves(
     ErrorTemplateValves,
     LoggingValves,
     ConcurrencyValves,
+    SpendValves,
     DisplayValves,
     ServerToolValves,
     ToolValves,
@@ -1786,6 +1950,7 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
+    spend: SpendRules
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -1844,6 +2009,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
+        spend=read_spend_rules(valves),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
@@ -2703,8 +2869,16 @@ class Usage:
         """USD spent: with a key of one's own at the provider, `cost` is only OpenRouter's fee."""
         if self.cost is None:
             return None
-        upstream = self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
-        return self.cost + upstream
+        return self.cost + self._upstream
+
+    @property
+    def picodollars(self) -> int | None:
+        """The same in 10⁻¹² USD, to the last digit."""
+        return None if self.cost is None else picodollars(self.cost) + picodollars(self._upstream)
+
+    @property
+    def _upstream(self) -> float:
+        return self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -2921,6 +3095,8 @@ class ResponseFinished:
     model: str
     usage: Usage | None
     incomplete_reason: str = ""
+    provider: str = ""
+    """Who ran the model, where the endpoint tells."""
 
 
 @dataclass(slots=True)
@@ -3512,6 +3688,7 @@ class ChatReader:
         self._usage: Usage | None = None
         self._response_id = ""
         self._model = ""
+        self._provider = ""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -3547,6 +3724,7 @@ class ChatReader:
             self._started = True
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
+        self._provider = text_of(data.get("provider")) or self._provider
         self._usage = read_usage(data.get("usage")) or self._usage
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
@@ -3652,7 +3830,7 @@ class ChatReader:
         if reason:
             self._mark_cut()
         closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
-        end = ResponseFinished(self._response_id, self._model, self._usage, reason)
+        end = ResponseFinished(self._response_id, self._model, self._usage, reason, self._provider)
         return [*closing, end]
 
     def _mark_cut(self) -> None:
@@ -4778,6 +4956,26 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
 
 
 ################################
+# host/groups.py
+#
+# Open WebUI's groups of users.
+################################
+
+async def read_groups(user_id: str, names: Collection[str]) -> dict[str, frozenset[str]]:
+    """Of the groups with these names those the user is in: the ids of their members."""
+    try:
+        from open_webui.models.groups import Groups  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    groups = await Groups.get_groups_by_member_id(user_id)
+    return {
+        group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
+        for group in groups
+        if group.name in names
+    }
+
+
+################################
 # host/redis.py
 #
 # Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
@@ -4793,15 +4991,6 @@ def find_redis() -> Any:
     except ImportError:
         return None
     return get_redis_client(async_mode=True)
-
-
-def redis_key(*parts: str) -> str:
-    """A key of ours, under the prefix that keeps this Open WebUI apart from others."""
-    try:
-        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        REDIS_KEY_PREFIX = "open-webui"
-    return ":".join((REDIS_KEY_PREFIX, "openrouter-pipe", *parts))
 
 
 ################################
@@ -4877,6 +5066,22 @@ def _decrypted(stored: Any) -> Mapping[str, Any]:
         LOG.warning("users: encrypted personal settings cannot be read and were left out")
         return {}
     return as_object(decrypt_valves(stored))
+
+
+def contact_of(handles: HostHandles) -> tuple[str, str]:
+    """Email address and name of the person who asks; empty where the sign-in does not tell."""
+    user = user_of(handles)
+    return text_of(getattr(user, "email", None)), text_of(getattr(user, "name", None))
+
+
+async def read_user_names(user_ids: Sequence[str]) -> dict[str, str]:
+    """Name and address of users by their ids; of those who are gone there is none."""
+    try:
+        from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    users = await Users.get_users_by_user_ids(list(user_ids))
+    return {text_of(user.id): f"{user.name} ({user.email})" for user in users}
 
 
 ################################
@@ -6129,6 +6334,57 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
+# storage/cost_snapshots.py
+#
+# Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+################################
+
+CostSnapshot = tuple[str, bytes, int]
+"""A key, its record, and for how many seconds that waits to be collected."""
+
+_REDIS_PATIENCE_SECONDS = 5.0
+
+
+def cost_snapshot(context: RequestContext, usage: Usage | None) -> CostSnapshot | None:
+    """The record of a request; there is none without a usage and a user with name and address."""
+    user_id, (email, name) = context.user_id, contact_of(context.host)
+    if usage is None or not (user_id and email and name):
+        return None
+    now = int(time.time())
+    figures = {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+        "cost": usage.cost,
+        "is_byok": usage.is_byok,
+        "cost_details": usage.cost_details,
+    }
+    who = {"guid": user_id, "email": email, "name": name}
+    record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
+    key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
+    return key, record, context.settings.spend.redis_ttl
+
+
+async def push_snapshots(waiting: deque[CostSnapshot]) -> None:
+    """Put all that wait into Redis; what it does not take is left out, with one warning."""
+    batch = list(waiting)
+    waiting.clear()
+    redis = find_redis() if batch else None
+    if redis is None:
+        if batch:
+            LOG.warning("costs: COSTS_REDIS_DUMP is on, but Open WebUI has no Redis")
+        return
+    try:
+        async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
+            for key, record, seconds in batch:
+                await redis.set(key, record, ex=seconds)
+    except Exception as error:  # noqa: BLE001 - whatever Redis does, the ledger goes on
+        LOG.warning("costs: Redis did not take %d records: %s", len(batch), error)
+
+
+################################
 # storage/pictures.py
 #
 # Pictures the model draws: files of the person who asked, seen in the message as they come.
@@ -6246,6 +6502,554 @@ class _ShownPictures:
 
 def _link(item: ImageItem) -> JsonObject:
     return {"type": "image", "url": item.data_url}
+
+
+################################
+# storage/request_end.py
+#
+# How a request to OpenRouter ended: told once for each, answered or not.
+################################
+
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """What is known of a request when it is over."""
+
+    outcome: str
+    """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
+    usage: Usage | None = None
+    provider: str = ""
+
+
+async def tell_end(
+    answer: AsyncGenerator[list[Event]], note: Callable[[RequestEnd], None]
+) -> AsyncGenerator[list[Event]]:
+    """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
+    silent = ResponseStarted | ResponseFailed
+    end, has_output = RequestEnd("stopped"), False
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                has_output = has_output or not all(isinstance(event, silent) for event in batch)
+                match batch[-1]:
+                    case ResponseFinished(usage=usage, provider=provider):
+                        end = RequestEnd("finished", usage, provider)
+                    case ResponseFailed(error, usage):
+                        is_failure = has_output or usage
+                        end = RequestEnd("failed", usage) if is_failure else _refused(error)
+                    case _:
+                        pass
+                yield batch
+    except PipeError as error:
+        end = _refused(error)
+        raise
+    finally:
+        note(end)
+
+
+def _refused(error: PipeError) -> RequestEnd:
+    """The end of a request that gave nothing: it may be billed where it was sent and lost."""
+    match error:
+        case UpstreamTimeoutError() | StreamInterruptedError():
+            return RequestEnd("failed")
+        case ConnectionFailedError() if error.request_was_sent:
+            return RequestEnd("failed")
+        case _:
+            return RequestEnd("refused", Usage(cost=0.0))
+
+
+################################
+# storage/spend_table.py
+#
+# The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
+################################
+
+SpendRow = dict[str, Any]
+
+_WHO_AND_WHERE = ("function_id", "user_id", "chat_id", "message_id", "task", "model")
+# Tokens are as OpenRouter counts them; 10¹² picodollars are one USD, and null is not known.
+_WHAT_IT_TOOK = (
+    "input_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "picodollars",
+)
+_LARGEST_FIGURE = 2**62
+
+SPEND = Table(
+    "openrouter_pipe_spend",
+    MetaData(),
+    Column("id", String(32), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),  # seconds since 1970
+    *(
+        Column(name, String(255), nullable=False)
+        for name in (*_WHO_AND_WHERE, "provider", "outcome")
+    ),
+    *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
+    Index("openrouter_pipe_spend_by_user", "user_id", "created_at"),
+    Index("openrouter_pipe_spend_by_time", "created_at"),
+)
+
+
+def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
+    """What the ledger keeps of a request."""
+    usage = end.usage or Usage()
+    return {
+        "id": secrets.token_hex(16),
+        "created_at": int(time.time()),
+        **{name: _storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
+        "provider": _storable_text(end.provider),
+        "outcome": end.outcome,
+        **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
+    }
+
+
+def _storable_text(text: str) -> str:
+    """One text that the database refuses would keep all that come after it out."""
+    return text.replace("\0", "")[:255].encode("utf-8", "replace").decode()
+
+
+def _storable_figure(figure: int | None) -> int | None:
+    return None if figure is None else max(0, min(figure, _LARGEST_FIGURE))
+
+
+################################
+# storage/spend_ledger.py
+#
+# The spend ledger: what each request to OpenRouter took, written down after the words.
+################################
+
+SpenderCircle = frozenset[str] | None
+"""The ids of those who share a budget; `None` for everybody."""
+
+DAY_SECONDS = 86_400
+_GATHER_SECONDS = 0.5
+_LONGEST_GATHER_SECONDS = 30.0
+_LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
+"""Seconds before each try of a ledger that closes."""
+_LEDGER_BATCH = 500
+_MOST_PENDING_ROWS = 10_000
+_TALLY_SECONDS = 3.0
+"""How old sums may be, and how long one waits for them."""
+_MOST_TALLIES = 500
+_CLEANING_SECONDS = 6 * 3_600
+_CLEANING_BATCH = 2_000
+
+
+@dataclass(slots=True)
+class SpendTally:
+    """What a circle has spent in 10⁻¹² USD: read from the table, and counted on since."""
+
+    circle: SpenderCircle
+    read_at: float
+    day_begin: int
+    month_begin: int
+    day: int = 0
+    month: int = 0
+
+    def add(self, row: SpendRow) -> None:
+        """Count one more request, where it is theirs."""
+        if self.circle is None or row["user_id"] in self.circle:
+            spent, since = row["picodollars"] or 0, row["created_at"]
+            self.day += spent if since >= self.day_begin else 0
+            self.month += spent if since >= self.month_begin else 0
+
+
+class SpendLedger:
+    """Takes rows at once and writes them in batches; one task, which ends with its work.
+
+    A database that fails costs no answer anything: rows wait for it, up to a bound.
+    """
+
+    def __init__(self) -> None:
+        self._table = OwnTable(SPEND)
+        self._pending: deque[SpendRow] = deque()
+        """Those that are not in the table."""
+        self._snapshots: deque[CostSnapshot] = deque(maxlen=_MOST_PENDING_ROWS)
+        self._lost = 0
+        self._failures = 0
+        self._works = True
+        self._lock = asyncio.Lock()
+        self._writer: asyncio.Task[None] | None = None
+        self._tallies: dict[SpenderCircle, SpendTally] = {}
+        self._retention_days = 0
+        self._clean_at = 0.0
+
+    def note(self, context: RequestContext, end: RequestEnd) -> None:
+        """Take down a request that is over; nobody waits for the database."""
+        rules = context.settings.spend
+        if rules.redis_ttl and (snapshot := cost_snapshot(context, end.usage)):
+            self._snapshots.append(snapshot)
+        if rules.keeps_ledger and self._table.has_database:
+            self._retention_days = rules.retention_days
+            self._add(spend_row(context, end))
+        if self._writer is None and (self._pending or self._snapshots):
+            self._writer = asyncio.create_task(self._keep_writing())
+
+    async def read(self, query: Any) -> list[Any]:
+        """The rows of a query, with all that has been noted here; raises what the database does."""
+        async with self._lock:
+            await self._write()
+        async with self._table.begin() as connection:
+            return list((await connection.execute(query)).all())
+
+    async def spent(self, circle: SpenderCircle) -> SpendTally | None:
+        """What the circle has spent, a few seconds old at most; `None` if that cannot be told.
+
+        While the database does not work, what was last known is counted on.
+        """
+        if self._works and not self._known(circle, _TALLY_SECONDS):
+            try:
+                async with asyncio.timeout(_TALLY_SECONDS), self._lock:
+                    if not self._known(circle, _TALLY_SECONDS):
+                        await self._write()
+                        await self._count(circle)
+            except Exception as error:  # noqa: BLE001 - a database that fails stops no chat
+                self._report(error)
+        return self._known(circle, DAY_SECONDS)
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait({self._writer})
+
+    def _add(self, row: SpendRow) -> None:
+        for tally in self._tallies.values():
+            tally.add(row)
+        if len(self._pending) < _MOST_PENDING_ROWS:
+            self._pending.append(row)
+        else:
+            self._lost += 1
+
+    async def _keep_writing(self) -> None:
+        try:
+            while self._pending or self._snapshots:
+                pause = _GATHER_SECONDS * 2 ** min(self._failures, 10)
+                await asyncio.sleep(min(pause, _LONGEST_GATHER_SECONDS))
+                await self._try_to_write()
+        finally:  # cancelled: this copy closes, or the server stops
+            for wait in _LAST_WAITS:
+                if self._pending or self._snapshots:
+                    await asyncio.sleep(wait)
+                    await self._try_to_write()
+            self._writer = None
+            if lost := self._lost + len(self._pending):
+                LOG.error("ledger: %d requests were not written down", lost)
+
+    async def _try_to_write(self) -> None:
+        try:
+            await push_snapshots(self._snapshots)
+            async with self._lock:
+                await self._write()
+            await self._clean()
+        except Exception as error:  # noqa: BLE001 - a background job is contained
+            self._failures += 1
+            self._report(error)
+        else:
+            self._failures = 0
+
+    def _report(self, error: Exception | None = None) -> None:
+        """Say once that the database does not work, and once that it does again."""
+        if error is not None and self._works:
+            LOG.warning("ledger: the database does not work, rows wait for it: %s", error)
+        elif error is None and not self._works:
+            LOG.info("ledger: the database works again")
+        self._works = error is None
+
+    async def _write(self) -> None:
+        while batch := list(islice(self._pending, _LEDGER_BATCH)):
+            async with self._table.begin() as connection:
+                is_postgresql = connection.dialect.name == "postgresql"
+                add = postgresql.insert(SPEND) if is_postgresql else sqlite.insert(SPEND)
+                # A batch may be there although its commit seemed to fail.
+                await connection.execute(add.on_conflict_do_nothing(), batch)
+            for _ in batch:
+                self._pending.popleft()
+            self._report()
+
+    async def _count(self, circle: SpenderCircle) -> None:
+        """Read the sums; the lock is held, so what waits now is what the table does not have."""
+        now = time.time()
+        tally = SpendTally(circle, now, *day_and_month(now))
+        of_day = case((SPEND.c.created_at >= tally.day_begin, SPEND.c.picodollars), else_=0)
+        query = select(func.sum(of_day), func.sum(SPEND.c.picodollars))
+        query = query.where(SPEND.c.created_at >= tally.month_begin)
+        if circle is not None:
+            query = query.where(SPEND.c.user_id.in_(circle))
+        async with self._table.begin() as connection:
+            sums = (await connection.execute(query)).one()
+        tally.day, tally.month = (int(spent or 0) for spent in sums)
+        for row in self._pending:
+            tally.add(row)
+        if len(self._tallies) >= _MOST_TALLIES:
+            self._tallies.clear()
+        self._tallies[circle] = tally
+        self._report()
+
+    def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
+        """Sums that are so old at most, and of today."""
+        tally, now = self._tallies.get(circle), time.time()
+        if tally is None or now - tally.read_at >= seconds:
+            return None
+        return tally if now < tally.day_begin + DAY_SECONDS else None
+
+    async def _clean(self) -> None:
+        """Forget what is too old, in small bites, a few times a day."""
+        now = time.time()
+        if not self._retention_days or now < self._clean_at:
+            return
+        self._clean_at = now + _CLEANING_SECONDS
+        too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
+        bite = select(SPEND.c.id).where(too_old).limit(_CLEANING_BATCH)
+        is_clean = False
+        while not is_clean:
+            async with self._table.begin() as connection:
+                gone = await connection.execute(delete(SPEND).where(SPEND.c.id.in_(bite)))
+            is_clean = gone.rowcount < _CLEANING_BATCH
+
+
+def day_and_month(now: float) -> tuple[int, int]:
+    """When the day and the month of that moment began, in UTC: seconds since 1970."""
+    day = int(now) // DAY_SECONDS * DAY_SECONDS
+    return day, int(datetime.fromtimestamp(day, UTC).replace(day=1).timestamp())
+
+
+################################
+# storage/budgets.py
+#
+# Budgets: what a person, a group or everybody may spend in a day or a month.
+################################
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """How far a budget of one day or month is spent, in USD."""
+
+    owner: str
+    period: str
+    limit: float
+    spent: float
+    ends_at: int
+    """Seconds since 1970."""
+    valve: str
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.period}: {dollars(self.spent)} of {dollars(self.limit)}"
+
+
+async def budget_warnings(context: RequestContext, ledger: SpendLedger) -> list[str]:
+    """What to tell of budgets that are nearly spent; raises `BudgetSpentError` where one is."""
+    warnings: list[str] = []
+    async for state in budget_states(context, ledger):
+        if state.spent >= state.limit:
+            raise _refusal(state)
+        if state.spent >= state.limit * context.settings.spend.warning_share:
+            warnings.append(f"⚠ {state}")
+    return warnings
+
+
+async def budget_states(
+    context: RequestContext, ledger: SpendLedger
+) -> AsyncGenerator[BudgetState]:
+    """Every budget that the person who asks draws on, as far as the ledger can tell."""
+    rules, user_id = context.settings.spend, context.user_id
+    everybody = ("Everybody's budget", None, rules.total_limits, "BUDGET_TOTAL_{}_USD")
+    own = ("Your budget", frozenset({user_id}), rules.user_limits, "BUDGET_USER_{}_USD")
+    for owner, circle, limits, valve in (own, *await _group_budgets(context), everybody):
+        has_limit = limits != BudgetLimits() and (circle is None or user_id)
+        tally = await ledger.spent(circle) if has_limit else None
+        if tally is not None:
+            for period, limit, spent, ends_at in _periods(limits, tally):
+                name = valve.format("DAILY" if period == "today" else "MONTHLY")
+                yield BudgetState(owner, period, limit, spent / PICODOLLARS, ends_at, name)
+
+
+def _periods(limits: BudgetLimits, tally: SpendTally) -> list[tuple[str, float, int, int]]:
+    _, next_month = day_and_month(tally.month_begin + 31 * DAY_SECONDS)
+    day = "today", limits.daily, tally.day, tally.day_begin + DAY_SECONDS
+    month = "this month", limits.monthly, tally.month, next_month
+    return [period for period in (day, month) if period[1]]
+
+
+async def _group_budgets(
+    context: RequestContext,
+) -> list[tuple[str, SpenderCircle, BudgetLimits, str]]:
+    limits = read_group_limits(context.settings.spend.group_budgets)
+    try:
+        groups = await read_groups(context.user_id, limits) if limits else {}
+    except Exception:  # noqa: BLE001 - a database that fails stops no chat
+        LOG.exception("budgets: the groups of a user could not be read")
+        return []
+    return [
+        (f"The budget of “{name}”", members, limits[name], "BUDGETS_BY_GROUP_USD")
+        for name, members in groups.items()
+    ]
+
+
+@lru_cache(maxsize=8)
+def read_group_limits(text: str) -> dict[str, BudgetLimits]:
+    """Read lines of `group: daily / monthly`; the cache makes the warning come once."""
+    found: dict[str, BudgetLimits] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, _, amounts = line.rpartition(":")
+        try:
+            daily, monthly = (max(float(part), 0.0) for part in f"{amounts}/0".split("/")[:2])
+            found[name.strip()] = BudgetLimits(daily, monthly)
+        except ValueError:
+            LOG.warning("settings: BUDGETS_BY_GROUP_USD: this line cannot be read: %s", line)
+    return found
+
+
+def _refusal(state: BudgetState) -> BudgetSpentError:
+    ends = datetime.fromtimestamp(state.ends_at, UTC)
+    hours, minutes = divmod(max(int(state.ends_at - time.time()) // 60, 1), 60)
+    return BudgetSpentError(
+        f"{state.owner} is spent: {dollars(state.spent)} of {dollars(state.limit)} {state.period}.",
+        f"It starts anew at {ends:%Y-%m-%d %H:%M} UTC, in {hours} h {minutes} min. "
+        f"The admin can raise `{state.valve}` in the settings of the OpenRouter function.",
+    )
+
+
+################################
+# storage/spend_report.py
+#
+# What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+################################
+
+SpendSums = tuple[int, ...]
+"""Requests, tokens in, tokens out, cost in 10⁻¹² USD, requests of unknown cost."""
+
+_COMMAND = re.compile(r"\s*/spend(?:\s+(?P<what>[1-9]\d{0,2}|csv))?\s*", re.IGNORECASE)
+_USUAL_DAYS = 30
+_MOST_LINES = 31
+_BAR_LENGTH = 20
+_MOST_CSV_ROWS = 200_000
+
+
+def read_spend_command(body: Mapping[str, Any]) -> str | None:
+    """What `/spend` is asked for: a number of days, `csv`, or empty; `None` where nobody asks."""
+    newest = next(reversed(objects_in(body.get("messages"))), {})
+    content = newest.get("content")
+    parts = "".join(text_of(part.get("text")) for part in objects_in(content))
+    found = _COMMAND.fullmatch(content if isinstance(content, str) else parts)
+    if found is None or newest.get("role") != "user":
+        return None
+    return (found["what"] or "").lower()
+
+
+async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
+    """The answer in Markdown: of the person's own spending, or of everybody's for an admin."""
+    if not context.settings.spend.keeps_ledger:
+        raise LedgerError(
+            "The spend ledger is switched off.",
+            "The admin can switch on `SPEND_LEDGER` in the settings of the OpenRouter function.",
+        )
+    try:
+        if what == "csv":
+            return await _csv_link(context, ledger)
+        return await _tables(context, ledger, int(what or _USUAL_DAYS))
+    except (SQLAlchemyError, LookupError, OSError) as error:
+        name = type(error).__name__
+        raise LedgerError(
+            f"The spend ledger cannot be read ({name}).", "Try again soon."
+        ) from error
+
+
+async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> str:
+    sees_all = is_admin(context.host)
+    rows = await ledger.read(_sums_query(None if sees_all else context.user_id, days))
+    whose = "All users" if sees_all else "You"
+    if not rows:
+        return f"{whose} spent nothing in the last {days} days."
+    [(_, total)] = _summed(rows, lambda row: "")
+    lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
+    lines += [f"- {state}" async for state in budget_states(context, ledger)]
+    lines += _table("Day (UTC)", sorted(_summed(rows, _spend_day), reverse=True))
+    lines += _table("Model", _summed(rows, lambda row: row.model))
+    if sees_all:
+        names = await read_user_names(list({row.user_id for row in rows}))
+        lines += _table("User", _summed(rows, lambda row: names.get(row.user_id) or row.user_id))
+    return "\n".join(lines)
+
+
+def _sums_query(user_id: str | None, days: int) -> Any:
+    """Sums by day, model and user; of one user, or of all."""
+    since = (int(time.time()) // DAY_SECONDS - days + 1) * DAY_SECONDS
+    columns, day = SPEND.c, (SPEND.c.created_at // DAY_SECONDS).label("day")
+    query = select(
+        day,
+        columns.model,
+        columns.user_id,
+        func.count(),
+        func.sum(columns.input_tokens),
+        func.sum(columns.output_tokens),
+        func.sum(columns.picodollars),
+        func.count() - func.count(columns.picodollars),
+    ).where(columns.created_at >= since, columns.outcome != "refused")
+    query = query if user_id is None else query.where(columns.user_id == user_id)
+    return query.group_by(day, columns.model, columns.user_id)
+
+
+def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[str, SpendSums]]:
+    """The rows' sums by name, the costly ones first."""
+    sums: dict[str, SpendSums] = {}
+    for row in rows:
+        so_far = sums.get(name := name_of(row), (0, 0, 0, 0, 0))
+        sums[name] = tuple(old + int(new or 0) for old, new in zip(so_far, row[3:], strict=True))
+    return sorted(sums.items(), key=lambda named: named[1][3], reverse=True)
+
+
+def _spend_day(row: Any) -> str:
+    return f"{datetime.fromtimestamp(int(row.day) * DAY_SECONDS, UTC):%Y-%m-%d}"
+
+
+def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
+    """A table in Markdown, with a bar for each cost; its last line tells what is left out."""
+    most = max(max(cost for _, (_, _, _, cost, _) in named), 1)
+    lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
+    lines.append("|:--|--:|--:|--:|--:|:--|")
+    for name, sums in named[:_MOST_LINES]:
+        requests, taken, given, cost, _ = sums
+        bar = "█" * max(round(_BAR_LENGTH * cost / most), cost > 0)
+        cells = re.sub(r"[|\s<>`]+", " ", name), f"{requests:,}", f"{taken:,}", f"{given:,}"
+        lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
+    left = len(named) - _MOST_LINES
+    return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
+
+
+def _cost_words(sums: SpendSums) -> str:
+    *_, cost, unknown = sums
+    return ("at least " if unknown else "") + dollars(cost / PICODOLLARS)
+
+
+async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
+    """A file with every row, for admins: it tells what everybody has spent."""
+    if not is_admin(context.host):
+        raise LedgerError("Only admins can have all that was spent as a file.", "Try `/spend`.")
+    newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
+    rows = await ledger.read(newest)
+    content = await asyncio.to_thread(_csv_of, rows)
+    name = f"openrouter-spend-{datetime.now(UTC):%Y-%m-%d}.csv"
+    file = await store_file(context, content, name, "text/csv")
+    return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
+
+
+def _csv_of(rows: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    names = SPEND.columns.keys()
+    writer.writerow([*names[:-1], "cost_usd"])
+    for key, since, *cells, cost in rows:
+        moment = datetime.fromtimestamp(since, UTC).isoformat()
+        exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
+        writer.writerow([key, moment, *map(_csv_cell, cells), exact])
+    return text.getvalue().encode()
+
+
+def _csv_cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is marked as text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value
 
 
 ################################
@@ -10422,6 +11226,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
+        self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self._leases = 0
         self._retired = False
@@ -10476,6 +11281,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def ledger(self) -> SpendLedger:
+        """Where this copy writes down what was spent."""
+        if self._ledger is None:
+            self._loop = asyncio.get_running_loop()
+            self._ledger = SpendLedger()
+        return self._ledger
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
@@ -10510,8 +11322,8 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client)
-            self._client, self._registry, self._key_limit = None, None, None
+            self._close_later(**services, client=self._client, ledger=self._ledger)
+            self._client, self._registry, self._key_limit, self._ledger = None, None, None, None
 
     def _close_later(self, **services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
@@ -10534,7 +11346,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit():
+            case OpenRouterModelRegistry() | KeyLimit() | SpendLedger():
                 await service.close()
 
 
@@ -10560,9 +11372,11 @@ class Ask:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
         if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, self.request)
-        chat_body = build_chat_body(self.request, self.body)
-        return stream_chat_completions(client, settings, chat_body)
+            answer = stream_responses(client, settings, self.request)
+        else:
+            chat_body = build_chat_body(self.request, self.body)
+            answer = stream_chat_completions(client, settings, chat_body)
+        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -10862,11 +11676,23 @@ class Turn:
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its pictures stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
+    if not context.task and (what := read_spend_command(body)) is not None:
+        return _spending_told(turn, what)
     answer = keep_pictures(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
     return tell_spending(answer, context, body, credit_left, turn.transcript.taken)
+
+
+async def _spending_told(turn: Turn, what: str) -> AsyncGenerator[list[Event]]:
+    """The answer to `/spend`: the ledger's, not a model's."""
+    context, transcript = turn.context, turn.transcript
+    text = await report_spending(context, turn.runtime.ledger(), what)
+    nothing = Usage(input_tokens=0, output_tokens=0, total_tokens=0, cost=0.0)
+    yield transcript.take([ResponseStarted("", context.model)])
+    yield transcript.say(text)
+    yield transcript.take([ResponseFinished("", context.model, nothing)])
 
 
 def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
@@ -10897,6 +11723,8 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
+        for warning in await budget_warnings(context, runtime.ledger()):
+            yield [Notice(warning)]
         rounds = Rounds(ask, family, toolbox, turn.transcript)
         async with aclosing(rounds.run()) as batches:
             async for batch in batches:
@@ -11057,118 +11885,126 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((233, 8, 48),),
-    "core/ids.py": ((289, 9, 26),),
-    "core/json_codec.py": ((323, 11, 29),),
-    "core/json_values.py": ((360, 8, 31),),
-    "core/money.py": ((399, 6, 4),),
-    "core/process.py": ((411, 10, 13),),
-    "core/redaction.py": ((432, 9, 69),),
-    "core/errors.py": ((524, 26, 161),),
-    "core/admission.py": ((693, 12, 50),),
-    "core/retry.py": ((751, 7, 33),),
-    "core/secrets.py": ((792, 19, 86),),
-    "core/source_map.py": ((886, 7, 24),),
-    "core/template_language.py": ((918, 8, 56),),
-    "core/valve_types.py": ((984, 17, 63),),
-    "core/catalog_valves.py": ((1055, 12, 138),),
-    "core/personal_valves.py": ((1201, 11, 76),),
-    "core/template_valves.py": ((1285, 13, 89),),
-    "core/config.py": ((1382, 17, 479),),
-    "core/context.py": ((1869, 14, 46),),
-    "core/logging_system.py": ((1923, 11, 92),),
-    "core/error_templates.py": ((2023, 28, 176),),
-    "core/timing_logger.py": ((2209, 21, 134),),
-    "api/bodies.py": ((2351, 8, 82),),
-    "api/error_figures.py": ((2441, 8, 38),),
-    "api/errors.py": ((2487, 18, 184),),
-    "api/events.py": ((2679, 11, 268),),
-    "api/exchange_log.py": ((2955, 16, 11),),
-    "api/gateway/batch.py": ((2977, 14, 47),),
-    "api/gateway/items.py": ((3032, 20, 128),),
-    "api/gateway/part_ends.py": ((3168, 8, 58),),
-    "api/gateway/payloads.py": ((3234, 14, 31),),
-    "api/gateway/selection.py": ((3273, 15, 54),),
-    "api/gateway/text_run.py": ((3335, 10, 58),),
-    "api/pacing.py": ((3401, 7, 19),),
-    "api/sse.py": ((3428, 5, 50),),
-    "api/gateway/chat_reader.py": ((3486, 30, 203),),
-    "api/gateway/responses_reader.py": ((3697, 33, 193),),
-    "api/transport.py": ((3898, 17, 149),),
-    "api/http.py": ((4055, 23, 167),),
-    "api/catalog.py": ((4230, 15, 48),),
-    "api/gateway/stream.py": ((4286, 32, 123),),
-    "api/gateway/chat_completions.py": ((4417, 15, 12),),
-    "api/gateway/responses.py": ((4437, 15, 12),),
-    "host/blocking.py": ((4457, 13, 46),),
-    "host/chats.py": ((4511, 13, 49),),
-    "host/columns.py": ((4572, 20, 83),),
-    "host/database.py": ((4663, 15, 65),),
-    "host/departure.py": ((4736, 11, 30),),
-    "host/events.py": ((4774, 9, 4),),
-    "host/redis.py": ((4786, 8, 19),),
-    "host/users.py": ((4813, 14, 67),),
-    "host/call.py": ((4888, 15, 61),),
-    "host/files.py": ((4957, 17, 48),),
-    "host/tools.py": ((5016, 22, 250),),
-    "host/versions.py": ((5274, 10, 30),),
-    "models/key_limit.py": ((5312, 13, 43),),
-    "models/pricing.py": ((5363, 12, 106),),
-    "models/family.py": ((5477, 14, 132),),
-    "models/variants.py": ((5617, 11, 67),),
-    "models/known.py": ((5692, 12, 33),),
-    "models/registry.py": ((5733, 17, 97),),
-    "models/visibility.py": ((5838, 16, 217),),
-    "models/entries.py": ((6063, 25, 66),),
-    "storage/pictures.py": ((6137, 20, 112),),
-    "storage/spending.py": ((6257, 20, 77),),
-    "requests/allow_list.py": ((6342, 10, 28),),
-    "requests/caching.py": ((6378, 13, 20),),
-    "requests/content_parts.py": ((6406, 10, 76),),
-    "requests/fallbacks.py": ((6490, 12, 13),),
-    "requests/identifiers.py": ((6511, 11, 46),),
-    "requests/modalities.py": ((6565, 10, 7),),
-    "requests/old_texts.py": ((6580, 11, 61),),
-    "requests/parameters.py": ((6649, 12, 59),),
-    "requests/reasoning.py": ((6716, 13, 87),),
-    "requests/replay.py": ((6811, 14, 122),),
-    "requests/chat_body.py": ((6941, 13, 142),),
-    "requests/history.py": ((7091, 13, 116),),
-    "requests/next_round.py": ((7215, 21, 65),),
-    "requests/recovery.py": ((7288, 16, 107),),
-    "requests/retention.py": ((7403, 13, 80),),
-    "requests/routing_table.py": ((7491, 14, 38),),
-    "requests/routing.py": ((7537, 13, 34),),
-    "requests/tasks.py": ((7579, 11, 35),),
-    "requests/tools.py": ((7622, 13, 40),),
-    "requests/trimming.py": ((7670, 11, 9),),
-    "requests/normalise.py": ((7687, 28, 39),),
-    "streaming/collector.py": ((7734, 31, 266),),
-    "streaming/completion_notes.py": ((8008, 11, 41),),
-    "streaming/open_calls.py": ((8057, 10, 25),),
-    "streaming/renderer.py": ((8090, 9, 13),),
-    "streaming/citations.py": ((8111, 13, 56),),
-    "streaming/layout.py": ((8179, 18, 59),),
-    "streaming/output_items.py": ((8246, 10, 69),),
-    "streaming/server_tools.py": ((8323, 15, 46),),
-    "streaming/status.py": ((8377, 10, 47),),
-    "streaming/think_tags.py": ((8432, 20, 134),),
-    "streaming/thinking_status.py": ((8574, 11, 53),),
-    "streaming/usage.py": ((8635, 10, 92),),
-    "streaming/completion_chunks.py": ((8735, 31, 93),),
-    "streaming/completion_dict.py": ((8836, 35, 105),),
-    "streaming/response_events.py": ((8949, 47, 271),),
-    "streaming/transcript.py": ((9228, 29, 129),),
-    "tools/policy.py": ((9365, 13, 42),),
-    "tools/results.py": ((9415, 11, 116),),
-    "tools/schema.py": ((9542, 15, 298),),
-    "tools/arguments.py": ((9848, 13, 113),),
-    "tools/definitions.py": ((9969, 14, 85),),
-    "tools/executor.py": ((10062, 55, 190),),
-    "tools/toolbox.py": ((10260, 23, 126),),
-    "runtime.py": ((10394, 25, 145),),
-    "attempts.py": ((10547, 33, 80),),
-    "rounds.py": ((10635, 28, 172),),
-    "orchestrator.py": ((10815, 36, 121),),
-    "pipe.py": ((10944, 30, 108),),
+    "core/circuit_breaker.py": ((259, 8, 48),),
+    "core/ids.py": ((315, 9, 26),),
+    "core/json_codec.py": ((349, 11, 29),),
+    "core/json_values.py": ((386, 8, 31),),
+    "core/money.py": ((425, 8, 15),),
+    "core/process.py": ((448, 10, 13),),
+    "core/redaction.py": ((469, 9, 69),),
+    "core/errors.py": ((563, 28, 169),),
+    "core/admission.py": ((740, 12, 50),),
+    "core/retry.py": ((798, 7, 33),),
+    "core/secrets.py": ((839, 19, 86),),
+    "core/source_map.py": ((933, 7, 24),),
+    "core/template_language.py": ((965, 8, 56),),
+    "core/valve_types.py": ((1031, 17, 63),),
+    "core/catalog_valves.py": ((1102, 12, 138),),
+    "core/personal_valves.py": ((1248, 11, 76),),
+    "core/spend_valves.py": ((1332, 12, 108),),
+    "core/template_valves.py": ((1448, 13, 89),),
+    "core/config.py": ((1545, 18, 482),),
+    "core/context.py": ((2035, 14, 46),),
+    "core/logging_system.py": ((2089, 11, 92),),
+    "core/error_templates.py": ((2189, 28, 176),),
+    "core/timing_logger.py": ((2375, 21, 134),),
+    "api/bodies.py": ((2517, 8, 82),),
+    "api/error_figures.py": ((2607, 8, 38),),
+    "api/errors.py": ((2653, 18, 184),),
+    "api/events.py": ((2845, 12, 278),),
+    "api/exchange_log.py": ((3131, 16, 11),),
+    "api/gateway/batch.py": ((3153, 14, 47),),
+    "api/gateway/items.py": ((3208, 20, 128),),
+    "api/gateway/part_ends.py": ((3344, 8, 58),),
+    "api/gateway/payloads.py": ((3410, 14, 31),),
+    "api/gateway/selection.py": ((3449, 15, 54),),
+    "api/gateway/text_run.py": ((3511, 10, 58),),
+    "api/pacing.py": ((3577, 7, 19),),
+    "api/sse.py": ((3604, 5, 50),),
+    "api/gateway/chat_reader.py": ((3662, 30, 205),),
+    "api/gateway/responses_reader.py": ((3875, 33, 193),),
+    "api/transport.py": ((4076, 17, 149),),
+    "api/http.py": ((4233, 23, 167),),
+    "api/catalog.py": ((4408, 15, 48),),
+    "api/gateway/stream.py": ((4464, 32, 123),),
+    "api/gateway/chat_completions.py": ((4595, 15, 12),),
+    "api/gateway/responses.py": ((4615, 15, 12),),
+    "host/blocking.py": ((4635, 13, 46),),
+    "host/chats.py": ((4689, 13, 49),),
+    "host/columns.py": ((4750, 20, 83),),
+    "host/database.py": ((4841, 15, 65),),
+    "host/departure.py": ((4914, 11, 30),),
+    "host/events.py": ((4952, 9, 4),),
+    "host/groups.py": ((4964, 8, 12),),
+    "host/redis.py": ((4984, 8, 10),),
+    "host/users.py": ((5002, 14, 83),),
+    "host/call.py": ((5093, 15, 61),),
+    "host/files.py": ((5162, 17, 48),),
+    "host/tools.py": ((5221, 22, 250),),
+    "host/versions.py": ((5479, 10, 30),),
+    "models/key_limit.py": ((5517, 13, 43),),
+    "models/pricing.py": ((5568, 12, 106),),
+    "models/family.py": ((5682, 14, 132),),
+    "models/variants.py": ((5822, 11, 67),),
+    "models/known.py": ((5897, 12, 33),),
+    "models/registry.py": ((5938, 17, 97),),
+    "models/visibility.py": ((6043, 16, 217),),
+    "models/entries.py": ((6268, 25, 66),),
+    "storage/cost_snapshots.py": ((6342, 17, 43),),
+    "storage/pictures.py": ((6393, 20, 112),),
+    "storage/request_end.py": ((6513, 18, 45),),
+    "storage/spend_table.py": ((6566, 15, 49),),
+    "storage/spend_ledger.py": ((6623, 23, 194),),
+    "storage/budgets.py": ((6825, 20, 87),),
+    "storage/spend_report.py": ((6920, 28, 133),),
+    "storage/spending.py": ((7061, 20, 77),),
+    "requests/allow_list.py": ((7146, 10, 28),),
+    "requests/caching.py": ((7182, 13, 20),),
+    "requests/content_parts.py": ((7210, 10, 76),),
+    "requests/fallbacks.py": ((7294, 12, 13),),
+    "requests/identifiers.py": ((7315, 11, 46),),
+    "requests/modalities.py": ((7369, 10, 7),),
+    "requests/old_texts.py": ((7384, 11, 61),),
+    "requests/parameters.py": ((7453, 12, 59),),
+    "requests/reasoning.py": ((7520, 13, 87),),
+    "requests/replay.py": ((7615, 14, 122),),
+    "requests/chat_body.py": ((7745, 13, 142),),
+    "requests/history.py": ((7895, 13, 116),),
+    "requests/next_round.py": ((8019, 21, 65),),
+    "requests/recovery.py": ((8092, 16, 107),),
+    "requests/retention.py": ((8207, 13, 80),),
+    "requests/routing_table.py": ((8295, 14, 38),),
+    "requests/routing.py": ((8341, 13, 34),),
+    "requests/tasks.py": ((8383, 11, 35),),
+    "requests/tools.py": ((8426, 13, 40),),
+    "requests/trimming.py": ((8474, 11, 9),),
+    "requests/normalise.py": ((8491, 28, 39),),
+    "streaming/collector.py": ((8538, 31, 266),),
+    "streaming/completion_notes.py": ((8812, 11, 41),),
+    "streaming/open_calls.py": ((8861, 10, 25),),
+    "streaming/renderer.py": ((8894, 9, 13),),
+    "streaming/citations.py": ((8915, 13, 56),),
+    "streaming/layout.py": ((8983, 18, 59),),
+    "streaming/output_items.py": ((9050, 10, 69),),
+    "streaming/server_tools.py": ((9127, 15, 46),),
+    "streaming/status.py": ((9181, 10, 47),),
+    "streaming/think_tags.py": ((9236, 20, 134),),
+    "streaming/thinking_status.py": ((9378, 11, 53),),
+    "streaming/usage.py": ((9439, 10, 92),),
+    "streaming/completion_chunks.py": ((9539, 31, 93),),
+    "streaming/completion_dict.py": ((9640, 35, 105),),
+    "streaming/response_events.py": ((9753, 47, 271),),
+    "streaming/transcript.py": ((10032, 29, 129),),
+    "tools/policy.py": ((10169, 13, 42),),
+    "tools/results.py": ((10219, 11, 116),),
+    "tools/schema.py": ((10346, 15, 298),),
+    "tools/arguments.py": ((10652, 13, 113),),
+    "tools/definitions.py": ((10773, 14, 85),),
+    "tools/executor.py": ((10866, 55, 190),),
+    "tools/toolbox.py": ((11064, 23, 126),),
+    "runtime.py": ((11198, 26, 153),),
+    "attempts.py": ((11359, 35, 82),),
+    "rounds.py": ((11449, 28, 172),),
+    "orchestrator.py": ((11629, 45, 135),),
+    "pipe.py": ((11772, 30, 108),),
 }

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
 from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
+from .spend_valves import SpendRules, SpendValves, read_spend_rules
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
 from .valve_types import Secret, Switch, Text, amount, one_of, split_list, whole_number
 
@@ -351,6 +352,7 @@ class SystemValves(
     ErrorTemplateValves,
     LoggingValves,
     ConcurrencyValves,
+    SpendValves,
     DisplayValves,
     ServerToolValves,
     ToolValves,
@@ -421,6 +423,7 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
+    spend: SpendRules
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -479,6 +482,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
+        spend=read_spend_rules(valves),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
