@@ -114,6 +114,7 @@ class SpendLedger:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait({self._writer})
+        await self._finish()  # a task that never began has done nothing
 
     def _add(self, row: SpendRow) -> None:
         for tally in self._tallies.values():
@@ -130,13 +131,18 @@ class SpendLedger:
                 await asyncio.sleep(min(pause, _LONGEST_GATHER_SECONDS))
                 await self._try_to_write()
         finally:  # cancelled: this copy closes, or the server stops
-            for wait in _LAST_WAITS:
-                if self._pending or self._snapshots:
-                    await asyncio.sleep(wait)
-                    await self._try_to_write()
+            await self._finish()
             self._writer = None
-            if lost := self._lost + len(self._pending):
-                LOG.error("ledger: %d requests were not written down", lost)
+
+    async def _finish(self) -> None:
+        for wait in _LAST_WAITS:
+            if self._pending or self._snapshots:
+                await asyncio.sleep(wait)
+                await self._try_to_write()
+        if lost := self._lost + len(self._pending):
+            LOG.error("ledger: %d requests were not written down", lost)
+        self._pending.clear()
+        self._lost = 0
 
     async def _try_to_write(self) -> None:
         try:
