@@ -94,69 +94,69 @@ license: MIT
 #   6507  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
 #   6560  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
 #   6617  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   6819  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   6914  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7055  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6825  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   6920  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7061  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7140  allow_list.py                 Only what the API knows goes out.
-#   7176  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7204  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7288  fallbacks.py                  Further models, for when the first one fails.
-#   7309  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7363  modalities.py                 Pictures are asked for where the model draws.
-#   7378  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7447  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7514  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7609  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7739  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7889  history.py                    Chat messages become input items.
-#   8013  next_round.py                 The request of another round: the one before, and what came of it.
-#   8086  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8201  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8289  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8335  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8377  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8420  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8468  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8485  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7146  allow_list.py                 Only what the API knows goes out.
+#   7182  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7210  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7294  fallbacks.py                  Further models, for when the first one fails.
+#   7315  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7369  modalities.py                 Pictures are asked for where the model draws.
+#   7384  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7453  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7520  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7615  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7745  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7895  history.py                    Chat messages become input items.
+#   8019  next_round.py                 The request of another round: the one before, and what came of it.
+#   8092  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8207  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8295  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8341  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8383  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8426  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8474  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8491  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8532  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8806  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8855  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8888  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8909  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8973  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9044  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9121  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9175  status.py                     The status line of an answer: few words, all of them true.
-#   9230  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9372  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9433  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9533  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9634  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9747  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10026  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8538  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8812  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8861  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8894  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8915  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8979  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9050  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9127  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9181  status.py                     The status line of an answer: few words, all of them true.
+#   9236  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9378  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9439  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9539  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9640  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9753  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10032  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10163  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10213  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10337  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10646  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10767  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10860  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11058  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10169  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10219  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10343  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10652  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10773  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10866  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11064  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11192  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11198  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11353  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11359  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11443  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11449  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11623  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11629  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11766  pipe.py                       The entrance: what Open WebUI calls.
+#  11772  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6714,6 +6714,7 @@ class SpendLedger:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait({self._writer})
+        await self._finish()  # a task that never began has done nothing
 
     def _add(self, row: SpendRow) -> None:
         for tally in self._tallies.values():
@@ -6730,13 +6731,18 @@ class SpendLedger:
                 await asyncio.sleep(min(pause, _LONGEST_GATHER_SECONDS))
                 await self._try_to_write()
         finally:  # cancelled: this copy closes, or the server stops
-            for wait in _LAST_WAITS:
-                if self._pending or self._snapshots:
-                    await asyncio.sleep(wait)
-                    await self._try_to_write()
+            await self._finish()
             self._writer = None
-            if lost := self._lost + len(self._pending):
-                LOG.error("ledger: %d requests were not written down", lost)
+
+    async def _finish(self) -> None:
+        for wait in _LAST_WAITS:
+            if self._pending or self._snapshots:
+                await asyncio.sleep(wait)
+                await self._try_to_write()
+        if lost := self._lost + len(self._pending):
+            LOG.error("ledger: %d requests were not written down", lost)
+        self._pending.clear()
+        self._lost = 0
 
     async def _try_to_write(self) -> None:
         try:
@@ -11954,57 +11960,57 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/pictures.py": ((6393, 20, 112),),
     "storage/request_end.py": ((6513, 18, 45),),
     "storage/spend_table.py": ((6566, 15, 49),),
-    "storage/spend_ledger.py": ((6623, 23, 194),),
-    "storage/budgets.py": ((6825, 20, 87),),
-    "storage/spend_report.py": ((6920, 28, 133),),
-    "storage/spending.py": ((7061, 20, 77),),
-    "requests/allow_list.py": ((7146, 10, 28),),
-    "requests/caching.py": ((7182, 13, 20),),
-    "requests/content_parts.py": ((7210, 10, 76),),
-    "requests/fallbacks.py": ((7294, 12, 13),),
-    "requests/identifiers.py": ((7315, 11, 46),),
-    "requests/modalities.py": ((7369, 10, 7),),
-    "requests/old_texts.py": ((7384, 11, 61),),
-    "requests/parameters.py": ((7453, 12, 59),),
-    "requests/reasoning.py": ((7520, 13, 87),),
-    "requests/replay.py": ((7615, 14, 122),),
-    "requests/chat_body.py": ((7745, 13, 142),),
-    "requests/history.py": ((7895, 13, 116),),
-    "requests/next_round.py": ((8019, 21, 65),),
-    "requests/recovery.py": ((8092, 16, 107),),
-    "requests/retention.py": ((8207, 13, 80),),
-    "requests/routing_table.py": ((8295, 14, 38),),
-    "requests/routing.py": ((8341, 13, 34),),
-    "requests/tasks.py": ((8383, 11, 35),),
-    "requests/tools.py": ((8426, 13, 40),),
-    "requests/trimming.py": ((8474, 11, 9),),
-    "requests/normalise.py": ((8491, 28, 39),),
-    "streaming/collector.py": ((8538, 31, 266),),
-    "streaming/completion_notes.py": ((8812, 11, 41),),
-    "streaming/open_calls.py": ((8861, 10, 25),),
-    "streaming/renderer.py": ((8894, 9, 13),),
-    "streaming/citations.py": ((8915, 13, 56),),
-    "streaming/layout.py": ((8983, 18, 59),),
-    "streaming/output_items.py": ((9050, 10, 69),),
-    "streaming/server_tools.py": ((9127, 15, 46),),
-    "streaming/status.py": ((9181, 10, 47),),
-    "streaming/think_tags.py": ((9236, 20, 134),),
-    "streaming/thinking_status.py": ((9378, 11, 53),),
-    "streaming/usage.py": ((9439, 10, 92),),
-    "streaming/completion_chunks.py": ((9539, 31, 93),),
-    "streaming/completion_dict.py": ((9640, 35, 105),),
-    "streaming/response_events.py": ((9753, 47, 271),),
-    "streaming/transcript.py": ((10032, 29, 129),),
-    "tools/policy.py": ((10169, 13, 42),),
-    "tools/results.py": ((10219, 11, 116),),
-    "tools/schema.py": ((10346, 15, 298),),
-    "tools/arguments.py": ((10652, 13, 113),),
-    "tools/definitions.py": ((10773, 14, 85),),
-    "tools/executor.py": ((10866, 55, 190),),
-    "tools/toolbox.py": ((11064, 23, 126),),
-    "runtime.py": ((11198, 26, 153),),
-    "attempts.py": ((11359, 35, 82),),
-    "rounds.py": ((11449, 28, 172),),
-    "orchestrator.py": ((11629, 45, 135),),
-    "pipe.py": ((11772, 30, 108),),
+    "storage/spend_ledger.py": ((6623, 23, 200),),
+    "storage/budgets.py": ((6831, 20, 87),),
+    "storage/spend_report.py": ((6926, 28, 133),),
+    "storage/spending.py": ((7067, 20, 77),),
+    "requests/allow_list.py": ((7152, 10, 28),),
+    "requests/caching.py": ((7188, 13, 20),),
+    "requests/content_parts.py": ((7216, 10, 76),),
+    "requests/fallbacks.py": ((7300, 12, 13),),
+    "requests/identifiers.py": ((7321, 11, 46),),
+    "requests/modalities.py": ((7375, 10, 7),),
+    "requests/old_texts.py": ((7390, 11, 61),),
+    "requests/parameters.py": ((7459, 12, 59),),
+    "requests/reasoning.py": ((7526, 13, 87),),
+    "requests/replay.py": ((7621, 14, 122),),
+    "requests/chat_body.py": ((7751, 13, 142),),
+    "requests/history.py": ((7901, 13, 116),),
+    "requests/next_round.py": ((8025, 21, 65),),
+    "requests/recovery.py": ((8098, 16, 107),),
+    "requests/retention.py": ((8213, 13, 80),),
+    "requests/routing_table.py": ((8301, 14, 38),),
+    "requests/routing.py": ((8347, 13, 34),),
+    "requests/tasks.py": ((8389, 11, 35),),
+    "requests/tools.py": ((8432, 13, 40),),
+    "requests/trimming.py": ((8480, 11, 9),),
+    "requests/normalise.py": ((8497, 28, 39),),
+    "streaming/collector.py": ((8544, 31, 266),),
+    "streaming/completion_notes.py": ((8818, 11, 41),),
+    "streaming/open_calls.py": ((8867, 10, 25),),
+    "streaming/renderer.py": ((8900, 9, 13),),
+    "streaming/citations.py": ((8921, 13, 56),),
+    "streaming/layout.py": ((8989, 18, 59),),
+    "streaming/output_items.py": ((9056, 10, 69),),
+    "streaming/server_tools.py": ((9133, 15, 46),),
+    "streaming/status.py": ((9187, 10, 47),),
+    "streaming/think_tags.py": ((9242, 20, 134),),
+    "streaming/thinking_status.py": ((9384, 11, 53),),
+    "streaming/usage.py": ((9445, 10, 92),),
+    "streaming/completion_chunks.py": ((9545, 31, 93),),
+    "streaming/completion_dict.py": ((9646, 35, 105),),
+    "streaming/response_events.py": ((9759, 47, 271),),
+    "streaming/transcript.py": ((10038, 29, 129),),
+    "tools/policy.py": ((10175, 13, 42),),
+    "tools/results.py": ((10225, 11, 116),),
+    "tools/schema.py": ((10352, 15, 298),),
+    "tools/arguments.py": ((10658, 13, 113),),
+    "tools/definitions.py": ((10779, 14, 85),),
+    "tools/executor.py": ((10872, 55, 190),),
+    "tools/toolbox.py": ((11070, 23, 126),),
+    "runtime.py": ((11204, 26, 153),),
+    "attempts.py": ((11365, 35, 82),),
+    "rounds.py": ((11455, 28, 172),),
+    "orchestrator.py": ((11635, 45, 135),),
+    "pipe.py": ((11778, 30, 108),),
 }
