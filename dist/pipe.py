@@ -16,147 +16,147 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    253  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    309  ids.py                        Identifiers of our own making.
-#    343  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    380  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    419  money.py                      Amounts of money: in words, and exact.
-#    442  process.py                    What every copy of the pipe in one process shares.
-#    463  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    540  errors.py                     Every cause of failure a person can act on, each with its words.
-#    734  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    792  retry.py                      Whether a failed request may be sent again, and when.
-#    833  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    927  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    959  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1023  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1096  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1242  personal_valves.py            What each user can set for themselves.
-#   1326  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   1442  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1539  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2029  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2083  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2183  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2367  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    252  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    308  ids.py                        Identifiers of our own making.
+#    342  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    379  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    418  money.py                      Amounts of money: in words, and exact.
+#    441  process.py                    What every copy of the pipe in one process shares.
+#    462  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    539  errors.py                     Every cause of failure a person can act on, each with its words.
+#    733  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    791  retry.py                      Whether a failed request may be sent again, and when.
+#    832  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    926  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    958  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1022  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1095  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1241  personal_valves.py            What each user can set for themselves.
+#   1325  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   1404  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1501  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1991  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2045  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2145  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2329  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2511  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2601  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2647  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2839  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3125  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3144  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3202  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3338  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3404  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3443  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3505  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3571  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3598  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3656  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3869  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4070  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4227  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4402  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4458  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4589  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4609  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2473  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2563  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2609  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2801  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3087  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3106  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3164  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3300  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3366  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3405  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3467  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3545  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3572  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3640  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3853  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4055  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4226  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4401  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4457  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4588  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4608  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4629  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4683  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4740  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4835  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4908  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4946  events.py                     What the page is told beside the stream of the answer.
-#   4958  groups.py                     Open WebUI's groups of users.
-#   4978  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   4996  users.py                      The person who asks, and what they have set for themselves.
-#   5087  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5156  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5212  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5473  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4628  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4682  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4739  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4834  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4907  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4945  events.py                     What the page is told beside the stream of the answer.
+#   4957  groups.py                     Open WebUI's groups of users.
+#   4975  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   4993  users.py                      The person who asks, and what they have set for themselves.
+#   5084  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5153  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5209  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5470  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5511  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5562  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5676  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5816  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5891  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5932  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6037  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6262  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5508  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5559  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5673  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5813  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5888  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5929  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6034  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6259  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6336  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   6387  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6507  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
-#   6560  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
-#   6617  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   6825  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   6920  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7061  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6333  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   6369  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6489  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
+#   6542  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
+#   6599  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   6806  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   6899  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7040  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7146  allow_list.py                 Only what the API knows goes out.
-#   7182  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7210  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7294  fallbacks.py                  Further models, for when the first one fails.
-#   7315  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7369  modalities.py                 Pictures are asked for where the model draws.
-#   7384  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7453  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7520  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7615  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7745  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7895  history.py                    Chat messages become input items.
-#   8019  next_round.py                 The request of another round: the one before, and what came of it.
-#   8092  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8207  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8295  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8341  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8383  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8426  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8474  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8491  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7125  allow_list.py                 Only what the API knows goes out.
+#   7161  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7189  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7273  fallbacks.py                  Further models, for when the first one fails.
+#   7294  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7348  modalities.py                 Pictures are asked for where the model draws.
+#   7363  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7432  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7499  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7594  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7724  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7874  history.py                    Chat messages become input items.
+#   7998  next_round.py                 The request of another round: the one before, and what came of it.
+#   8071  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8186  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8274  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8320  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8362  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8405  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8453  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8470  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8538  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8812  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8861  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8894  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8915  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8979  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9050  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9127  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9181  status.py                     The status line of an answer: few words, all of them true.
-#   9236  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9378  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9439  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9539  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9640  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9753  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10032  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8517  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8791  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8840  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8873  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8894  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8958  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9029  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9106  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9160  status.py                     The status line of an answer: few words, all of them true.
+#   9215  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9357  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9418  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9518  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9619  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9732  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10011  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10169  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10219  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10343  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10652  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10773  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10866  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11064  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10148  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10198  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10322  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10631  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10752  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10845  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11043  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11198  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11177  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11359  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11338  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11449  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11428  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11629  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11608  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11772  pipe.py                       The entrance: what Open WebUI calls.
+#  11751  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -186,7 +186,6 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Collection,
     Container,
     Coroutine,
     Generator,
@@ -1340,8 +1339,8 @@ class SpendValves(BaseModel):
         default=True,
         title="Spend ledger",
         description=(
-            "Whether each request's tokens and cost are written down, for `/spend`: ids and "
-            "numbers only. Where there is a budget it is kept in any case."
+            "Whether tokens and cost of each request are written down, for `/spend`; "
+            "where there are budgets they always are."
         ),
     )
     SPEND_RETENTION_DAYS: Annotated[int, whole_number(0, 3_650, 400)] = Field(
@@ -1349,32 +1348,12 @@ class SpendValves(BaseModel):
         title="Keep spending (days)",
         description="For how long the ledger keeps it, 31 days at least; 0 means for ever.",
     )
-    BUDGET_USER_DAILY_USD: Annotated[float, amount(0.0)] = Field(
-        default=0.0,
-        title="Daily budget of each user (USD)",
-        description="What one person may spend in a day (UTC); 0 for no limit.",
-    )
-    BUDGET_USER_MONTHLY_USD: Annotated[float, amount(0.0)] = Field(
-        default=0.0,
-        title="Monthly budget of each user (USD)",
-        description="What one person may spend in a calendar month (UTC); 0 for no limit.",
-    )
-    BUDGET_TOTAL_DAILY_USD: Annotated[float, amount(0.0)] = Field(
-        default=0.0,
-        title="Daily budget of all users (USD)",
-        description="What everybody together may spend in a day (UTC); 0 for no limit.",
-    )
-    BUDGET_TOTAL_MONTHLY_USD: Annotated[float, amount(0.0)] = Field(
-        default=0.0,
-        title="Monthly budget of all users (USD)",
-        description="What everybody together may spend in a month (UTC); 0 for no limit.",
-    )
-    BUDGETS_BY_GROUP_USD: Text = Field(
+    BUDGETS_USD: Text = Field(
         default="",
-        title="Budgets of groups (USD)",
+        title="Budgets (USD a day / a month)",
         description=(
-            "One line for each group of Open WebUI, which its members share: "
-            "`Students: 5 / 100` for 5 a day and 100 a month; 0 for no limit."
+            "One line for each: `each user: 2 / 20`, `all users: 0 / 500`, or the name of a group, "
+            "whose members share it; 0 for no limit. Days and months are those of UTC."
         ),
     )
     BUDGET_WARNING_PERCENT: Annotated[int, whole_number(1, 100, 80)] = Field(
@@ -1398,42 +1377,25 @@ class SpendValves(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetLimits:
-    """USD that may be spent; zero for no limit."""
-
-    daily: float = 0.0
-    monthly: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class SpendRules:
-    """The valves of this room, as a request works with them."""
+    """The same, as a request works with it."""
 
-    keeps_ledger: bool = True
-    retention_days: int = 0
+    keeps_ledger: bool
+    retention_days: int
     """Zero for ever."""
-    user_limits: BudgetLimits = BudgetLimits()
-    total_limits: BudgetLimits = BudgetLimits()
-    group_budgets: str = ""
-    """Lines of `group: daily / monthly`."""
-    warning_share: float = 0.8
-    redis_ttl: int = 0
+    budgets: str
+    warning_share: float
+    redis_ttl: int
     """Seconds; zero where no costs go to Redis."""
 
 
 def read_spend_rules(valves: SpendValves) -> SpendRules:
     """The rules of one request."""
-    user = BudgetLimits(valves.BUDGET_USER_DAILY_USD, valves.BUDGET_USER_MONTHLY_USD)
-    total = BudgetLimits(valves.BUDGET_TOTAL_DAILY_USD, valves.BUDGET_TOTAL_MONTHLY_USD)
-    groups = valves.BUDGETS_BY_GROUP_USD
-    has_budgets = bool(groups) or user != BudgetLimits() or total != BudgetLimits()
     days = valves.SPEND_RETENTION_DAYS
     return SpendRules(
-        keeps_ledger=valves.SPEND_LEDGER or has_budgets,
+        keeps_ledger=valves.SPEND_LEDGER or bool(valves.BUDGETS_USD),
         retention_days=max(days, _LEAST_RETENTION_DAYS) if days else 0,
-        user_limits=user,
-        total_limits=total,
-        group_budgets=groups,
+        budgets=valves.BUDGETS_USD,
         warning_share=valves.BUDGET_WARNING_PERCENT / 100,
         redis_ttl=valves.COSTS_REDIS_TTL_SECONDS if valves.COSTS_REDIS_DUMP else 0,
     )
@@ -3509,9 +3471,10 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 ################################
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -3534,16 +3497,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
@@ -3602,6 +3576,8 @@ def shows_text(batch: list[Event]) -> bool:
 ################################
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -3629,28 +3605,36 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1
 
 
 ################################
@@ -3918,14 +3902,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 
@@ -4164,11 +4149,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -4179,6 +4166,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
@@ -4961,17 +4960,15 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
 # Open WebUI's groups of users.
 ################################
 
-async def read_groups(user_id: str, names: Collection[str]) -> dict[str, frozenset[str]]:
-    """Of the groups with these names those the user is in: the ids of their members."""
+async def read_groups(user_id: str) -> dict[str, frozenset[str]]:
+    """The ids of the members of each group the user is in, by the group's name."""
     try:
         from open_webui.models.groups import Groups  # pyright: ignore[reportMissingImports]
     except ImportError:
         return {}
-    groups = await Groups.get_groups_by_member_id(user_id)
     return {
         group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
-        for group in groups
-        if group.name in names
+        for group in await Groups.get_groups_by_member_id(user_id)
     }
 
 
@@ -6339,17 +6336,14 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 # Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
 ################################
 
-CostSnapshot = tuple[str, bytes, int]
-"""A key, its record, and for how many seconds that waits to be collected."""
-
 _REDIS_PATIENCE_SECONDS = 5.0
 
 
-def cost_snapshot(context: RequestContext, usage: Usage | None) -> CostSnapshot | None:
-    """The record of a request; there is none without a usage and a user with name and address."""
+async def push_cost(context: RequestContext, usage: Usage) -> None:
+    """Put a request's usage into Redis, where the sign-in tells the user's name and address."""
     user_id, (email, name) = context.user_id, contact_of(context.host)
-    if usage is None or not (user_id and email and name):
-        return None
+    if not (user_id and email and name):
+        return
     now = int(time.time())
     figures = {
         "input_tokens": usage.input_tokens,
@@ -6364,24 +6358,12 @@ def cost_snapshot(context: RequestContext, usage: Usage | None) -> CostSnapshot 
     who = {"guid": user_id, "email": email, "name": name}
     record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
     key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
-    return key, record, context.settings.spend.redis_ttl
-
-
-async def push_snapshots(waiting: deque[CostSnapshot]) -> None:
-    """Put all that wait into Redis; what it does not take is left out, with one warning."""
-    batch = list(waiting)
-    waiting.clear()
-    redis = find_redis() if batch else None
-    if redis is None:
-        if batch:
-            LOG.warning("costs: COSTS_REDIS_DUMP is on, but Open WebUI has no Redis")
-        return
     try:
         async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
-            for key, record, seconds in batch:
-                await redis.set(key, record, ex=seconds)
-    except Exception as error:  # noqa: BLE001 - whatever Redis does, the ledger goes on
-        LOG.warning("costs: Redis did not take %d records: %s", len(batch), error)
+            if (redis := find_redis()) is not None:
+                await redis.set(key, record, ex=context.settings.spend.redis_ttl)
+    except Exception as error:  # noqa: BLE001 - a background job is contained
+        LOG.warning("costs: Redis did not take a record: %s", error)
 
 
 ################################
@@ -6632,9 +6614,8 @@ _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
 _TALLY_SECONDS = 3.0
 """How old sums may be, and how long one waits for them."""
-_MOST_TALLIES = 500
+_FORGET_SECONDS = 600.0
 _CLEANING_SECONDS = 6 * 3_600
-_CLEANING_BATCH = 2_000
 
 
 @dataclass(slots=True)
@@ -6666,12 +6647,12 @@ class SpendLedger:
         self._table = OwnTable(SPEND)
         self._pending: deque[SpendRow] = deque()
         """Those that are not in the table."""
-        self._snapshots: deque[CostSnapshot] = deque(maxlen=_MOST_PENDING_ROWS)
         self._lost = 0
         self._failures = 0
         self._works = True
         self._lock = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
+        self._pushes: set[asyncio.Task[None]] = set()
         self._tallies: dict[SpenderCircle, SpendTally] = {}
         self._retention_days = 0
         self._clean_at = 0.0
@@ -6679,12 +6660,14 @@ class SpendLedger:
     def note(self, context: RequestContext, end: RequestEnd) -> None:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
-        if rules.redis_ttl and (snapshot := cost_snapshot(context, end.usage)):
-            self._snapshots.append(snapshot)
+        if rules.redis_ttl and end.usage is not None:
+            push = asyncio.create_task(push_cost(context, end.usage))
+            self._pushes.add(push)
+            push.add_done_callback(self._pushes.discard)
         if rules.keeps_ledger and self._table.has_database:
             self._retention_days = rules.retention_days
             self._add(spend_row(context, end))
-        if self._writer is None and (self._pending or self._snapshots):
+        if self._pending and self._writer is None:
             self._writer = asyncio.create_task(self._keep_writing())
 
     async def read(self, query: Any) -> list[Any]:
@@ -6713,7 +6696,8 @@ class SpendLedger:
         """Write what waits, and end."""
         if self._writer is not None:
             self._writer.cancel()
-            await asyncio.wait({self._writer})
+        if tasks := {*self._pushes, *filter(None, [self._writer])}:
+            await asyncio.wait(tasks)
         await self._finish()  # a task that never began has done nothing
 
     def _add(self, row: SpendRow) -> None:
@@ -6726,7 +6710,7 @@ class SpendLedger:
 
     async def _keep_writing(self) -> None:
         try:
-            while self._pending or self._snapshots:
+            while self._pending:
                 pause = _GATHER_SECONDS * 2 ** min(self._failures, 10)
                 await asyncio.sleep(min(pause, _LONGEST_GATHER_SECONDS))
                 await self._try_to_write()
@@ -6736,7 +6720,7 @@ class SpendLedger:
 
     async def _finish(self) -> None:
         for wait in _LAST_WAITS:
-            if self._pending or self._snapshots:
+            if self._pending:
                 await asyncio.sleep(wait)
                 await self._try_to_write()
         if lost := self._lost + len(self._pending):
@@ -6746,7 +6730,6 @@ class SpendLedger:
 
     async def _try_to_write(self) -> None:
         try:
-            await push_snapshots(self._snapshots)
             async with self._lock:
                 await self._write()
             await self._clean()
@@ -6789,9 +6772,8 @@ class SpendLedger:
         tally.day, tally.month = (int(spent or 0) for spent in sums)
         for row in self._pending:
             tally.add(row)
-        if len(self._tallies) >= _MOST_TALLIES:
-            self._tallies.clear()
-        self._tallies[circle] = tally
+        recent = [old for old in self._tallies.values() if now - old.read_at < _FORGET_SECONDS]
+        self._tallies = {old.circle: old for old in (*recent, tally)}
         self._report()
 
     def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
@@ -6808,12 +6790,11 @@ class SpendLedger:
             return
         self._clean_at = now + _CLEANING_SECONDS
         too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
-        bite = select(SPEND.c.id).where(too_old).limit(_CLEANING_BATCH)
-        is_clean = False
-        while not is_clean:
+        some = SPEND.c.id.in_(select(SPEND.c.id).where(too_old).limit(_LEDGER_BATCH))
+        gone = _LEDGER_BATCH
+        while gone == _LEDGER_BATCH:
             async with self._table.begin() as connection:
-                gone = await connection.execute(delete(SPEND).where(SPEND.c.id.in_(bite)))
-            is_clean = gone.rowcount < _CLEANING_BATCH
+                gone = (await connection.execute(delete(SPEND).where(some))).rowcount
 
 
 def day_and_month(now: float) -> tuple[int, int]:
@@ -6828,6 +6809,10 @@ def day_and_month(now: float) -> tuple[int, int]:
 # Budgets: what a person, a group or everybody may spend in a day or a month.
 ################################
 
+_OWN, _EVERYBODY = "each user", "all users"
+_OWNERS = {_OWN: "Your budget", _EVERYBODY: "Everybody's budget"}
+
+
 @dataclass(frozen=True, slots=True)
 class BudgetState:
     """How far a budget of one day or month is spent, in USD."""
@@ -6838,7 +6823,6 @@ class BudgetState:
     spent: float
     ends_at: int
     """Seconds since 1970."""
-    valve: str
 
     def __str__(self) -> str:
         return f"{self.owner} {self.period}: {dollars(self.spent)} of {dollars(self.limit)}"
@@ -6859,51 +6843,46 @@ async def budget_states(
     context: RequestContext, ledger: SpendLedger
 ) -> AsyncGenerator[BudgetState]:
     """Every budget that the person who asks draws on, as far as the ledger can tell."""
-    rules, user_id = context.settings.spend, context.user_id
-    everybody = ("Everybody's budget", None, rules.total_limits, "BUDGET_TOTAL_{}_USD")
-    own = ("Your budget", frozenset({user_id}), rules.user_limits, "BUDGET_USER_{}_USD")
-    for owner, circle, limits, valve in (own, *await _group_budgets(context), everybody):
-        has_limit = limits != BudgetLimits() and (circle is None or user_id)
-        tally = await ledger.spent(circle) if has_limit else None
-        if tally is not None:
-            for period, limit, spent, ends_at in _periods(limits, tally):
-                name = valve.format("DAILY" if period == "today" else "MONTHLY")
-                yield BudgetState(owner, period, limit, spent / PICODOLLARS, ends_at, name)
+    limits = read_budgets(context.settings.spend.budgets)
+    for name, circle in (await _circles_of(context, limits)).items():
+        tally = await ledger.spent(circle) if name in limits else None
+        if tally is None:
+            continue
+        owner, (daily, monthly) = _OWNERS.get(name, f"The budget of “{name}”"), limits[name]
+        if daily:
+            tomorrow = tally.day_begin + DAY_SECONDS
+            yield BudgetState(owner, "today", daily, tally.day / PICODOLLARS, tomorrow)
+        if monthly:
+            _, ends_at = day_and_month(tally.month_begin + 31 * DAY_SECONDS)
+            yield BudgetState(owner, "this month", monthly, tally.month / PICODOLLARS, ends_at)
 
 
-def _periods(limits: BudgetLimits, tally: SpendTally) -> list[tuple[str, float, int, int]]:
-    _, next_month = day_and_month(tally.month_begin + 31 * DAY_SECONDS)
-    day = "today", limits.daily, tally.day, tally.day_begin + DAY_SECONDS
-    month = "this month", limits.monthly, tally.month, next_month
-    return [period for period in (day, month) if period[1]]
-
-
-async def _group_budgets(
-    context: RequestContext,
-) -> list[tuple[str, SpenderCircle, BudgetLimits, str]]:
-    limits = read_group_limits(context.settings.spend.group_budgets)
-    try:
-        groups = await read_groups(context.user_id, limits) if limits else {}
-    except Exception:  # noqa: BLE001 - a database that fails stops no chat
-        LOG.exception("budgets: the groups of a user could not be read")
-        return []
-    return [
-        (f"The budget of “{name}”", members, limits[name], "BUDGETS_BY_GROUP_USD")
-        for name, members in groups.items()
-    ]
+async def _circles_of(
+    context: RequestContext, limits: dict[str, tuple[float, float]]
+) -> dict[str, SpenderCircle]:
+    """Those whose spending may count for the person, by the names of their budgets."""
+    circles: dict[str, SpenderCircle] = {_EVERYBODY: None}
+    if context.user_id:
+        circles[_OWN] = frozenset({context.user_id})
+        try:
+            if limits.keys() - _OWNERS.keys():
+                circles |= await read_groups(context.user_id)
+        except Exception:  # noqa: BLE001 - a database that fails stops no chat
+            LOG.exception("budgets: the groups of a user could not be read")
+    return circles
 
 
 @lru_cache(maxsize=8)
-def read_group_limits(text: str) -> dict[str, BudgetLimits]:
-    """Read lines of `group: daily / monthly`; the cache makes the warning come once."""
-    found: dict[str, BudgetLimits] = {}
+def read_budgets(text: str) -> dict[str, tuple[float, float]]:
+    """Read lines of `name: daily / monthly`; the cache makes the warning come once."""
+    found: dict[str, tuple[float, float]] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         name, _, amounts = line.rpartition(":")
         try:
-            daily, monthly = (max(float(part), 0.0) for part in f"{amounts}/0".split("/")[:2])
-            found[name.strip()] = BudgetLimits(daily, monthly)
+            daily, monthly = (float(part) for part in f"{amounts}/0".split("/")[:2])
+            found[name.strip()] = daily, monthly
         except ValueError:
-            LOG.warning("settings: BUDGETS_BY_GROUP_USD: this line cannot be read: %s", line)
+            LOG.warning("settings: BUDGETS_USD: this line cannot be read: %s", line)
     return found
 
 
@@ -6913,7 +6892,7 @@ def _refusal(state: BudgetState) -> BudgetSpentError:
     return BudgetSpentError(
         f"{state.owner} is spent: {dollars(state.spent)} of {dollars(state.limit)} {state.period}.",
         f"It starts anew at {ends:%Y-%m-%d %H:%M} UTC, in {hours} h {minutes} min. "
-        f"The admin can raise `{state.valve}` in the settings of the OpenRouter function.",
+        "The admin can raise it in `BUDGETS_USD`, in the settings of the OpenRouter function.",
     )
 
 
@@ -11891,126 +11870,126 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((259, 8, 48),),
-    "core/ids.py": ((315, 9, 26),),
-    "core/json_codec.py": ((349, 11, 29),),
-    "core/json_values.py": ((386, 8, 31),),
-    "core/money.py": ((425, 8, 15),),
-    "core/process.py": ((448, 10, 13),),
-    "core/redaction.py": ((469, 9, 69),),
-    "core/errors.py": ((563, 28, 169),),
-    "core/admission.py": ((740, 12, 50),),
-    "core/retry.py": ((798, 7, 33),),
-    "core/secrets.py": ((839, 19, 86),),
-    "core/source_map.py": ((933, 7, 24),),
-    "core/template_language.py": ((965, 8, 56),),
-    "core/valve_types.py": ((1031, 17, 63),),
-    "core/catalog_valves.py": ((1102, 12, 138),),
-    "core/personal_valves.py": ((1248, 11, 76),),
-    "core/spend_valves.py": ((1332, 12, 108),),
-    "core/template_valves.py": ((1448, 13, 89),),
-    "core/config.py": ((1545, 18, 482),),
-    "core/context.py": ((2035, 14, 46),),
-    "core/logging_system.py": ((2089, 11, 92),),
-    "core/error_templates.py": ((2189, 28, 176),),
-    "core/timing_logger.py": ((2375, 21, 134),),
-    "api/bodies.py": ((2517, 8, 82),),
-    "api/error_figures.py": ((2607, 8, 38),),
-    "api/errors.py": ((2653, 18, 184),),
-    "api/events.py": ((2845, 12, 278),),
-    "api/exchange_log.py": ((3131, 16, 11),),
-    "api/gateway/batch.py": ((3153, 14, 47),),
-    "api/gateway/items.py": ((3208, 20, 128),),
-    "api/gateway/part_ends.py": ((3344, 8, 58),),
-    "api/gateway/payloads.py": ((3410, 14, 31),),
-    "api/gateway/selection.py": ((3449, 15, 54),),
-    "api/gateway/text_run.py": ((3511, 10, 58),),
-    "api/pacing.py": ((3577, 7, 19),),
-    "api/sse.py": ((3604, 5, 50),),
-    "api/gateway/chat_reader.py": ((3662, 30, 205),),
-    "api/gateway/responses_reader.py": ((3875, 33, 193),),
-    "api/transport.py": ((4076, 17, 149),),
-    "api/http.py": ((4233, 23, 167),),
-    "api/catalog.py": ((4408, 15, 48),),
-    "api/gateway/stream.py": ((4464, 32, 123),),
-    "api/gateway/chat_completions.py": ((4595, 15, 12),),
-    "api/gateway/responses.py": ((4615, 15, 12),),
-    "host/blocking.py": ((4635, 13, 46),),
-    "host/chats.py": ((4689, 13, 49),),
-    "host/columns.py": ((4750, 20, 83),),
-    "host/database.py": ((4841, 15, 65),),
-    "host/departure.py": ((4914, 11, 30),),
-    "host/events.py": ((4952, 9, 4),),
-    "host/groups.py": ((4964, 8, 12),),
-    "host/redis.py": ((4984, 8, 10),),
-    "host/users.py": ((5002, 14, 83),),
-    "host/call.py": ((5093, 15, 61),),
-    "host/files.py": ((5162, 17, 48),),
-    "host/tools.py": ((5221, 22, 250),),
-    "host/versions.py": ((5479, 10, 30),),
-    "models/key_limit.py": ((5517, 13, 43),),
-    "models/pricing.py": ((5568, 12, 106),),
-    "models/family.py": ((5682, 14, 132),),
-    "models/variants.py": ((5822, 11, 67),),
-    "models/known.py": ((5897, 12, 33),),
-    "models/registry.py": ((5938, 17, 97),),
-    "models/visibility.py": ((6043, 16, 217),),
-    "models/entries.py": ((6268, 25, 66),),
-    "storage/cost_snapshots.py": ((6342, 17, 43),),
-    "storage/pictures.py": ((6393, 20, 112),),
-    "storage/request_end.py": ((6513, 18, 45),),
-    "storage/spend_table.py": ((6566, 15, 49),),
-    "storage/spend_ledger.py": ((6623, 23, 200),),
-    "storage/budgets.py": ((6831, 20, 87),),
-    "storage/spend_report.py": ((6926, 28, 133),),
-    "storage/spending.py": ((7067, 20, 77),),
-    "requests/allow_list.py": ((7152, 10, 28),),
-    "requests/caching.py": ((7188, 13, 20),),
-    "requests/content_parts.py": ((7216, 10, 76),),
-    "requests/fallbacks.py": ((7300, 12, 13),),
-    "requests/identifiers.py": ((7321, 11, 46),),
-    "requests/modalities.py": ((7375, 10, 7),),
-    "requests/old_texts.py": ((7390, 11, 61),),
-    "requests/parameters.py": ((7459, 12, 59),),
-    "requests/reasoning.py": ((7526, 13, 87),),
-    "requests/replay.py": ((7621, 14, 122),),
-    "requests/chat_body.py": ((7751, 13, 142),),
-    "requests/history.py": ((7901, 13, 116),),
-    "requests/next_round.py": ((8025, 21, 65),),
-    "requests/recovery.py": ((8098, 16, 107),),
-    "requests/retention.py": ((8213, 13, 80),),
-    "requests/routing_table.py": ((8301, 14, 38),),
-    "requests/routing.py": ((8347, 13, 34),),
-    "requests/tasks.py": ((8389, 11, 35),),
-    "requests/tools.py": ((8432, 13, 40),),
-    "requests/trimming.py": ((8480, 11, 9),),
-    "requests/normalise.py": ((8497, 28, 39),),
-    "streaming/collector.py": ((8544, 31, 266),),
-    "streaming/completion_notes.py": ((8818, 11, 41),),
-    "streaming/open_calls.py": ((8867, 10, 25),),
-    "streaming/renderer.py": ((8900, 9, 13),),
-    "streaming/citations.py": ((8921, 13, 56),),
-    "streaming/layout.py": ((8989, 18, 59),),
-    "streaming/output_items.py": ((9056, 10, 69),),
-    "streaming/server_tools.py": ((9133, 15, 46),),
-    "streaming/status.py": ((9187, 10, 47),),
-    "streaming/think_tags.py": ((9242, 20, 134),),
-    "streaming/thinking_status.py": ((9384, 11, 53),),
-    "streaming/usage.py": ((9445, 10, 92),),
-    "streaming/completion_chunks.py": ((9545, 31, 93),),
-    "streaming/completion_dict.py": ((9646, 35, 105),),
-    "streaming/response_events.py": ((9759, 47, 271),),
-    "streaming/transcript.py": ((10038, 29, 129),),
-    "tools/policy.py": ((10175, 13, 42),),
-    "tools/results.py": ((10225, 11, 116),),
-    "tools/schema.py": ((10352, 15, 298),),
-    "tools/arguments.py": ((10658, 13, 113),),
-    "tools/definitions.py": ((10779, 14, 85),),
-    "tools/executor.py": ((10872, 55, 190),),
-    "tools/toolbox.py": ((11070, 23, 126),),
-    "runtime.py": ((11204, 26, 153),),
-    "attempts.py": ((11365, 35, 82),),
-    "rounds.py": ((11455, 28, 172),),
-    "orchestrator.py": ((11635, 45, 135),),
-    "pipe.py": ((11778, 30, 108),),
+    "core/circuit_breaker.py": ((258, 8, 48),),
+    "core/ids.py": ((314, 9, 26),),
+    "core/json_codec.py": ((348, 11, 29),),
+    "core/json_values.py": ((385, 8, 31),),
+    "core/money.py": ((424, 8, 15),),
+    "core/process.py": ((447, 10, 13),),
+    "core/redaction.py": ((468, 9, 69),),
+    "core/errors.py": ((562, 28, 169),),
+    "core/admission.py": ((739, 12, 50),),
+    "core/retry.py": ((797, 7, 33),),
+    "core/secrets.py": ((838, 19, 86),),
+    "core/source_map.py": ((932, 7, 24),),
+    "core/template_language.py": ((964, 8, 56),),
+    "core/valve_types.py": ((1030, 17, 63),),
+    "core/catalog_valves.py": ((1101, 12, 138),),
+    "core/personal_valves.py": ((1247, 11, 76),),
+    "core/spend_valves.py": ((1331, 12, 71),),
+    "core/template_valves.py": ((1410, 13, 89),),
+    "core/config.py": ((1507, 18, 482),),
+    "core/context.py": ((1997, 14, 46),),
+    "core/logging_system.py": ((2051, 11, 92),),
+    "core/error_templates.py": ((2151, 28, 176),),
+    "core/timing_logger.py": ((2337, 21, 134),),
+    "api/bodies.py": ((2479, 8, 82),),
+    "api/error_figures.py": ((2569, 8, 38),),
+    "api/errors.py": ((2615, 18, 184),),
+    "api/events.py": ((2807, 12, 278),),
+    "api/exchange_log.py": ((3093, 16, 11),),
+    "api/gateway/batch.py": ((3115, 14, 47),),
+    "api/gateway/items.py": ((3170, 20, 128),),
+    "api/gateway/part_ends.py": ((3306, 8, 58),),
+    "api/gateway/payloads.py": ((3372, 14, 31),),
+    "api/gateway/selection.py": ((3411, 15, 54),),
+    "api/gateway/text_run.py": ((3473, 10, 70),),
+    "api/pacing.py": ((3551, 7, 19),),
+    "api/sse.py": ((3578, 5, 60),),
+    "api/gateway/chat_reader.py": ((3646, 30, 205),),
+    "api/gateway/responses_reader.py": ((3859, 33, 194),),
+    "api/transport.py": ((4061, 18, 163),),
+    "api/http.py": ((4232, 23, 167),),
+    "api/catalog.py": ((4407, 15, 48),),
+    "api/gateway/stream.py": ((4463, 32, 123),),
+    "api/gateway/chat_completions.py": ((4594, 15, 12),),
+    "api/gateway/responses.py": ((4614, 15, 12),),
+    "host/blocking.py": ((4634, 13, 46),),
+    "host/chats.py": ((4688, 13, 49),),
+    "host/columns.py": ((4749, 20, 83),),
+    "host/database.py": ((4840, 15, 65),),
+    "host/departure.py": ((4913, 11, 30),),
+    "host/events.py": ((4951, 9, 4),),
+    "host/groups.py": ((4963, 6, 10),),
+    "host/redis.py": ((4981, 8, 10),),
+    "host/users.py": ((4999, 14, 83),),
+    "host/call.py": ((5090, 15, 61),),
+    "host/files.py": ((5159, 17, 48),),
+    "host/tools.py": ((5218, 22, 250),),
+    "host/versions.py": ((5476, 10, 30),),
+    "models/key_limit.py": ((5514, 13, 43),),
+    "models/pricing.py": ((5565, 12, 106),),
+    "models/family.py": ((5679, 14, 132),),
+    "models/variants.py": ((5819, 11, 67),),
+    "models/known.py": ((5894, 12, 33),),
+    "models/registry.py": ((5935, 17, 97),),
+    "models/visibility.py": ((6040, 16, 217),),
+    "models/entries.py": ((6265, 25, 66),),
+    "storage/cost_snapshots.py": ((6339, 16, 28),),
+    "storage/pictures.py": ((6375, 20, 112),),
+    "storage/request_end.py": ((6495, 18, 45),),
+    "storage/spend_table.py": ((6548, 15, 49),),
+    "storage/spend_ledger.py": ((6605, 23, 199),),
+    "storage/budgets.py": ((6812, 18, 85),),
+    "storage/spend_report.py": ((6905, 28, 133),),
+    "storage/spending.py": ((7046, 20, 77),),
+    "requests/allow_list.py": ((7131, 10, 28),),
+    "requests/caching.py": ((7167, 13, 20),),
+    "requests/content_parts.py": ((7195, 10, 76),),
+    "requests/fallbacks.py": ((7279, 12, 13),),
+    "requests/identifiers.py": ((7300, 11, 46),),
+    "requests/modalities.py": ((7354, 10, 7),),
+    "requests/old_texts.py": ((7369, 11, 61),),
+    "requests/parameters.py": ((7438, 12, 59),),
+    "requests/reasoning.py": ((7505, 13, 87),),
+    "requests/replay.py": ((7600, 14, 122),),
+    "requests/chat_body.py": ((7730, 13, 142),),
+    "requests/history.py": ((7880, 13, 116),),
+    "requests/next_round.py": ((8004, 21, 65),),
+    "requests/recovery.py": ((8077, 16, 107),),
+    "requests/retention.py": ((8192, 13, 80),),
+    "requests/routing_table.py": ((8280, 14, 38),),
+    "requests/routing.py": ((8326, 13, 34),),
+    "requests/tasks.py": ((8368, 11, 35),),
+    "requests/tools.py": ((8411, 13, 40),),
+    "requests/trimming.py": ((8459, 11, 9),),
+    "requests/normalise.py": ((8476, 28, 39),),
+    "streaming/collector.py": ((8523, 31, 266),),
+    "streaming/completion_notes.py": ((8797, 11, 41),),
+    "streaming/open_calls.py": ((8846, 10, 25),),
+    "streaming/renderer.py": ((8879, 9, 13),),
+    "streaming/citations.py": ((8900, 13, 56),),
+    "streaming/layout.py": ((8968, 18, 59),),
+    "streaming/output_items.py": ((9035, 10, 69),),
+    "streaming/server_tools.py": ((9112, 15, 46),),
+    "streaming/status.py": ((9166, 10, 47),),
+    "streaming/think_tags.py": ((9221, 20, 134),),
+    "streaming/thinking_status.py": ((9363, 11, 53),),
+    "streaming/usage.py": ((9424, 10, 92),),
+    "streaming/completion_chunks.py": ((9524, 31, 93),),
+    "streaming/completion_dict.py": ((9625, 35, 105),),
+    "streaming/response_events.py": ((9738, 47, 271),),
+    "streaming/transcript.py": ((10017, 29, 129),),
+    "tools/policy.py": ((10154, 13, 42),),
+    "tools/results.py": ((10204, 11, 116),),
+    "tools/schema.py": ((10331, 15, 298),),
+    "tools/arguments.py": ((10637, 13, 113),),
+    "tools/definitions.py": ((10758, 14, 85),),
+    "tools/executor.py": ((10851, 55, 190),),
+    "tools/toolbox.py": ((11049, 23, 126),),
+    "runtime.py": ((11183, 26, 153),),
+    "attempts.py": ((11344, 35, 82),),
+    "rounds.py": ((11434, 28, 172),),
+    "orchestrator.py": ((11614, 45, 135),),
+    "pipe.py": ((11757, 30, 108),),
 }

@@ -71,7 +71,7 @@ async def test_an_admin_gets_a_file_with_all_of_it(stage: Stage, page: ChatPage)
 async def test_a_budget_that_is_spent_is_an_error_on_the_page(stage: Stage, page: ChatPage) -> None:
     stage.simulator.script(text_reply("Hi.", usage={"cost": 0.5}))
     await page.ask(MODEL, "Hello")
-    await stage.set_valves(BUDGET_USER_DAILY_USD=0.25)
+    await stage.set_valves(BUDGETS_USD="each user: 0.25")
 
     turn = await page.ask(MODEL, "Hello again")
 

@@ -83,18 +83,18 @@ def statuses(events: list[Json]) -> list[str]:
 @pytest.mark.parametrize(
     ("valves", "spent_by", "days_ago", "is_refused"),
     [
-        ({"BUDGET_USER_DAILY_USD": 1}, "user-1", 0, True),
-        ({"BUDGET_USER_DAILY_USD": 2}, "user-1", 0, False),
-        ({"BUDGET_USER_DAILY_USD": 1}, "user-2", 0, False),
-        ({"BUDGET_TOTAL_DAILY_USD": 1}, "user-2", 0, True),
-        ({"BUDGET_USER_DAILY_USD": 1}, "user-1", 40, False),
-        ({"BUDGET_USER_MONTHLY_USD": 1}, "user-1", 0, True),
-        ({"BUDGET_USER_MONTHLY_USD": 1}, "user-1", 40, False),
-        ({"BUDGET_TOTAL_MONTHLY_USD": 1}, "user-2", 0, True),
-        ({"BUDGETS_BY_GROUP_USD": "Staff: 1\nStudents: 1 / 9"}, "user-2", 0, True),
-        ({"BUDGETS_BY_GROUP_USD": "Students: 0/1"}, "user-2", 0, True),
-        ({"BUDGETS_BY_GROUP_USD": "Staff: 1"}, "user-2", 0, False),
-        ({"BUDGETS_BY_GROUP_USD": "Students: much"}, "user-2", 0, False),
+        ({"BUDGETS_USD": "each user: 1"}, "user-1", 0, True),
+        ({"BUDGETS_USD": "each user: 2"}, "user-1", 0, False),
+        ({"BUDGETS_USD": "each user: 1"}, "user-2", 0, False),
+        ({"BUDGETS_USD": "all users: 1"}, "user-2", 0, True),
+        ({"BUDGETS_USD": "each user: 1"}, "user-1", 40, False),
+        ({"BUDGETS_USD": "each user: 0 / 1"}, "user-1", 0, True),
+        ({"BUDGETS_USD": "each user: 0 / 1"}, "user-1", 40, False),
+        ({"BUDGETS_USD": "all users: 0 / 1"}, "user-2", 0, True),
+        ({"BUDGETS_USD": "Staff: 1\nStudents: 1 / 9"}, "user-2", 0, True),
+        ({"BUDGETS_USD": "Students: 0/1"}, "user-2", 0, True),
+        ({"BUDGETS_USD": "Staff: 1"}, "user-2", 0, False),
+        ({"BUDGETS_USD": "Students: much"}, "user-2", 0, False),
     ],
 )
 async def test_a_budget_that_is_spent_refuses_and_says_when_it_starts_anew(  # noqa: PLR0913
@@ -126,12 +126,12 @@ async def test_the_day_ends_at_midnight_and_the_month_with_its_last_day() -> Non
 
 async def test_a_budget_that_is_nearly_spent_is_told_of(simulator: Simulator, spend: Any) -> None:
     await spend(0.85)
-    pipe = make_pipe(simulator, BUDGET_USER_DAILY_USD=1, BUDGET_USER_MONTHLY_USD=10)
+    pipe = make_pipe(simulator, BUDGETS_USD="each user: 1 / 10")
     simulator.script(text_reply("Yes.", usage={"cost": 0.01}))
     told, events = await ask(pipe)
     assert told == "Yes."
     assert statuses(events)[0] == "⚠ Your budget today: $0.8500 of $1.00"
-    quiet = make_pipe(simulator, BUDGET_USER_DAILY_USD=1, BUDGET_WARNING_PERCENT=90)
+    quiet = make_pipe(simulator, BUDGETS_USD="each user: 1", BUDGET_WARNING_PERCENT=90)
     simulator.script(text_reply("Yes.", usage={"cost": 0.01}))
     _, events = await ask(quiet)
     assert not [words for words in statuses(events) if "budget" in words]
@@ -139,7 +139,7 @@ async def test_a_budget_that_is_nearly_spent_is_told_of(simulator: Simulator, sp
 
 
 async def test_no_more_is_spent_than_what_was_under_way(simulator: Simulator, spend: Any) -> None:
-    pipe = make_pipe(simulator, BUDGET_USER_DAILY_USD=1, MAX_CONCURRENT_REQUESTS=4)
+    pipe = make_pipe(simulator, BUDGETS_USD="each user: 1", MAX_CONCURRENT_REQUESTS=4)
     for _ in range(40):
         simulator.script(text_reply("Yes.", usage={"cost": 0.25}))
     answers = await asyncio.gather(*(ask(pipe) for _ in range(40)))
@@ -152,7 +152,7 @@ async def test_workers_agree_after_a_few_seconds(
     simulator: Simulator, spend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spend_ledger, "_TALLY_SECONDS", 0.2)
-    workers = [make_pipe(simulator, BUDGET_USER_DAILY_USD=1) for _ in range(2)]
+    workers = [make_pipe(simulator, BUDGETS_USD="each user: 1") for _ in range(2)]
     for cost in (0.5, 0.5, 0.5):
         simulator.script(text_reply("Yes.", usage={"cost": cost}))
     assert (await ask(workers[0]))[0] == "Yes."
@@ -169,7 +169,7 @@ async def test_without_a_database_a_budget_stops_nobody(
 ) -> None:
     monkeypatch.setitem(sys.modules, "open_webui.internal.db", None)
     simulator.script(text_reply("Yes."))
-    told, _ = await ask(pipe := make_pipe(simulator, BUDGET_USER_DAILY_USD=1))
+    told, _ = await ask(pipe := make_pipe(simulator, BUDGETS_USD="each user: 1"))
     assert told == "Yes."
     await pipe.close()
 
@@ -180,7 +180,7 @@ async def test_a_person_sees_what_they_have_spent(simulator: Simulator, spend: A
     await spend(0.5, model="b/two", days=45)
     await spend(7, user="user-2")
     await spend(0, outcome="refused")
-    pipe = make_pipe(simulator, BUDGET_USER_DAILY_USD=1)
+    pipe = make_pipe(simulator, BUDGETS_USD="each user: 1")
     told, events = await ask(pipe, " /Spend ")
     await pipe.close()
     day = time.strftime("%Y-%m-%d", time.gmtime())

@@ -167,7 +167,7 @@ async def test_switched_off_the_ledger_keeps_nothing(
     pipe = make_pipe(simulator, SPEND_LEDGER=False)
     await chat(pipe)
     await pipe.close()
-    budgeted = make_pipe(simulator, SPEND_LEDGER=False, BUDGET_USER_DAILY_USD=1)
+    budgeted = make_pipe(simulator, SPEND_LEDGER=False, BUDGETS_USD="each user: 1")
     await chat(budgeted)
     assert len(await written(budgeted, engine)) == 1
 

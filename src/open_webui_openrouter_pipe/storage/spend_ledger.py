@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..core.context import RequestContext
 from ..core.logging_system import LOG
 from ..host.database import OwnTable
-from .cost_snapshots import CostSnapshot, cost_snapshot, push_snapshots
+from .cost_snapshots import push_cost
 from .request_end import RequestEnd
 from .spend_table import SPEND, SpendRow, spend_row
 
@@ -32,9 +32,8 @@ _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
 _TALLY_SECONDS = 3.0
 """How old sums may be, and how long one waits for them."""
-_MOST_TALLIES = 500
+_FORGET_SECONDS = 600.0
 _CLEANING_SECONDS = 6 * 3_600
-_CLEANING_BATCH = 2_000
 
 
 @dataclass(slots=True)
@@ -66,12 +65,12 @@ class SpendLedger:
         self._table = OwnTable(SPEND)
         self._pending: deque[SpendRow] = deque()
         """Those that are not in the table."""
-        self._snapshots: deque[CostSnapshot] = deque(maxlen=_MOST_PENDING_ROWS)
         self._lost = 0
         self._failures = 0
         self._works = True
         self._lock = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
+        self._pushes: set[asyncio.Task[None]] = set()
         self._tallies: dict[SpenderCircle, SpendTally] = {}
         self._retention_days = 0
         self._clean_at = 0.0
@@ -79,12 +78,14 @@ class SpendLedger:
     def note(self, context: RequestContext, end: RequestEnd) -> None:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
-        if rules.redis_ttl and (snapshot := cost_snapshot(context, end.usage)):
-            self._snapshots.append(snapshot)
+        if rules.redis_ttl and end.usage is not None:
+            push = asyncio.create_task(push_cost(context, end.usage))
+            self._pushes.add(push)
+            push.add_done_callback(self._pushes.discard)
         if rules.keeps_ledger and self._table.has_database:
             self._retention_days = rules.retention_days
             self._add(spend_row(context, end))
-        if self._writer is None and (self._pending or self._snapshots):
+        if self._pending and self._writer is None:
             self._writer = asyncio.create_task(self._keep_writing())
 
     async def read(self, query: Any) -> list[Any]:
@@ -113,7 +114,8 @@ class SpendLedger:
         """Write what waits, and end."""
         if self._writer is not None:
             self._writer.cancel()
-            await asyncio.wait({self._writer})
+        if tasks := {*self._pushes, *filter(None, [self._writer])}:
+            await asyncio.wait(tasks)
         await self._finish()  # a task that never began has done nothing
 
     def _add(self, row: SpendRow) -> None:
@@ -126,7 +128,7 @@ class SpendLedger:
 
     async def _keep_writing(self) -> None:
         try:
-            while self._pending or self._snapshots:
+            while self._pending:
                 pause = _GATHER_SECONDS * 2 ** min(self._failures, 10)
                 await asyncio.sleep(min(pause, _LONGEST_GATHER_SECONDS))
                 await self._try_to_write()
@@ -136,7 +138,7 @@ class SpendLedger:
 
     async def _finish(self) -> None:
         for wait in _LAST_WAITS:
-            if self._pending or self._snapshots:
+            if self._pending:
                 await asyncio.sleep(wait)
                 await self._try_to_write()
         if lost := self._lost + len(self._pending):
@@ -146,7 +148,6 @@ class SpendLedger:
 
     async def _try_to_write(self) -> None:
         try:
-            await push_snapshots(self._snapshots)
             async with self._lock:
                 await self._write()
             await self._clean()
@@ -189,9 +190,8 @@ class SpendLedger:
         tally.day, tally.month = (int(spent or 0) for spent in sums)
         for row in self._pending:
             tally.add(row)
-        if len(self._tallies) >= _MOST_TALLIES:
-            self._tallies.clear()
-        self._tallies[circle] = tally
+        recent = [old for old in self._tallies.values() if now - old.read_at < _FORGET_SECONDS]
+        self._tallies = {old.circle: old for old in (*recent, tally)}
         self._report()
 
     def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
@@ -208,12 +208,11 @@ class SpendLedger:
             return
         self._clean_at = now + _CLEANING_SECONDS
         too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
-        bite = select(SPEND.c.id).where(too_old).limit(_CLEANING_BATCH)
-        is_clean = False
-        while not is_clean:
+        some = SPEND.c.id.in_(select(SPEND.c.id).where(too_old).limit(_LEDGER_BATCH))
+        gone = _LEDGER_BATCH
+        while gone == _LEDGER_BATCH:
             async with self._table.begin() as connection:
-                gone = await connection.execute(delete(SPEND).where(SPEND.c.id.in_(bite)))
-            is_clean = gone.rowcount < _CLEANING_BATCH
+                gone = (await connection.execute(delete(SPEND).where(some))).rowcount
 
 
 def day_and_month(now: float) -> tuple[int, int]:
