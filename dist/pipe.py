@@ -68,95 +68,95 @@ license: MIT
 #   4682  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
 #   4739  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
 #   4834  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4907  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4945  events.py                     What the page is told beside the stream of the answer.
-#   4957  groups.py                     Open WebUI's groups of users.
-#   4975  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   4993  users.py                      The person who asks, and what they have set for themselves.
-#   5084  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5153  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5209  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5470  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4904  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4942  events.py                     What the page is told beside the stream of the answer.
+#   4954  groups.py                     Open WebUI's groups of users.
+#   4972  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   4990  users.py                      The person who asks, and what they have set for themselves.
+#   5081  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5150  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5206  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5467  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5508  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5559  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5673  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5813  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5888  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5929  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6034  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6259  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5505  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5556  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5670  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5810  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5885  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5926  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6031  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6256  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6333  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   6369  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6489  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
-#   6542  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
-#   6599  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   6806  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   6899  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7040  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6330  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   6366  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6486  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
+#   6539  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
+#   6596  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   6796  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   6889  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7017  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7125  allow_list.py                 Only what the API knows goes out.
-#   7161  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7189  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7273  fallbacks.py                  Further models, for when the first one fails.
-#   7294  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7348  modalities.py                 Pictures are asked for where the model draws.
-#   7363  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7432  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7499  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7594  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7724  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7874  history.py                    Chat messages become input items.
-#   7998  next_round.py                 The request of another round: the one before, and what came of it.
-#   8071  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8186  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8274  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8320  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8362  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8405  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8453  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8470  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7102  allow_list.py                 Only what the API knows goes out.
+#   7138  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7166  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7250  fallbacks.py                  Further models, for when the first one fails.
+#   7271  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7325  modalities.py                 Pictures are asked for where the model draws.
+#   7340  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7409  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7476  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7571  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7701  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7851  history.py                    Chat messages become input items.
+#   7975  next_round.py                 The request of another round: the one before, and what came of it.
+#   8048  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8163  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8251  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8297  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8339  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8382  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8430  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8447  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8517  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8791  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8840  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8873  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8894  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8958  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9029  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9106  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9160  status.py                     The status line of an answer: few words, all of them true.
-#   9215  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9357  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9418  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9518  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9619  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9732  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10011  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8494  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8768  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8817  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8850  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8871  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8935  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9006  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9083  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9137  status.py                     The status line of an answer: few words, all of them true.
+#   9192  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9334  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9395  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9495  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9596  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9709  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9988  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10148  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10198  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10322  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10631  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10752  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10845  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11043  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10125  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10175  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10299  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10608  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10729  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10822  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11020  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11177  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11154  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11338  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11315  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11428  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11405  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11608  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11585  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11751  pipe.py                       The entrance: what Open WebUI calls.
+#  11728  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -4856,10 +4856,7 @@ def find_engine() -> AsyncEngine | None:
 
 
 class OwnTable:
-    """One table of ours, made where it is missing when it is first used.
-
-    It may be made, and dropped, by anyone at any time: after every failure it is looked for again.
-    """
+    """One table of ours, made when it is first used; after a failure it is looked for again."""
 
     def __init__(self, table: Table, find: FindEngine = find_engine) -> None:
         self._table = table
@@ -6651,6 +6648,7 @@ class SpendLedger:
         self._failures = 0
         self._works = True
         self._lock = asyncio.Lock()
+        self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._pushes: set[asyncio.Task[None]] = set()
         self._tallies: dict[SpenderCircle, SpendTally] = {}
@@ -6664,10 +6662,17 @@ class SpendLedger:
             push = asyncio.create_task(push_cost(context, end.usage))
             self._pushes.add(push)
             push.add_done_callback(self._pushes.discard)
-        if rules.keeps_ledger and self._table.has_database:
-            self._retention_days = rules.retention_days
-            self._add(spend_row(context, end))
-        if self._pending and self._writer is None:
+        if not rules.keeps_ledger or not self._table.has_database:
+            return
+        self._retention_days = rules.retention_days
+        row = spend_row(context, end)
+        for tally in self._tallies.values():
+            tally.add(row)
+        if len(self._pending) < _MOST_PENDING_ROWS:
+            self._pending.append(row)
+        else:
+            self._lost += 1
+        if self._writer is None:
             self._writer = asyncio.create_task(self._keep_writing())
 
     async def read(self, query: Any) -> list[Any]:
@@ -6678,10 +6683,7 @@ class SpendLedger:
             return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
-        """What the circle has spent, a few seconds old at most; `None` if that cannot be told.
-
-        While the database does not work, what was last known is counted on.
-        """
+        """What the circle has spent, or what was last known of it; `None` for nothing known."""
         if self._works and not self._known(circle, _TALLY_SECONDS):
             try:
                 async with asyncio.timeout(_TALLY_SECONDS), self._lock:
@@ -6694,39 +6696,26 @@ class SpendLedger:
 
     async def close(self) -> None:
         """Write what waits, and end."""
-        if self._writer is not None:
-            self._writer.cancel()
+        self._closing.set()
         if tasks := {*self._pushes, *filter(None, [self._writer])}:
             await asyncio.wait(tasks)
-        await self._finish()  # a task that never began has done nothing
-
-    def _add(self, row: SpendRow) -> None:
-        for tally in self._tallies.values():
-            tally.add(row)
-        if len(self._pending) < _MOST_PENDING_ROWS:
-            self._pending.append(row)
-        else:
-            self._lost += 1
 
     async def _keep_writing(self) -> None:
         try:
-            while self._pending:
+            while self._pending and not self._closing.is_set():
                 pause = _GATHER_SECONDS * 2 ** min(self._failures, 10)
-                await asyncio.sleep(min(pause, _LONGEST_GATHER_SECONDS))
+                with suppress(TimeoutError):
+                    pause = min(pause, _LONGEST_GATHER_SECONDS)
+                    await asyncio.wait_for(self._closing.wait(), pause)
                 await self._try_to_write()
-        finally:  # cancelled: this copy closes, or the server stops
-            await self._finish()
-            self._writer = None
-
-    async def _finish(self) -> None:
-        for wait in _LAST_WAITS:
-            if self._pending:
+        finally:  # or else the server stops, and has cancelled this
+            waits = iter(_LAST_WAITS)
+            while self._pending and (wait := next(waits, None)) is not None:
                 await asyncio.sleep(wait)
                 await self._try_to_write()
-        if lost := self._lost + len(self._pending):
-            LOG.error("ledger: %d requests were not written down", lost)
-        self._pending.clear()
-        self._lost = 0
+            if lost := self._lost + len(self._pending):
+                LOG.error("ledger: %d requests were not written down", lost)
+            self._writer = None
 
     async def _try_to_write(self) -> None:
         try:
@@ -6742,7 +6731,8 @@ class SpendLedger:
     def _report(self, error: Exception | None = None) -> None:
         """Say once that the database does not work, and once that it does again."""
         if error is not None and self._works:
-            LOG.warning("ledger: the database does not work, rows wait for it: %s", error)
+            why = str(error).partition("\n")[0]
+            LOG.warning("ledger: the database does not work, rows wait for it: %s", why)
         elif error is None and not self._works:
             LOG.info("ledger: the database works again")
         self._works = error is None
@@ -6906,21 +6896,17 @@ SpendSums = tuple[int, ...]
 """Requests, tokens in, tokens out, cost in 10⁻¹² USD, requests of unknown cost."""
 
 _COMMAND = re.compile(r"\s*/spend(?:\s+(?P<what>[1-9]\d{0,2}|csv))?\s*", re.IGNORECASE)
-_USUAL_DAYS = 30
 _MOST_LINES = 31
-_BAR_LENGTH = 20
 _MOST_CSV_ROWS = 200_000
 
 
 def read_spend_command(body: Mapping[str, Any]) -> str | None:
     """What `/spend` is asked for: a number of days, `csv`, or empty; `None` where nobody asks."""
     newest = next(reversed(objects_in(body.get("messages"))), {})
-    content = newest.get("content")
+    content = newest.get("content") if newest.get("role") == "user" else None
     parts = "".join(text_of(part.get("text")) for part in objects_in(content))
     found = _COMMAND.fullmatch(content if isinstance(content, str) else parts)
-    if found is None or newest.get("role") != "user":
-        return None
-    return (found["what"] or "").lower()
+    return (found["what"] or "").lower() if found else None
 
 
 async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
@@ -6933,12 +6919,9 @@ async def report_spending(context: RequestContext, ledger: SpendLedger, what: st
     try:
         if what == "csv":
             return await _csv_link(context, ledger)
-        return await _tables(context, ledger, int(what or _USUAL_DAYS))
+        return await _tables(context, ledger, int(what or 30))
     except (SQLAlchemyError, LookupError, OSError) as error:
-        name = type(error).__name__
-        raise LedgerError(
-            f"The spend ledger cannot be read ({name}).", "Try again soon."
-        ) from error
+        raise LedgerError("The spend ledger cannot be read.", "Try again in a moment.") from error
 
 
 async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> str:
@@ -6962,18 +6945,12 @@ def _sums_query(user_id: str | None, days: int) -> Any:
     """Sums by day, model and user; of one user, or of all."""
     since = (int(time.time()) // DAY_SECONDS - days + 1) * DAY_SECONDS
     columns, day = SPEND.c, (SPEND.c.created_at // DAY_SECONDS).label("day")
-    query = select(
-        day,
-        columns.model,
-        columns.user_id,
-        func.count(),
-        func.sum(columns.input_tokens),
-        func.sum(columns.output_tokens),
-        func.sum(columns.picodollars),
-        func.count() - func.count(columns.picodollars),
-    ).where(columns.created_at >= since, columns.outcome != "refused")
-    query = query if user_id is None else query.where(columns.user_id == user_id)
-    return query.group_by(day, columns.model, columns.user_id)
+    groups = day, columns.model, columns.user_id
+    figures = map(func.sum, (columns.input_tokens, columns.output_tokens, columns.picodollars))
+    unknown = func.count() - func.count(columns.picodollars)
+    query = select(*groups, func.count(), *figures, unknown).group_by(*groups)
+    query = query.where(columns.created_at >= since, columns.outcome != "refused")
+    return query if user_id is None else query.where(columns.user_id == user_id)
 
 
 def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[str, SpendSums]]:
@@ -6996,9 +6973,9 @@ def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
         requests, taken, given, cost, _ = sums
-        bar = "█" * max(round(_BAR_LENGTH * cost / most), cost > 0)
-        cells = re.sub(r"[|\s<>`]+", " ", name), f"{requests:,}", f"{taken:,}", f"{given:,}"
-        lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
+        bar = "█" * max(round(20 * cost / most), cost > 0)
+        safe, cost_words = re.sub(r"[|\s<>`]+", " ", name), _cost_words(sums)
+        lines.append(f"| {safe} | {requests:,} | {taken:,} | {given:,} | {cost_words} | {bar} |")
     left = len(named) - _MOST_LINES
     return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
 
@@ -11917,79 +11894,79 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/blocking.py": ((4634, 13, 46),),
     "host/chats.py": ((4688, 13, 49),),
     "host/columns.py": ((4749, 20, 83),),
-    "host/database.py": ((4840, 15, 65),),
-    "host/departure.py": ((4913, 11, 30),),
-    "host/events.py": ((4951, 9, 4),),
-    "host/groups.py": ((4963, 6, 10),),
-    "host/redis.py": ((4981, 8, 10),),
-    "host/users.py": ((4999, 14, 83),),
-    "host/call.py": ((5090, 15, 61),),
-    "host/files.py": ((5159, 17, 48),),
-    "host/tools.py": ((5218, 22, 250),),
-    "host/versions.py": ((5476, 10, 30),),
-    "models/key_limit.py": ((5514, 13, 43),),
-    "models/pricing.py": ((5565, 12, 106),),
-    "models/family.py": ((5679, 14, 132),),
-    "models/variants.py": ((5819, 11, 67),),
-    "models/known.py": ((5894, 12, 33),),
-    "models/registry.py": ((5935, 17, 97),),
-    "models/visibility.py": ((6040, 16, 217),),
-    "models/entries.py": ((6265, 25, 66),),
-    "storage/cost_snapshots.py": ((6339, 16, 28),),
-    "storage/pictures.py": ((6375, 20, 112),),
-    "storage/request_end.py": ((6495, 18, 45),),
-    "storage/spend_table.py": ((6548, 15, 49),),
-    "storage/spend_ledger.py": ((6605, 23, 199),),
-    "storage/budgets.py": ((6812, 18, 85),),
-    "storage/spend_report.py": ((6905, 28, 133),),
-    "storage/spending.py": ((7046, 20, 77),),
-    "requests/allow_list.py": ((7131, 10, 28),),
-    "requests/caching.py": ((7167, 13, 20),),
-    "requests/content_parts.py": ((7195, 10, 76),),
-    "requests/fallbacks.py": ((7279, 12, 13),),
-    "requests/identifiers.py": ((7300, 11, 46),),
-    "requests/modalities.py": ((7354, 10, 7),),
-    "requests/old_texts.py": ((7369, 11, 61),),
-    "requests/parameters.py": ((7438, 12, 59),),
-    "requests/reasoning.py": ((7505, 13, 87),),
-    "requests/replay.py": ((7600, 14, 122),),
-    "requests/chat_body.py": ((7730, 13, 142),),
-    "requests/history.py": ((7880, 13, 116),),
-    "requests/next_round.py": ((8004, 21, 65),),
-    "requests/recovery.py": ((8077, 16, 107),),
-    "requests/retention.py": ((8192, 13, 80),),
-    "requests/routing_table.py": ((8280, 14, 38),),
-    "requests/routing.py": ((8326, 13, 34),),
-    "requests/tasks.py": ((8368, 11, 35),),
-    "requests/tools.py": ((8411, 13, 40),),
-    "requests/trimming.py": ((8459, 11, 9),),
-    "requests/normalise.py": ((8476, 28, 39),),
-    "streaming/collector.py": ((8523, 31, 266),),
-    "streaming/completion_notes.py": ((8797, 11, 41),),
-    "streaming/open_calls.py": ((8846, 10, 25),),
-    "streaming/renderer.py": ((8879, 9, 13),),
-    "streaming/citations.py": ((8900, 13, 56),),
-    "streaming/layout.py": ((8968, 18, 59),),
-    "streaming/output_items.py": ((9035, 10, 69),),
-    "streaming/server_tools.py": ((9112, 15, 46),),
-    "streaming/status.py": ((9166, 10, 47),),
-    "streaming/think_tags.py": ((9221, 20, 134),),
-    "streaming/thinking_status.py": ((9363, 11, 53),),
-    "streaming/usage.py": ((9424, 10, 92),),
-    "streaming/completion_chunks.py": ((9524, 31, 93),),
-    "streaming/completion_dict.py": ((9625, 35, 105),),
-    "streaming/response_events.py": ((9738, 47, 271),),
-    "streaming/transcript.py": ((10017, 29, 129),),
-    "tools/policy.py": ((10154, 13, 42),),
-    "tools/results.py": ((10204, 11, 116),),
-    "tools/schema.py": ((10331, 15, 298),),
-    "tools/arguments.py": ((10637, 13, 113),),
-    "tools/definitions.py": ((10758, 14, 85),),
-    "tools/executor.py": ((10851, 55, 190),),
-    "tools/toolbox.py": ((11049, 23, 126),),
-    "runtime.py": ((11183, 26, 153),),
-    "attempts.py": ((11344, 35, 82),),
-    "rounds.py": ((11434, 28, 172),),
-    "orchestrator.py": ((11614, 45, 135),),
-    "pipe.py": ((11757, 30, 108),),
+    "host/database.py": ((4840, 15, 62),),
+    "host/departure.py": ((4910, 11, 30),),
+    "host/events.py": ((4948, 9, 4),),
+    "host/groups.py": ((4960, 6, 10),),
+    "host/redis.py": ((4978, 8, 10),),
+    "host/users.py": ((4996, 14, 83),),
+    "host/call.py": ((5087, 15, 61),),
+    "host/files.py": ((5156, 17, 48),),
+    "host/tools.py": ((5215, 22, 250),),
+    "host/versions.py": ((5473, 10, 30),),
+    "models/key_limit.py": ((5511, 13, 43),),
+    "models/pricing.py": ((5562, 12, 106),),
+    "models/family.py": ((5676, 14, 132),),
+    "models/variants.py": ((5816, 11, 67),),
+    "models/known.py": ((5891, 12, 33),),
+    "models/registry.py": ((5932, 17, 97),),
+    "models/visibility.py": ((6037, 16, 217),),
+    "models/entries.py": ((6262, 25, 66),),
+    "storage/cost_snapshots.py": ((6336, 16, 28),),
+    "storage/pictures.py": ((6372, 20, 112),),
+    "storage/request_end.py": ((6492, 18, 45),),
+    "storage/spend_table.py": ((6545, 15, 49),),
+    "storage/spend_ledger.py": ((6602, 24, 192),),
+    "storage/budgets.py": ((6802, 18, 85),),
+    "storage/spend_report.py": ((6895, 28, 120),),
+    "storage/spending.py": ((7023, 20, 77),),
+    "requests/allow_list.py": ((7108, 10, 28),),
+    "requests/caching.py": ((7144, 13, 20),),
+    "requests/content_parts.py": ((7172, 10, 76),),
+    "requests/fallbacks.py": ((7256, 12, 13),),
+    "requests/identifiers.py": ((7277, 11, 46),),
+    "requests/modalities.py": ((7331, 10, 7),),
+    "requests/old_texts.py": ((7346, 11, 61),),
+    "requests/parameters.py": ((7415, 12, 59),),
+    "requests/reasoning.py": ((7482, 13, 87),),
+    "requests/replay.py": ((7577, 14, 122),),
+    "requests/chat_body.py": ((7707, 13, 142),),
+    "requests/history.py": ((7857, 13, 116),),
+    "requests/next_round.py": ((7981, 21, 65),),
+    "requests/recovery.py": ((8054, 16, 107),),
+    "requests/retention.py": ((8169, 13, 80),),
+    "requests/routing_table.py": ((8257, 14, 38),),
+    "requests/routing.py": ((8303, 13, 34),),
+    "requests/tasks.py": ((8345, 11, 35),),
+    "requests/tools.py": ((8388, 13, 40),),
+    "requests/trimming.py": ((8436, 11, 9),),
+    "requests/normalise.py": ((8453, 28, 39),),
+    "streaming/collector.py": ((8500, 31, 266),),
+    "streaming/completion_notes.py": ((8774, 11, 41),),
+    "streaming/open_calls.py": ((8823, 10, 25),),
+    "streaming/renderer.py": ((8856, 9, 13),),
+    "streaming/citations.py": ((8877, 13, 56),),
+    "streaming/layout.py": ((8945, 18, 59),),
+    "streaming/output_items.py": ((9012, 10, 69),),
+    "streaming/server_tools.py": ((9089, 15, 46),),
+    "streaming/status.py": ((9143, 10, 47),),
+    "streaming/think_tags.py": ((9198, 20, 134),),
+    "streaming/thinking_status.py": ((9340, 11, 53),),
+    "streaming/usage.py": ((9401, 10, 92),),
+    "streaming/completion_chunks.py": ((9501, 31, 93),),
+    "streaming/completion_dict.py": ((9602, 35, 105),),
+    "streaming/response_events.py": ((9715, 47, 271),),
+    "streaming/transcript.py": ((9994, 29, 129),),
+    "tools/policy.py": ((10131, 13, 42),),
+    "tools/results.py": ((10181, 11, 116),),
+    "tools/schema.py": ((10308, 15, 298),),
+    "tools/arguments.py": ((10614, 13, 113),),
+    "tools/definitions.py": ((10735, 14, 85),),
+    "tools/executor.py": ((10828, 55, 190),),
+    "tools/toolbox.py": ((11026, 23, 126),),
+    "runtime.py": ((11160, 26, 153),),
+    "attempts.py": ((11321, 35, 82),),
+    "rounds.py": ((11411, 28, 172),),
+    "orchestrator.py": ((11591, 45, 135),),
+    "pipe.py": ((11734, 30, 108),),
 }

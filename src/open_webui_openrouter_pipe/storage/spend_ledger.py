@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -69,6 +70,7 @@ class SpendLedger:
         self._failures = 0
         self._works = True
         self._lock = asyncio.Lock()
+        self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._pushes: set[asyncio.Task[None]] = set()
         self._tallies: dict[SpenderCircle, SpendTally] = {}
@@ -82,10 +84,17 @@ class SpendLedger:
             push = asyncio.create_task(push_cost(context, end.usage))
             self._pushes.add(push)
             push.add_done_callback(self._pushes.discard)
-        if rules.keeps_ledger and self._table.has_database:
-            self._retention_days = rules.retention_days
-            self._add(spend_row(context, end))
-        if self._pending and self._writer is None:
+        if not rules.keeps_ledger or not self._table.has_database:
+            return
+        self._retention_days = rules.retention_days
+        row = spend_row(context, end)
+        for tally in self._tallies.values():
+            tally.add(row)
+        if len(self._pending) < _MOST_PENDING_ROWS:
+            self._pending.append(row)
+        else:
+            self._lost += 1
+        if self._writer is None:
             self._writer = asyncio.create_task(self._keep_writing())
 
     async def read(self, query: Any) -> list[Any]:
@@ -96,10 +105,7 @@ class SpendLedger:
             return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
-        """What the circle has spent, a few seconds old at most; `None` if that cannot be told.
-
-        While the database does not work, what was last known is counted on.
-        """
+        """What the circle has spent, or what was last known of it; `None` for nothing known."""
         if self._works and not self._known(circle, _TALLY_SECONDS):
             try:
                 async with asyncio.timeout(_TALLY_SECONDS), self._lock:
@@ -112,39 +118,26 @@ class SpendLedger:
 
     async def close(self) -> None:
         """Write what waits, and end."""
-        if self._writer is not None:
-            self._writer.cancel()
+        self._closing.set()
         if tasks := {*self._pushes, *filter(None, [self._writer])}:
             await asyncio.wait(tasks)
-        await self._finish()  # a task that never began has done nothing
-
-    def _add(self, row: SpendRow) -> None:
-        for tally in self._tallies.values():
-            tally.add(row)
-        if len(self._pending) < _MOST_PENDING_ROWS:
-            self._pending.append(row)
-        else:
-            self._lost += 1
 
     async def _keep_writing(self) -> None:
         try:
-            while self._pending:
+            while self._pending and not self._closing.is_set():
                 pause = _GATHER_SECONDS * 2 ** min(self._failures, 10)
-                await asyncio.sleep(min(pause, _LONGEST_GATHER_SECONDS))
+                with suppress(TimeoutError):
+                    pause = min(pause, _LONGEST_GATHER_SECONDS)
+                    await asyncio.wait_for(self._closing.wait(), pause)
                 await self._try_to_write()
-        finally:  # cancelled: this copy closes, or the server stops
-            await self._finish()
-            self._writer = None
-
-    async def _finish(self) -> None:
-        for wait in _LAST_WAITS:
-            if self._pending:
+        finally:  # or else the server stops, and has cancelled this
+            waits = iter(_LAST_WAITS)
+            while self._pending and (wait := next(waits, None)) is not None:
                 await asyncio.sleep(wait)
                 await self._try_to_write()
-        if lost := self._lost + len(self._pending):
-            LOG.error("ledger: %d requests were not written down", lost)
-        self._pending.clear()
-        self._lost = 0
+            if lost := self._lost + len(self._pending):
+                LOG.error("ledger: %d requests were not written down", lost)
+            self._writer = None
 
     async def _try_to_write(self) -> None:
         try:
@@ -160,7 +153,8 @@ class SpendLedger:
     def _report(self, error: Exception | None = None) -> None:
         """Say once that the database does not work, and once that it does again."""
         if error is not None and self._works:
-            LOG.warning("ledger: the database does not work, rows wait for it: %s", error)
+            why = str(error).partition("\n")[0]
+            LOG.warning("ledger: the database does not work, rows wait for it: %s", why)
         elif error is None and not self._works:
             LOG.info("ledger: the database works again")
         self._works = error is None

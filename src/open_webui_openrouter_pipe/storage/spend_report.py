@@ -29,21 +29,17 @@ SpendSums = tuple[int, ...]
 """Requests, tokens in, tokens out, cost in 10⁻¹² USD, requests of unknown cost."""
 
 _COMMAND = re.compile(r"\s*/spend(?:\s+(?P<what>[1-9]\d{0,2}|csv))?\s*", re.IGNORECASE)
-_USUAL_DAYS = 30
 _MOST_LINES = 31
-_BAR_LENGTH = 20
 _MOST_CSV_ROWS = 200_000
 
 
 def read_spend_command(body: Mapping[str, Any]) -> str | None:
     """What `/spend` is asked for: a number of days, `csv`, or empty; `None` where nobody asks."""
     newest = next(reversed(objects_in(body.get("messages"))), {})
-    content = newest.get("content")
+    content = newest.get("content") if newest.get("role") == "user" else None
     parts = "".join(text_of(part.get("text")) for part in objects_in(content))
     found = _COMMAND.fullmatch(content if isinstance(content, str) else parts)
-    if found is None or newest.get("role") != "user":
-        return None
-    return (found["what"] or "").lower()
+    return (found["what"] or "").lower() if found else None
 
 
 async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
@@ -56,12 +52,9 @@ async def report_spending(context: RequestContext, ledger: SpendLedger, what: st
     try:
         if what == "csv":
             return await _csv_link(context, ledger)
-        return await _tables(context, ledger, int(what or _USUAL_DAYS))
+        return await _tables(context, ledger, int(what or 30))
     except (SQLAlchemyError, LookupError, OSError) as error:
-        name = type(error).__name__
-        raise LedgerError(
-            f"The spend ledger cannot be read ({name}).", "Try again soon."
-        ) from error
+        raise LedgerError("The spend ledger cannot be read.", "Try again in a moment.") from error
 
 
 async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> str:
@@ -85,18 +78,12 @@ def _sums_query(user_id: str | None, days: int) -> Any:
     """Sums by day, model and user; of one user, or of all."""
     since = (int(time.time()) // DAY_SECONDS - days + 1) * DAY_SECONDS
     columns, day = SPEND.c, (SPEND.c.created_at // DAY_SECONDS).label("day")
-    query = select(
-        day,
-        columns.model,
-        columns.user_id,
-        func.count(),
-        func.sum(columns.input_tokens),
-        func.sum(columns.output_tokens),
-        func.sum(columns.picodollars),
-        func.count() - func.count(columns.picodollars),
-    ).where(columns.created_at >= since, columns.outcome != "refused")
-    query = query if user_id is None else query.where(columns.user_id == user_id)
-    return query.group_by(day, columns.model, columns.user_id)
+    groups = day, columns.model, columns.user_id
+    figures = map(func.sum, (columns.input_tokens, columns.output_tokens, columns.picodollars))
+    unknown = func.count() - func.count(columns.picodollars)
+    query = select(*groups, func.count(), *figures, unknown).group_by(*groups)
+    query = query.where(columns.created_at >= since, columns.outcome != "refused")
+    return query if user_id is None else query.where(columns.user_id == user_id)
 
 
 def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[str, SpendSums]]:
@@ -119,9 +106,9 @@ def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
         requests, taken, given, cost, _ = sums
-        bar = "█" * max(round(_BAR_LENGTH * cost / most), cost > 0)
-        cells = re.sub(r"[|\s<>`]+", " ", name), f"{requests:,}", f"{taken:,}", f"{given:,}"
-        lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
+        bar = "█" * max(round(20 * cost / most), cost > 0)
+        safe, cost_words = re.sub(r"[|\s<>`]+", " ", name), _cost_words(sums)
+        lines.append(f"| {safe} | {requests:,} | {taken:,} | {given:,} | {cost_words} | {bar} |")
     left = len(named) - _MOST_LINES
     return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
 
