@@ -94,69 +94,69 @@ license: MIT
 #   6486  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
 #   6539  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
 #   6596  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   6796  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   6889  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7017  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6791  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   6884  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7012  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7102  allow_list.py                 Only what the API knows goes out.
-#   7138  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7166  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7250  fallbacks.py                  Further models, for when the first one fails.
-#   7271  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7325  modalities.py                 Pictures are asked for where the model draws.
-#   7340  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7409  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7476  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7571  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7701  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7851  history.py                    Chat messages become input items.
-#   7975  next_round.py                 The request of another round: the one before, and what came of it.
-#   8048  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8163  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8251  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8297  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8339  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8382  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8430  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8447  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7097  allow_list.py                 Only what the API knows goes out.
+#   7133  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7161  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7245  fallbacks.py                  Further models, for when the first one fails.
+#   7266  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7320  modalities.py                 Pictures are asked for where the model draws.
+#   7335  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7404  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7471  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7566  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7696  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7846  history.py                    Chat messages become input items.
+#   7970  next_round.py                 The request of another round: the one before, and what came of it.
+#   8043  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8158  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8246  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8292  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8334  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8377  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8425  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8442  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8494  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8768  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8817  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8850  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8871  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8935  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9006  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9083  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9137  status.py                     The status line of an answer: few words, all of them true.
-#   9192  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9334  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9395  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9495  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9596  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9709  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9988  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8489  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8763  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8812  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8845  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8866  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8930  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9001  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9078  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9132  status.py                     The status line of an answer: few words, all of them true.
+#   9187  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9329  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9390  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9490  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9591  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9704  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9983  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10125  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10175  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10299  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10608  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10729  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10822  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11020  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10120  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10170  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10294  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10603  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10724  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10817  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11015  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11154  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11149  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11315  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11310  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11405  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11400  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11585  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11580  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11728  pipe.py                       The entrance: what Open WebUI calls.
+#  11723  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6604,7 +6604,7 @@ SpenderCircle = frozenset[str] | None
 
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
-_LONGEST_GATHER_SECONDS = 30.0
+_MOST_DOUBLINGS = 6  # of the pause, while the database fails
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
 _LEDGER_BATCH = 500
@@ -6646,7 +6646,6 @@ class SpendLedger:
         """Those that are not in the table."""
         self._lost = 0
         self._failures = 0
-        self._works = True
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -6684,7 +6683,7 @@ class SpendLedger:
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""
-        if self._works and not self._known(circle, _TALLY_SECONDS):
+        if not self._failures and not self._known(circle, _TALLY_SECONDS):
             try:
                 async with asyncio.timeout(_TALLY_SECONDS), self._lock:
                     if not self._known(circle, _TALLY_SECONDS):
@@ -6703,9 +6702,8 @@ class SpendLedger:
     async def _keep_writing(self) -> None:
         try:
             while self._pending and not self._closing.is_set():
-                pause = _GATHER_SECONDS * 2 ** min(self._failures, 10)
+                pause = _GATHER_SECONDS * 2 ** min(self._failures, _MOST_DOUBLINGS)
                 with suppress(TimeoutError):
-                    pause = min(pause, _LONGEST_GATHER_SECONDS)
                     await asyncio.wait_for(self._closing.wait(), pause)
                 await self._try_to_write()
         finally:  # or else the server stops, and has cancelled this
@@ -6723,19 +6721,16 @@ class SpendLedger:
                 await self._write()
             await self._clean()
         except Exception as error:  # noqa: BLE001 - a background job is contained
-            self._failures += 1
             self._report(error)
-        else:
-            self._failures = 0
 
     def _report(self, error: Exception | None = None) -> None:
         """Say once that the database does not work, and once that it does again."""
-        if error is not None and self._works:
+        if error is not None and not self._failures:
             why = str(error).partition("\n")[0]
             LOG.warning("ledger: the database does not work, rows wait for it: %s", why)
-        elif error is None and not self._works:
+        elif error is None and self._failures:
             LOG.info("ledger: the database works again")
-        self._works = error is None
+        self._failures = 0 if error is None else self._failures + 1
 
     async def _write(self) -> None:
         while batch := list(islice(self._pending, _LEDGER_BATCH)):
@@ -6790,7 +6785,7 @@ class SpendLedger:
 def day_and_month(now: float) -> tuple[int, int]:
     """When the day and the month of that moment began, in UTC: seconds since 1970."""
     day = int(now) // DAY_SECONDS * DAY_SECONDS
-    return day, int(datetime.fromtimestamp(day, UTC).replace(day=1).timestamp())
+    return day, day - (time.gmtime(day).tm_mday - 1) * DAY_SECONDS
 
 
 ################################
@@ -6877,11 +6872,11 @@ def read_budgets(text: str) -> dict[str, tuple[float, float]]:
 
 
 def _refusal(state: BudgetState) -> BudgetSpentError:
-    ends = datetime.fromtimestamp(state.ends_at, UTC)
+    ends = time.strftime("%Y-%m-%d %H:%M", time.gmtime(state.ends_at))
     hours, minutes = divmod(max(int(state.ends_at - time.time()) // 60, 1), 60)
     return BudgetSpentError(
         f"{state.owner} is spent: {dollars(state.spent)} of {dollars(state.limit)} {state.period}.",
-        f"It starts anew at {ends:%Y-%m-%d %H:%M} UTC, in {hours} h {minutes} min. "
+        f"It starts anew at {ends} UTC, in {hours} h {minutes} min. "
         "The admin can raise it in `BUDGETS_USD`, in the settings of the OpenRouter function.",
     )
 
@@ -6963,7 +6958,7 @@ def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[st
 
 
 def _spend_day(row: Any) -> str:
-    return f"{datetime.fromtimestamp(int(row.day) * DAY_SECONDS, UTC):%Y-%m-%d}"
+    return time.strftime("%Y-%m-%d", time.gmtime(int(row.day) * DAY_SECONDS))
 
 
 def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
@@ -6992,7 +6987,7 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
     newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
     rows = await ledger.read(newest)
     content = await asyncio.to_thread(_csv_of, rows)
-    name = f"openrouter-spend-{datetime.now(UTC):%Y-%m-%d}.csv"
+    name = time.strftime("openrouter-spend-%Y-%m-%d.csv", time.gmtime())
     file = await store_file(context, content, name, "text/csv")
     return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
 
@@ -7003,7 +6998,7 @@ def _csv_of(rows: Sequence[Any]) -> bytes:
     names = SPEND.columns.keys()
     writer.writerow([*names[:-1], "cost_usd"])
     for key, since, *cells, cost in rows:
-        moment = datetime.fromtimestamp(since, UTC).isoformat()
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
         exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
         writer.writerow([key, moment, *map(_csv_cell, cells), exact])
     return text.getvalue().encode()
@@ -11916,57 +11911,57 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/pictures.py": ((6372, 20, 112),),
     "storage/request_end.py": ((6492, 18, 45),),
     "storage/spend_table.py": ((6545, 15, 49),),
-    "storage/spend_ledger.py": ((6602, 24, 192),),
-    "storage/budgets.py": ((6802, 18, 85),),
-    "storage/spend_report.py": ((6895, 28, 120),),
-    "storage/spending.py": ((7023, 20, 77),),
-    "requests/allow_list.py": ((7108, 10, 28),),
-    "requests/caching.py": ((7144, 13, 20),),
-    "requests/content_parts.py": ((7172, 10, 76),),
-    "requests/fallbacks.py": ((7256, 12, 13),),
-    "requests/identifiers.py": ((7277, 11, 46),),
-    "requests/modalities.py": ((7331, 10, 7),),
-    "requests/old_texts.py": ((7346, 11, 61),),
-    "requests/parameters.py": ((7415, 12, 59),),
-    "requests/reasoning.py": ((7482, 13, 87),),
-    "requests/replay.py": ((7577, 14, 122),),
-    "requests/chat_body.py": ((7707, 13, 142),),
-    "requests/history.py": ((7857, 13, 116),),
-    "requests/next_round.py": ((7981, 21, 65),),
-    "requests/recovery.py": ((8054, 16, 107),),
-    "requests/retention.py": ((8169, 13, 80),),
-    "requests/routing_table.py": ((8257, 14, 38),),
-    "requests/routing.py": ((8303, 13, 34),),
-    "requests/tasks.py": ((8345, 11, 35),),
-    "requests/tools.py": ((8388, 13, 40),),
-    "requests/trimming.py": ((8436, 11, 9),),
-    "requests/normalise.py": ((8453, 28, 39),),
-    "streaming/collector.py": ((8500, 31, 266),),
-    "streaming/completion_notes.py": ((8774, 11, 41),),
-    "streaming/open_calls.py": ((8823, 10, 25),),
-    "streaming/renderer.py": ((8856, 9, 13),),
-    "streaming/citations.py": ((8877, 13, 56),),
-    "streaming/layout.py": ((8945, 18, 59),),
-    "streaming/output_items.py": ((9012, 10, 69),),
-    "streaming/server_tools.py": ((9089, 15, 46),),
-    "streaming/status.py": ((9143, 10, 47),),
-    "streaming/think_tags.py": ((9198, 20, 134),),
-    "streaming/thinking_status.py": ((9340, 11, 53),),
-    "streaming/usage.py": ((9401, 10, 92),),
-    "streaming/completion_chunks.py": ((9501, 31, 93),),
-    "streaming/completion_dict.py": ((9602, 35, 105),),
-    "streaming/response_events.py": ((9715, 47, 271),),
-    "streaming/transcript.py": ((9994, 29, 129),),
-    "tools/policy.py": ((10131, 13, 42),),
-    "tools/results.py": ((10181, 11, 116),),
-    "tools/schema.py": ((10308, 15, 298),),
-    "tools/arguments.py": ((10614, 13, 113),),
-    "tools/definitions.py": ((10735, 14, 85),),
-    "tools/executor.py": ((10828, 55, 190),),
-    "tools/toolbox.py": ((11026, 23, 126),),
-    "runtime.py": ((11160, 26, 153),),
-    "attempts.py": ((11321, 35, 82),),
-    "rounds.py": ((11411, 28, 172),),
-    "orchestrator.py": ((11591, 45, 135),),
-    "pipe.py": ((11734, 30, 108),),
+    "storage/spend_ledger.py": ((6602, 23, 187),),
+    "storage/budgets.py": ((6797, 17, 85),),
+    "storage/spend_report.py": ((6890, 27, 120),),
+    "storage/spending.py": ((7018, 20, 77),),
+    "requests/allow_list.py": ((7103, 10, 28),),
+    "requests/caching.py": ((7139, 13, 20),),
+    "requests/content_parts.py": ((7167, 10, 76),),
+    "requests/fallbacks.py": ((7251, 12, 13),),
+    "requests/identifiers.py": ((7272, 11, 46),),
+    "requests/modalities.py": ((7326, 10, 7),),
+    "requests/old_texts.py": ((7341, 11, 61),),
+    "requests/parameters.py": ((7410, 12, 59),),
+    "requests/reasoning.py": ((7477, 13, 87),),
+    "requests/replay.py": ((7572, 14, 122),),
+    "requests/chat_body.py": ((7702, 13, 142),),
+    "requests/history.py": ((7852, 13, 116),),
+    "requests/next_round.py": ((7976, 21, 65),),
+    "requests/recovery.py": ((8049, 16, 107),),
+    "requests/retention.py": ((8164, 13, 80),),
+    "requests/routing_table.py": ((8252, 14, 38),),
+    "requests/routing.py": ((8298, 13, 34),),
+    "requests/tasks.py": ((8340, 11, 35),),
+    "requests/tools.py": ((8383, 13, 40),),
+    "requests/trimming.py": ((8431, 11, 9),),
+    "requests/normalise.py": ((8448, 28, 39),),
+    "streaming/collector.py": ((8495, 31, 266),),
+    "streaming/completion_notes.py": ((8769, 11, 41),),
+    "streaming/open_calls.py": ((8818, 10, 25),),
+    "streaming/renderer.py": ((8851, 9, 13),),
+    "streaming/citations.py": ((8872, 13, 56),),
+    "streaming/layout.py": ((8940, 18, 59),),
+    "streaming/output_items.py": ((9007, 10, 69),),
+    "streaming/server_tools.py": ((9084, 15, 46),),
+    "streaming/status.py": ((9138, 10, 47),),
+    "streaming/think_tags.py": ((9193, 20, 134),),
+    "streaming/thinking_status.py": ((9335, 11, 53),),
+    "streaming/usage.py": ((9396, 10, 92),),
+    "streaming/completion_chunks.py": ((9496, 31, 93),),
+    "streaming/completion_dict.py": ((9597, 35, 105),),
+    "streaming/response_events.py": ((9710, 47, 271),),
+    "streaming/transcript.py": ((9989, 29, 129),),
+    "tools/policy.py": ((10126, 13, 42),),
+    "tools/results.py": ((10176, 11, 116),),
+    "tools/schema.py": ((10303, 15, 298),),
+    "tools/arguments.py": ((10609, 13, 113),),
+    "tools/definitions.py": ((10730, 14, 85),),
+    "tools/executor.py": ((10823, 55, 190),),
+    "tools/toolbox.py": ((11021, 23, 126),),
+    "runtime.py": ((11155, 26, 153),),
+    "attempts.py": ((11316, 35, 82),),
+    "rounds.py": ((11406, 28, 172),),
+    "orchestrator.py": ((11586, 45, 135),),
+    "pipe.py": ((11729, 30, 108),),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 
 from ..core.context import RequestContext
@@ -93,10 +92,10 @@ def read_budgets(text: str) -> dict[str, tuple[float, float]]:
 
 
 def _refusal(state: BudgetState) -> BudgetSpentError:
-    ends = datetime.fromtimestamp(state.ends_at, UTC)
+    ends = time.strftime("%Y-%m-%d %H:%M", time.gmtime(state.ends_at))
     hours, minutes = divmod(max(int(state.ends_at - time.time()) // 60, 1), 60)
     return BudgetSpentError(
         f"{state.owner} is spent: {dollars(state.spent)} of {dollars(state.limit)} {state.period}.",
-        f"It starts anew at {ends:%Y-%m-%d %H:%M} UTC, in {hours} h {minutes} min. "
+        f"It starts anew at {ends} UTC, in {hours} h {minutes} min. "
         "The admin can raise it in `BUDGETS_USD`, in the settings of the OpenRouter function.",
     )

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -26,7 +25,7 @@ SpenderCircle = frozenset[str] | None
 
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
-_LONGEST_GATHER_SECONDS = 30.0
+_MOST_DOUBLINGS = 6  # of the pause, while the database fails
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
 _LEDGER_BATCH = 500
@@ -68,7 +67,6 @@ class SpendLedger:
         """Those that are not in the table."""
         self._lost = 0
         self._failures = 0
-        self._works = True
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -106,7 +104,7 @@ class SpendLedger:
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""
-        if self._works and not self._known(circle, _TALLY_SECONDS):
+        if not self._failures and not self._known(circle, _TALLY_SECONDS):
             try:
                 async with asyncio.timeout(_TALLY_SECONDS), self._lock:
                     if not self._known(circle, _TALLY_SECONDS):
@@ -125,9 +123,8 @@ class SpendLedger:
     async def _keep_writing(self) -> None:
         try:
             while self._pending and not self._closing.is_set():
-                pause = _GATHER_SECONDS * 2 ** min(self._failures, 10)
+                pause = _GATHER_SECONDS * 2 ** min(self._failures, _MOST_DOUBLINGS)
                 with suppress(TimeoutError):
-                    pause = min(pause, _LONGEST_GATHER_SECONDS)
                     await asyncio.wait_for(self._closing.wait(), pause)
                 await self._try_to_write()
         finally:  # or else the server stops, and has cancelled this
@@ -145,19 +142,16 @@ class SpendLedger:
                 await self._write()
             await self._clean()
         except Exception as error:  # noqa: BLE001 - a background job is contained
-            self._failures += 1
             self._report(error)
-        else:
-            self._failures = 0
 
     def _report(self, error: Exception | None = None) -> None:
         """Say once that the database does not work, and once that it does again."""
-        if error is not None and self._works:
+        if error is not None and not self._failures:
             why = str(error).partition("\n")[0]
             LOG.warning("ledger: the database does not work, rows wait for it: %s", why)
-        elif error is None and not self._works:
+        elif error is None and self._failures:
             LOG.info("ledger: the database works again")
-        self._works = error is None
+        self._failures = 0 if error is None else self._failures + 1
 
     async def _write(self) -> None:
         while batch := list(islice(self._pending, _LEDGER_BATCH)):
@@ -212,4 +206,4 @@ class SpendLedger:
 def day_and_month(now: float) -> tuple[int, int]:
     """When the day and the month of that moment began, in UTC: seconds since 1970."""
     day = int(now) // DAY_SECONDS * DAY_SECONDS
-    return day, int(datetime.fromtimestamp(day, UTC).replace(day=1).timestamp())
+    return day, day - (time.gmtime(day).tm_mday - 1) * DAY_SECONDS

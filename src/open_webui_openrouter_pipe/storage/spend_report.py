@@ -8,7 +8,6 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -96,7 +95,7 @@ def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[st
 
 
 def _spend_day(row: Any) -> str:
-    return f"{datetime.fromtimestamp(int(row.day) * DAY_SECONDS, UTC):%Y-%m-%d}"
+    return time.strftime("%Y-%m-%d", time.gmtime(int(row.day) * DAY_SECONDS))
 
 
 def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
@@ -125,7 +124,7 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
     newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
     rows = await ledger.read(newest)
     content = await asyncio.to_thread(_csv_of, rows)
-    name = f"openrouter-spend-{datetime.now(UTC):%Y-%m-%d}.csv"
+    name = time.strftime("openrouter-spend-%Y-%m-%d.csv", time.gmtime())
     file = await store_file(context, content, name, "text/csv")
     return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
 
@@ -136,7 +135,7 @@ def _csv_of(rows: Sequence[Any]) -> bytes:
     names = SPEND.columns.keys()
     writer.writerow([*names[:-1], "cost_usd"])
     for key, since, *cells, cost in rows:
-        moment = datetime.fromtimestamp(since, UTC).isoformat()
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
         exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
         writer.writerow([key, moment, *map(_csv_cell, cells), exact])
     return text.getvalue().encode()
