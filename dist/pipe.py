@@ -16,32 +16,32 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    252  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    308  ids.py                        Identifiers of our own making.
-#    342  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    379  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    418  money.py                      Amounts of money: in words, and exact.
-#    441  process.py                    What every copy of the pipe in one process shares.
-#    462  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    539  errors.py                     Every cause of failure a person can act on, each with its words.
-#    733  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    791  retry.py                      Whether a failed request may be sent again, and when.
-#    832  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    926  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    958  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1022  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1095  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1241  personal_valves.py            What each user can set for themselves.
-#   1325  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   1404  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1501  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1991  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2045  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2145  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2329  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    254  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    310  ids.py                        Identifiers of our own making.
+#    344  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    381  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    420  money.py                      Amounts of money: in words, and exact.
+#    443  process.py                    What every copy of the pipe in one process shares.
+#    464  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    541  errors.py                     Every cause of failure a person can act on, each with its words.
+#    735  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    793  retry.py                      Whether a failed request may be sent again, and when.
+#    834  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    928  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    960  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1024  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1097  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1243  personal_valves.py            What each user can set for themselves.
+#   1327  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   1406  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1503  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1993  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2047  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2147  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2331  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2473  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2475  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
 #   2563  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
 #   2609  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
 #   2801  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
@@ -65,98 +65,100 @@ license: MIT
 #
 # host/  Open WebUI: the only folder that imports it.
 #   4628  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4682  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4739  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4834  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4904  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4942  events.py                     What the page is told beside the stream of the answer.
-#   4954  groups.py                     Open WebUI's groups of users.
-#   4972  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   4990  users.py                      The person who asks, and what they have set for themselves.
-#   5081  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5150  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5206  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5467  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4693  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4750  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4845  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4915  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4953  events.py                     What the page is told beside the stream of the answer.
+#   4965  groups.py                     Open WebUI's groups of users.
+#   4983  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4998  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5031  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5049  users.py                      The person who asks, and what they have set for themselves.
+#   5140  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5209  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5265  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5517  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5505  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5556  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5670  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5810  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5885  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5926  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6031  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6256  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5555  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5606  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5720  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5860  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5935  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5976  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6081  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6306  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6330  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   6366  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6486  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
-#   6539  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
-#   6596  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   6791  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   6884  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7012  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6380  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   6416  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6536  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
+#   6589  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
+#   6646  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   6841  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   6934  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7062  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7097  allow_list.py                 Only what the API knows goes out.
-#   7133  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7161  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7245  fallbacks.py                  Further models, for when the first one fails.
-#   7266  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7320  modalities.py                 Pictures are asked for where the model draws.
-#   7335  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7404  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7471  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7566  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7696  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7846  history.py                    Chat messages become input items.
-#   7970  next_round.py                 The request of another round: the one before, and what came of it.
-#   8043  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8158  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8246  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8292  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8334  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8377  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8425  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8442  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7147  allow_list.py                 Only what the API knows goes out.
+#   7183  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7211  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7295  fallbacks.py                  Further models, for when the first one fails.
+#   7316  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7370  modalities.py                 Pictures are asked for where the model draws.
+#   7385  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7454  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7521  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7616  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7746  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7895  history.py                    Chat messages become input items.
+#   8019  next_round.py                 The request of another round: the one before, and what came of it.
+#   8108  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8223  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8311  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8357  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8399  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8442  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8491  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8508  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8489  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8763  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8812  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8845  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8866  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8930  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9001  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9078  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9132  status.py                     The status line of an answer: few words, all of them true.
-#   9187  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9329  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9390  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9490  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9591  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9704  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9983  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8555  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8829  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8878  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8911  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8932  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8997  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9068  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9145  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9199  status.py                     The status line of an answer: few words, all of them true.
+#   9254  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9396  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9457  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9557  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9658  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9774  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10053  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10120  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10170  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10294  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10603  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10724  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10817  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11015  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10190  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10245  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10369  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10678  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10799  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10892  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11094  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11149  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11232  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11310  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11393  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11400  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11483  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11580  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11681  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11723  pipe.py                       The entrance: what Open WebUI calls.
+#  11824  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -2512,7 +2514,6 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -2556,7 +2557,6 @@ class ChatBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -4631,6 +4631,11 @@ def stream_responses(
 # Python tools written without `async`: run off the event loop, which they would hold up.
 ################################
 
+_THREAD_NAME = "openrouter-tool"
+_MOST_THREADS = 500
+"""In one process; a tool that never ends keeps its own."""
+
+
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
     wrapped = getattr(function, "__function__", None)
@@ -4640,8 +4645,14 @@ def is_blocking(function: Any) -> bool:
 async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
 
-    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself. Raises
+    `RuntimeError` where too many have not.
     """
+    if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise RuntimeError(
+            f"{_MOST_THREADS} Python tools run or hang already. "
+            "If they hang, the admin should restart the server."
+        )
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
@@ -4663,7 +4674,7 @@ async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, An
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    threading.Thread(target=work, name=_THREAD_NAME, daemon=True).start()
     result = await outcome
     return await result if inspect.isawaitable(result) else result
 
@@ -4967,6 +4978,54 @@ async def read_groups(user_id: str) -> dict[str, frozenset[str]]:
         group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
         for group in await Groups.get_groups_by_member_id(user_id)
     }
+
+
+################################
+# host/middleware.py
+#
+# The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+################################
+
+def middleware_part(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
+
+
+################################
+# host/citing.py
+#
+# The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+################################
+
+@dataclass(slots=True)
+class SourceNumbers:
+    """The numbers given so far in one answer: those of the chat's files, then those of tools."""
+
+    handles: HostHandles
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
+        """Tags that number the sources, and how to cite by them, where the model has not read it.
+
+        Both are empty where the host does not say.
+        """
+        try:
+            number = middleware_part("get_source_context")
+            if not self.numbers:  # the chat's files came with the host's words on citing
+                number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            is_explained = bool(self.numbers)
+            tags = number(sources, self.numbers, include_content=False).strip()
+            if is_explained or not tags:
+                return tags, ""
+            template = await middleware_part("Config").get("rag.template")
+            return tags, await middleware_part("rag_template")(template, tags, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
+            return "", ""
 
 
 ################################
@@ -5363,10 +5422,10 @@ async def read_result(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
 ) -> ToolResult:
     """What the tool returned, as Open WebUI understands it."""
-    process = _from_middleware("process_tool_result")
+    process = middleware_part("process_tool_result")
     if process is None:
         return _result_of(_text_without_host(raw))
-    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+    if (terminal_file := middleware_part("build_terminal_file_tool_result")) is not None:
         raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
     user = await load_user(handles)
     direct = bool(tool.entry.get("direct"))
@@ -5378,23 +5437,14 @@ async def read_result(
     result.sources = _sources_of(handles, tool, arguments, result.text)
     for file in objects_in(files):
         await _add_file(result, file, handles, user)
-    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+    if (tell_terminal := middleware_part("terminal_event_handler")) is not None:
         await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
     return result
 
 
-def _from_middleware(name: str) -> Any:
-    """A part of the host's chat middleware; `None` where this version has none of that name."""
-    try:
-        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    return getattr(middleware, name, None)
-
-
 def _result_of(text: str) -> ToolResult:
     """The text, and whether Open WebUI shows it as a failure."""
-    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    is_error = middleware_part("_is_tool_result_error") or _begins_as_error
     return ToolResult(text=text, failed=bool(is_error(text)))
 
 
@@ -5415,8 +5465,8 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
-    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    cited = middleware_part("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = middleware_part("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
     return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
@@ -5446,7 +5496,7 @@ async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, 
 
 async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
     """The address under which the chat keeps the picture; without one, the picture itself."""
-    store = _from_middleware("store_tool_result_image")
+    store = middleware_part("store_tool_result_image")
     if store is None:
         return data_url
     return await store(handles.request, data_url, handles.metadata, user)
@@ -7734,7 +7784,6 @@ _SAME_FIELDS = (
     "metadata",
     "trace",
     "parallel_tool_calls",
-    "max_tool_calls",
     "stop_server_tools_when",
 )
 
@@ -8009,9 +8058,25 @@ def ask_for_words(
     return cast("ResponsesBody", fields)
 
 
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    items = [*request.get("input", [])]
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 
@@ -8408,18 +8473,19 @@ def _tool_choice(choice: Any) -> str | JsonObject:
 
 
 def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
-    if conditions := objects_in(body.get("stop_server_tools_when")):
-        return {"stop_server_tools_when": conditions}
-    asked = number_of(body.get("max_tool_calls"))
-    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
-    if not settings.server_tools_max_cost:
-        return {"max_tool_calls": most} if most else {}
-    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
-    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
-    if most:
-        conditions.append({"type": "step_count_is", "step_count": most})
-    return {"stop_server_tools_when": conditions}
+    """Where OpenRouter's tools stop: a chat may ask for less than the admin allows, not for more.
+
+    `max_tool_calls` becomes a condition: beside others the API ignores it, and so does the chat
+    endpoint.
+    """
+    conditions = objects_in(body.get("stop_server_tools_when"))
+    if cost := settings.server_tools_max_cost:
+        conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
+    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
+    if limits:
+        conditions.append({"type": "step_count_is", "step_count": min(limits)})
+    return {"stop_server_tools_when": conditions} if conditions else {}
 
 
 ################################
@@ -8875,7 +8941,8 @@ _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 class Sources:
     """Gathers what an answer leans on, each once, in the order it was found.
 
-    Open WebUI numbers sources as they come, and takes those of one address for one.
+    Open WebUI numbers sources as they come, and takes those of one address for one. Only those
+    that tools found are cited by number, so they come before those the model itself named.
     """
 
     __slots__ = ("_by_origin", "_known")
@@ -8908,7 +8975,7 @@ class Sources:
 
     def events(self) -> list[HostEvent]:
         """One event for each origin, for each one costs a write of the whole chat."""
-        found = self._by_origin.values()
+        found = sorted(self._by_origin.values(), key=lambda data: data["source"] is _CITED)
         return [{"event": {"type": "source", "data": data}} for data in found]
 
     def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
@@ -9659,7 +9726,8 @@ class CompletionDict:
             # The pictures of a chat are files of its message; with nothing at all in `output`
             # Open WebUI would not end the message.
             items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
-            completion["output"] = [_output_of(item) for item in items]
+            ends = {item.call_id: item.status for item in items if isinstance(item, ToolOutputItem)}
+            completion["output"] = [_output_of(item, ends) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -9689,14 +9757,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: _KeptItem) -> dict[str, Any]:
+def _output_of(item: _KeptItem, ends: Mapping[str, str]) -> dict[str, Any]:
     match item:
         case MessageItem():
             return message_output(item, item.status, [output_text_part(item.text)])
         case ReasoningItem():
             return reasoning_output(item)
         case FunctionCallItem():
-            return function_call_item(item)
+            # The card of a call that came to nothing says so.
+            status = ends.get(item.call_id) if item.status == "completed" else None
+            return function_call_item(item) | ({"status": status} if status else {})
         case ToolOutputItem():
             return tool_output_item(item)
 
@@ -10139,6 +10209,11 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def takes_its_time(tool: HostTool) -> bool:
+    """Whether the tool waits for a person or for a whole answer, so that no time limit fits it."""
+    return tool.is_builtin and tool.name in HOSTS_OWN_TOOLS
+
+
 def asks_the_person(tool: HostTool) -> bool:
     """Whether the tool is itself a question to the person, so that none need stand before it."""
     return tool.is_builtin and tool.name == "ask_user"
@@ -10163,7 +10238,7 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+        or any(map(takes_its_time, called))
     )
 
 
@@ -10920,6 +10995,8 @@ class Executor:
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
             deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        if takes_its_time(tool):  # nor may it keep a place from the tools of its own sub-agent
+            return await self._run(tool, arguments, None)
         return await self._run_in_turn(tool, arguments, deadline)
 
     async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
@@ -10935,7 +11012,10 @@ class Executor:
             # The time to wait is bounded here, the tool's own while it runs.
             async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
                 waiting.reschedule(None)
-                return await self._run(tool, arguments, deadline)
+                seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+                if seconds <= 0:
+                    return not_begun(tool.name)
+                return await self._run(tool, arguments, seconds)
         except TimeoutError:
             return not_begun(tool.name)
 
@@ -10951,11 +11031,10 @@ class Executor:
             finally:
                 leave_gate(gate)
 
-    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+    async def _run(
+        self, tool: HostTool, arguments: JsonObject, seconds: float | None
+    ) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
-        if seconds <= 0:
-            return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
         self._limits.running.add(task)
         task.add_done_callback(self._limits.running.discard)
@@ -10965,7 +11044,7 @@ class Executor:
             task.cancel()
         if not task.done():
             self._note_failure(tool)
-            return timed_out(tool.name, seconds)
+            return timed_out(tool.name, seconds or 0.0)
         if task.cancelled():
             self._note_failure(tool)
             return raised(tool.name, "it was cancelled.")
@@ -11034,7 +11113,10 @@ class CallOutcome:
 
     output: ToolOutputItem
     sources: list[JsonObject] = field(default_factory=list[JsonObject])
-    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+    """What the person may look up, each as the `data` of Open WebUI's `source` event.
+
+    Only an answer that streams into a chat shows any.
+    """
 
 
 class Toolbox:
@@ -11088,7 +11170,8 @@ class Toolbox:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in filter(done.__contains__, tasks):
-                    yield _outcome(tasks[task], task.result(), room)
+                    outcome = _outcome(tasks[task], task.result(), room)
+                    yield outcome if self._host_can_run else replace(outcome, sources=[])
         finally:
             open_tasks = [task for task in tasks if not task.done()]
             for task in open_tasks:
@@ -11441,6 +11524,10 @@ class Rounds:
     """Whether the round under way was asked to do without tools."""
     made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How often each call was made, by name and arguments."""
+    source_numbers: SourceNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source_numbers = SourceNumbers(self.ask.context.host)
 
     async def run(self) -> AsyncGenerator[list[Event]]:
         """Ask, run what was called, and ask again, until the model has answered."""
@@ -11530,13 +11617,27 @@ class Rounds:
                 if call is None:
                     LOG.warning("rounds: an output that no call waits for was left out")
                     continue
-                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                output = self._noticing_repeats(call, outcome.output)
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                found[call.call_id] = await self._numbering(output, outcome.sources)
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
             output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
+
+    async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
+        """The output as the model reads it: with the numbers by which it may cite the sources.
+
+        They stand behind the output, so that the rounds before stay in the prompt cache.
+        """
+        if not sources:
+            return output
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
+        return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
         made = call.name, "".join(call.arguments.split())
@@ -11842,30 +11943,30 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((258, 8, 48),),
-    "core/ids.py": ((314, 9, 26),),
-    "core/json_codec.py": ((348, 11, 29),),
-    "core/json_values.py": ((385, 8, 31),),
-    "core/money.py": ((424, 8, 15),),
-    "core/process.py": ((447, 10, 13),),
-    "core/redaction.py": ((468, 9, 69),),
-    "core/errors.py": ((562, 28, 169),),
-    "core/admission.py": ((739, 12, 50),),
-    "core/retry.py": ((797, 7, 33),),
-    "core/secrets.py": ((838, 19, 86),),
-    "core/source_map.py": ((932, 7, 24),),
-    "core/template_language.py": ((964, 8, 56),),
-    "core/valve_types.py": ((1030, 17, 63),),
-    "core/catalog_valves.py": ((1101, 12, 138),),
-    "core/personal_valves.py": ((1247, 11, 76),),
-    "core/spend_valves.py": ((1331, 12, 71),),
-    "core/template_valves.py": ((1410, 13, 89),),
-    "core/config.py": ((1507, 18, 482),),
-    "core/context.py": ((1997, 14, 46),),
-    "core/logging_system.py": ((2051, 11, 92),),
-    "core/error_templates.py": ((2151, 28, 176),),
-    "core/timing_logger.py": ((2337, 21, 134),),
-    "api/bodies.py": ((2479, 8, 82),),
+    "core/circuit_breaker.py": ((260, 8, 48),),
+    "core/ids.py": ((316, 9, 26),),
+    "core/json_codec.py": ((350, 11, 29),),
+    "core/json_values.py": ((387, 8, 31),),
+    "core/money.py": ((426, 8, 15),),
+    "core/process.py": ((449, 10, 13),),
+    "core/redaction.py": ((470, 9, 69),),
+    "core/errors.py": ((564, 28, 169),),
+    "core/admission.py": ((741, 12, 50),),
+    "core/retry.py": ((799, 7, 33),),
+    "core/secrets.py": ((840, 19, 86),),
+    "core/source_map.py": ((934, 7, 24),),
+    "core/template_language.py": ((966, 8, 56),),
+    "core/valve_types.py": ((1032, 17, 63),),
+    "core/catalog_valves.py": ((1103, 12, 138),),
+    "core/personal_valves.py": ((1249, 11, 76),),
+    "core/spend_valves.py": ((1333, 12, 71),),
+    "core/template_valves.py": ((1412, 13, 89),),
+    "core/config.py": ((1509, 18, 482),),
+    "core/context.py": ((1999, 14, 46),),
+    "core/logging_system.py": ((2053, 11, 92),),
+    "core/error_templates.py": ((2153, 28, 176),),
+    "core/timing_logger.py": ((2339, 21, 134),),
+    "api/bodies.py": ((2481, 8, 80),),
     "api/error_figures.py": ((2569, 8, 38),),
     "api/errors.py": ((2615, 18, 184),),
     "api/events.py": ((2807, 12, 278),),
@@ -11886,82 +11987,84 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/stream.py": ((4463, 32, 123),),
     "api/gateway/chat_completions.py": ((4594, 15, 12),),
     "api/gateway/responses.py": ((4614, 15, 12),),
-    "host/blocking.py": ((4634, 13, 46),),
-    "host/chats.py": ((4688, 13, 49),),
-    "host/columns.py": ((4749, 20, 83),),
-    "host/database.py": ((4840, 15, 62),),
-    "host/departure.py": ((4910, 11, 30),),
-    "host/events.py": ((4948, 9, 4),),
-    "host/groups.py": ((4960, 6, 10),),
-    "host/redis.py": ((4978, 8, 10),),
-    "host/users.py": ((4996, 14, 83),),
-    "host/call.py": ((5087, 15, 61),),
-    "host/files.py": ((5156, 17, 48),),
-    "host/tools.py": ((5215, 22, 250),),
-    "host/versions.py": ((5473, 10, 30),),
-    "models/key_limit.py": ((5511, 13, 43),),
-    "models/pricing.py": ((5562, 12, 106),),
-    "models/family.py": ((5676, 14, 132),),
-    "models/variants.py": ((5816, 11, 67),),
-    "models/known.py": ((5891, 12, 33),),
-    "models/registry.py": ((5932, 17, 97),),
-    "models/visibility.py": ((6037, 16, 217),),
-    "models/entries.py": ((6262, 25, 66),),
-    "storage/cost_snapshots.py": ((6336, 16, 28),),
-    "storage/pictures.py": ((6372, 20, 112),),
-    "storage/request_end.py": ((6492, 18, 45),),
-    "storage/spend_table.py": ((6545, 15, 49),),
-    "storage/spend_ledger.py": ((6602, 23, 187),),
-    "storage/budgets.py": ((6797, 17, 85),),
-    "storage/spend_report.py": ((6890, 27, 120),),
-    "storage/spending.py": ((7018, 20, 77),),
-    "requests/allow_list.py": ((7103, 10, 28),),
-    "requests/caching.py": ((7139, 13, 20),),
-    "requests/content_parts.py": ((7167, 10, 76),),
-    "requests/fallbacks.py": ((7251, 12, 13),),
-    "requests/identifiers.py": ((7272, 11, 46),),
-    "requests/modalities.py": ((7326, 10, 7),),
-    "requests/old_texts.py": ((7341, 11, 61),),
-    "requests/parameters.py": ((7410, 12, 59),),
-    "requests/reasoning.py": ((7477, 13, 87),),
-    "requests/replay.py": ((7572, 14, 122),),
-    "requests/chat_body.py": ((7702, 13, 142),),
-    "requests/history.py": ((7852, 13, 116),),
-    "requests/next_round.py": ((7976, 21, 65),),
-    "requests/recovery.py": ((8049, 16, 107),),
-    "requests/retention.py": ((8164, 13, 80),),
-    "requests/routing_table.py": ((8252, 14, 38),),
-    "requests/routing.py": ((8298, 13, 34),),
-    "requests/tasks.py": ((8340, 11, 35),),
-    "requests/tools.py": ((8383, 13, 40),),
-    "requests/trimming.py": ((8431, 11, 9),),
-    "requests/normalise.py": ((8448, 28, 39),),
-    "streaming/collector.py": ((8495, 31, 266),),
-    "streaming/completion_notes.py": ((8769, 11, 41),),
-    "streaming/open_calls.py": ((8818, 10, 25),),
-    "streaming/renderer.py": ((8851, 9, 13),),
-    "streaming/citations.py": ((8872, 13, 56),),
-    "streaming/layout.py": ((8940, 18, 59),),
-    "streaming/output_items.py": ((9007, 10, 69),),
-    "streaming/server_tools.py": ((9084, 15, 46),),
-    "streaming/status.py": ((9138, 10, 47),),
-    "streaming/think_tags.py": ((9193, 20, 134),),
-    "streaming/thinking_status.py": ((9335, 11, 53),),
-    "streaming/usage.py": ((9396, 10, 92),),
-    "streaming/completion_chunks.py": ((9496, 31, 93),),
-    "streaming/completion_dict.py": ((9597, 35, 105),),
-    "streaming/response_events.py": ((9710, 47, 271),),
-    "streaming/transcript.py": ((9989, 29, 129),),
-    "tools/policy.py": ((10126, 13, 42),),
-    "tools/results.py": ((10176, 11, 116),),
-    "tools/schema.py": ((10303, 15, 298),),
-    "tools/arguments.py": ((10609, 13, 113),),
-    "tools/definitions.py": ((10730, 14, 85),),
-    "tools/executor.py": ((10823, 55, 190),),
-    "tools/toolbox.py": ((11021, 23, 126),),
-    "runtime.py": ((11155, 26, 153),),
-    "attempts.py": ((11316, 35, 82),),
-    "rounds.py": ((11406, 28, 172),),
-    "orchestrator.py": ((11586, 45, 135),),
-    "pipe.py": ((11729, 30, 108),),
+    "host/blocking.py": ((4634, 12, 57),),
+    "host/chats.py": ((4699, 13, 49),),
+    "host/columns.py": ((4760, 20, 83),),
+    "host/database.py": ((4851, 15, 62),),
+    "host/departure.py": ((4921, 11, 30),),
+    "host/events.py": ((4959, 9, 4),),
+    "host/groups.py": ((4971, 6, 10),),
+    "host/middleware.py": ((4989, 8, 7),),
+    "host/citing.py": ((5004, 15, 25),),
+    "host/redis.py": ((5037, 8, 10),),
+    "host/users.py": ((5055, 14, 83),),
+    "host/call.py": ((5146, 15, 61),),
+    "host/files.py": ((5215, 17, 48),),
+    "host/tools.py": ((5274, 23, 241),),
+    "host/versions.py": ((5523, 10, 30),),
+    "models/key_limit.py": ((5561, 13, 43),),
+    "models/pricing.py": ((5612, 12, 106),),
+    "models/family.py": ((5726, 14, 132),),
+    "models/variants.py": ((5866, 11, 67),),
+    "models/known.py": ((5941, 12, 33),),
+    "models/registry.py": ((5982, 17, 97),),
+    "models/visibility.py": ((6087, 16, 217),),
+    "models/entries.py": ((6312, 25, 66),),
+    "storage/cost_snapshots.py": ((6386, 16, 28),),
+    "storage/pictures.py": ((6422, 20, 112),),
+    "storage/request_end.py": ((6542, 18, 45),),
+    "storage/spend_table.py": ((6595, 15, 49),),
+    "storage/spend_ledger.py": ((6652, 23, 187),),
+    "storage/budgets.py": ((6847, 17, 85),),
+    "storage/spend_report.py": ((6940, 27, 120),),
+    "storage/spending.py": ((7068, 20, 77),),
+    "requests/allow_list.py": ((7153, 10, 28),),
+    "requests/caching.py": ((7189, 13, 20),),
+    "requests/content_parts.py": ((7217, 10, 76),),
+    "requests/fallbacks.py": ((7301, 12, 13),),
+    "requests/identifiers.py": ((7322, 11, 46),),
+    "requests/modalities.py": ((7376, 10, 7),),
+    "requests/old_texts.py": ((7391, 11, 61),),
+    "requests/parameters.py": ((7460, 12, 59),),
+    "requests/reasoning.py": ((7527, 13, 87),),
+    "requests/replay.py": ((7622, 14, 122),),
+    "requests/chat_body.py": ((7752, 13, 141),),
+    "requests/history.py": ((7901, 13, 116),),
+    "requests/next_round.py": ((8025, 22, 81),),
+    "requests/recovery.py": ((8114, 16, 107),),
+    "requests/retention.py": ((8229, 13, 80),),
+    "requests/routing_table.py": ((8317, 14, 38),),
+    "requests/routing.py": ((8363, 13, 34),),
+    "requests/tasks.py": ((8405, 11, 35),),
+    "requests/tools.py": ((8448, 13, 41),),
+    "requests/trimming.py": ((8497, 11, 9),),
+    "requests/normalise.py": ((8514, 28, 39),),
+    "streaming/collector.py": ((8561, 31, 266),),
+    "streaming/completion_notes.py": ((8835, 11, 41),),
+    "streaming/open_calls.py": ((8884, 10, 25),),
+    "streaming/renderer.py": ((8917, 9, 13),),
+    "streaming/citations.py": ((8938, 13, 57),),
+    "streaming/layout.py": ((9007, 18, 59),),
+    "streaming/output_items.py": ((9074, 10, 69),),
+    "streaming/server_tools.py": ((9151, 15, 46),),
+    "streaming/status.py": ((9205, 10, 47),),
+    "streaming/think_tags.py": ((9260, 20, 134),),
+    "streaming/thinking_status.py": ((9402, 11, 53),),
+    "streaming/usage.py": ((9463, 10, 92),),
+    "streaming/completion_chunks.py": ((9563, 31, 93),),
+    "streaming/completion_dict.py": ((9664, 36, 108),),
+    "streaming/response_events.py": ((9780, 47, 271),),
+    "streaming/transcript.py": ((10059, 29, 129),),
+    "tools/policy.py": ((10196, 13, 47),),
+    "tools/results.py": ((10251, 11, 116),),
+    "tools/schema.py": ((10378, 15, 298),),
+    "tools/arguments.py": ((10684, 13, 113),),
+    "tools/definitions.py": ((10805, 14, 85),),
+    "tools/executor.py": ((10898, 55, 194),),
+    "tools/toolbox.py": ((11100, 23, 130),),
+    "runtime.py": ((11238, 26, 153),),
+    "attempts.py": ((11399, 35, 82),),
+    "rounds.py": ((11489, 30, 190),),
+    "orchestrator.py": ((11687, 45, 135),),
+    "pipe.py": ((11830, 30, 108),),
 }
