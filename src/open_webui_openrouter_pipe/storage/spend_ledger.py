@@ -154,7 +154,8 @@ class SpendLedger:
         self._failures = 0 if error is None else self._failures + 1
 
     async def _write(self) -> None:
-        while batch := list(islice(self._pending, _LEDGER_BATCH)):
+        left = len(self._pending)  # what comes meanwhile is another batch's
+        while batch := list(islice(self._pending, min(left, _LEDGER_BATCH))):
             async with self._table.begin() as connection:
                 is_postgresql = connection.dialect.name == "postgresql"
                 add = postgresql.insert(SPEND) if is_postgresql else sqlite.insert(SPEND)
@@ -162,6 +163,7 @@ class SpendLedger:
                 await connection.execute(add.on_conflict_do_nothing(), batch)
             for _ in batch:
                 self._pending.popleft()
+            left -= len(batch)
             self._report()
 
     async def _count(self, circle: SpenderCircle) -> None:
