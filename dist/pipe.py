@@ -16,149 +16,147 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    254  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    310  ids.py                        Identifiers of our own making.
-#    344  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    381  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    420  money.py                      Amounts of money: in words, and exact.
-#    443  process.py                    What every copy of the pipe in one process shares.
-#    464  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    541  errors.py                     Every cause of failure a person can act on, each with its words.
-#    735  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    793  retry.py                      Whether a failed request may be sent again, and when.
-#    834  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    928  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    960  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1024  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1097  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1243  personal_valves.py            What each user can set for themselves.
-#   1327  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   1406  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1503  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1993  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2047  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2147  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2331  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    252  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    308  ids.py                        Identifiers of our own making.
+#    342  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    379  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    418  money.py                      Amounts of money: in words, and exact.
+#    441  process.py                    What every copy of the pipe in one process shares.
+#    462  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    539  errors.py                     Every cause of failure a person can act on, each with its words.
+#    733  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    791  retry.py                      Whether a failed request may be sent again, and when.
+#    832  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    926  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    958  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1022  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1095  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1241  personal_valves.py            What each user can set for themselves.
+#   1325  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   1404  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1501  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1991  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2045  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2145  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2329  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2475  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2563  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2609  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2801  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3087  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3106  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3164  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3300  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3366  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3405  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3467  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3545  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3572  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3640  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3853  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4055  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4226  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4401  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4457  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4588  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4608  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2473  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2561  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2607  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2799  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3085  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3104  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3162  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3298  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3364  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3403  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3465  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3543  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3570  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3638  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3851  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4053  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4224  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4399  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4455  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4586  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4606  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4628  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4693  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4750  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4845  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4915  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4953  events.py                     What the page is told beside the stream of the answer.
-#   4965  groups.py                     Open WebUI's groups of users.
-#   4983  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   4998  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5031  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5049  users.py                      The person who asks, and what they have set for themselves.
-#   5140  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5209  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5265  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5517  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4626  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4691  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4748  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4843  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4913  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4951  events.py                     What the page is told beside the stream of the answer.
+#   4963  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4978  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5011  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5029  users.py                      The person who asks, and what they have set for themselves.
+#   5132  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5201  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5257  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5509  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5555  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5606  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5720  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5860  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5935  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5976  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6081  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6306  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5547  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5598  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5712  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5852  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5927  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5968  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6073  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6298  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6380  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   6416  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6536  request_end.py                How a request to OpenRouter ended: told once for each, answered or not.
-#   6589  spend_table.py                The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
-#   6646  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   6841  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   6934  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7062  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6372  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   6408  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6528  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   6629  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   6825  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   6918  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7046  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7147  allow_list.py                 Only what the API knows goes out.
-#   7183  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7211  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7295  fallbacks.py                  Further models, for when the first one fails.
-#   7316  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7370  modalities.py                 Pictures are asked for where the model draws.
-#   7385  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7454  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7521  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7616  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7746  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7895  history.py                    Chat messages become input items.
-#   8019  next_round.py                 The request of another round: the one before, and what came of it.
-#   8108  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8223  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8311  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8357  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8399  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8442  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8491  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8508  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7131  allow_list.py                 Only what the API knows goes out.
+#   7167  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7195  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7279  fallbacks.py                  Further models, for when the first one fails.
+#   7300  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7354  modalities.py                 Pictures are asked for where the model draws.
+#   7369  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7438  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7505  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7600  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7730  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7879  history.py                    Chat messages become input items.
+#   8003  next_round.py                 The request of another round: the one before, and what came of it.
+#   8092  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8207  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8295  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8341  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8383  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8426  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8475  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8492  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8555  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8829  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8878  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8911  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8932  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8997  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9068  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9145  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9199  status.py                     The status line of an answer: few words, all of them true.
-#   9254  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9396  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9457  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9557  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9658  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9774  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10053  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8539  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8813  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8862  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8895  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8916  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8981  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9052  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9129  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9183  status.py                     The status line of an answer: few words, all of them true.
+#   9238  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9380  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9441  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9541  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9642  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9758  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10037  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10190  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10245  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10369  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10678  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10799  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10892  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11094  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10174  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10229  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10353  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10662  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10783  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10876  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11078  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11232  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11216  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11393  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11377  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11483  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11467  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11681  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11665  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11824  pipe.py                       The entrance: what Open WebUI calls.
+#  11808  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -4963,24 +4961,6 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
 
 
 ################################
-# host/groups.py
-#
-# Open WebUI's groups of users.
-################################
-
-async def read_groups(user_id: str) -> dict[str, frozenset[str]]:
-    """The ids of the members of each group the user is in, by the group's name."""
-    try:
-        from open_webui.models.groups import Groups  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return {}
-    return {
-        group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
-        for group in await Groups.get_groups_by_member_id(user_id)
-    }
-
-
-################################
 # host/middleware.py
 #
 # The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
@@ -5135,6 +5115,18 @@ async def read_user_names(user_ids: Sequence[str]) -> dict[str, str]:
         return {}
     users = await Users.get_users_by_user_ids(list(user_ids))
     return {text_of(user.id): f"{user.name} ({user.email})" for user in users}
+
+
+async def read_groups(user_id: str) -> dict[str, frozenset[str]]:
+    """The ids of the members of each group the user is in, by the group's name."""
+    try:
+        from open_webui.models.groups import Groups  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    return {
+        group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
+        for group in await Groups.get_groups_by_member_id(user_id)
+    }
 
 
 ################################
@@ -6534,62 +6526,9 @@ def _link(item: ImageItem) -> JsonObject:
 
 
 ################################
-# storage/request_end.py
-#
-# How a request to OpenRouter ended: told once for each, answered or not.
-################################
-
-@dataclass(frozen=True, slots=True)
-class RequestEnd:
-    """What is known of a request when it is over."""
-
-    outcome: str
-    """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
-    usage: Usage | None = None
-    provider: str = ""
-
-
-async def tell_end(
-    answer: AsyncGenerator[list[Event]], note: Callable[[RequestEnd], None]
-) -> AsyncGenerator[list[Event]]:
-    """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
-    silent = ResponseStarted | ResponseFailed
-    end, has_output = RequestEnd("stopped"), False
-    try:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                has_output = has_output or not all(isinstance(event, silent) for event in batch)
-                match batch[-1]:
-                    case ResponseFinished(usage=usage, provider=provider):
-                        end = RequestEnd("finished", usage, provider)
-                    case ResponseFailed(error, usage):
-                        is_failure = has_output or usage
-                        end = RequestEnd("failed", usage) if is_failure else _refused(error)
-                    case _:
-                        pass
-                yield batch
-    except PipeError as error:
-        end = _refused(error)
-        raise
-    finally:
-        note(end)
-
-
-def _refused(error: PipeError) -> RequestEnd:
-    """The end of a request that gave nothing: it may be billed where it was sent and lost."""
-    match error:
-        case UpstreamTimeoutError() | StreamInterruptedError():
-            return RequestEnd("failed")
-        case ConnectionFailedError() if error.request_was_sent:
-            return RequestEnd("failed")
-        case _:
-            return RequestEnd("refused", Usage(cost=0.0))
-
-
-################################
 # storage/spend_table.py
 #
-# The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content.
+# One row for each request to OpenRouter, however it ended: ids and numbers, no content.
 ################################
 
 SpendRow = dict[str, Any]
@@ -6621,6 +6560,50 @@ SPEND = Table(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """What is known of a request when it is over."""
+
+    outcome: str
+    """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
+    usage: Usage | None = None
+    provider: str = ""
+
+
+async def tell_end(
+    answer: AsyncGenerator[list[Event]], note: Callable[[RequestEnd], None]
+) -> AsyncGenerator[list[Event]]:
+    """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
+    silent = ResponseStarted | ResponseFailed
+    end, has_output = RequestEnd("stopped"), False
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                has_output = has_output or not all(isinstance(event, silent) for event in batch)
+                match batch[-1]:
+                    case ResponseFinished(usage=usage, provider=provider):
+                        end = RequestEnd("finished", usage, provider)
+                    case ResponseFailed(_, usage) if has_output or usage:
+                        end = RequestEnd("failed", usage)
+                    case ResponseFailed(error):
+                        end = _without_output(error)
+                    case _:
+                        pass
+                yield batch
+    except PipeError as error:
+        end = _without_output(error)
+        raise
+    finally:
+        note(end)
+
+
+def _without_output(error: PipeError) -> RequestEnd:
+    """A refusal is not billed; a request that went out and was lost may be."""
+    lost = isinstance(error, UpstreamTimeoutError | StreamInterruptedError)
+    lost = lost or (isinstance(error, ConnectionFailedError) and error.request_was_sent)
+    return RequestEnd("failed") if lost else RequestEnd("refused", Usage(cost=0.0))
+
+
 def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     """What the ledger keeps of a request."""
     usage = end.usage or Usage()
@@ -6635,7 +6618,7 @@ def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
 
 
 def _storable_text(text: str) -> str:
-    """One text that the database refuses would keep all that come after it out."""
+    """A row that the database refuses would keep out all that come after it."""
     return text.replace("\0", "")[:255].encode("utf-8", "replace").decode()
 
 
@@ -6708,8 +6691,7 @@ class SpendLedger:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            push = asyncio.create_task(push_cost(context, end.usage))
-            self._pushes.add(push)
+            self._pushes.add(push := asyncio.create_task(push_cost(context, end.usage)))
             push.add_done_callback(self._pushes.discard)
         if not rules.keeps_ledger or not self._table.has_database:
             return
@@ -6783,7 +6765,8 @@ class SpendLedger:
         self._failures = 0 if error is None else self._failures + 1
 
     async def _write(self) -> None:
-        while batch := list(islice(self._pending, _LEDGER_BATCH)):
+        left = len(self._pending)  # what comes meanwhile is another batch's
+        while batch := list(islice(self._pending, min(left, _LEDGER_BATCH))):
             async with self._table.begin() as connection:
                 is_postgresql = connection.dialect.name == "postgresql"
                 add = postgresql.insert(SPEND) if is_postgresql else sqlite.insert(SPEND)
@@ -6791,6 +6774,7 @@ class SpendLedger:
                 await connection.execute(add.on_conflict_do_nothing(), batch)
             for _ in batch:
                 self._pending.popleft()
+            left -= len(batch)
             self._report()
 
     async def _count(self, circle: SpenderCircle) -> None:
@@ -11943,128 +11927,126 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((260, 8, 48),),
-    "core/ids.py": ((316, 9, 26),),
-    "core/json_codec.py": ((350, 11, 29),),
-    "core/json_values.py": ((387, 8, 31),),
-    "core/money.py": ((426, 8, 15),),
-    "core/process.py": ((449, 10, 13),),
-    "core/redaction.py": ((470, 9, 69),),
-    "core/errors.py": ((564, 28, 169),),
-    "core/admission.py": ((741, 12, 50),),
-    "core/retry.py": ((799, 7, 33),),
-    "core/secrets.py": ((840, 19, 86),),
-    "core/source_map.py": ((934, 7, 24),),
-    "core/template_language.py": ((966, 8, 56),),
-    "core/valve_types.py": ((1032, 17, 63),),
-    "core/catalog_valves.py": ((1103, 12, 138),),
-    "core/personal_valves.py": ((1249, 11, 76),),
-    "core/spend_valves.py": ((1333, 12, 71),),
-    "core/template_valves.py": ((1412, 13, 89),),
-    "core/config.py": ((1509, 18, 482),),
-    "core/context.py": ((1999, 14, 46),),
-    "core/logging_system.py": ((2053, 11, 92),),
-    "core/error_templates.py": ((2153, 28, 176),),
-    "core/timing_logger.py": ((2339, 21, 134),),
-    "api/bodies.py": ((2481, 8, 80),),
-    "api/error_figures.py": ((2569, 8, 38),),
-    "api/errors.py": ((2615, 18, 184),),
-    "api/events.py": ((2807, 12, 278),),
-    "api/exchange_log.py": ((3093, 16, 11),),
-    "api/gateway/batch.py": ((3115, 14, 47),),
-    "api/gateway/items.py": ((3170, 20, 128),),
-    "api/gateway/part_ends.py": ((3306, 8, 58),),
-    "api/gateway/payloads.py": ((3372, 14, 31),),
-    "api/gateway/selection.py": ((3411, 15, 54),),
-    "api/gateway/text_run.py": ((3473, 10, 70),),
-    "api/pacing.py": ((3551, 7, 19),),
-    "api/sse.py": ((3578, 5, 60),),
-    "api/gateway/chat_reader.py": ((3646, 30, 205),),
-    "api/gateway/responses_reader.py": ((3859, 33, 194),),
-    "api/transport.py": ((4061, 18, 163),),
-    "api/http.py": ((4232, 23, 167),),
-    "api/catalog.py": ((4407, 15, 48),),
-    "api/gateway/stream.py": ((4463, 32, 123),),
-    "api/gateway/chat_completions.py": ((4594, 15, 12),),
-    "api/gateway/responses.py": ((4614, 15, 12),),
-    "host/blocking.py": ((4634, 12, 57),),
-    "host/chats.py": ((4699, 13, 49),),
-    "host/columns.py": ((4760, 20, 83),),
-    "host/database.py": ((4851, 15, 62),),
-    "host/departure.py": ((4921, 11, 30),),
-    "host/events.py": ((4959, 9, 4),),
-    "host/groups.py": ((4971, 6, 10),),
-    "host/middleware.py": ((4989, 8, 7),),
-    "host/citing.py": ((5004, 15, 25),),
-    "host/redis.py": ((5037, 8, 10),),
-    "host/users.py": ((5055, 14, 83),),
-    "host/call.py": ((5146, 15, 61),),
-    "host/files.py": ((5215, 17, 48),),
-    "host/tools.py": ((5274, 23, 241),),
-    "host/versions.py": ((5523, 10, 30),),
-    "models/key_limit.py": ((5561, 13, 43),),
-    "models/pricing.py": ((5612, 12, 106),),
-    "models/family.py": ((5726, 14, 132),),
-    "models/variants.py": ((5866, 11, 67),),
-    "models/known.py": ((5941, 12, 33),),
-    "models/registry.py": ((5982, 17, 97),),
-    "models/visibility.py": ((6087, 16, 217),),
-    "models/entries.py": ((6312, 25, 66),),
-    "storage/cost_snapshots.py": ((6386, 16, 28),),
-    "storage/pictures.py": ((6422, 20, 112),),
-    "storage/request_end.py": ((6542, 18, 45),),
-    "storage/spend_table.py": ((6595, 15, 49),),
-    "storage/spend_ledger.py": ((6652, 23, 187),),
-    "storage/budgets.py": ((6847, 17, 85),),
-    "storage/spend_report.py": ((6940, 27, 120),),
-    "storage/spending.py": ((7068, 20, 77),),
-    "requests/allow_list.py": ((7153, 10, 28),),
-    "requests/caching.py": ((7189, 13, 20),),
-    "requests/content_parts.py": ((7217, 10, 76),),
-    "requests/fallbacks.py": ((7301, 12, 13),),
-    "requests/identifiers.py": ((7322, 11, 46),),
-    "requests/modalities.py": ((7376, 10, 7),),
-    "requests/old_texts.py": ((7391, 11, 61),),
-    "requests/parameters.py": ((7460, 12, 59),),
-    "requests/reasoning.py": ((7527, 13, 87),),
-    "requests/replay.py": ((7622, 14, 122),),
-    "requests/chat_body.py": ((7752, 13, 141),),
-    "requests/history.py": ((7901, 13, 116),),
-    "requests/next_round.py": ((8025, 22, 81),),
-    "requests/recovery.py": ((8114, 16, 107),),
-    "requests/retention.py": ((8229, 13, 80),),
-    "requests/routing_table.py": ((8317, 14, 38),),
-    "requests/routing.py": ((8363, 13, 34),),
-    "requests/tasks.py": ((8405, 11, 35),),
-    "requests/tools.py": ((8448, 13, 41),),
-    "requests/trimming.py": ((8497, 11, 9),),
-    "requests/normalise.py": ((8514, 28, 39),),
-    "streaming/collector.py": ((8561, 31, 266),),
-    "streaming/completion_notes.py": ((8835, 11, 41),),
-    "streaming/open_calls.py": ((8884, 10, 25),),
-    "streaming/renderer.py": ((8917, 9, 13),),
-    "streaming/citations.py": ((8938, 13, 57),),
-    "streaming/layout.py": ((9007, 18, 59),),
-    "streaming/output_items.py": ((9074, 10, 69),),
-    "streaming/server_tools.py": ((9151, 15, 46),),
-    "streaming/status.py": ((9205, 10, 47),),
-    "streaming/think_tags.py": ((9260, 20, 134),),
-    "streaming/thinking_status.py": ((9402, 11, 53),),
-    "streaming/usage.py": ((9463, 10, 92),),
-    "streaming/completion_chunks.py": ((9563, 31, 93),),
-    "streaming/completion_dict.py": ((9664, 36, 108),),
-    "streaming/response_events.py": ((9780, 47, 271),),
-    "streaming/transcript.py": ((10059, 29, 129),),
-    "tools/policy.py": ((10196, 13, 47),),
-    "tools/results.py": ((10251, 11, 116),),
-    "tools/schema.py": ((10378, 15, 298),),
-    "tools/arguments.py": ((10684, 13, 113),),
-    "tools/definitions.py": ((10805, 14, 85),),
-    "tools/executor.py": ((10898, 55, 194),),
-    "tools/toolbox.py": ((11100, 23, 130),),
-    "runtime.py": ((11238, 26, 153),),
-    "attempts.py": ((11399, 35, 82),),
-    "rounds.py": ((11489, 30, 190),),
-    "orchestrator.py": ((11687, 45, 135),),
-    "pipe.py": ((11830, 30, 108),),
+    "core/circuit_breaker.py": ((258, 8, 48),),
+    "core/ids.py": ((314, 9, 26),),
+    "core/json_codec.py": ((348, 11, 29),),
+    "core/json_values.py": ((385, 8, 31),),
+    "core/money.py": ((424, 8, 15),),
+    "core/process.py": ((447, 10, 13),),
+    "core/redaction.py": ((468, 9, 69),),
+    "core/errors.py": ((562, 28, 169),),
+    "core/admission.py": ((739, 12, 50),),
+    "core/retry.py": ((797, 7, 33),),
+    "core/secrets.py": ((838, 19, 86),),
+    "core/source_map.py": ((932, 7, 24),),
+    "core/template_language.py": ((964, 8, 56),),
+    "core/valve_types.py": ((1030, 17, 63),),
+    "core/catalog_valves.py": ((1101, 12, 138),),
+    "core/personal_valves.py": ((1247, 11, 76),),
+    "core/spend_valves.py": ((1331, 12, 71),),
+    "core/template_valves.py": ((1410, 13, 89),),
+    "core/config.py": ((1507, 18, 482),),
+    "core/context.py": ((1997, 14, 46),),
+    "core/logging_system.py": ((2051, 11, 92),),
+    "core/error_templates.py": ((2151, 28, 176),),
+    "core/timing_logger.py": ((2337, 21, 134),),
+    "api/bodies.py": ((2479, 8, 80),),
+    "api/error_figures.py": ((2567, 8, 38),),
+    "api/errors.py": ((2613, 18, 184),),
+    "api/events.py": ((2805, 12, 278),),
+    "api/exchange_log.py": ((3091, 16, 11),),
+    "api/gateway/batch.py": ((3113, 14, 47),),
+    "api/gateway/items.py": ((3168, 20, 128),),
+    "api/gateway/part_ends.py": ((3304, 8, 58),),
+    "api/gateway/payloads.py": ((3370, 14, 31),),
+    "api/gateway/selection.py": ((3409, 15, 54),),
+    "api/gateway/text_run.py": ((3471, 10, 70),),
+    "api/pacing.py": ((3549, 7, 19),),
+    "api/sse.py": ((3576, 5, 60),),
+    "api/gateway/chat_reader.py": ((3644, 30, 205),),
+    "api/gateway/responses_reader.py": ((3857, 33, 194),),
+    "api/transport.py": ((4059, 18, 163),),
+    "api/http.py": ((4230, 23, 167),),
+    "api/catalog.py": ((4405, 15, 48),),
+    "api/gateway/stream.py": ((4461, 32, 123),),
+    "api/gateway/chat_completions.py": ((4592, 15, 12),),
+    "api/gateway/responses.py": ((4612, 15, 12),),
+    "host/blocking.py": ((4632, 12, 57),),
+    "host/chats.py": ((4697, 13, 49),),
+    "host/columns.py": ((4758, 20, 83),),
+    "host/database.py": ((4849, 15, 62),),
+    "host/departure.py": ((4919, 11, 30),),
+    "host/events.py": ((4957, 9, 4),),
+    "host/middleware.py": ((4969, 8, 7),),
+    "host/citing.py": ((4984, 15, 25),),
+    "host/redis.py": ((5017, 8, 10),),
+    "host/users.py": ((5035, 14, 95),),
+    "host/call.py": ((5138, 15, 61),),
+    "host/files.py": ((5207, 17, 48),),
+    "host/tools.py": ((5266, 23, 241),),
+    "host/versions.py": ((5515, 10, 30),),
+    "models/key_limit.py": ((5553, 13, 43),),
+    "models/pricing.py": ((5604, 12, 106),),
+    "models/family.py": ((5718, 14, 132),),
+    "models/variants.py": ((5858, 11, 67),),
+    "models/known.py": ((5933, 12, 33),),
+    "models/registry.py": ((5974, 17, 97),),
+    "models/visibility.py": ((6079, 16, 217),),
+    "models/entries.py": ((6304, 25, 66),),
+    "storage/cost_snapshots.py": ((6378, 16, 28),),
+    "storage/pictures.py": ((6414, 20, 112),),
+    "storage/spend_table.py": ((6534, 23, 93),),
+    "storage/spend_ledger.py": ((6635, 22, 188),),
+    "storage/budgets.py": ((6831, 17, 85),),
+    "storage/spend_report.py": ((6924, 27, 120),),
+    "storage/spending.py": ((7052, 20, 77),),
+    "requests/allow_list.py": ((7137, 10, 28),),
+    "requests/caching.py": ((7173, 13, 20),),
+    "requests/content_parts.py": ((7201, 10, 76),),
+    "requests/fallbacks.py": ((7285, 12, 13),),
+    "requests/identifiers.py": ((7306, 11, 46),),
+    "requests/modalities.py": ((7360, 10, 7),),
+    "requests/old_texts.py": ((7375, 11, 61),),
+    "requests/parameters.py": ((7444, 12, 59),),
+    "requests/reasoning.py": ((7511, 13, 87),),
+    "requests/replay.py": ((7606, 14, 122),),
+    "requests/chat_body.py": ((7736, 13, 141),),
+    "requests/history.py": ((7885, 13, 116),),
+    "requests/next_round.py": ((8009, 22, 81),),
+    "requests/recovery.py": ((8098, 16, 107),),
+    "requests/retention.py": ((8213, 13, 80),),
+    "requests/routing_table.py": ((8301, 14, 38),),
+    "requests/routing.py": ((8347, 13, 34),),
+    "requests/tasks.py": ((8389, 11, 35),),
+    "requests/tools.py": ((8432, 13, 41),),
+    "requests/trimming.py": ((8481, 11, 9),),
+    "requests/normalise.py": ((8498, 28, 39),),
+    "streaming/collector.py": ((8545, 31, 266),),
+    "streaming/completion_notes.py": ((8819, 11, 41),),
+    "streaming/open_calls.py": ((8868, 10, 25),),
+    "streaming/renderer.py": ((8901, 9, 13),),
+    "streaming/citations.py": ((8922, 13, 57),),
+    "streaming/layout.py": ((8991, 18, 59),),
+    "streaming/output_items.py": ((9058, 10, 69),),
+    "streaming/server_tools.py": ((9135, 15, 46),),
+    "streaming/status.py": ((9189, 10, 47),),
+    "streaming/think_tags.py": ((9244, 20, 134),),
+    "streaming/thinking_status.py": ((9386, 11, 53),),
+    "streaming/usage.py": ((9447, 10, 92),),
+    "streaming/completion_chunks.py": ((9547, 31, 93),),
+    "streaming/completion_dict.py": ((9648, 36, 108),),
+    "streaming/response_events.py": ((9764, 47, 271),),
+    "streaming/transcript.py": ((10043, 29, 129),),
+    "tools/policy.py": ((10180, 13, 47),),
+    "tools/results.py": ((10235, 11, 116),),
+    "tools/schema.py": ((10362, 15, 298),),
+    "tools/arguments.py": ((10668, 13, 113),),
+    "tools/definitions.py": ((10789, 14, 85),),
+    "tools/executor.py": ((10882, 55, 194),),
+    "tools/toolbox.py": ((11084, 23, 130),),
+    "runtime.py": ((11222, 26, 153),),
+    "attempts.py": ((11383, 35, 82),),
+    "rounds.py": ((11473, 30, 190),),
+    "orchestrator.py": ((11671, 45, 135),),
+    "pipe.py": ((11814, 30, 108),),
 }

@@ -29,7 +29,7 @@ from .core.timing_logger import timing_mark
 from .requests.chat_body import build_chat_body
 from .requests.recovery import repair_request
 from .runtime import Runtime
-from .storage.request_end import tell_end
+from .storage.spend_table import tell_end
 
 
 @dataclass(slots=True)

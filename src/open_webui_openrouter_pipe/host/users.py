@@ -94,3 +94,15 @@ async def read_user_names(user_ids: Sequence[str]) -> dict[str, str]:
         return {}
     users = await Users.get_users_by_user_ids(list(user_ids))
     return {text_of(user.id): f"{user.name} ({user.email})" for user in users}
+
+
+async def read_groups(user_id: str) -> dict[str, frozenset[str]]:
+    """The ids of the members of each group the user is in, by the group's name."""
+    try:
+        from open_webui.models.groups import Groups  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    return {
+        group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
+        for group in await Groups.get_groups_by_member_id(user_id)
+    }

@@ -11,7 +11,7 @@ from ..core.context import RequestContext
 from ..core.errors import BudgetSpentError
 from ..core.logging_system import LOG
 from ..core.money import PICODOLLARS, dollars
-from ..host.groups import read_groups
+from ..host.users import read_groups
 from .spend_ledger import DAY_SECONDS, SpenderCircle, SpendLedger, day_and_month
 
 _OWN, _EVERYBODY = "each user", "all users"

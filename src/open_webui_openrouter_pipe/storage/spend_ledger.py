@@ -17,8 +17,7 @@ from ..core.context import RequestContext
 from ..core.logging_system import LOG
 from ..host.database import OwnTable
 from .cost_snapshots import push_cost
-from .request_end import RequestEnd
-from .spend_table import SPEND, SpendRow, spend_row
+from .spend_table import SPEND, RequestEnd, SpendRow, spend_row
 
 SpenderCircle = frozenset[str] | None
 """The ids of those who share a budget; `None` for everybody."""
@@ -79,8 +78,7 @@ class SpendLedger:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            push = asyncio.create_task(push_cost(context, end.usage))
-            self._pushes.add(push)
+            self._pushes.add(push := asyncio.create_task(push_cost(context, end.usage)))
             push.add_done_callback(self._pushes.discard)
         if not rules.keeps_ledger or not self._table.has_database:
             return

@@ -1,16 +1,24 @@
-"""The spend ledger's table: one row for each request to OpenRouter; ids and numbers, no content."""
+"""One row for each request to OpenRouter, however it ended: ids and numbers, no content."""
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table
 
-from ..api.events import Usage
+from ..api.events import Event, ResponseFailed, ResponseFinished, ResponseStarted, Usage
 from ..core.context import RequestContext
-from .request_end import RequestEnd
+from ..core.errors import (
+    ConnectionFailedError,
+    PipeError,
+    StreamInterruptedError,
+    UpstreamTimeoutError,
+)
 
 SpendRow = dict[str, Any]
 
@@ -41,6 +49,50 @@ SPEND = Table(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """What is known of a request when it is over."""
+
+    outcome: str
+    """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
+    usage: Usage | None = None
+    provider: str = ""
+
+
+async def tell_end(
+    answer: AsyncGenerator[list[Event]], note: Callable[[RequestEnd], None]
+) -> AsyncGenerator[list[Event]]:
+    """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
+    silent = ResponseStarted | ResponseFailed
+    end, has_output = RequestEnd("stopped"), False
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                has_output = has_output or not all(isinstance(event, silent) for event in batch)
+                match batch[-1]:
+                    case ResponseFinished(usage=usage, provider=provider):
+                        end = RequestEnd("finished", usage, provider)
+                    case ResponseFailed(_, usage) if has_output or usage:
+                        end = RequestEnd("failed", usage)
+                    case ResponseFailed(error):
+                        end = _without_output(error)
+                    case _:
+                        pass
+                yield batch
+    except PipeError as error:
+        end = _without_output(error)
+        raise
+    finally:
+        note(end)
+
+
+def _without_output(error: PipeError) -> RequestEnd:
+    """A refusal is not billed; a request that went out and was lost may be."""
+    lost = isinstance(error, UpstreamTimeoutError | StreamInterruptedError)
+    lost = lost or (isinstance(error, ConnectionFailedError) and error.request_was_sent)
+    return RequestEnd("failed") if lost else RequestEnd("refused", Usage(cost=0.0))
+
+
 def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     """What the ledger keeps of a request."""
     usage = end.usage or Usage()
@@ -55,7 +107,7 @@ def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
 
 
 def _storable_text(text: str) -> str:
-    """One text that the database refuses would keep all that come after it out."""
+    """A row that the database refuses would keep out all that come after it."""
     return text.replace("\0", "")[:255].encode("utf-8", "replace").decode()
 
 
