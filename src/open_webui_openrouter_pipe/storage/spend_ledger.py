@@ -132,7 +132,7 @@ class SpendLedger:
                 await self._try_to_write()
             if lost := self._lost + len(self._pending):
                 LOG.error("ledger: %d requests were not written down", lost)
-            self._writer = None
+            self._lost, self._writer = 0, None
 
     async def _try_to_write(self) -> None:
         try:
