@@ -16,147 +16,154 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    252  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    308  ids.py                        Identifiers of our own making.
-#    342  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    379  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    418  money.py                      Amounts of money: in words, and exact.
-#    441  process.py                    What every copy of the pipe in one process shares.
-#    462  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    539  errors.py                     Every cause of failure a person can act on, each with its words.
-#    733  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    791  retry.py                      Whether a failed request may be sent again, and when.
-#    832  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    926  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    958  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1022  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1095  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1241  personal_valves.py            What each user can set for themselves.
-#   1325  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   1404  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1501  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1991  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2045  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2145  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2329  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    260  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    316  ids.py                        Identifiers of our own making.
+#    350  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    387  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    426  money.py                      Amounts of money: in words, and exact.
+#    449  process.py                    What every copy of the pipe in one process shares.
+#    470  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    547  errors.py                     Every cause of failure a person can act on, each with its words.
+#    741  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    799  retry.py                      Whether a failed request may be sent again, and when.
+#    840  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    934  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    966  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1030  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1103  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1249  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1332  personal_valves.py            What each user can set for themselves.
+#   1416  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   1495  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1592  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2085  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2139  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2239  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2423  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2473  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2561  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2607  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2799  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3085  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3104  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3162  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3298  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3364  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3403  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3465  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3543  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3570  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3638  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3851  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4053  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4224  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4399  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4455  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4586  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4606  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2567  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2655  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2701  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2893  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3181  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3200  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3258  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3402  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3468  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3507  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3569  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3647  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3674  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3742  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3956  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4160  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4331  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4515  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4601  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4733  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4753  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4626  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4691  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4748  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4843  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4913  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4951  events.py                     What the page is told beside the stream of the answer.
-#   4963  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   4978  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5011  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5029  users.py                      The person who asks, and what they have set for themselves.
-#   5132  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5201  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5257  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5509  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4773  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4838  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4895  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4990  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5005  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5069  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5107  events.py                     What the page is told beside the stream of the answer.
+#   5119  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5134  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5167  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5307  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5325  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5366  users.py                      The person who asks, and what they have set for themselves.
+#   5469  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5538  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5594  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5846  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5547  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5598  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5712  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5852  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5927  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5968  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6073  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6298  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5884  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5997  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6048  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6162  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6304  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6379  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6420  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6657  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6818  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7043  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7117  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6372  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   6408  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6528  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#   6629  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   6825  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   6918  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7046  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7279  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   7315  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7435  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   7536  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   7726  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   7819  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7938  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7131  allow_list.py                 Only what the API knows goes out.
-#   7167  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7195  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7279  fallbacks.py                  Further models, for when the first one fails.
-#   7300  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7354  modalities.py                 Pictures are asked for where the model draws.
-#   7369  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7438  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7505  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7600  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7730  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7879  history.py                    Chat messages become input items.
-#   8003  next_round.py                 The request of another round: the one before, and what came of it.
-#   8092  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8207  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8295  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8341  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8383  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8426  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8475  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8492  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8023  allow_list.py                 Only what the API knows goes out.
+#   8059  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8087  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8171  fallbacks.py                  Further models, for when the first one fails.
+#   8192  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8246  modalities.py                 Pictures are asked for where the model draws.
+#   8261  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   8330  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8397  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8492  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8622  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8771  history.py                    Chat messages become input items.
+#   8895  next_round.py                 The request of another round: the one before, and what came of it.
+#   8984  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9099  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9187  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9233  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   9275  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   9318  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9367  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9382  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8539  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8813  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8862  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8895  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8916  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8981  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9052  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9129  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9183  status.py                     The status line of an answer: few words, all of them true.
-#   9238  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9380  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9441  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9541  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9642  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9758  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10037  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9429  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9703  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9752  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9785  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9806  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9871  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9942  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10019  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10073  status.py                     The status line of an answer: few words, all of them true.
+#  10128  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10270  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10331  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10431  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10532  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10648  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10931  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10174  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10229  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10353  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10662  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10783  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10876  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11078  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11068  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11123  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11247  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11556  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11677  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11770  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11972  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11216  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12110  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11377  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  12290  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11467  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12380  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11665  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12578  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11808  pipe.py                       The entrance: what Open WebUI calls.
+#  12721  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -173,6 +180,7 @@ import json
 import logging
 import os
 import queue
+import random
 import re
 import secrets
 import sys
@@ -210,7 +218,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, partial, wraps
-from hashlib import sha256
+from hashlib import blake2s, sha256
 from io import BytesIO
 from itertools import groupby, islice
 from math import isfinite
@@ -228,11 +236,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
+from redis.exceptions import RedisError
 from sqlalchemy import (
     BigInteger,
     case,
     Column,
-    Connection,
     delete,
     func,
     Index,
@@ -1239,6 +1247,89 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 
 
 ################################
+# core/metadata_valves.py
+#
+# The valves for Open WebUI's own settings of each model, and the value object they become.
+################################
+
+MetadataSyncMode = Literal["on", "dry_run", "off"]
+NewModelAccess = Literal["private", "public"]
+
+
+class MetadataValves(BaseModel):
+    """What is written into Open WebUI's own settings of each model."""
+
+    MODEL_METADATA_SYNC: Annotated[
+        MetadataSyncMode, one_of(*get_args(MetadataSyncMode), fallback="off")
+    ] = Field(
+        default="on",
+        title="Model settings: keep up to date",
+        description=(
+            "Whether each model gets its settings in Open WebUI from the catalog, "
+            "never over an admin's own; `dry_run` only logs what would be written."
+        ),
+    )
+    UPDATE_MODEL_CAPABILITIES: Switch = Field(
+        default=True,
+        title="Model settings: capabilities",
+        description="Tick what a model can do, such as reading pictures.",
+    )
+    UPDATE_MODEL_IMAGES: Switch = Field(
+        default=True,
+        title="Model settings: pictures",
+        description=(
+            "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
+        ),
+    )
+    UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
+        default=False,
+        title="Model settings: descriptions",
+        description=(
+            "Copy OpenRouter's description; the model list, which every page loads, grows by it."
+        ),
+    )
+    UPDATE_MODEL_TAGS: Switch = Field(
+        default=True,
+        title="Model settings: tags",
+        description="Tag each model with its maker, to filter the model list by.",
+    )
+    NEW_MODEL_ACCESS: Annotated[
+        NewModelAccess, one_of(*get_args(NewModelAccess), fallback="private")
+    ] = Field(
+        default="private",
+        title="Model settings: access to new models",
+        description=(
+            "Who may use a model that appears for the first time: admins until they share it, "
+            "or everyone who can sign in."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataRules:
+    """What a sync may write into Open WebUI's settings of the models."""
+
+    mode: str = "off"
+    capabilities: bool = True
+    images: bool = True
+    descriptions: bool = True
+    tags: bool = True
+    new_are_public: bool = False
+
+
+def read_metadata_rules(valves: MetadataValves) -> MetadataRules:
+    """The rules as the admin has set them."""
+    return MetadataRules(
+        mode=valves.MODEL_METADATA_SYNC,
+        capabilities=valves.UPDATE_MODEL_CAPABILITIES,
+        images=valves.UPDATE_MODEL_IMAGES,
+        descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
+        tags=valves.UPDATE_MODEL_TAGS,
+        new_are_public=valves.NEW_MODEL_ACCESS == "public",
+    )
+
+
+################################
 # core/personal_valves.py
 #
 # What each user can set for themselves.
@@ -1850,6 +1941,7 @@ class SystemValves(
     RoutingValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -1870,6 +1962,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    metadata: MetadataRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1936,6 +2029,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        metadata=read_metadata_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -3033,6 +3127,8 @@ class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
     text: str
+    in_closing_line: bool = False
+    """Whether it is said once the answer is there, and not before."""
 
 
 @dataclass(slots=True)
@@ -3261,6 +3357,14 @@ def read_citation(annotation: JsonObject) -> Citation | None:
     if not url:
         return None
     return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
+
+
+def trimming_notices(answer: JsonObject) -> list[Event]:
+    """What the person should know when OpenRouter has shortened the chat."""
+    stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
+    if not any(stage.get("type") == "context_compression" for stage in stages):
+        return []
+    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -3708,6 +3812,7 @@ class ChatReader:
             events.append(ResponseStarted(self._response_id, self._model))
         self._provider = text_of(data.get("provider")) or self._provider
         self._usage = read_usage(data.get("usage")) or self._usage
+        events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
@@ -3859,6 +3964,7 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     return [
         ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
         *_finished_items(body),
+        *trimming_notices(body),
         _read_end(body),
     ]
 
@@ -3931,8 +4037,9 @@ class ResponsesReader:
                 self._closed.add(event.output_index)
         elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            for item in self._left_out(as_object(data.get("response"))):
-                batch.add(item)
+            response = as_object(data.get("response"))
+            for late in (*self._left_out(response), *trimming_notices(response)):
+                batch.add(late)
         batch.add(event)
 
     def _left_out(self, response: JsonObject) -> list[ItemFinished]:
@@ -4227,6 +4334,9 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 # The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
 ################################
 
+COMPRESSION_PLUGIN = "context-compression"
+"""Leaves out the middle of a chat that is too long for its model."""
+
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
@@ -4290,6 +4400,12 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def metadata_headers(body: Mapping[str, Any]) -> dict[str, str]:
+    """Ask to be told when OpenRouter shortens the chat."""
+    trims = any(each.get("id") == COMPRESSION_PLUGIN for each in objects_in(body.get("plugins")))
+    return {"X-OpenRouter-Metadata": "enabled"} if trims else {}
 
 
 def own_referer(settings: Settings) -> dict[str, str]:
@@ -4408,44 +4524,74 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+_NOT_MODIFIED = 304
 
 
-async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+@dataclass(frozen=True, slots=True)
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
-    Raises a `PipeError` that says why there are none.
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+async def fetch_models(
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
+
+    Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    response = await _ask(client, settings, "/endpoints/zdr", {})
+    endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
+    return number_of(key.get("limit_remaining"))
 
 
-async def _fetch_data(
-    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
-) -> Data:
-    """The `data` of an answer, where it is of the right kind."""
+async def _ask(
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
+) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
-        response = await client.get(
+        return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings)},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+
+
+def _data_in(response: httpx.Response, settings: Settings, kind: type[Data]) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     refuse_web_page(response, settings)
     try:
         data = as_object(decode_json(response.content)).get("data")
-    except ValueError:
+    except ValueError as error:
+        if response.is_success:
+            raise StreamInterruptedError(
+                "OpenRouter's answer came only in part.", "Try again in a moment."
+            ) from error
         data = None
     if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
@@ -4506,6 +4652,7 @@ async def _open(
                 **authorize(settings),
                 **own_referer(settings),
                 **vendor_headers(settings, body),
+                **metadata_headers(body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -4841,15 +4988,27 @@ def flat_parameters(parameters: Any) -> JsonObject:
 
 
 ################################
+# host/data_folder.py
+#
+# The folder in which Open WebUI keeps its data.
+################################
+
+def own_file(name: str, function_id: str) -> Path | None:
+    """Where one installed copy may keep a file; `None` outside of Open WebUI."""
+    try:
+        from open_webui.env import DATA_DIR  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return Path(DATA_DIR) / "openrouter" / f"{re.sub(r'[^0-9A-Za-z_]', '_', function_id)}-{name}"
+
+
+################################
 # host/database.py
 #
 # Open WebUI's database: tables of our own beside its, through its own engine and schema.
 ################################
 
 FindEngine = Callable[[], "AsyncEngine | None"]
-
-# Two workers that make a table at once: the second one looks again, and finds it.
-_MAKING_TRIES = 3
 
 
 def find_engine() -> AsyncEngine | None:
@@ -4896,18 +5055,15 @@ class OwnTable:
             raise
 
     async def _make(self, engine: AsyncEngine) -> None:
-        for left in reversed(range(_MAKING_TRIES)):
+        for is_last in (False, False, True):  # another worker may make it at the same moment
             try:
                 async with engine.begin() as connection:
-                    await connection.run_sync(self._create)
+                    await connection.run_sync(self._table.create, checkfirst=True)
                 break
             except DBAPIError:
-                if not left:
+                if is_last:
                     raise
         self._is_there = True
-
-    def _create(self, connection: Connection) -> None:
-        self._table.create(connection, checkfirst=True)
 
 
 ################################
@@ -5009,6 +5165,146 @@ class SourceNumbers:
 
 
 ################################
+# host/models.py
+#
+# Open WebUI's rows of models: what an admin has made of an entry of the model list.
+################################
+
+_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
+# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
+_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the table keeps of one model, apart from who may use it."""
+
+    id: str
+    """As in the model list: the function's id, a dot, the model's."""
+    name: str
+    meta: JsonObject = field(default_factory=dict[str, Any])
+    params: JsonObject = field(default_factory=dict[str, Any])
+    is_active: bool = True
+
+
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
+    try:
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
+    rows = await Models.get_all_models()
+    return {
+        row.id: _read_model_row(row)
+        for row in rows
+        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
+    }
+
+
+async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
+    """Write a row that is not there yet; whether it was written.
+
+    It belongs to the first admin, for its owner may always use a model.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
+        return await Models.insert_new_model(form, owner.id) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not inserted: %s", row.id, error)
+        return False
+
+
+async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
+    """Write a changed row, if it still is what it was when it was read; whether it was written.
+
+    Who may use the model, and whether it is switched on, stay as they are.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    try:
+        stored = await Models.get_model_by_id(before.id)
+        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
+            return False
+        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
+        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
+        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not updated: %s", before.id, error)
+        return False
+
+
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
+    )
+
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
+async def read_known_rows(function_id: str) -> frozenset[str]:
+    """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
+    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
+
+    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
+    worker, and travel with an export of it.
+    """
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    key = _KNOWN_ROWS.format(function_id)
+    async with get_async_db() as database:
+        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
+        await database.commit()
+
+
+def _read_model_row(stored: Any) -> ModelRow:
+    return ModelRow(
+        id=stored.id,
+        name=stored.name,
+        meta=stored.meta.model_dump(),
+        params=stored.params.model_dump(),
+        is_active=stored.is_active,
+    )
+
+
+def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
+    return replace(stored, is_active=before.is_active) == before
+
+
+def _form_of(row: ModelRow, **more: Any) -> Any:
+    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
+
+    return ModelForm(
+        id=row.id,
+        name=row.name,
+        meta=dict(row.meta),
+        params=dict(row.params),
+        commit_message="OpenRouter",
+        **more,
+    )
+
+
+################################
 # host/redis.py
 #
 # Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
@@ -5024,6 +5320,47 @@ def find_redis() -> Any:
     except ImportError:
         return None
     return get_redis_client(async_mode=True)
+
+
+################################
+# host/single_worker.py
+#
+# One worker at a time, where Open WebUI runs several: they have its Redis in common.
+################################
+
+@asynccontextmanager
+async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
+    """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
+
+    Without a Redis, or with one that does not answer, every worker may.
+    """
+    client, key = _shared_redis(job)
+    if client is None:
+        yield True
+        return
+    try:
+        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+    except (RedisError, OSError) as error:
+        LOG.debug("redis: %s is not locked: %s", job, error)
+        yield True
+        return
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(RedisError, OSError):
+                await client.delete(key)
+
+
+def _shared_redis(job: str) -> tuple[Any, str]:
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
+            get_redis_client,
+        )
+    except ImportError:
+        return None, ""
+    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
 
 
 ################################
@@ -5545,6 +5882,119 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ################################
+# models/catalog_shelf.py
+#
+# The last good catalog on disk: a restart lists it without network, and workers share one.
+################################
+
+_TURN_LOOK_SECONDS = 0.25
+# Longer than fetching can take: a worker that died in its turn is not waited for any longer.
+_LONGEST_TURN_SECONDS = 90.0
+
+
+class CatalogShelf:
+    """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
+
+    def __init__(self, path: Path | None = None, account: str = "") -> None:
+        self._path = path
+        self._account = account
+        self._turn_file = path.with_suffix(".turn") if path is not None else None
+        self._has_turn = False
+        self._is_failing = False
+
+    async def read(self) -> CatalogCopy | None:
+        """What is kept; `None` for nothing, for half a file and for another account's."""
+        if self._path is None:
+            return None
+        return await asyncio.to_thread(_read_kept, self._path, self._account)
+
+    async def keep(self, catalog: CatalogCopy) -> None:
+        """Put a new one in the place of the old; a disk that takes none is told of once."""
+        if self._path is None:
+            return
+        try:
+            await asyncio.to_thread(_write_kept, self._path, self._account, catalog)
+            self._is_failing = False
+        except OSError as error:
+            level = logging.DEBUG if self._is_failing else logging.WARNING
+            self._is_failing = True
+            LOG.log(level, "catalog: it cannot be kept for the next start: %s", error)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """One worker at a time: the others wait, and find what it has kept."""
+        try:
+            while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(_TURN_LOOK_SECONDS)
+            yield
+        finally:
+            if self._has_turn and self._turn_file is not None:
+                self._has_turn = False
+                await asyncio.to_thread(_drop_kept_file, self._turn_file)
+
+    def _take_turn(self) -> bool:
+        file = self._turn_file
+        if file is None:
+            return True
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            if not _is_abandoned(file):
+                return False
+            with suppress(OSError):
+                file.touch()
+        except OSError:
+            return True  # nothing can be kept there, so there is nothing to wait for
+        self._has_turn = True
+        return True
+
+
+def _read_kept(path: Path, account: str) -> CatalogCopy | None:
+    try:
+        came_at = path.stat().st_mtime
+        kept = as_object(decode_json(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    rows, zdr_ids = objects_in(kept.get("rows")), kept.get("zdr_ids")
+    if kept.get("account") != account or not rows:
+        return None
+    has_ids = isinstance(zdr_ids, list)
+    return CatalogCopy(
+        rows=rows,
+        etag=text_of(kept.get("etag")),
+        zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
+        age=time.time() - came_at,
+    )
+
+
+def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
+    zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
+    kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(encode_json(kept))
+        draft.replace(path)
+    finally:
+        _drop_kept_file(draft)
+
+
+def _is_abandoned(file: Path) -> bool:
+    try:
+        return not 0 <= time.time() - file.stat().st_mtime < _LONGEST_TURN_SECONDS
+    except FileNotFoundError:
+        return False  # it has just been given away
+    except OSError:
+        return True
+
+
+def _drop_kept_file(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+################################
 # models/key_limit.py
 #
 # What is left of the API key's limit: asked beside the answers, never before one.
@@ -5750,6 +6200,7 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    description: str = ""
 
     @property
     def vendor(self) -> str:
@@ -5796,6 +6247,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        description=text_of(row.get("description")),
     )
 
 
@@ -5966,37 +6418,280 @@ def know_models(
 
 
 ################################
+# models/metadata_sync.py
+#
+# What a sync would write into Open WebUI's rows of models: decided from values alone.
+#
+# Under a key of its own a row's `meta` remembers what was written into it. A field that differs
+# from that is the admin's, and stays; so does one that was filled before the first sync.
+################################
+
+MEMORY_KEY = "openrouter_pipe"
+GONE_TAG = "no longer at OpenRouter"
+"""Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """An entry of the model list."""
+
+    row_id: str
+    family: ModelFamily
+    is_in_catalog: bool = True
+    """Whether the catalog says what it can do; it does not of a preset or an unlisted id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """The rows to write."""
+
+    inserts: tuple[ModelRow, ...] = ()
+    updates: tuple[tuple[ModelRow, ModelRow], ...] = ()
+    """Each as it is, and as it is to be."""
+    gone: tuple[str, ...] = ()
+    """The ids among the updates whose model has vanished."""
+
+    @property
+    def size(self) -> int:
+        """How many rows would be written."""
+        return len(self.inserts) + len(self.updates)
+
+    def with_vanished(self, marked: tuple[tuple[ModelRow, ModelRow], ...]) -> SyncPlan:
+        """The plan with the rows of vanished models added."""
+        gone = tuple(before.id for before, _ in marked)
+        return replace(self, updates=self.updates + marked, gone=gone)
+
+
+def plan_sync(
+    offered: Iterable[OfferedModel],
+    stored: Mapping[str, ModelRow],
+    past: frozenset[str],
+    rules: MetadataRules,
+) -> SyncPlan:
+    """Compare the models that are offered with their rows.
+
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    """
+    inserts: list[ModelRow] = []
+    updates: list[tuple[ModelRow, ModelRow]] = []
+    for model in offered:
+        before = stored.get(model.row_id)
+        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        if before is None and model.row_id not in past:
+            inserts.append(after)
+        elif before is not None and after != before:
+            updates.append((before, after))
+    return SyncPlan(tuple(inserts), tuple(updates))
+
+
+def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
+    """The row with what the catalog says, wherever the admin has said nothing else."""
+    chosen = flat_parameters(row.params)
+    if _is_left_out(row):
+        return row
+    draft = _RowDraft(row)
+    draft.fill("name", model.family.name)
+    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+        draft.fill("description", model.family.description.strip())
+    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+        draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
+    draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    return draft.finished()
+
+
+def mark_vanished(
+    stored: Mapping[str, ModelRow], offered: Iterable[OfferedModel], known: KnownModels
+) -> tuple[tuple[ModelRow, ModelRow], ...]:
+    """The rows of models that the catalog no longer has, as they are and with the mark.
+
+    Only rows that a sync has written count. A catalog that lacks most of them is doubted: the
+    account or the address may have changed, or half of an answer been lost.
+    """
+    entries = {model.row_id for model in offered}
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
+    lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
+    if 2 * len(lost) > len(ours):
+        return ()
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
+
+
+def capabilities_of(family: ModelFamily) -> dict[str, bool]:
+    """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
+    ticks = {"vision": "image" in family.input_modalities}
+    if not family.calls_tools:
+        ticks["builtin_tools"] = False
+    if "image" in family.output_modalities:
+        # It is the switch of Open WebUI's own generator, which such a model does not need.
+        ticks["image_generation"] = False
+    return ticks
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(family.vendor)
+    return _ICONS + file if file else ""
+
+
+def maker_of(family: ModelFamily) -> str:
+    """The maker's name, as it stands before the model's."""
+    maker, colon, _ = family.name.partition(": ")
+    return maker.strip() if colon else family.vendor
+
+
+def _is_on(value: Any) -> bool:
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
+def _is_listed(row_id: str, known: KnownModels) -> bool:
+    """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
+    model_id = from_host_id(row_id.partition(".")[2])
+    if model_id.endswith(":free"):
+        return model_id in known.by_id
+    return model_id.startswith("@preset/") or known.find(model_id) is not None
+
+
+def _mark_gone(row: ModelRow) -> ModelRow:
+    draft = _RowDraft(row)
+    draft.tag(draft.own_tags | {GONE_TAG})
+    return draft.finished()
+
+
+class _RowDraft:
+    """A row on its way from what it is to what it is to be."""
+
+    def __init__(self, row: ModelRow) -> None:
+        self._row = row
+        self._values: JsonObject = {**row.meta, "name": row.name}
+        self._memory = _memory_of(row)
+
+    @property
+    def own_tags(self) -> set[str]:
+        """The tags that a sync has written."""
+        remembered = self._memory.get("tags")
+        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+
+    def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
+        """Write a text, if the one that is there is no admin's."""
+        stored = text_of(self._values.get(field))
+        remembered = self._memory.get(field)
+        is_free = stored in blanks if remembered is None else remembered == _digest(stored)
+        if value and (is_free or stored == value):
+            self._values[field] = value
+            self._memory[field] = _digest(value)
+
+    def tick(self, wanted: Mapping[str, bool]) -> None:
+        """Write capabilities; each is the admin's or ours by itself."""
+        ticks = dict(as_object(self._values.get("capabilities")))
+        remembered = dict(as_object(self._memory.get("capabilities")))
+        for name in {**remembered, **wanted}:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
+                continue
+            if name in wanted:
+                ticks[name] = remembered[name] = wanted[name]
+            else:
+                ticks.pop(name, None)
+                del remembered[name]
+        self._values["capabilities"] = ticks
+        self._memory["capabilities"] = remembered
+
+    def tag(self, wanted: set[str]) -> None:
+        """Write these tags and take back other ones of ours; what an admin removed stays away."""
+        stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
+        ours = self.own_tags
+        kept = [name for name in stored if name not in ours - wanted]
+        added = sorted(wanted - ours - set(stored))
+        if kept + added != stored:
+            self._values["tags"] = [{"name": name} for name in kept + added]
+        if wanted != ours:
+            self._memory["tags"] = sorted(wanted)
+
+    def finished(self) -> ModelRow:
+        """The row as it is to be."""
+        meta = {name: value for name, value in self._values.items() if name != "name"}
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
+
+
+def _digest(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
 ################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
+FetchCatalog = Callable[[Settings, CatalogCopy | None], Awaitable[CatalogCopy]]
+"""Given the copy at hand, which it gives back when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+# Servers that started together shall not ask together: each comes up to a tenth too early.
+_EARLIEST = 0.9
 
 
 class OpenRouterModelRegistry:
     """The models of one account at one address.
 
-    `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
+    `fetch_catalog` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
     def __init__(
         self,
-        fetch_rows: FetchRows,
+        fetch_catalog: FetchCatalog,
         clock: Callable[[], float] = time.monotonic,
         fetch_zdr_ids: FetchIds | None = None,
+        shelf: CatalogShelf | None = None,
     ) -> None:
-        self._fetch_rows = fetch_rows
+        self._fetch_catalog = fetch_catalog
         self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
+        self._shelf = shelf or CatalogShelf()
+        self._has_looked = False
         self.known = NOTHING_KNOWN
-        """The last good catalog."""
+        """The last good catalog; the same object as long as nothing in it changes."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -6009,13 +6704,11 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and (
-            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
-        ):
-            self._refresh = asyncio.create_task(self._load(settings))
+        self._begin_when_due(settings)
         if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
             self._has_waited = self._has_waited or patience > 0
+            self._begin_when_due(settings)  # what was kept may be old
         return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -6029,13 +6722,19 @@ class OpenRouterModelRegistry:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
 
+    def _begin_when_due(self, settings: Settings) -> None:
+        is_due = self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        if self._refresh is None and is_due:
+            self._refresh = asyncio.create_task(self._load(settings))
+
     async def _load(self, settings: Settings) -> None:
         try:
-            self._take(await self._fetch_rows(settings))
-            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
-                zdr_ids = await self._fetch_zdr_ids(settings)
-                self.known = know_models(self.known.families, zdr_ids)
-            self._due_at = self._clock() + settings.catalog.refresh
+            if not self._has_looked:
+                self._has_looked = True
+                if await self._take_kept(settings, await self._shelf.read()):
+                    return
+            async with self._shelf.turn():
+                await self._renew(settings)
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -6052,22 +6751,68 @@ class OpenRouterModelRegistry:
 
     def _lacks_zdr_ids(self, settings: Settings) -> bool:
         """Whether a setting, changed since the last refresh, asks for a list never fetched."""
-        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
-        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+        lacks = self._wants_zdr_ids(settings) and self.known.zdr_ids is None
+        return lacks and self.error is None and not self._is_closed
 
-    def _take(self, rows: list[dict[str, Any]]) -> None:
-        families = tuple(family for row in rows if (family := read_family(row)) is not None)
+    def _wants_zdr_ids(self, settings: Settings) -> bool:
+        return settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+
+    async def _renew(self, settings: Settings) -> None:
+        """Take what another worker has fetched meanwhile, else fetch it."""
+        kept = await self._shelf.read()
+        if kept is not None and self._is_fresh(kept, settings):
+            await self._take_kept(settings, kept)
+        else:
+            await self._fetch(settings, kept)
+
+    async def _take_kept(self, settings: Settings, kept: CatalogCopy | None) -> bool:
+        """Use a kept catalog, be it old; whether there was one."""
+        if kept is None:
+            return False
+        await self._take(kept.rows, kept.zdr_ids)
+        if self._is_fresh(kept, settings):
+            self._rest(settings.catalog.refresh - kept.age)
+        return True
+
+    def _is_fresh(self, kept: CatalogCopy, settings: Settings) -> bool:
+        lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
+        return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
+
+    async def _fetch(self, settings: Settings, kept: CatalogCopy | None) -> None:
+        newest = await self._fetch_catalog(settings, kept)
+        await self._take(newest.rows, self.known.zdr_ids)
+        if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
+            self._know(self.known.families, await self._fetch_zdr_ids(settings))
+        self._rest(settings.catalog.refresh)
+        await self._shelf.keep(replace(newest, zdr_ids=self.known.zdr_ids))
+
+    async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
+        families = await asyncio.to_thread(_families_in, rows)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self.known = know_models(families, self.known.zdr_ids)
+        self._know(families, zdr_ids)
+
+    def _know(self, families: Iterable[ModelFamily], zdr_ids: frozenset[str] | None) -> None:
+        newest = know_models(families, zdr_ids)
+        known = self.known
+        if (newest.families, newest.zdr_ids) != (known.families, known.zdr_ids):
+            self.known = newest
+
+    def _rest(self, seconds: float) -> None:
+        if not self._is_closed:
+            self._due_at = self._clock() + seconds * random.uniform(_EARLIEST, 1.0)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
         level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
-        self._due_at = self._clock() + wait
+        self._rest(wait)
         LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+
+
+def _families_in(rows: list[JsonObject]) -> tuple[ModelFamily, ...]:
+    return tuple(family for row in rows if (family := read_family(row)) is not None)
 
 
 ################################
@@ -6370,6 +7115,168 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
+# models/sync_job.py
+#
+# Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+################################
+
+# Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+# It grows with the time that a write takes, so with what else the server has to do.
+_PAUSE_SECONDS = 0.03
+_PAUSE_PER_WRITE = 6
+_RETRY_SECONDS = 60.0
+# Longer than the longest first sync (seconds).
+_LOCK_SECONDS = 1_800
+_ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
+)
+
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+"""What a sync is for: when nothing of it has changed, there is nothing to do."""
+
+
+@dataclass(slots=True)
+class SyncTurn:
+    """Whether a sync runs in this process. Copies of other ages read it."""
+
+    is_taken: bool = False
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+
+    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function_id = function_id
+        self._clock = clock
+        self._done: Purpose | None = None
+        self._due_at = float("-inf")
+        self._job: asyncio.Task[None] | None = None
+
+    def look(self, known: KnownModels, settings: Settings) -> None:
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
+        purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
+        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+            return
+        if self._job is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _RETRY_SECONDS
+            self._job = asyncio.create_task(self._run(purpose))
+
+    async def finished(self) -> None:
+        """Wait for the sync that is under way."""
+        if self._job is not None:
+            await asyncio.wait({self._job})
+
+    async def close(self) -> None:
+        """Stop a sync that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait({self._job})
+
+    async def _run(self, purpose: Purpose) -> None:
+        turn = shared_by_process("metadata_sync", SyncTurn)
+        if turn.is_taken:
+            self._job = None
+            return
+        turn.is_taken = True
+        try:
+            async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
+                if is_ours:
+                    await self._sync(purpose)
+                    self._done, self._due_at = purpose, float("-inf")
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("models: the settings of the models could not be brought up to date")
+        finally:
+            turn.is_taken = False
+            self._job = None
+
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
+        stored = await read_model_rows(self._function_id)
+        if stored is None:
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
+        _announce(plan, rules)
+        if rules.mode == "dry_run":
+            return
+        inserted: set[str] = set()
+        try:
+            written = await self._write(plan, rules, inserted)
+        finally:
+            if not past >= (seen := stored.keys() | inserted):
+                await keep_known_rows(self._function_id, past | seen)
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
+
+    def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
+        row_id = f"{self._function_id}.{to_host_id(family.id)}"
+        return OfferedModel(row_id, family, known.find(family.id) is not None)
+
+    async def _write(self, plan: SyncPlan, rules: MetadataRules, inserted: set[str]) -> int:
+        """Write row after row, and count those that were written."""
+        written = 0
+        for number, row in enumerate(plan.inserts, start=1):
+            started = self._clock()
+            if await insert_model_row(row, is_public=rules.new_are_public):
+                inserted.add(row.id)
+                written += 1
+            await self._rest(number, plan, self._clock() - started)
+        for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            started = self._clock()
+            written += await update_model_row(before, after)
+            await self._rest(number, plan, self._clock() - started)
+        return written
+
+    async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
+        if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
+            LOG.info("models: %d of %d settings written", number, plan.size)
+        await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_WRITE * spent))
+
+
+def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
+    if not plan.size:
+        LOG.debug("models: the settings of all models are up to date")
+        return
+    LOG.info(
+        "models: %s settings, %s, of %s; and change those of %s",
+        "a sync would write" if rules.mode == "dry_run" else "this sync will write",
+        "for everyone" if rules.new_are_public else "for admins",
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
+    )
+    if plan.gone:
+        LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
+
+
+################################
 # storage/cost_snapshots.py
 #
 # Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
@@ -6637,15 +7544,13 @@ SpenderCircle = frozenset[str] | None
 
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
-_MOST_DOUBLINGS = 6  # of the pause, while the database fails
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
 _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
+_MOST_TALLIES = 500
 _TALLY_SECONDS = 3.0
 """How old sums may be, and how long one waits for them."""
-_FORGET_SECONDS = 600.0
-_CLEANING_SECONDS = 6 * 3_600
 
 
 @dataclass(slots=True)
@@ -6681,8 +7586,8 @@ class SpendLedger:
         self._failures = 0
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._pushes: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_writing = False
         self._tallies: dict[SpenderCircle, SpendTally] = {}
         self._retention_days = 0
         self._clean_at = 0.0
@@ -6691,8 +7596,7 @@ class SpendLedger:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            self._pushes.add(push := asyncio.create_task(push_cost(context, end.usage)))
-            push.add_done_callback(self._pushes.discard)
+            self._begin(push_cost(context, end.usage))
         if not rules.keeps_ledger or not self._table.has_database:
             return
         self._retention_days = rules.retention_days
@@ -6703,15 +7607,16 @@ class SpendLedger:
             self._pending.append(row)
         else:
             self._lost += 1
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._keep_writing())
+        if not self._is_writing:
+            self._is_writing = True
+            self._begin(self._keep_writing())
 
     async def read(self, query: Any) -> list[Any]:
         """The rows of a query, with all that has been noted here; raises what the database does."""
         async with self._lock:
             await self._write()
-        async with self._table.begin() as connection:
-            return list((await connection.execute(query)).all())
+            async with self._table.begin() as connection:
+                return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""
@@ -6728,30 +7633,39 @@ class SpendLedger:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closing.set()
-        if tasks := {*self._pushes, *filter(None, [self._writer])}:
-            await asyncio.wait(tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(task := asyncio.create_task(work))
+        task.add_done_callback(self._tasks.discard)
 
     async def _keep_writing(self) -> None:
         try:
             while self._pending and not self._closing.is_set():
-                pause = _GATHER_SECONDS * 2 ** min(self._failures, _MOST_DOUBLINGS)
                 with suppress(TimeoutError):
+                    pause = _GATHER_SECONDS * 2 ** min(self._failures, 6)
                     await asyncio.wait_for(self._closing.wait(), pause)
                 await self._try_to_write()
         finally:  # or else the server stops, and has cancelled this
-            waits = iter(_LAST_WAITS)
-            while self._pending and (wait := next(waits, None)) is not None:
+            for wait in _LAST_WAITS if self._pending else ():
                 await asyncio.sleep(wait)
                 await self._try_to_write()
+                if not self._pending:
+                    break
             if lost := self._lost + len(self._pending):
                 LOG.error("ledger: %d requests were not written down", lost)
-            self._writer = None
+            self._lost, self._is_writing = 0, False
 
     async def _try_to_write(self) -> None:
         try:
             async with self._lock:
                 await self._write()
-            await self._clean()
+            if self._retention_days and time.time() >= self._clean_at:
+                self._clean_at = time.time() + DAY_SECONDS / 4
+                oldest = int(time.time()) - self._retention_days * DAY_SECONDS
+                async with self._table.begin() as connection:
+                    await connection.execute(delete(SPEND).where(SPEND.c.created_at < oldest))
         except Exception as error:  # noqa: BLE001 - a background job is contained
             self._report(error)
 
@@ -6779,11 +7693,10 @@ class SpendLedger:
 
     async def _count(self, circle: SpenderCircle) -> None:
         """Read the sums; the lock is held, so what waits now is what the table does not have."""
-        now = time.time()
+        now, cost, since = time.time(), SPEND.c.picodollars, SPEND.c.created_at
         tally = SpendTally(circle, now, *day_and_month(now))
-        of_day = case((SPEND.c.created_at >= tally.day_begin, SPEND.c.picodollars), else_=0)
-        query = select(func.sum(of_day), func.sum(SPEND.c.picodollars))
-        query = query.where(SPEND.c.created_at >= tally.month_begin)
+        of_day = case((since >= tally.day_begin, cost), else_=0)
+        query = select(func.sum(of_day), func.sum(cost)).where(since >= tally.month_begin)
         if circle is not None:
             query = query.where(SPEND.c.user_id.in_(circle))
         async with self._table.begin() as connection:
@@ -6791,8 +7704,9 @@ class SpendLedger:
         tally.day, tally.month = (int(spent or 0) for spent in sums)
         for row in self._pending:
             tally.add(row)
-        recent = [old for old in self._tallies.values() if now - old.read_at < _FORGET_SECONDS]
-        self._tallies = {old.circle: old for old in (*recent, tally)}
+        if len(self._tallies) >= _MOST_TALLIES:
+            self._tallies.clear()
+        self._tallies[circle] = tally
         self._report()
 
     def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
@@ -6801,19 +7715,6 @@ class SpendLedger:
         if tally is None or now - tally.read_at >= seconds:
             return None
         return tally if now < tally.day_begin + DAY_SECONDS else None
-
-    async def _clean(self) -> None:
-        """Forget what is too old, in small bites, a few times a day."""
-        now = time.time()
-        if not self._retention_days or now < self._clean_at:
-            return
-        self._clean_at = now + _CLEANING_SECONDS
-        too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
-        some = SPEND.c.id.in_(select(SPEND.c.id).where(too_old).limit(_LEDGER_BATCH))
-        gone = _LEDGER_BATCH
-        while gone == _LEDGER_BATCH:
-            async with self._table.begin() as connection:
-                gone = (await connection.execute(delete(SPEND).where(some))).rowcount
 
 
 def day_and_month(now: float) -> tuple[int, int]:
@@ -6941,10 +7842,7 @@ def read_spend_command(body: Mapping[str, Any]) -> str | None:
 async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
     """The answer in Markdown: of the person's own spending, or of everybody's for an admin."""
     if not context.settings.spend.keeps_ledger:
-        raise LedgerError(
-            "The spend ledger is switched off.",
-            "The admin can switch on `SPEND_LEDGER` in the settings of the OpenRouter function.",
-        )
+        raise LedgerError("The spend ledger is off.", "The admin can switch on `SPEND_LEDGER`.")
     try:
         if what == "csv":
             return await _csv_link(context, ledger)
@@ -6962,7 +7860,8 @@ async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> st
     [(_, total)] = _summed(rows, lambda row: "")
     lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
     lines += [f"- {state}" async for state in budget_states(context, ledger)]
-    lines += _table("Day (UTC)", sorted(_summed(rows, _spend_day), reverse=True))
+    by_day = _summed(rows, lambda row: _utc("%Y-%m-%d", int(row.day) * DAY_SECONDS))
+    lines += _table("Day (UTC)", sorted(by_day, reverse=True))
     lines += _table("Model", _summed(rows, lambda row: row.model))
     if sees_all:
         names = await read_user_names(list({row.user_id for row in rows}))
@@ -6991,27 +7890,24 @@ def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[st
     return sorted(sums.items(), key=lambda named: named[1][3], reverse=True)
 
 
-def _spend_day(row: Any) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(int(row.day) * DAY_SECONDS))
+def _utc(form: str, seconds: int) -> str:
+    return time.strftime(form, time.gmtime(seconds))
 
 
 def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
-    """A table in Markdown, with a bar for each cost; its last line tells what is left out."""
-    most = max(max(cost for _, (_, _, _, cost, _) in named), 1)
+    """A table in Markdown, with a bar for each cost."""
+    most = max(max(sums[3] for _, sums in named), 1)
     lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
-        requests, taken, given, cost, _ = sums
-        bar = "█" * max(round(20 * cost / most), cost > 0)
-        safe, cost_words = re.sub(r"[|\s<>`]+", " ", name), _cost_words(sums)
-        lines.append(f"| {safe} | {requests:,} | {taken:,} | {given:,} | {cost_words} | {bar} |")
-    left = len(named) - _MOST_LINES
-    return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
+        bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
+        cells = re.sub(r"[|\s<>`]+", " ", name), *(f"{count:,}" for count in sums[:3])
+        lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
+    return lines
 
 
 def _cost_words(sums: SpendSums) -> str:
-    *_, cost, unknown = sums
-    return ("at least " if unknown else "") + dollars(cost / PICODOLLARS)
+    return ("at least " if sums[4] else "") + dollars(sums[3] / PICODOLLARS)
 
 
 async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
@@ -7021,7 +7917,7 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
     newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
     rows = await ledger.read(newest)
     content = await asyncio.to_thread(_csv_of, rows)
-    name = time.strftime("openrouter-spend-%Y-%m-%d.csv", time.gmtime())
+    name = _utc("openrouter-spend-%Y-%m-%d.csv", int(time.time()))
     file = await store_file(context, content, name, "text/csv")
     return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
 
@@ -7029,18 +7925,14 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
 def _csv_of(rows: Sequence[Any]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
-    names = SPEND.columns.keys()
-    writer.writerow([*names[:-1], "cost_usd"])
+    writer.writerow([*SPEND.columns.keys()[:-1], "cost_usd"])
     for key, since, *cells, cost in rows:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+        moment = _utc("%Y-%m-%dT%H:%M:%SZ", since)
         exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
-        writer.writerow([key, moment, *map(_csv_cell, cells), exact])
+        # What a spreadsheet would take for a formula is marked as text.
+        safe = (f"'{cell}" if str(cell)[:1] in tuple("=+-@") else cell for cell in cells)
+        writer.writerow([key, moment, *safe, exact])
     return text.getvalue().encode()
-
-
-def _csv_cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is marked as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value
 
 
 ################################
@@ -8478,15 +9370,13 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 # Conversations that are too long: shortened in their middle, where the admin wants that.
 ################################
 
-_COMPRESSION = "context-compression"
-
-
 def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The request's `plugins` with the one that trims; a chat's own word on it stays."""
     plugins = objects_in(body.get("plugins"))
-    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
+    is_settled = any(plugin.get("id") == COMPRESSION_PLUGIN for plugin in plugins)
+    if is_settled or not settings.auto_context_trimming:
         return {}
-    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
+    return {"plugins": [*plugins, {"id": COMPRESSION_PLUGIN, "engine": "middle-out"}]}
 
 
 ################################
@@ -9789,6 +10679,7 @@ class ResponseEvents:
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
+        self._closing_words = ""
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -9835,6 +10726,8 @@ class ResponseEvents:
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
+            case Notice(words, in_closing_line=True):
+                self._closing_words = words
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -9968,11 +10861,12 @@ class ResponseEvents:
         return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        parts = [self._closing_words]
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
-            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
-            return [status_event(line, done=True)]
-        return self._end_waiting()
+            parts += [own, describe_spending(self._spending)]
+        line = " · ".join(filter(None, parts))
+        return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
         """A status that said "trying again" must not go on saying it."""
@@ -11252,6 +12146,8 @@ class Runtime:
         self._key_limit: KeyLimit | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._function_id = ""
+        self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
 
@@ -11263,6 +12159,7 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
@@ -11287,10 +12184,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -11311,6 +12213,13 @@ class Runtime:
             self._loop = asyncio.get_running_loop()
             self._ledger = SpendLedger()
         return self._ledger
+
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
 
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
@@ -11340,18 +12249,22 @@ class Runtime:
         key = settings.api_key.fingerprint()
         account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client, ledger=self._ledger)
-            self._client, self._registry, self._key_limit, self._ledger = None, None, None, None
+            self._drop_account()
+            self._close_later(self._client, self._ledger)
+            self._client, self._ledger = None, None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -11370,7 +12283,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | SpendLedger():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync() | SpendLedger():
                 await service.close()
 
 
@@ -11835,12 +12748,16 @@ class Pipe:
     async def pipes(self) -> list[Entry]:
         """The entries for the model list, from memory; the very first call waits a few seconds."""
         settings = take_snapshot(self.valves)
-        with self._runtime.lease(_function_id(), settings):
+        function_id = _function_id()
+        with self._runtime.lease(function_id, settings):
             try:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
-            return await list_entries(self._runtime.registry(settings), settings)
+            registry = self._runtime.registry(settings)
+            entries = await list_entries(registry, settings)
+            self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
+            return entries
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
@@ -11927,126 +12844,133 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((258, 8, 48),),
-    "core/ids.py": ((314, 9, 26),),
-    "core/json_codec.py": ((348, 11, 29),),
-    "core/json_values.py": ((385, 8, 31),),
-    "core/money.py": ((424, 8, 15),),
-    "core/process.py": ((447, 10, 13),),
-    "core/redaction.py": ((468, 9, 69),),
-    "core/errors.py": ((562, 28, 169),),
-    "core/admission.py": ((739, 12, 50),),
-    "core/retry.py": ((797, 7, 33),),
-    "core/secrets.py": ((838, 19, 86),),
-    "core/source_map.py": ((932, 7, 24),),
-    "core/template_language.py": ((964, 8, 56),),
-    "core/valve_types.py": ((1030, 17, 63),),
-    "core/catalog_valves.py": ((1101, 12, 138),),
-    "core/personal_valves.py": ((1247, 11, 76),),
-    "core/spend_valves.py": ((1331, 12, 71),),
-    "core/template_valves.py": ((1410, 13, 89),),
-    "core/config.py": ((1507, 18, 482),),
-    "core/context.py": ((1997, 14, 46),),
-    "core/logging_system.py": ((2051, 11, 92),),
-    "core/error_templates.py": ((2151, 28, 176),),
-    "core/timing_logger.py": ((2337, 21, 134),),
-    "api/bodies.py": ((2479, 8, 80),),
-    "api/error_figures.py": ((2567, 8, 38),),
-    "api/errors.py": ((2613, 18, 184),),
-    "api/events.py": ((2805, 12, 278),),
-    "api/exchange_log.py": ((3091, 16, 11),),
-    "api/gateway/batch.py": ((3113, 14, 47),),
-    "api/gateway/items.py": ((3168, 20, 128),),
-    "api/gateway/part_ends.py": ((3304, 8, 58),),
-    "api/gateway/payloads.py": ((3370, 14, 31),),
-    "api/gateway/selection.py": ((3409, 15, 54),),
-    "api/gateway/text_run.py": ((3471, 10, 70),),
-    "api/pacing.py": ((3549, 7, 19),),
-    "api/sse.py": ((3576, 5, 60),),
-    "api/gateway/chat_reader.py": ((3644, 30, 205),),
-    "api/gateway/responses_reader.py": ((3857, 33, 194),),
-    "api/transport.py": ((4059, 18, 163),),
-    "api/http.py": ((4230, 23, 167),),
-    "api/catalog.py": ((4405, 15, 48),),
-    "api/gateway/stream.py": ((4461, 32, 123),),
-    "api/gateway/chat_completions.py": ((4592, 15, 12),),
-    "api/gateway/responses.py": ((4612, 15, 12),),
-    "host/blocking.py": ((4632, 12, 57),),
-    "host/chats.py": ((4697, 13, 49),),
-    "host/columns.py": ((4758, 20, 83),),
-    "host/database.py": ((4849, 15, 62),),
-    "host/departure.py": ((4919, 11, 30),),
-    "host/events.py": ((4957, 9, 4),),
-    "host/middleware.py": ((4969, 8, 7),),
-    "host/citing.py": ((4984, 15, 25),),
-    "host/redis.py": ((5017, 8, 10),),
-    "host/users.py": ((5035, 14, 95),),
-    "host/call.py": ((5138, 15, 61),),
-    "host/files.py": ((5207, 17, 48),),
-    "host/tools.py": ((5266, 23, 241),),
-    "host/versions.py": ((5515, 10, 30),),
-    "models/key_limit.py": ((5553, 13, 43),),
-    "models/pricing.py": ((5604, 12, 106),),
-    "models/family.py": ((5718, 14, 132),),
-    "models/variants.py": ((5858, 11, 67),),
-    "models/known.py": ((5933, 12, 33),),
-    "models/registry.py": ((5974, 17, 97),),
-    "models/visibility.py": ((6079, 16, 217),),
-    "models/entries.py": ((6304, 25, 66),),
-    "storage/cost_snapshots.py": ((6378, 16, 28),),
-    "storage/pictures.py": ((6414, 20, 112),),
-    "storage/spend_table.py": ((6534, 23, 93),),
-    "storage/spend_ledger.py": ((6635, 22, 188),),
-    "storage/budgets.py": ((6831, 17, 85),),
-    "storage/spend_report.py": ((6924, 27, 120),),
-    "storage/spending.py": ((7052, 20, 77),),
-    "requests/allow_list.py": ((7137, 10, 28),),
-    "requests/caching.py": ((7173, 13, 20),),
-    "requests/content_parts.py": ((7201, 10, 76),),
-    "requests/fallbacks.py": ((7285, 12, 13),),
-    "requests/identifiers.py": ((7306, 11, 46),),
-    "requests/modalities.py": ((7360, 10, 7),),
-    "requests/old_texts.py": ((7375, 11, 61),),
-    "requests/parameters.py": ((7444, 12, 59),),
-    "requests/reasoning.py": ((7511, 13, 87),),
-    "requests/replay.py": ((7606, 14, 122),),
-    "requests/chat_body.py": ((7736, 13, 141),),
-    "requests/history.py": ((7885, 13, 116),),
-    "requests/next_round.py": ((8009, 22, 81),),
-    "requests/recovery.py": ((8098, 16, 107),),
-    "requests/retention.py": ((8213, 13, 80),),
-    "requests/routing_table.py": ((8301, 14, 38),),
-    "requests/routing.py": ((8347, 13, 34),),
-    "requests/tasks.py": ((8389, 11, 35),),
-    "requests/tools.py": ((8432, 13, 41),),
-    "requests/trimming.py": ((8481, 11, 9),),
-    "requests/normalise.py": ((8498, 28, 39),),
-    "streaming/collector.py": ((8545, 31, 266),),
-    "streaming/completion_notes.py": ((8819, 11, 41),),
-    "streaming/open_calls.py": ((8868, 10, 25),),
-    "streaming/renderer.py": ((8901, 9, 13),),
-    "streaming/citations.py": ((8922, 13, 57),),
-    "streaming/layout.py": ((8991, 18, 59),),
-    "streaming/output_items.py": ((9058, 10, 69),),
-    "streaming/server_tools.py": ((9135, 15, 46),),
-    "streaming/status.py": ((9189, 10, 47),),
-    "streaming/think_tags.py": ((9244, 20, 134),),
-    "streaming/thinking_status.py": ((9386, 11, 53),),
-    "streaming/usage.py": ((9447, 10, 92),),
-    "streaming/completion_chunks.py": ((9547, 31, 93),),
-    "streaming/completion_dict.py": ((9648, 36, 108),),
-    "streaming/response_events.py": ((9764, 47, 271),),
-    "streaming/transcript.py": ((10043, 29, 129),),
-    "tools/policy.py": ((10180, 13, 47),),
-    "tools/results.py": ((10235, 11, 116),),
-    "tools/schema.py": ((10362, 15, 298),),
-    "tools/arguments.py": ((10668, 13, 113),),
-    "tools/definitions.py": ((10789, 14, 85),),
-    "tools/executor.py": ((10882, 55, 194),),
-    "tools/toolbox.py": ((11084, 23, 130),),
-    "runtime.py": ((11222, 26, 153),),
-    "attempts.py": ((11383, 35, 82),),
-    "rounds.py": ((11473, 30, 190),),
-    "orchestrator.py": ((11671, 45, 135),),
-    "pipe.py": ((11814, 30, 108),),
+    "core/circuit_breaker.py": ((266, 8, 48),),
+    "core/ids.py": ((322, 9, 26),),
+    "core/json_codec.py": ((356, 11, 29),),
+    "core/json_values.py": ((393, 8, 31),),
+    "core/money.py": ((432, 8, 15),),
+    "core/process.py": ((455, 10, 13),),
+    "core/redaction.py": ((476, 9, 69),),
+    "core/errors.py": ((570, 28, 169),),
+    "core/admission.py": ((747, 12, 50),),
+    "core/retry.py": ((805, 7, 33),),
+    "core/secrets.py": ((846, 19, 86),),
+    "core/source_map.py": ((940, 7, 24),),
+    "core/template_language.py": ((972, 8, 56),),
+    "core/valve_types.py": ((1038, 17, 63),),
+    "core/catalog_valves.py": ((1109, 12, 138),),
+    "core/metadata_valves.py": ((1255, 12, 75),),
+    "core/personal_valves.py": ((1338, 11, 76),),
+    "core/spend_valves.py": ((1422, 12, 71),),
+    "core/template_valves.py": ((1501, 13, 89),),
+    "core/config.py": ((1598, 19, 485),),
+    "core/context.py": ((2091, 14, 46),),
+    "core/logging_system.py": ((2145, 11, 92),),
+    "core/error_templates.py": ((2245, 28, 176),),
+    "core/timing_logger.py": ((2431, 21, 134),),
+    "api/bodies.py": ((2573, 8, 80),),
+    "api/error_figures.py": ((2661, 8, 38),),
+    "api/errors.py": ((2707, 18, 184),),
+    "api/events.py": ((2899, 12, 280),),
+    "api/exchange_log.py": ((3187, 16, 11),),
+    "api/gateway/batch.py": ((3209, 14, 47),),
+    "api/gateway/items.py": ((3264, 22, 136),),
+    "api/gateway/part_ends.py": ((3408, 8, 58),),
+    "api/gateway/payloads.py": ((3474, 14, 31),),
+    "api/gateway/selection.py": ((3513, 15, 54),),
+    "api/gateway/text_run.py": ((3575, 10, 70),),
+    "api/pacing.py": ((3653, 7, 19),),
+    "api/sse.py": ((3680, 5, 60),),
+    "api/gateway/chat_reader.py": ((3748, 30, 206),),
+    "api/gateway/responses_reader.py": ((3962, 33, 196),),
+    "api/transport.py": ((4166, 18, 163),),
+    "api/http.py": ((4337, 23, 176),),
+    "api/catalog.py": ((4521, 18, 78),),
+    "api/gateway/stream.py": ((4607, 33, 124),),
+    "api/gateway/chat_completions.py": ((4739, 15, 12),),
+    "api/gateway/responses.py": ((4759, 15, 12),),
+    "host/blocking.py": ((4779, 12, 57),),
+    "host/chats.py": ((4844, 13, 49),),
+    "host/columns.py": ((4905, 20, 83),),
+    "host/data_folder.py": ((4996, 9, 7),),
+    "host/database.py": ((5011, 15, 56),),
+    "host/departure.py": ((5075, 11, 30),),
+    "host/events.py": ((5113, 9, 4),),
+    "host/middleware.py": ((5125, 8, 7),),
+    "host/citing.py": ((5140, 15, 25),),
+    "host/models.py": ((5173, 16, 132),),
+    "host/redis.py": ((5313, 8, 10),),
+    "host/single_worker.py": ((5331, 14, 33),),
+    "host/users.py": ((5372, 14, 95),),
+    "host/call.py": ((5475, 15, 61),),
+    "host/files.py": ((5544, 17, 48),),
+    "host/tools.py": ((5603, 23, 241),),
+    "host/versions.py": ((5852, 10, 30),),
+    "models/catalog_shelf.py": ((5890, 19, 105),),
+    "models/key_limit.py": ((6003, 13, 43),),
+    "models/pricing.py": ((6054, 12, 106),),
+    "models/family.py": ((6168, 14, 134),),
+    "models/variants.py": ((6310, 11, 67),),
+    "models/known.py": ((6385, 12, 33),),
+    "models/metadata_sync.py": ((6429, 23, 226),),
+    "models/registry.py": ((6663, 21, 153),),
+    "models/visibility.py": ((6824, 16, 217),),
+    "models/entries.py": ((7049, 25, 66),),
+    "models/sync_job.py": ((7123, 30, 154),),
+    "storage/cost_snapshots.py": ((7285, 16, 28),),
+    "storage/pictures.py": ((7321, 20, 112),),
+    "storage/spend_table.py": ((7441, 23, 93),),
+    "storage/spend_ledger.py": ((7542, 23, 182),),
+    "storage/budgets.py": ((7732, 17, 85),),
+    "storage/spend_report.py": ((7825, 27, 111),),
+    "storage/spending.py": ((7944, 20, 77),),
+    "requests/allow_list.py": ((8029, 10, 28),),
+    "requests/caching.py": ((8065, 13, 20),),
+    "requests/content_parts.py": ((8093, 10, 76),),
+    "requests/fallbacks.py": ((8177, 12, 13),),
+    "requests/identifiers.py": ((8198, 11, 46),),
+    "requests/modalities.py": ((8252, 10, 7),),
+    "requests/old_texts.py": ((8267, 11, 61),),
+    "requests/parameters.py": ((8336, 12, 59),),
+    "requests/reasoning.py": ((8403, 13, 87),),
+    "requests/replay.py": ((8498, 14, 122),),
+    "requests/chat_body.py": ((8628, 13, 141),),
+    "requests/history.py": ((8777, 13, 116),),
+    "requests/next_round.py": ((8901, 22, 81),),
+    "requests/recovery.py": ((8990, 16, 107),),
+    "requests/retention.py": ((9105, 13, 80),),
+    "requests/routing_table.py": ((9193, 14, 38),),
+    "requests/routing.py": ((9239, 13, 34),),
+    "requests/tasks.py": ((9281, 11, 35),),
+    "requests/tools.py": ((9324, 13, 41),),
+    "requests/trimming.py": ((9373, 13, 7),),
+    "requests/normalise.py": ((9388, 28, 39),),
+    "streaming/collector.py": ((9435, 31, 266),),
+    "streaming/completion_notes.py": ((9709, 11, 41),),
+    "streaming/open_calls.py": ((9758, 10, 25),),
+    "streaming/renderer.py": ((9791, 9, 13),),
+    "streaming/citations.py": ((9812, 13, 57),),
+    "streaming/layout.py": ((9881, 18, 59),),
+    "streaming/output_items.py": ((9948, 10, 69),),
+    "streaming/server_tools.py": ((10025, 15, 46),),
+    "streaming/status.py": ((10079, 10, 47),),
+    "streaming/think_tags.py": ((10134, 20, 134),),
+    "streaming/thinking_status.py": ((10276, 11, 53),),
+    "streaming/usage.py": ((10337, 10, 92),),
+    "streaming/completion_chunks.py": ((10437, 31, 93),),
+    "streaming/completion_dict.py": ((10538, 36, 108),),
+    "streaming/response_events.py": ((10654, 47, 275),),
+    "streaming/transcript.py": ((10937, 29, 129),),
+    "tools/policy.py": ((11074, 13, 47),),
+    "tools/results.py": ((11129, 11, 116),),
+    "tools/schema.py": ((11256, 15, 298),),
+    "tools/arguments.py": ((11562, 13, 113),),
+    "tools/definitions.py": ((11683, 14, 85),),
+    "tools/executor.py": ((11776, 55, 194),),
+    "tools/toolbox.py": ((11978, 23, 130),),
+    "runtime.py": ((12116, 30, 172),),
+    "attempts.py": ((12296, 35, 82),),
+    "rounds.py": ((12386, 30, 190),),
+    "orchestrator.py": ((12584, 45, 135),),
+    "pipe.py": ((12727, 30, 112),),
 }
