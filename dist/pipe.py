@@ -16,154 +16,154 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    261  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    317  ids.py                        Identifiers of our own making.
-#    351  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    388  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    427  money.py                      Amounts of money: in words, and exact.
-#    450  process.py                    What every copy of the pipe in one process shares.
-#    471  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    548  errors.py                     Every cause of failure a person can act on, each with its words.
-#    742  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    800  retry.py                      Whether a failed request may be sent again, and when.
-#    841  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    935  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    967  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1031  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1104  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1250  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1333  personal_valves.py            What each user can set for themselves.
-#   1417  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   1496  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1593  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2086  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2140  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2240  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2424  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    260  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    316  ids.py                        Identifiers of our own making.
+#    350  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    387  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    426  money.py                      Amounts of money: in words, and exact.
+#    449  process.py                    What every copy of the pipe in one process shares.
+#    470  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    547  errors.py                     Every cause of failure a person can act on, each with its words.
+#    741  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    799  retry.py                      Whether a failed request may be sent again, and when.
+#    840  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    934  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    966  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1030  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1103  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1249  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1332  personal_valves.py            What each user can set for themselves.
+#   1416  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   1495  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1592  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2085  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2139  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2239  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2423  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2568  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2656  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2702  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2894  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3182  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3201  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3259  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3403  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3469  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3508  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3570  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3648  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3675  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3743  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3957  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4161  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4332  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4516  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4602  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4734  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4754  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2567  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2655  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2701  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2893  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3181  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3200  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3258  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3402  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3468  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3507  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3569  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3647  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3674  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3742  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3956  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4160  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4331  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4515  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4601  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4733  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4753  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4774  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4839  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4896  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4991  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5006  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   5076  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5114  events.py                     What the page is told beside the stream of the answer.
-#   5126  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5141  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5174  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5314  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5332  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5373  users.py                      The person who asks, and what they have set for themselves.
-#   5476  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5545  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5601  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5853  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4773  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4838  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4895  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4990  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5005  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5069  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5107  events.py                     What the page is told beside the stream of the answer.
+#   5119  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5134  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5167  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5307  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5325  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5366  users.py                      The person who asks, and what they have set for themselves.
+#   5469  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5538  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5594  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5846  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5891  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   6004  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6055  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6169  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6311  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6386  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6427  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6664  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6825  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7050  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7124  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   5884  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5997  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6048  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6162  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6304  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6379  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6420  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6657  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6818  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7043  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7117  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7286  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   7322  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7442  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#   7543  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   7739  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   7832  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7960  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7279  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   7315  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7435  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   7536  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   7726  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   7819  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   7938  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   8045  allow_list.py                 Only what the API knows goes out.
-#   8081  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   8109  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   8193  fallbacks.py                  Further models, for when the first one fails.
-#   8214  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   8268  modalities.py                 Pictures are asked for where the model draws.
-#   8283  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   8352  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8419  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8514  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8644  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8793  history.py                    Chat messages become input items.
-#   8917  next_round.py                 The request of another round: the one before, and what came of it.
-#   9006  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   9121  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   9209  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   9255  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   9297  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   9340  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   9389  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   9404  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8023  allow_list.py                 Only what the API knows goes out.
+#   8059  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8087  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8171  fallbacks.py                  Further models, for when the first one fails.
+#   8192  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8246  modalities.py                 Pictures are asked for where the model draws.
+#   8261  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   8330  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8397  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8492  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8622  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8771  history.py                    Chat messages become input items.
+#   8895  next_round.py                 The request of another round: the one before, and what came of it.
+#   8984  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9099  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9187  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9233  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   9275  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   9318  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9367  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9382  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9451  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9725  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9774  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9807  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9828  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9893  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9964  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  10041  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  10095  status.py                     The status line of an answer: few words, all of them true.
-#  10150  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  10292  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10353  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10453  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10554  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10670  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10953  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9429  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9703  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9752  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9785  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9806  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9871  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9942  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10019  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10073  status.py                     The status line of an answer: few words, all of them true.
+#  10128  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10270  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10331  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10431  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10532  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10648  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10931  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  11090  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  11145  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  11269  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11578  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11699  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11792  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11994  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11068  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11123  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11247  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11556  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11677  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11770  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11972  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  12132  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12110  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  12312  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  12290  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12402  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12380  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12600  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12578  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12743  pipe.py                       The entrance: what Open WebUI calls.
+#  12721  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -241,7 +241,6 @@ from sqlalchemy import (
     BigInteger,
     case,
     Column,
-    Connection,
     delete,
     func,
     Index,
@@ -5011,9 +5010,6 @@ def own_file(name: str, function_id: str) -> Path | None:
 
 FindEngine = Callable[[], "AsyncEngine | None"]
 
-# Two workers that make a table at once: the second one looks again, and finds it.
-_MAKING_TRIES = 3
-
 
 def find_engine() -> AsyncEngine | None:
     """Open WebUI's engine, which puts our tables into its schema; `None` outside of it."""
@@ -5059,18 +5055,15 @@ class OwnTable:
             raise
 
     async def _make(self, engine: AsyncEngine) -> None:
-        for left in reversed(range(_MAKING_TRIES)):
+        for is_last in (False, False, True):  # another worker may make it at the same moment
             try:
                 async with engine.begin() as connection:
-                    await connection.run_sync(self._create)
+                    await connection.run_sync(self._table.create, checkfirst=True)
                 break
             except DBAPIError:
-                if not left:
+                if is_last:
                     raise
         self._is_there = True
-
-    def _create(self, connection: Connection) -> None:
-        self._table.create(connection, checkfirst=True)
 
 
 ################################
@@ -7551,15 +7544,13 @@ SpenderCircle = frozenset[str] | None
 
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
-_MOST_DOUBLINGS = 6  # of the pause, while the database fails
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
 _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
+_MOST_TALLIES = 500
 _TALLY_SECONDS = 3.0
 """How old sums may be, and how long one waits for them."""
-_FORGET_SECONDS = 600.0
-_CLEANING_SECONDS = 6 * 3_600
 
 
 @dataclass(slots=True)
@@ -7595,8 +7586,8 @@ class SpendLedger:
         self._failures = 0
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._pushes: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_writing = False
         self._tallies: dict[SpenderCircle, SpendTally] = {}
         self._retention_days = 0
         self._clean_at = 0.0
@@ -7605,8 +7596,7 @@ class SpendLedger:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            self._pushes.add(push := asyncio.create_task(push_cost(context, end.usage)))
-            push.add_done_callback(self._pushes.discard)
+            self._begin(push_cost(context, end.usage))
         if not rules.keeps_ledger or not self._table.has_database:
             return
         self._retention_days = rules.retention_days
@@ -7617,15 +7607,16 @@ class SpendLedger:
             self._pending.append(row)
         else:
             self._lost += 1
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._keep_writing())
+        if not self._is_writing:
+            self._is_writing = True
+            self._begin(self._keep_writing())
 
     async def read(self, query: Any) -> list[Any]:
         """The rows of a query, with all that has been noted here; raises what the database does."""
         async with self._lock:
             await self._write()
-        async with self._table.begin() as connection:
-            return list((await connection.execute(query)).all())
+            async with self._table.begin() as connection:
+                return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""
@@ -7642,30 +7633,39 @@ class SpendLedger:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closing.set()
-        if tasks := {*self._pushes, *filter(None, [self._writer])}:
-            await asyncio.wait(tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(task := asyncio.create_task(work))
+        task.add_done_callback(self._tasks.discard)
 
     async def _keep_writing(self) -> None:
         try:
             while self._pending and not self._closing.is_set():
-                pause = _GATHER_SECONDS * 2 ** min(self._failures, _MOST_DOUBLINGS)
                 with suppress(TimeoutError):
+                    pause = _GATHER_SECONDS * 2 ** min(self._failures, 6)
                     await asyncio.wait_for(self._closing.wait(), pause)
                 await self._try_to_write()
         finally:  # or else the server stops, and has cancelled this
-            waits = iter(_LAST_WAITS)
-            while self._pending and (wait := next(waits, None)) is not None:
+            for wait in _LAST_WAITS if self._pending else ():
                 await asyncio.sleep(wait)
                 await self._try_to_write()
+                if not self._pending:
+                    break
             if lost := self._lost + len(self._pending):
                 LOG.error("ledger: %d requests were not written down", lost)
-            self._lost, self._writer = 0, None
+            self._lost, self._is_writing = 0, False
 
     async def _try_to_write(self) -> None:
         try:
             async with self._lock:
                 await self._write()
-            await self._clean()
+            if self._retention_days and time.time() >= self._clean_at:
+                self._clean_at = time.time() + DAY_SECONDS / 4
+                oldest = int(time.time()) - self._retention_days * DAY_SECONDS
+                async with self._table.begin() as connection:
+                    await connection.execute(delete(SPEND).where(SPEND.c.created_at < oldest))
         except Exception as error:  # noqa: BLE001 - a background job is contained
             self._report(error)
 
@@ -7693,11 +7693,10 @@ class SpendLedger:
 
     async def _count(self, circle: SpenderCircle) -> None:
         """Read the sums; the lock is held, so what waits now is what the table does not have."""
-        now = time.time()
+        now, cost, since = time.time(), SPEND.c.picodollars, SPEND.c.created_at
         tally = SpendTally(circle, now, *day_and_month(now))
-        of_day = case((SPEND.c.created_at >= tally.day_begin, SPEND.c.picodollars), else_=0)
-        query = select(func.sum(of_day), func.sum(SPEND.c.picodollars))
-        query = query.where(SPEND.c.created_at >= tally.month_begin)
+        of_day = case((since >= tally.day_begin, cost), else_=0)
+        query = select(func.sum(of_day), func.sum(cost)).where(since >= tally.month_begin)
         if circle is not None:
             query = query.where(SPEND.c.user_id.in_(circle))
         async with self._table.begin() as connection:
@@ -7705,8 +7704,9 @@ class SpendLedger:
         tally.day, tally.month = (int(spent or 0) for spent in sums)
         for row in self._pending:
             tally.add(row)
-        recent = [old for old in self._tallies.values() if now - old.read_at < _FORGET_SECONDS]
-        self._tallies = {old.circle: old for old in (*recent, tally)}
+        if len(self._tallies) >= _MOST_TALLIES:
+            self._tallies.clear()
+        self._tallies[circle] = tally
         self._report()
 
     def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
@@ -7715,19 +7715,6 @@ class SpendLedger:
         if tally is None or now - tally.read_at >= seconds:
             return None
         return tally if now < tally.day_begin + DAY_SECONDS else None
-
-    async def _clean(self) -> None:
-        """Forget what is too old, in small bites, a few times a day."""
-        now = time.time()
-        if not self._retention_days or now < self._clean_at:
-            return
-        self._clean_at = now + _CLEANING_SECONDS
-        too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
-        some = SPEND.c.id.in_(select(SPEND.c.id).where(too_old).limit(_LEDGER_BATCH))
-        gone = _LEDGER_BATCH
-        while gone == _LEDGER_BATCH:
-            async with self._table.begin() as connection:
-                gone = (await connection.execute(delete(SPEND).where(some))).rowcount
 
 
 def day_and_month(now: float) -> tuple[int, int]:
@@ -7855,10 +7842,7 @@ def read_spend_command(body: Mapping[str, Any]) -> str | None:
 async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
     """The answer in Markdown: of the person's own spending, or of everybody's for an admin."""
     if not context.settings.spend.keeps_ledger:
-        raise LedgerError(
-            "The spend ledger is switched off.",
-            "The admin can switch on `SPEND_LEDGER` in the settings of the OpenRouter function.",
-        )
+        raise LedgerError("The spend ledger is off.", "The admin can switch on `SPEND_LEDGER`.")
     try:
         if what == "csv":
             return await _csv_link(context, ledger)
@@ -7876,7 +7860,8 @@ async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> st
     [(_, total)] = _summed(rows, lambda row: "")
     lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
     lines += [f"- {state}" async for state in budget_states(context, ledger)]
-    lines += _table("Day (UTC)", sorted(_summed(rows, _spend_day), reverse=True))
+    by_day = _summed(rows, lambda row: _utc("%Y-%m-%d", int(row.day) * DAY_SECONDS))
+    lines += _table("Day (UTC)", sorted(by_day, reverse=True))
     lines += _table("Model", _summed(rows, lambda row: row.model))
     if sees_all:
         names = await read_user_names(list({row.user_id for row in rows}))
@@ -7905,27 +7890,24 @@ def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[st
     return sorted(sums.items(), key=lambda named: named[1][3], reverse=True)
 
 
-def _spend_day(row: Any) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(int(row.day) * DAY_SECONDS))
+def _utc(form: str, seconds: int) -> str:
+    return time.strftime(form, time.gmtime(seconds))
 
 
 def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
-    """A table in Markdown, with a bar for each cost; its last line tells what is left out."""
-    most = max(max(cost for _, (_, _, _, cost, _) in named), 1)
+    """A table in Markdown, with a bar for each cost."""
+    most = max(max(sums[3] for _, sums in named), 1)
     lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
-        requests, taken, given, cost, _ = sums
-        bar = "█" * max(round(20 * cost / most), cost > 0)
-        safe, cost_words = re.sub(r"[|\s<>`]+", " ", name), _cost_words(sums)
-        lines.append(f"| {safe} | {requests:,} | {taken:,} | {given:,} | {cost_words} | {bar} |")
-    left = len(named) - _MOST_LINES
-    return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
+        bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
+        cells = re.sub(r"[|\s<>`]+", " ", name), *(f"{count:,}" for count in sums[:3])
+        lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
+    return lines
 
 
 def _cost_words(sums: SpendSums) -> str:
-    *_, cost, unknown = sums
-    return ("at least " if unknown else "") + dollars(cost / PICODOLLARS)
+    return ("at least " if sums[4] else "") + dollars(sums[3] / PICODOLLARS)
 
 
 async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
@@ -7935,7 +7917,7 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
     newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
     rows = await ledger.read(newest)
     content = await asyncio.to_thread(_csv_of, rows)
-    name = time.strftime("openrouter-spend-%Y-%m-%d.csv", time.gmtime())
+    name = _utc("openrouter-spend-%Y-%m-%d.csv", int(time.time()))
     file = await store_file(context, content, name, "text/csv")
     return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
 
@@ -7943,18 +7925,14 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
 def _csv_of(rows: Sequence[Any]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
-    names = SPEND.columns.keys()
-    writer.writerow([*names[:-1], "cost_usd"])
+    writer.writerow([*SPEND.columns.keys()[:-1], "cost_usd"])
     for key, since, *cells, cost in rows:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+        moment = _utc("%Y-%m-%dT%H:%M:%SZ", since)
         exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
-        writer.writerow([key, moment, *map(_csv_cell, cells), exact])
+        # What a spreadsheet would take for a formula is marked as text.
+        safe = (f"'{cell}" if str(cell)[:1] in tuple("=+-@") else cell for cell in cells)
+        writer.writerow([key, moment, *safe, exact])
     return text.getvalue().encode()
-
-
-def _csv_cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is marked as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value
 
 
 ################################
@@ -12866,133 +12844,133 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((267, 8, 48),),
-    "core/ids.py": ((323, 9, 26),),
-    "core/json_codec.py": ((357, 11, 29),),
-    "core/json_values.py": ((394, 8, 31),),
-    "core/money.py": ((433, 8, 15),),
-    "core/process.py": ((456, 10, 13),),
-    "core/redaction.py": ((477, 9, 69),),
-    "core/errors.py": ((571, 28, 169),),
-    "core/admission.py": ((748, 12, 50),),
-    "core/retry.py": ((806, 7, 33),),
-    "core/secrets.py": ((847, 19, 86),),
-    "core/source_map.py": ((941, 7, 24),),
-    "core/template_language.py": ((973, 8, 56),),
-    "core/valve_types.py": ((1039, 17, 63),),
-    "core/catalog_valves.py": ((1110, 12, 138),),
-    "core/metadata_valves.py": ((1256, 12, 75),),
-    "core/personal_valves.py": ((1339, 11, 76),),
-    "core/spend_valves.py": ((1423, 12, 71),),
-    "core/template_valves.py": ((1502, 13, 89),),
-    "core/config.py": ((1599, 19, 485),),
-    "core/context.py": ((2092, 14, 46),),
-    "core/logging_system.py": ((2146, 11, 92),),
-    "core/error_templates.py": ((2246, 28, 176),),
-    "core/timing_logger.py": ((2432, 21, 134),),
-    "api/bodies.py": ((2574, 8, 80),),
-    "api/error_figures.py": ((2662, 8, 38),),
-    "api/errors.py": ((2708, 18, 184),),
-    "api/events.py": ((2900, 12, 280),),
-    "api/exchange_log.py": ((3188, 16, 11),),
-    "api/gateway/batch.py": ((3210, 14, 47),),
-    "api/gateway/items.py": ((3265, 22, 136),),
-    "api/gateway/part_ends.py": ((3409, 8, 58),),
-    "api/gateway/payloads.py": ((3475, 14, 31),),
-    "api/gateway/selection.py": ((3514, 15, 54),),
-    "api/gateway/text_run.py": ((3576, 10, 70),),
-    "api/pacing.py": ((3654, 7, 19),),
-    "api/sse.py": ((3681, 5, 60),),
-    "api/gateway/chat_reader.py": ((3749, 30, 206),),
-    "api/gateway/responses_reader.py": ((3963, 33, 196),),
-    "api/transport.py": ((4167, 18, 163),),
-    "api/http.py": ((4338, 23, 176),),
-    "api/catalog.py": ((4522, 18, 78),),
-    "api/gateway/stream.py": ((4608, 33, 124),),
-    "api/gateway/chat_completions.py": ((4740, 15, 12),),
-    "api/gateway/responses.py": ((4760, 15, 12),),
-    "host/blocking.py": ((4780, 12, 57),),
-    "host/chats.py": ((4845, 13, 49),),
-    "host/columns.py": ((4906, 20, 83),),
-    "host/data_folder.py": ((4997, 9, 7),),
-    "host/database.py": ((5012, 15, 62),),
-    "host/departure.py": ((5082, 11, 30),),
-    "host/events.py": ((5120, 9, 4),),
-    "host/middleware.py": ((5132, 8, 7),),
-    "host/citing.py": ((5147, 15, 25),),
-    "host/models.py": ((5180, 16, 132),),
-    "host/redis.py": ((5320, 8, 10),),
-    "host/single_worker.py": ((5338, 14, 33),),
-    "host/users.py": ((5379, 14, 95),),
-    "host/call.py": ((5482, 15, 61),),
-    "host/files.py": ((5551, 17, 48),),
-    "host/tools.py": ((5610, 23, 241),),
-    "host/versions.py": ((5859, 10, 30),),
-    "models/catalog_shelf.py": ((5897, 19, 105),),
-    "models/key_limit.py": ((6010, 13, 43),),
-    "models/pricing.py": ((6061, 12, 106),),
-    "models/family.py": ((6175, 14, 134),),
-    "models/variants.py": ((6317, 11, 67),),
-    "models/known.py": ((6392, 12, 33),),
-    "models/metadata_sync.py": ((6436, 23, 226),),
-    "models/registry.py": ((6670, 21, 153),),
-    "models/visibility.py": ((6831, 16, 217),),
-    "models/entries.py": ((7056, 25, 66),),
-    "models/sync_job.py": ((7130, 30, 154),),
-    "storage/cost_snapshots.py": ((7292, 16, 28),),
-    "storage/pictures.py": ((7328, 20, 112),),
-    "storage/spend_table.py": ((7448, 23, 93),),
-    "storage/spend_ledger.py": ((7549, 22, 188),),
-    "storage/budgets.py": ((7745, 17, 85),),
-    "storage/spend_report.py": ((7838, 27, 120),),
-    "storage/spending.py": ((7966, 20, 77),),
-    "requests/allow_list.py": ((8051, 10, 28),),
-    "requests/caching.py": ((8087, 13, 20),),
-    "requests/content_parts.py": ((8115, 10, 76),),
-    "requests/fallbacks.py": ((8199, 12, 13),),
-    "requests/identifiers.py": ((8220, 11, 46),),
-    "requests/modalities.py": ((8274, 10, 7),),
-    "requests/old_texts.py": ((8289, 11, 61),),
-    "requests/parameters.py": ((8358, 12, 59),),
-    "requests/reasoning.py": ((8425, 13, 87),),
-    "requests/replay.py": ((8520, 14, 122),),
-    "requests/chat_body.py": ((8650, 13, 141),),
-    "requests/history.py": ((8799, 13, 116),),
-    "requests/next_round.py": ((8923, 22, 81),),
-    "requests/recovery.py": ((9012, 16, 107),),
-    "requests/retention.py": ((9127, 13, 80),),
-    "requests/routing_table.py": ((9215, 14, 38),),
-    "requests/routing.py": ((9261, 13, 34),),
-    "requests/tasks.py": ((9303, 11, 35),),
-    "requests/tools.py": ((9346, 13, 41),),
-    "requests/trimming.py": ((9395, 13, 7),),
-    "requests/normalise.py": ((9410, 28, 39),),
-    "streaming/collector.py": ((9457, 31, 266),),
-    "streaming/completion_notes.py": ((9731, 11, 41),),
-    "streaming/open_calls.py": ((9780, 10, 25),),
-    "streaming/renderer.py": ((9813, 9, 13),),
-    "streaming/citations.py": ((9834, 13, 57),),
-    "streaming/layout.py": ((9903, 18, 59),),
-    "streaming/output_items.py": ((9970, 10, 69),),
-    "streaming/server_tools.py": ((10047, 15, 46),),
-    "streaming/status.py": ((10101, 10, 47),),
-    "streaming/think_tags.py": ((10156, 20, 134),),
-    "streaming/thinking_status.py": ((10298, 11, 53),),
-    "streaming/usage.py": ((10359, 10, 92),),
-    "streaming/completion_chunks.py": ((10459, 31, 93),),
-    "streaming/completion_dict.py": ((10560, 36, 108),),
-    "streaming/response_events.py": ((10676, 47, 275),),
-    "streaming/transcript.py": ((10959, 29, 129),),
-    "tools/policy.py": ((11096, 13, 47),),
-    "tools/results.py": ((11151, 11, 116),),
-    "tools/schema.py": ((11278, 15, 298),),
-    "tools/arguments.py": ((11584, 13, 113),),
-    "tools/definitions.py": ((11705, 14, 85),),
-    "tools/executor.py": ((11798, 55, 194),),
-    "tools/toolbox.py": ((12000, 23, 130),),
-    "runtime.py": ((12138, 30, 172),),
-    "attempts.py": ((12318, 35, 82),),
-    "rounds.py": ((12408, 30, 190),),
-    "orchestrator.py": ((12606, 45, 135),),
-    "pipe.py": ((12749, 30, 112),),
+    "core/circuit_breaker.py": ((266, 8, 48),),
+    "core/ids.py": ((322, 9, 26),),
+    "core/json_codec.py": ((356, 11, 29),),
+    "core/json_values.py": ((393, 8, 31),),
+    "core/money.py": ((432, 8, 15),),
+    "core/process.py": ((455, 10, 13),),
+    "core/redaction.py": ((476, 9, 69),),
+    "core/errors.py": ((570, 28, 169),),
+    "core/admission.py": ((747, 12, 50),),
+    "core/retry.py": ((805, 7, 33),),
+    "core/secrets.py": ((846, 19, 86),),
+    "core/source_map.py": ((940, 7, 24),),
+    "core/template_language.py": ((972, 8, 56),),
+    "core/valve_types.py": ((1038, 17, 63),),
+    "core/catalog_valves.py": ((1109, 12, 138),),
+    "core/metadata_valves.py": ((1255, 12, 75),),
+    "core/personal_valves.py": ((1338, 11, 76),),
+    "core/spend_valves.py": ((1422, 12, 71),),
+    "core/template_valves.py": ((1501, 13, 89),),
+    "core/config.py": ((1598, 19, 485),),
+    "core/context.py": ((2091, 14, 46),),
+    "core/logging_system.py": ((2145, 11, 92),),
+    "core/error_templates.py": ((2245, 28, 176),),
+    "core/timing_logger.py": ((2431, 21, 134),),
+    "api/bodies.py": ((2573, 8, 80),),
+    "api/error_figures.py": ((2661, 8, 38),),
+    "api/errors.py": ((2707, 18, 184),),
+    "api/events.py": ((2899, 12, 280),),
+    "api/exchange_log.py": ((3187, 16, 11),),
+    "api/gateway/batch.py": ((3209, 14, 47),),
+    "api/gateway/items.py": ((3264, 22, 136),),
+    "api/gateway/part_ends.py": ((3408, 8, 58),),
+    "api/gateway/payloads.py": ((3474, 14, 31),),
+    "api/gateway/selection.py": ((3513, 15, 54),),
+    "api/gateway/text_run.py": ((3575, 10, 70),),
+    "api/pacing.py": ((3653, 7, 19),),
+    "api/sse.py": ((3680, 5, 60),),
+    "api/gateway/chat_reader.py": ((3748, 30, 206),),
+    "api/gateway/responses_reader.py": ((3962, 33, 196),),
+    "api/transport.py": ((4166, 18, 163),),
+    "api/http.py": ((4337, 23, 176),),
+    "api/catalog.py": ((4521, 18, 78),),
+    "api/gateway/stream.py": ((4607, 33, 124),),
+    "api/gateway/chat_completions.py": ((4739, 15, 12),),
+    "api/gateway/responses.py": ((4759, 15, 12),),
+    "host/blocking.py": ((4779, 12, 57),),
+    "host/chats.py": ((4844, 13, 49),),
+    "host/columns.py": ((4905, 20, 83),),
+    "host/data_folder.py": ((4996, 9, 7),),
+    "host/database.py": ((5011, 15, 56),),
+    "host/departure.py": ((5075, 11, 30),),
+    "host/events.py": ((5113, 9, 4),),
+    "host/middleware.py": ((5125, 8, 7),),
+    "host/citing.py": ((5140, 15, 25),),
+    "host/models.py": ((5173, 16, 132),),
+    "host/redis.py": ((5313, 8, 10),),
+    "host/single_worker.py": ((5331, 14, 33),),
+    "host/users.py": ((5372, 14, 95),),
+    "host/call.py": ((5475, 15, 61),),
+    "host/files.py": ((5544, 17, 48),),
+    "host/tools.py": ((5603, 23, 241),),
+    "host/versions.py": ((5852, 10, 30),),
+    "models/catalog_shelf.py": ((5890, 19, 105),),
+    "models/key_limit.py": ((6003, 13, 43),),
+    "models/pricing.py": ((6054, 12, 106),),
+    "models/family.py": ((6168, 14, 134),),
+    "models/variants.py": ((6310, 11, 67),),
+    "models/known.py": ((6385, 12, 33),),
+    "models/metadata_sync.py": ((6429, 23, 226),),
+    "models/registry.py": ((6663, 21, 153),),
+    "models/visibility.py": ((6824, 16, 217),),
+    "models/entries.py": ((7049, 25, 66),),
+    "models/sync_job.py": ((7123, 30, 154),),
+    "storage/cost_snapshots.py": ((7285, 16, 28),),
+    "storage/pictures.py": ((7321, 20, 112),),
+    "storage/spend_table.py": ((7441, 23, 93),),
+    "storage/spend_ledger.py": ((7542, 23, 182),),
+    "storage/budgets.py": ((7732, 17, 85),),
+    "storage/spend_report.py": ((7825, 27, 111),),
+    "storage/spending.py": ((7944, 20, 77),),
+    "requests/allow_list.py": ((8029, 10, 28),),
+    "requests/caching.py": ((8065, 13, 20),),
+    "requests/content_parts.py": ((8093, 10, 76),),
+    "requests/fallbacks.py": ((8177, 12, 13),),
+    "requests/identifiers.py": ((8198, 11, 46),),
+    "requests/modalities.py": ((8252, 10, 7),),
+    "requests/old_texts.py": ((8267, 11, 61),),
+    "requests/parameters.py": ((8336, 12, 59),),
+    "requests/reasoning.py": ((8403, 13, 87),),
+    "requests/replay.py": ((8498, 14, 122),),
+    "requests/chat_body.py": ((8628, 13, 141),),
+    "requests/history.py": ((8777, 13, 116),),
+    "requests/next_round.py": ((8901, 22, 81),),
+    "requests/recovery.py": ((8990, 16, 107),),
+    "requests/retention.py": ((9105, 13, 80),),
+    "requests/routing_table.py": ((9193, 14, 38),),
+    "requests/routing.py": ((9239, 13, 34),),
+    "requests/tasks.py": ((9281, 11, 35),),
+    "requests/tools.py": ((9324, 13, 41),),
+    "requests/trimming.py": ((9373, 13, 7),),
+    "requests/normalise.py": ((9388, 28, 39),),
+    "streaming/collector.py": ((9435, 31, 266),),
+    "streaming/completion_notes.py": ((9709, 11, 41),),
+    "streaming/open_calls.py": ((9758, 10, 25),),
+    "streaming/renderer.py": ((9791, 9, 13),),
+    "streaming/citations.py": ((9812, 13, 57),),
+    "streaming/layout.py": ((9881, 18, 59),),
+    "streaming/output_items.py": ((9948, 10, 69),),
+    "streaming/server_tools.py": ((10025, 15, 46),),
+    "streaming/status.py": ((10079, 10, 47),),
+    "streaming/think_tags.py": ((10134, 20, 134),),
+    "streaming/thinking_status.py": ((10276, 11, 53),),
+    "streaming/usage.py": ((10337, 10, 92),),
+    "streaming/completion_chunks.py": ((10437, 31, 93),),
+    "streaming/completion_dict.py": ((10538, 36, 108),),
+    "streaming/response_events.py": ((10654, 47, 275),),
+    "streaming/transcript.py": ((10937, 29, 129),),
+    "tools/policy.py": ((11074, 13, 47),),
+    "tools/results.py": ((11129, 11, 116),),
+    "tools/schema.py": ((11256, 15, 298),),
+    "tools/arguments.py": ((11562, 13, 113),),
+    "tools/definitions.py": ((11683, 14, 85),),
+    "tools/executor.py": ((11776, 55, 194),),
+    "tools/toolbox.py": ((11978, 23, 130),),
+    "runtime.py": ((12116, 30, 172),),
+    "attempts.py": ((12296, 35, 82),),
+    "rounds.py": ((12386, 30, 190),),
+    "orchestrator.py": ((12584, 45, 135),),
+    "pipe.py": ((12727, 30, 112),),
 }
