@@ -16,142 +16,151 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    231  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    287  ids.py                        Identifiers of our own making.
-#    321  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    358  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    397  money.py                      Amounts of money in words.
-#    409  process.py                    What every copy of the pipe in one process shares.
-#    430  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    507  errors.py                     Every cause of failure a person can act on, each with its words.
-#    691  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    749  retry.py                      Whether a failed request may be sent again, and when.
-#    790  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    884  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    916  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    980  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1053  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1199  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1282  personal_valves.py            What each user can set for themselves.
-#   1366  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1463  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1953  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2007  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2107  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2291  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    240  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    296  ids.py                        Identifiers of our own making.
+#    330  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    367  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    406  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#    467  money.py                      Amounts of money in words.
+#    479  process.py                    What every copy of the pipe in one process shares.
+#    500  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    577  errors.py                     Every cause of failure a person can act on, each with its words.
+#    761  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    819  retry.py                      Whether a failed request may be sent again, and when.
+#    860  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    954  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    986  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1050  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1123  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1269  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   1345  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1428  personal_valves.py            What each user can set for themselves.
+#   1512  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1609  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2102  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2158  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2258  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2442  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2435  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2525  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2571  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2763  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3039  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3058  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3116  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3252  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3318  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3357  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3419  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3485  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3512  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3570  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3781  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3982  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4139  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4314  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4370  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4501  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4521  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2586  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2676  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2722  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2914  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3190  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3209  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3267  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3403  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3469  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3508  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3570  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3636  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3663  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3721  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3932  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4133  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4290  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4465  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4521  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4652  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4672  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4541  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4595  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4652  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4747  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4785  events.py                     What the page is told beside the stream of the answer.
-#   4797  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   4937  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   4978  users.py                      The person who asks, and what they have set for themselves.
-#   5053  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5122  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5178  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5439  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4692  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4746  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4803  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4903  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4941  events.py                     What the page is told beside the stream of the answer.
+#   4953  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   5051  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   5084  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5197  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5238  users.py                      The person who asks, and what they have set for themselves.
+#   5313  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5385  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5441  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5702  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#
+# filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
+#   5740  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5477  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5528  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5642  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5784  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5859  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5900  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6136  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6241  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6466  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   6540  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6086  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6137  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6251  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6402  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   6506  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6581  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6622  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6878  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6983  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7208  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7282  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6686  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6806  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7445  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7565  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6891  allow_list.py                 Only what the API knows goes out.
-#   6927  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6955  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7039  fallbacks.py                  Further models, for when the first one fails.
-#   7060  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7114  modalities.py                 Pictures are asked for where the model draws.
-#   7129  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7198  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7265  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7360  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7490  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7640  history.py                    Chat messages become input items.
-#   7764  next_round.py                 The request of another round: the one before, and what came of it.
-#   7837  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7952  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8040  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8086  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8128  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8171  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8219  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8236  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7650  allow_list.py                 Only what the API knows goes out.
+#   7686  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7714  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7798  fallbacks.py                  Further models, for when the first one fails.
+#   7819  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7873  modalities.py                 Pictures are asked for where the model draws.
+#   7888  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7957  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8024  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8119  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8249  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8399  history.py                    Chat messages become input items.
+#   8523  next_round.py                 The request of another round: the one before, and what came of it.
+#   8596  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8711  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8799  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8845  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#   8895  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8938  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8986  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9003  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#   9078  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8283  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8557  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8606  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8639  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8660  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8724  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8795  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8872  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8926  status.py                     The status line of an answer: few words, all of them true.
-#   8981  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9123  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9184  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9284  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9385  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9498  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9777  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9128  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9402  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9451  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9484  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9505  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9569  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9640  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9717  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9771  status.py                     The status line of an answer: few words, all of them true.
+#   9826  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9968  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10029  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10129  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10230  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10343  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10622  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9914  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9964  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10088  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10397  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10518  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10611  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10809  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10759  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10809  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10933  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11242  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11363  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11447  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11645  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10943  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11779  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11108  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11944  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11196  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12032  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11376  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12212  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11505  pipe.py                       The entrance: what Open WebUI calls.
+#  12341  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -392,6 +401,67 @@ def number_of(value: Any) -> float | int | None:
 def whole_of(value: Any) -> int | None:
     """A whole number; `None` for everything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+################################
+# core/hand_over.py
+#
+# What the companion filters have left for a request, in a key of `metadata` of their own.
+################################
+
+HAND_OVER_KEY = "openrouter_pipe"
+"""In `metadata`: what a filter writes into Open WebUI's own keys is put back before the pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchWish:
+    """How the web is to be searched; what is empty or zero is left to OpenRouter."""
+
+    engine: str = ""
+    max_results: int = 0
+    context_size: str = ""
+    allowed_domains: tuple[str, ...] = ()
+    excluded_domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What people have switched on for a request."""
+
+    search: SearchWish | None = None
+    """`None` where OpenRouter is not to search."""
+    provider: JsonObject = field(default_factory=dict[str, Any])
+    """The user's own preferences, as OpenRouter's `provider` takes them."""
+
+
+NOTHING_HANDED_OVER = HandOver()
+
+
+def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
+    """Read what the filters have left; an admin may have edited them."""
+    handed = as_object(metadata.get(HAND_OVER_KEY))
+    if not handed:
+        return NOTHING_HANDED_OVER
+    search = handed.get("search")
+    return HandOver(
+        search=None if search is None else _read_search(as_object(search)),
+        provider=as_object(handed.get("provider")),
+    )
+
+
+def _read_search(wish: JsonObject) -> SearchWish:
+    return SearchWish(
+        engine=text_of(wish.get("engine")),
+        max_results=whole_of(wish.get("max_results")) or 0,
+        context_size=text_of(wish.get("context_size")),
+        allowed_domains=_domains_in(wish.get("allowed_domains")),
+        excluded_domains=_domains_in(wish.get("excluded_domains")),
+    )
+
+
+def _domains_in(value: Any) -> tuple[str, ...]:
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return tuple(filter(None, map(text_of, entries)))
 
 
 ################################
@@ -1197,6 +1267,82 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 
 
 ################################
+# core/companion_valves.py
+#
+# The valves for the companion filters, and the value objects they become.
+################################
+
+class CompanionValves(BaseModel):
+    """Which companion filters are installed, and where people find them."""
+
+    AUTO_INSTALL_ORS_FILTER: Switch = Field(
+        default=True,
+        title="OpenRouter Search: install",
+        description=(
+            "Whether this filter is installed and, unless you edit it, kept up to date; "
+            "off and on again brings a deleted one back."
+        ),
+    )
+    AUTO_ATTACH_ORS_FILTER: Switch = Field(
+        default=True,
+        title="OpenRouter Search: offer",
+        description="Whether every model that writes has its switch in the chat.",
+    )
+    AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER: Switch = Field(
+        default=False,
+        title="OpenRouter Search: on in new chats",
+        description="Whether the switch is on when a chat begins; searches cost money.",
+    )
+    AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = Field(
+        default=True,
+        title="Provider Routing: install",
+        description=(
+            "Whether this filter is installed and, unless you edit it, kept up to date; "
+            "off and on again brings a deleted one back."
+        ),
+    )
+    AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = Field(
+        default=True,
+        title="Provider Routing: offer",
+        description="Whether every model has its switch in the chat.",
+    )
+    AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = Field(
+        default=False,
+        title="Provider Routing: on in new chats",
+        description="Whether the switch is on when a chat begins.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionRule:
+    """What the admin wants of one companion filter."""
+
+    installs: bool
+    attaches: bool
+    is_default: bool
+
+
+CompanionRules = dict[str, CompanionRule]
+"""By the name of the filter's file."""
+
+
+def read_companion_rules(valves: CompanionValves) -> CompanionRules:
+    """The rules as the admin has set them."""
+    return {
+        "search_toggle": CompanionRule(
+            valves.AUTO_INSTALL_ORS_FILTER,
+            valves.AUTO_ATTACH_ORS_FILTER,
+            valves.AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER,
+        ),
+        "provider_routing": CompanionRule(
+            valves.AUTO_INSTALL_PROVIDER_ROUTING_FILTER,
+            valves.AUTO_ATTACH_PROVIDER_ROUTING_FILTER,
+            valves.AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS,
+        ),
+    }
+
+
+################################
 # core/metadata_valves.py
 #
 # The valves for Open WebUI's own settings of each model, and the value object they become.
@@ -1811,6 +1957,7 @@ class SystemValves(
     RoutingValves,
     HistoryValves,
     ReasoningValves,
+    CompanionValves,
     MetadataValves,
     CatalogValves,
     EndpointValves,
@@ -1833,6 +1980,7 @@ class Settings:
     silence_timeout: float
     catalog: CatalogRules
     metadata: MetadataRules
+    companions: CompanionRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1899,6 +2047,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
         metadata=read_metadata_rules(valves),
+        companions=read_companion_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -1991,6 +2140,8 @@ class RequestContext:
     message_id: str = ""
     task: str = ""
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    hand_over: HandOver = NOTHING_HANDED_OVER
+    """What the companion filters ask for; nothing in a chore."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
 
@@ -4744,6 +4895,11 @@ def flat_parameters(parameters: Any) -> JsonObject:
     return flat
 
 
+def is_switched_on(value: Any) -> bool:
+    """Whether a parameter says yes, also where a settings form made text of it."""
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
 ################################
 # host/departure.py
 #
@@ -4795,12 +4951,142 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
 
 
 ################################
+# host/functions.py
+#
+# Open WebUI's functions: the companion filters among them, which the pipe installs.
+#
+# What was written is remembered, as a digest, in the function's `meta`. A text that differs from
+# it is the admin's. Neither the page of functions nor its editor takes foreign keys out of `meta`.
+################################
+
+_WRITTEN = "openrouter_pipe"
+# Of the database and of the host: another worker was faster, an admin has just deleted it.
+_WRITE_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFilter:
+    """One row of the table of functions."""
+
+    id: str
+    text: str
+    meta: JsonObject
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the pipe has installed it, whatever became of its text."""
+        return _WRITTEN in self.meta
+
+    @property
+    def is_unedited(self) -> bool:
+        """Whether it still is what the pipe has written."""
+        return self.meta.get(_WRITTEN) == _digest_of(self.text)
+
+
+async def read_filters(ids: Iterable[str]) -> dict[str, StoredFilter] | None:
+    """Read the functions of these ids that there are; `None` outside of a host."""
+    try:
+        from open_webui.models.functions import Functions  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    rows = await Functions.get_functions_by_ids(list(ids))
+    return {row.id: StoredFilter(row.id, row.content, row.meta.model_dump()) for row in rows}
+
+
+async def insert_filter(filter_id: str, text: str) -> bool:
+    """Install a filter and switch it on; whether it is there now."""
+    from open_webui.models.functions import (  # pyright: ignore[reportMissingImports]
+        FunctionForm,
+        Functions,
+    )
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    meta = _meta_of(text)
+    manifest = meta["manifest"]
+    form = FunctionForm(
+        id=filter_id,
+        name=text_of(manifest.get("title")) or filter_id,
+        content=text,
+        # Open WebUI sets this when a filter is saved on its page; so do all of ours in `__init__`.
+        meta={**meta, "description": text_of(manifest.get("description")), "toggle": True},
+    )
+    try:
+        if await Functions.insert_new_function(owner.id, "filter", form) is None:
+            return False
+        await Functions.update_function_by_id(filter_id, {"is_active": True})
+    except _WRITE_REFUSALS as error:
+        LOG.debug("functions: %s was not installed: %s", filter_id, error)
+        return False
+    LOG.info("functions: the filter %s was installed", filter_id)
+    return True
+
+
+async def update_filter(stored: StoredFilter, text: str) -> None:
+    """Write a newer text; name, description and switches stay as they are."""
+    from open_webui.models.functions import Functions  # pyright: ignore[reportMissingImports]
+
+    try:
+        await Functions.update_function_by_id(
+            stored.id, {"content": text, "meta": {**stored.meta, **_meta_of(text)}}
+        )
+    except _WRITE_REFUSALS as error:
+        LOG.debug("functions: %s was not updated: %s", stored.id, error)
+
+
+def _meta_of(text: str) -> dict[str, Any]:
+    from open_webui.utils.plugin import (  # pyright: ignore[reportMissingImports]
+        extract_frontmatter,
+    )
+
+    return {"manifest": extract_frontmatter(text), _WRITTEN: _digest_of(text)}
+
+
+def _digest_of(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+################################
+# host/kept_ids.py
+#
+# Lists of ids that the pipe remembers in Open WebUI's configuration.
+#
+# There they outlive a restart, are the same for every worker, and travel with an export of it.
+################################
+
+_KEPT_UNDER = "openrouter_pipe.{}"
+
+
+async def read_kept_ids(name: str) -> frozenset[str]:
+    """Read the ids that `keep_ids` has kept under a name."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KEPT_UNDER.format(name))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_ids(name: str, ids: Iterable[str]) -> None:
+    """Keep these ids under a name, in place of those kept before."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    row = Config(key=_KEPT_UNDER.format(name), value=sorted(ids), updated_at=int(time.time()))
+    async with get_async_db() as database:
+        await database.merge(row)
+        await database.commit()
+
+
+################################
 # host/models.py
 #
 # Open WebUI's rows of models: what an admin has made of an entry of the model list.
 ################################
 
-_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 # Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
@@ -4879,32 +5165,6 @@ def private_rows_hide_models() -> bool:
     )
 
     return not BYPASS_ADMIN_ACCESS_CONTROL
-
-
-async def read_known_rows(function_id: str) -> frozenset[str]:
-    """Read the ids that `keep_known_rows` has kept."""
-    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
-    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
-
-    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
-    async with get_async_db() as database:
-        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
-    return frozenset(kept.value) if kept is not None else frozenset()
-
-
-async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
-    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
-
-    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
-    worker, and travel with an export of it.
-    """
-    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
-    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
-
-    key = _KNOWN_ROWS.format(function_id)
-    async with get_async_db() as database:
-        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
-        await database.commit()
 
 
 def _read_model_row(stored: Any) -> ModelRow:
@@ -5080,6 +5340,7 @@ class HostCall:
     chat_id: str
     message_id: str
     task: str
+    hand_over: HandOver
     form: AnswerForm
     handles: HostHandles
 
@@ -5114,6 +5375,8 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
         chat_id=chat_id,
         message_id=message_id,
         task=text_of(task),
+        # A chore may come with the metadata of the chat it is done for.
+        hand_over=NOTHING_HANDED_OVER if task else read_hand_over(metadata),
         form=form,
         handles=handles,
     )
@@ -5475,6 +5738,352 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ################################
+# filters/sources.py
+#
+# The text of each companion filter, by the name of its file.
+################################
+
+FILTER_SOURCES: dict[str, str] = {
+    "provider_routing": r'''"""
+title: Provider Routing
+author: The OpenRouter pipe maintainers
+description: Sends your chats to the providers you prefer, among those that the admin allows.
+version: 0.1.0
+required_open_webui_version: 0.11.0
+license: MIT
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Sort = Literal["default", "price", "throughput", "latency", "exacto"]
+DataCollection = Literal["allow", "deny"]
+QUANTIZATIONS: list[Any] = [
+    *("int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8"),
+    *("fp16", "bf16", "fp32", "unknown"),
+]
+
+
+# A value that is refused would leave a user without any preference, so it counts as the default.
+def one_of(*choices: str) -> BeforeValidator:
+    """Read a choice; what is none of them counts as the first."""
+    return BeforeValidator(lambda value: value if value in choices else choices[0])
+
+
+def read_amount(value: Any) -> float:
+    try:
+        number = float(str(value).replace(",", "."))
+    except ValueError:
+        return 0.0
+    return number if 0 < number < 1e9 else 0.0
+
+
+def read_names(value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else str(value or "").split(",")
+    return [name.strip() for name in listed if isinstance(name, str) and name.strip()]
+
+
+def switch(default: bool) -> BeforeValidator:
+    """Read a switch; what is none counts as the default."""
+    return BeforeValidator(lambda value: value if isinstance(value, bool) else default)
+
+
+Amount = Annotated[float, BeforeValidator(read_amount)]
+Names = Annotated[list[str], BeforeValidator(read_names)]
+
+
+class Filter:
+    """A switch in the chat: with it on, the user's own preferences go with each request."""
+
+    class UserValves(BaseModel):
+        """What each user can prefer; zero and empty fields say nothing."""
+
+        model_config = ConfigDict(extra="ignore")
+
+        ORDER: Names = Field(
+            default=[],
+            title="Try first",
+            description=(
+                "Providers in the order in which to try them, comma-separated, such as "
+                "`fireworks, together`; a fixed order makes cached prompts rarer."
+            ),
+        )
+        ONLY: Names = Field(
+            default=[], title="Only these providers", description="Comma-separated; no others."
+        )
+        IGNORE: Names = Field(
+            default=[], title="Never these providers", description="Comma-separated."
+        )
+        SORT: Annotated[Sort, one_of(*get_args(Sort))] = Field(
+            default="default",
+            title="Prefer by",
+            description="Lowest price, most tokens a second, soonest start, or best tools.",
+        )
+        ALLOW_FALLBACKS: Annotated[bool, switch(True)] = Field(
+            default=True,
+            title="Others when the first fails",
+            description="Whether another provider may step in.",
+        )
+        REQUIRE_PARAMETERS: Annotated[bool, switch(False)] = Field(
+            default=False,
+            title="Every parameter heeded",
+            description="Only providers that heed all parameters of the chat.",
+        )
+        DATA_COLLECTION: Annotated[DataCollection, one_of(*get_args(DataCollection))] = Field(
+            default="allow",
+            title="Providers that may keep data",
+            description="`deny` leaves out those that store prompts or train with them.",
+        )
+        QUANTIZATIONS: Names = Field(
+            default=[],
+            title="Quantizations",
+            description="Only models computed in one of these precisions; none chosen means any.",
+            json_schema_extra={"input": {"type": "multiselect", "options": QUANTIZATIONS}},
+        )
+        MAX_PRICE_PROMPT: Amount = Field(
+            default=0.0,
+            title="Price ceiling, input",
+            description="USD per million tokens; where nobody is cheaper the request is refused.",
+        )
+        MAX_PRICE_COMPLETION: Amount = Field(
+            default=0.0, title="Price ceiling, output", description="USD per million tokens."
+        )
+        MAX_PRICE_REQUEST: Amount = Field(
+            default=0.0, title="Price ceiling, request", description="USD for each request."
+        )
+        MAX_PRICE_IMAGE: Amount = Field(
+            default=0.0, title="Price ceiling, picture", description="USD for each picture."
+        )
+        PREFERRED_MIN_THROUGHPUT: Amount = Field(
+            default=0.0,
+            title="Speed wanted",
+            description="Tokens a second; slower providers come last.",
+        )
+        PREFERRED_MAX_LATENCY: Amount = Field(
+            default=0.0,
+            title="Start wanted within",
+            description="Seconds until the first token; later providers come last.",
+        )
+
+    def __init__(self) -> None:
+        self.toggle = True
+        self.icon = (
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Ccircle cx='5' cy='12' "
+            "r='2'/%3E%3Ccircle cx='19' cy='5' r='2'/%3E%3Ccircle cx='19' cy='19' r='2'/%3E"
+            "%3Cpath d='M7 12h4l6-7M11 12l6 7'/%3E%3C/svg%3E"
+        )
+
+    def inlet(
+        self,
+        body: dict[str, Any],
+        __metadata__: dict[str, Any],
+        __user__: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Tell the pipe what the user prefers; models of others never look."""
+        own = (__user__ or {}).get("valves")
+        if wishes := preferences(own if isinstance(own, self.UserValves) else self.UserValves()):
+            # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
+            handed = __metadata__.get("openrouter_pipe", {})
+            __metadata__["openrouter_pipe"] = {**handed, "provider": wishes}
+        return body
+
+
+def preferences(own: Any) -> dict[str, Any]:
+    """What has been chosen, in the words of OpenRouter's `provider` object."""
+    prices = {
+        "prompt": own.MAX_PRICE_PROMPT,
+        "completion": own.MAX_PRICE_COMPLETION,
+        "request": own.MAX_PRICE_REQUEST,
+        "image": own.MAX_PRICE_IMAGE,
+    }
+    chosen = {
+        "order": own.ORDER,
+        "only": own.ONLY,
+        "ignore": own.IGNORE,
+        "sort": "" if own.SORT == "default" else own.SORT,
+        "require_parameters": own.REQUIRE_PARAMETERS,
+        "data_collection": "" if own.DATA_COLLECTION == "allow" else own.DATA_COLLECTION,
+        "quantizations": [name for name in own.QUANTIZATIONS if name in QUANTIZATIONS],
+        "max_price": {name: price for name, price in prices.items() if price},
+        "preferred_min_throughput": own.PREFERRED_MIN_THROUGHPUT,
+        "preferred_max_latency": own.PREFERRED_MAX_LATENCY,
+    }
+    said = {name: value for name, value in chosen.items() if value}
+    return said if own.ALLOW_FALLBACKS else {**said, "allow_fallbacks": False}
+''',
+    "search_toggle": r'''"""
+title: OpenRouter Search
+author: The OpenRouter pipe maintainers
+description: Lets the model search the web through OpenRouter, in place of Open WebUI's own search.
+version: 0.1.0
+required_open_webui_version: 0.11.0
+license: MIT
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Engine = Literal["auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
+OwnEngine = Literal["inherit", "auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
+Size = Literal["auto", "low", "medium", "high"]
+OwnSize = Literal["inherit", "auto", "low", "medium", "high"]
+MOST_RESULTS = 25
+
+
+# A value that is refused would end the chat, so what cannot be read counts as the default.
+def one_of(*choices: str) -> BeforeValidator:
+    """Read a choice; what is none of them counts as the first."""
+    return BeforeValidator(lambda value: value if value in choices else choices[0])
+
+
+def read_count(value: Any) -> int:
+    try:
+        return max(0, min(MOST_RESULTS, int(float(value))))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def read_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+Count = Annotated[int, BeforeValidator(read_count)]
+Text = Annotated[str, BeforeValidator(read_text)]
+
+
+class Filter:
+    """A switch in the chat: with it on, OpenRouter searches, and Open WebUI does not."""
+
+    class Valves(BaseModel):
+        """What holds for everyone."""
+
+        model_config = ConfigDict(extra="ignore")
+
+        ENGINE: Annotated[Engine, one_of(*get_args(Engine))] = Field(
+            default="auto",
+            title="Search engine",
+            description="`auto`: the model's own search where it has one, else Exa.",
+        )
+        MAX_RESULTS: Count = Field(
+            default=5,
+            title="Results per search",
+            description="The most that one search may bring; 0 leaves it to OpenRouter.",
+        )
+        CONTEXT_SIZE: Annotated[Size, one_of(*get_args(Size))] = Field(
+            default="auto",
+            title="Text per search",
+            description="How much of the pages found is read; more costs more.",
+        )
+        ALLOWED_DOMAINS: Text = Field(
+            default="",
+            title="Only these sites",
+            description="Comma-separated, such as `wikipedia.org`; not every engine heeds it.",
+        )
+        EXCLUDED_DOMAINS: Text = Field(
+            default="",
+            title="Never these sites",
+            description="Comma-separated; not every engine heeds it.",
+        )
+
+    class UserValves(BaseModel):
+        """What each user can choose; `inherit` and empty fields leave it to the admin."""
+
+        model_config = ConfigDict(extra="ignore")
+
+        ENGINE: Annotated[OwnEngine, one_of(*get_args(OwnEngine))] = Field(
+            default="inherit",
+            title="Search engine",
+            description="Who searches for you; prices differ.",
+        )
+        MAX_RESULTS: Count = Field(
+            default=0,
+            title="Results per search",
+            description="Fewer than the admin allows; 0 takes as many.",
+        )
+        CONTEXT_SIZE: Annotated[OwnSize, one_of(*get_args(OwnSize))] = Field(
+            default="inherit",
+            title="Text per search",
+            description="How much of the pages found is read for you.",
+        )
+        ALLOWED_DOMAINS: Text = Field(
+            default="",
+            title="Only these sites",
+            description="Comma-separated; counts where the admin names none.",
+        )
+        EXCLUDED_DOMAINS: Text = Field(
+            default="",
+            title="Never these sites",
+            description="Comma-separated, besides those that the admin names.",
+        )
+
+    def __init__(self) -> None:
+        self.valves = self.Valves()
+        self.toggle = True
+        self.icon = (
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Ccircle cx='10' cy='10' "
+            "r='7'/%3E%3Cpath stroke-linecap='round' d='m15 15 6 6M3 10h14M10 3c-4 4-4 10 0 14"
+            "m0-14c4 4 4 10 0 14'/%3E%3C/svg%3E"
+        )
+
+    def inlet(
+        self,
+        body: dict[str, Any],
+        __metadata__: dict[str, Any],
+        __model__: dict[str, Any] | None = None,
+        __user__: dict[str, Any] | None = None,
+        __id__: str = "",
+    ) -> dict[str, Any]:
+        """Turn Open WebUI's search off for this request, and tell the pipe to search."""
+        if not is_ours(__model__ or {}, __id__):
+            return body
+        features = body.get("features")
+        if isinstance(features, dict):
+            body["features"] = {**features, "web_search": False}
+        own = (__user__ or {}).get("valves")
+        wish = self.wish(own if isinstance(own, self.UserValves) else self.UserValves())
+        # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
+        __metadata__["openrouter_pipe"] = {
+            **__metadata__.get("openrouter_pipe", {}),
+            "search": wish,
+        }
+        return body
+
+    def wish(self, own: Any) -> dict[str, Any]:
+        """What OpenRouter is to be asked for: the user's choices within the admin's."""
+        admin = self.valves
+        most = [count for count in (own.MAX_RESULTS, admin.MAX_RESULTS) if count]
+        engine = admin.ENGINE if own.ENGINE == "inherit" else own.ENGINE
+        size = admin.CONTEXT_SIZE if own.CONTEXT_SIZE == "inherit" else own.CONTEXT_SIZE
+        return {
+            "engine": engine,
+            "max_results": min(most, default=0),
+            "context_size": "" if size == "auto" else size,
+            "allowed_domains": entries(admin.ALLOWED_DOMAINS) or entries(own.ALLOWED_DOMAINS),
+            "excluded_domains": entries(f"{admin.EXCLUDED_DOMAINS},{own.EXCLUDED_DOMAINS}"),
+        }
+
+
+def is_ours(model: dict[str, Any], filter_id: str) -> bool:
+    """Whether the model is one of the pipe that has installed this filter as `<its id>_search`."""
+    base = (model.get("info") or {}).get("base_model_id") or model.get("id") or ""
+    return base.startswith(filter_id.removesuffix("_search") + ".")
+
+
+def entries(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+''',
+}
+
+
+################################
 # models/key_limit.py
 #
 # What is left of the API key's limit: asked beside the answers, never before one.
@@ -5703,6 +6312,15 @@ class ModelFamily:
         return self.id.endswith(":batch")
 
 
+def takes_tools(family: ModelFamily | None) -> bool:
+    """Whether the model may be offered tools; one the catalog says nothing about may."""
+    if family is None:
+        return True
+    if "text" not in family.output_modalities:
+        return False
+    return not family.supported_parameters or "tools" in family.supported_parameters
+
+
 def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
     """Read a catalog row (schema `Model`); `None` for one without an id."""
     model_id = row.get("id")
@@ -5779,6 +6397,110 @@ def from_host_id(host_id: str) -> str:
         return host_id[1:]
     author, dot, slug = host_id.partition(".")
     return f"{author}/{slug}" if dot and "/" not in author else host_id
+
+
+################################
+# models/companions.py
+#
+# The companion filters: where each works, and how each comes into Open WebUI.
+################################
+
+_KNOWN_FILTERS = "{}.known_filters"
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """One of the filters in `filters/`."""
+
+    source: str
+    """The name of its file, and of its rule among the settings."""
+    suffix: str
+    """Behind the pipe's own id it makes the filter's."""
+    works_with: Callable[[ModelFamily], bool]
+    opt_outs: tuple[str, ...] = ()
+    """A model's custom parameters that keep it away."""
+    default_opt_out: str = ""
+    """The one that keeps it off in new chats."""
+
+
+def _writes(family: ModelFamily) -> bool:
+    return "text" in family.output_modalities
+
+
+COMPANIONS = (
+    Companion(
+        "search_toggle",
+        "search",
+        _writes,
+        (
+            "disable_openrouter_search_auto_attach",
+            "disable_native_websearch",
+            "disable_native_web_search",
+        ),
+        "disable_openrouter_search_default_on",
+    ),
+    Companion("provider_routing", "provider_routing", lambda family: True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A filter that is there, to be offered with the models it works with."""
+
+    filter_id: str
+    companion: Companion
+    is_default: bool = False
+
+
+def filters_for(
+    family: ModelFamily, parameters: JsonObject, attachments: Iterable[Attachment]
+) -> tuple[list[str], list[str]]:
+    """The filters to offer with a model, and those of them that are on in a new chat."""
+    offered: list[str] = []
+    on: list[str] = []
+    for attachment in attachments:
+        companion = attachment.companion
+        if companion.works_with(family) and not _is_any_on(parameters, companion.opt_outs):
+            offered.append(attachment.filter_id)
+            if attachment.is_default and not _is_any_on(parameters, (companion.default_opt_out,)):
+                on.append(attachment.filter_id)
+    return offered, on
+
+
+async def install_companions(
+    function_id: str, sources: Mapping[str, str], rules: CompanionRules
+) -> tuple[Attachment, ...]:
+    """Install what is missing, update what nobody has edited; what there is to attach.
+
+    A filter that was there once and is no more has been deleted, and stays away.
+    """
+    ids = {companion.source: f"{function_id}_{companion.suffix}" for companion in COMPANIONS}
+    stored = await read_filters(ids.values())
+    if stored is None:
+        return ()
+    memory = _KNOWN_FILTERS.format(function_id)
+    past = await read_kept_ids(memory)
+    present = {filter_id for filter_id, found in stored.items() if found.is_ours}
+    wanted = {ids[source] for source in ids if rules[source].installs}
+    for source, filter_id in ids.items():
+        found, text = stored.get(filter_id), sources[source]
+        if filter_id not in wanted:
+            continue
+        if found is None and filter_id not in past and await insert_filter(filter_id, text):
+            present.add(filter_id)
+        elif found is not None and found.is_unedited and found.text != text:
+            await update_filter(found, text)
+    if (kept := (past | present) & wanted) != past:
+        await keep_ids(memory, kept)
+    return tuple(
+        Attachment(ids[companion.source], companion, rules[companion.source].is_default)
+        for companion in COMPANIONS
+        if ids[companion.source] in present and rules[companion.source].attaches
+    )
+
+
+def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
+    return any(is_switched_on(parameters.get(name)) for name in names)
 
 
 ################################
@@ -5962,6 +6684,7 @@ def plan_sync(
     stored: Mapping[str, ModelRow],
     past: frozenset[str],
     rules: MetadataRules,
+    attachments: Sequence[Attachment] = (),
 ) -> SyncPlan:
     """Compare the models that are offered with their rows.
 
@@ -5971,7 +6694,8 @@ def plan_sync(
     updates: list[tuple[ModelRow, ModelRow]] = []
     for model in offered:
         before = stored.get(model.row_id)
-        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        row = before or ModelRow(model.row_id, model.family.name)
+        after = describe_model(row, model, rules, attachments)
         if before is None and model.row_id not in past:
             inserts.append(after)
         elif before is not None and after != before:
@@ -5979,20 +6703,28 @@ def plan_sync(
     return SyncPlan(tuple(inserts), tuple(updates))
 
 
-def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
-    """The row with what the catalog says, wherever the admin has said nothing else."""
+def describe_model(
+    row: ModelRow,
+    model: OfferedModel,
+    rules: MetadataRules,
+    attachments: Sequence[Attachment] = (),
+) -> ModelRow:
+    """The row with what the catalog says, and its filters, wherever the admin said nothing else."""
     chosen = flat_parameters(row.params)
     if _is_left_out(row):
         return row
     draft = _RowDraft(row)
     draft.fill("name", model.family.name)
-    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+    if rules.images and not is_switched_on(chosen.get("disable_image_updates")):
         draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
-    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+    if rules.descriptions and not is_switched_on(chosen.get("disable_description_updates")):
         draft.fill("description", model.family.description.strip())
-    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+    if rules.capabilities and not is_switched_on(chosen.get("disable_capability_updates")):
         draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
     draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    offered, on = filters_for(model.family, chosen, attachments)
+    draft.list_filters("filterIds", offered)
+    draft.list_filters("defaultFilterIds", on)
     return draft.finished()
 
 
@@ -6035,12 +6767,8 @@ def maker_of(family: ModelFamily) -> str:
     return maker.strip() if colon else family.vendor
 
 
-def _is_on(value: Any) -> bool:
-    return str(value).strip().casefold() in ("true", "1", "on", "yes")
-
-
 def _is_left_out(row: ModelRow) -> bool:
-    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+    return is_switched_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
 
 
 def _is_marked(row: ModelRow) -> bool:
@@ -6072,8 +6800,7 @@ class _RowDraft:
     @property
     def own_tags(self) -> set[str]:
         """The tags that a sync has written."""
-        remembered = self._memory.get("tags")
-        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+        return set(_names_listed(self._memory.get("tags")))
 
     def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
         """Write a text, if the one that is there is no admin's."""
@@ -6103,13 +6830,24 @@ class _RowDraft:
     def tag(self, wanted: set[str]) -> None:
         """Write these tags and take back other ones of ours; what an admin removed stays away."""
         stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
-        ours = self.own_tags
+        names = self._merge("tags", stored, wanted)
+        if names != stored:
+            self._values["tags"] = [{"name": name} for name in names]
+
+    def list_filters(self, field: str, wanted: Iterable[str]) -> None:
+        """Write these ids and take back other ones of ours; what an admin removed stays away."""
+        stored = _names_listed(self._values.get(field))
+        ids = self._merge(field, stored, set(wanted))
+        if ids != stored:
+            self._values[field] = ids
+
+    def _merge(self, field: str, stored: list[str], wanted: set[str]) -> list[str]:
+        """What is to be listed; what of it is ours is remembered."""
+        ours = set(_names_listed(self._memory.get(field)))
         kept = [name for name in stored if name not in ours - wanted]
-        added = sorted(wanted - ours - set(stored))
-        if kept + added != stored:
-            self._values["tags"] = [{"name": name} for name in kept + added]
         if wanted != ours:
-            self._memory["tags"] = sorted(wanted)
+            self._memory[field] = sorted(wanted)
+        return kept + sorted(wanted - ours - set(stored))
 
     def finished(self) -> ModelRow:
         """The row as it is to be."""
@@ -6127,6 +6865,10 @@ def _memory_of(row: ModelRow) -> JsonObject:
     with suppress(ValueError):
         return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
     return {}
+
+
+def _names_listed(value: Any) -> list[str]:
+    return list(map(text_of, value)) if isinstance(value, list) else []
 
 
 def _digest(text: str) -> str:
@@ -6554,7 +7296,7 @@ _NO_NEW_ROWS = (
     "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
 )
 
-Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules, CompanionRules]
 """What a sync is for: when nothing of it has changed, there is nothing to do."""
 
 
@@ -6566,10 +7308,20 @@ class SyncTurn:
 
 
 class MetadataSync:
-    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve.
 
-    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+    The companion filters are installed with each, for the rows name them; `filter_sources` are
+    their texts.
+    """
+
+    def __init__(
+        self,
+        function_id: str,
+        filter_sources: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._function_id = function_id
+        self._filter_sources = filter_sources
         self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
@@ -6577,8 +7329,8 @@ class MetadataSync:
 
     def look(self, known: KnownModels, settings: Settings) -> None:
         """Begin to sync when the catalog or a rule is new since last time; nobody waits for it."""
-        purpose = (known, settings.catalog, settings.metadata)
-        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+        purpose = (known, settings.catalog, settings.metadata, settings.companions)
+        if not known.families or purpose == self._done:
             return
         if self._job is None and self._clock() >= self._due_at:
             self._due_at = self._clock() + _RETRY_SECONDS
@@ -6615,11 +7367,13 @@ class MetadataSync:
 
     async def _sync(self, purpose: Purpose) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
-        stored = await read_model_rows(self._function_id)
+        known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
+        attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
+        stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
         if stored is None:
             return
-        past, rules = await read_known_rows(self._function_id), purpose[2]
-        plan = self._plan(stored, past, purpose)
+        past = await read_kept_ids(known_rows)
+        plan = self._plan(stored, past, purpose, attachments)
         _announce(plan, rules)
         if rules.mode == "dry_run":
             return
@@ -6628,16 +7382,21 @@ class MetadataSync:
             written = await self._write(plan, rules, inserted)
         finally:
             if not past >= (seen := stored.keys() | inserted):
-                await keep_known_rows(self._function_id, past | seen)
+                # One that is missing later has been deleted.
+                await keep_ids(known_rows, past | seen)
         if written < plan.size:
             LOG.warning("models: %d settings could not be written", plan.size - written)
 
     def _plan(
-        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+        self,
+        stored: Mapping[str, ModelRow],
+        past: frozenset[str],
+        purpose: Purpose,
+        attachments: Sequence[Attachment],
     ) -> SyncPlan:
-        known, catalog, rules = purpose
+        known, catalog, rules, _ = purpose
         offered = [self._entry(family, known) for family in offered_families(known, catalog)]
-        plan = plan_sync(offered, stored, past, rules)
+        plan = plan_sync(offered, stored, past, rules, attachments)
         if plan.inserts and not rules.new_are_public and private_rows_hide_models():
             LOG.info(_NO_NEW_ROWS)
             plan = replace(plan, inserts=())
@@ -8086,19 +8845,27 @@ def _read_preferences(text: str) -> JsonObject:
 ################################
 # requests/routing.py
 #
-# Which providers may serve a request: the admin's table, then the model's own parameters.
+# Which providers may serve a request: wishes, the admin's table, the model's parameters.
 ################################
 
 _LISTS = ("order", "only", "ignore")
 
 
-def provider_fields(body: Mapping[str, Any], model: str, settings: Settings) -> dict[str, Any]:
-    """The request's `provider`; nothing where nobody has a preference."""
+def provider_fields(body: Mapping[str, Any], context: RequestContext) -> dict[str, Any]:
+    """The request's `provider`; nothing where nobody has a preference.
+
+    Of each preference the admin's word counts above the user's, and of the admin's the model's
+    own parameters above the table. What a user asks for privacy always counts.
+    """
+    settings, wishes = context.settings, context.hand_over.provider
     provider = {
-        **rules_for(model, read_routing_table(settings.provider_routing)),
+        **wishes,
+        **rules_for(context.model, read_routing_table(settings.provider_routing)),
         **_object_in(body.get("provider")),
         **_named_lists(body),
     }
+    if wishes.get("data_collection") == "deny":
+        provider["data_collection"] = "deny"
     if settings.catalog.zdr_enforced:
         provider["zdr"] = True
     return {"provider": provider} if provider else {}
@@ -8234,6 +9001,81 @@ def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, An
 
 
 ################################
+# requests/web_search.py
+#
+# The search that a person has switched on in the chat: as a tool, or for the model.
+################################
+
+_TOOL = "openrouter:web_search"
+_PLUGIN = "web"
+# A model's custom parameters that keep searching away.
+_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSearch:
+    """What a request needs for it: one of the two, or nothing."""
+
+    tools: tuple[JsonObject, ...] = ()
+    plugins: tuple[JsonObject, ...] = ()
+
+
+def plan_search(
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    definitions: Sequence[JsonObject],
+) -> WebSearch:
+    """The search as the model can use it; nothing where the request may not, or does already.
+
+    A model that takes tools decides for itself whether and what to search; for any other
+    OpenRouter searches once, before it answers.
+    """
+    wish = context.hand_over.search
+    if wish is None or any(is_switched_on(body.get(name)) for name in _OPT_OUTS):
+        return WebSearch()
+    if _searches_already(body, context.model, definitions):
+        return WebSearch()
+    if takes_tools(family):
+        return WebSearch(tools=(_search_tool(wish),))
+    return WebSearch(plugins=(_search_plugin(wish),))
+
+
+def _searches_already(body: CompletionsBody, model: str, definitions: Sequence[JsonObject]) -> bool:
+    return (
+        "online" in model.split(":")[1:]
+        or any(plugin.get("id") == _PLUGIN for plugin in objects_in(body.get("plugins")))
+        or any("web_search" in text_of(entry.get("type")) for entry in definitions)
+    )
+
+
+def _search_tool(wish: SearchWish) -> JsonObject:
+    parameters = {
+        "engine": wish.engine,
+        "max_results": wish.max_results,
+        "search_context_size": wish.context_size,
+        "allowed_domains": list(wish.allowed_domains),
+        "excluded_domains": list(wish.excluded_domains),
+    }
+    said = _said_only(parameters)
+    return {"type": _TOOL, "parameters": said} if said else {"type": _TOOL}
+
+
+def _search_plugin(wish: SearchWish) -> JsonObject:
+    options = {
+        "engine": "" if wish.engine == "auto" else wish.engine,
+        "max_results": wish.max_results,
+        "include_domains": list(wish.allowed_domains),
+        "exclude_domains": list(wish.excluded_domains),
+    }
+    return {"id": _PLUGIN, **_said_only(options)}
+
+
+def _said_only(options: Mapping[str, Any]) -> JsonObject:
+    return {name: value for name, value in options.items() if value}
+
+
+################################
 # requests/normalise.py
 #
 # From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
@@ -8257,6 +9099,9 @@ def build_responses_body(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
     is_task = is_chore(context.task)
+    search = plan_search(body, context, family, definitions)
+    if search.plugins:
+        body = {**body, "plugins": [*objects_in(body.get("plugins")), *search.plugins]}
     fields: dict[str, Any] = {
         "model": context.model,
         "input": conversation,
@@ -8264,12 +9109,12 @@ def build_responses_body(
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
         **fallback_fields(body),
-        **provider_fields(body, context.model, context.settings),
+        **provider_fields(body, context),
         **trimming_fields(body, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
-        **tool_fields(body, definitions, context.settings),
+        **tool_fields(body, [*definitions, *search.tools], context.settings),
     }
     if is_task:
         return keep_allowed(as_chore(fields))
@@ -10521,15 +11366,6 @@ def _resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
 # The `tools` of a request: what the chat offers, in the Responses API's words.
 ################################
 
-def takes_tools(family: ModelFamily | None) -> bool:
-    """Whether the model may be offered tools; one the catalog says nothing about may."""
-    if family is None:
-        return True
-    if "text" not in family.output_modalities:
-        return False
-    return not family.supported_parameters or "tools" in family.supported_parameters
-
-
 def define_host_tools(
     body: CompletionsBody, model: str, loose: Container[str] | None
 ) -> list[JsonObject]:
@@ -11036,7 +11872,7 @@ class Runtime:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
         if self._sync is None:
-            self._sync = MetadataSync(function_id)
+            self._sync = MetadataSync(function_id, FILTER_SOURCES)
         return self._sync
 
     def retire(self) -> None:
@@ -11606,6 +12442,7 @@ class Pipe:
             chat_id=call.chat_id,
             message_id=call.message_id,
             task=call.task,
+            hand_over=call.hand_over,
             host=call.handles,
         )
 
@@ -11628,121 +12465,129 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((237, 8, 48),),
-    "core/ids.py": ((293, 9, 26),),
-    "core/json_codec.py": ((327, 11, 29),),
-    "core/json_values.py": ((364, 8, 31),),
-    "core/money.py": ((403, 6, 4),),
-    "core/process.py": ((415, 10, 13),),
-    "core/redaction.py": ((436, 9, 69),),
-    "core/errors.py": ((528, 26, 161),),
-    "core/admission.py": ((697, 12, 50),),
-    "core/retry.py": ((755, 7, 33),),
-    "core/secrets.py": ((796, 19, 86),),
-    "core/source_map.py": ((890, 7, 24),),
-    "core/template_language.py": ((922, 8, 56),),
-    "core/valve_types.py": ((988, 17, 63),),
-    "core/catalog_valves.py": ((1059, 12, 138),),
-    "core/metadata_valves.py": ((1205, 12, 75),),
-    "core/personal_valves.py": ((1288, 11, 76),),
-    "core/template_valves.py": ((1372, 13, 89),),
-    "core/config.py": ((1469, 18, 482),),
-    "core/context.py": ((1959, 14, 46),),
-    "core/logging_system.py": ((2013, 11, 92),),
-    "core/error_templates.py": ((2113, 28, 176),),
-    "core/timing_logger.py": ((2299, 21, 134),),
-    "api/bodies.py": ((2441, 8, 82),),
-    "api/error_figures.py": ((2531, 8, 38),),
-    "api/errors.py": ((2577, 18, 184),),
-    "api/events.py": ((2769, 11, 268),),
-    "api/exchange_log.py": ((3045, 16, 11),),
-    "api/gateway/batch.py": ((3067, 14, 47),),
-    "api/gateway/items.py": ((3122, 20, 128),),
-    "api/gateway/part_ends.py": ((3258, 8, 58),),
-    "api/gateway/payloads.py": ((3324, 14, 31),),
-    "api/gateway/selection.py": ((3363, 15, 54),),
-    "api/gateway/text_run.py": ((3425, 10, 58),),
-    "api/pacing.py": ((3491, 7, 19),),
-    "api/sse.py": ((3518, 5, 50),),
-    "api/gateway/chat_reader.py": ((3576, 30, 203),),
-    "api/gateway/responses_reader.py": ((3787, 33, 193),),
-    "api/transport.py": ((3988, 17, 149),),
-    "api/http.py": ((4145, 23, 167),),
-    "api/catalog.py": ((4320, 15, 48),),
-    "api/gateway/stream.py": ((4376, 32, 123),),
-    "api/gateway/chat_completions.py": ((4507, 15, 12),),
-    "api/gateway/responses.py": ((4527, 15, 12),),
-    "host/blocking.py": ((4547, 13, 46),),
-    "host/chats.py": ((4601, 13, 49),),
-    "host/columns.py": ((4662, 20, 83),),
-    "host/departure.py": ((4753, 11, 30),),
-    "host/events.py": ((4791, 9, 4),),
-    "host/models.py": ((4803, 16, 132),),
-    "host/single_worker.py": ((4943, 14, 33),),
-    "host/users.py": ((4984, 14, 67),),
-    "host/call.py": ((5059, 15, 61),),
-    "host/files.py": ((5128, 17, 48),),
-    "host/tools.py": ((5187, 22, 250),),
-    "host/versions.py": ((5445, 10, 30),),
-    "models/key_limit.py": ((5483, 13, 43),),
-    "models/pricing.py": ((5534, 12, 106),),
-    "models/family.py": ((5648, 14, 134),),
-    "models/variants.py": ((5790, 11, 67),),
-    "models/known.py": ((5865, 12, 33),),
-    "models/metadata_sync.py": ((5909, 23, 225),),
-    "models/registry.py": ((6142, 17, 97),),
-    "models/visibility.py": ((6247, 16, 217),),
-    "models/entries.py": ((6472, 25, 66),),
-    "models/sync_job.py": ((6546, 30, 138),),
-    "storage/pictures.py": ((6692, 20, 112),),
-    "storage/spending.py": ((6812, 20, 77),),
-    "requests/allow_list.py": ((6897, 10, 28),),
-    "requests/caching.py": ((6933, 13, 20),),
-    "requests/content_parts.py": ((6961, 10, 76),),
-    "requests/fallbacks.py": ((7045, 12, 13),),
-    "requests/identifiers.py": ((7066, 11, 46),),
-    "requests/modalities.py": ((7120, 10, 7),),
-    "requests/old_texts.py": ((7135, 11, 61),),
-    "requests/parameters.py": ((7204, 12, 59),),
-    "requests/reasoning.py": ((7271, 13, 87),),
-    "requests/replay.py": ((7366, 14, 122),),
-    "requests/chat_body.py": ((7496, 13, 142),),
-    "requests/history.py": ((7646, 13, 116),),
-    "requests/next_round.py": ((7770, 21, 65),),
-    "requests/recovery.py": ((7843, 16, 107),),
-    "requests/retention.py": ((7958, 13, 80),),
-    "requests/routing_table.py": ((8046, 14, 38),),
-    "requests/routing.py": ((8092, 13, 34),),
-    "requests/tasks.py": ((8134, 11, 35),),
-    "requests/tools.py": ((8177, 13, 40),),
-    "requests/trimming.py": ((8225, 11, 9),),
-    "requests/normalise.py": ((8242, 28, 39),),
-    "streaming/collector.py": ((8289, 31, 266),),
-    "streaming/completion_notes.py": ((8563, 11, 41),),
-    "streaming/open_calls.py": ((8612, 10, 25),),
-    "streaming/renderer.py": ((8645, 9, 13),),
-    "streaming/citations.py": ((8666, 13, 56),),
-    "streaming/layout.py": ((8734, 18, 59),),
-    "streaming/output_items.py": ((8801, 10, 69),),
-    "streaming/server_tools.py": ((8878, 15, 46),),
-    "streaming/status.py": ((8932, 10, 47),),
-    "streaming/think_tags.py": ((8987, 20, 134),),
-    "streaming/thinking_status.py": ((9129, 11, 53),),
-    "streaming/usage.py": ((9190, 10, 92),),
-    "streaming/completion_chunks.py": ((9290, 31, 93),),
-    "streaming/completion_dict.py": ((9391, 35, 105),),
-    "streaming/response_events.py": ((9504, 47, 271),),
-    "streaming/transcript.py": ((9783, 29, 129),),
-    "tools/policy.py": ((9920, 13, 42),),
-    "tools/results.py": ((9970, 11, 116),),
-    "tools/schema.py": ((10097, 15, 298),),
-    "tools/arguments.py": ((10403, 13, 113),),
-    "tools/definitions.py": ((10524, 14, 85),),
-    "tools/executor.py": ((10617, 55, 190),),
-    "tools/toolbox.py": ((10815, 23, 126),),
-    "runtime.py": ((10949, 26, 157),),
-    "attempts.py": ((11114, 33, 80),),
-    "rounds.py": ((11202, 28, 172),),
-    "orchestrator.py": ((11382, 36, 121),),
-    "pipe.py": ((11511, 30, 112),),
+    "core/circuit_breaker.py": ((246, 8, 48),),
+    "core/ids.py": ((302, 9, 26),),
+    "core/json_codec.py": ((336, 11, 29),),
+    "core/json_values.py": ((373, 8, 31),),
+    "core/hand_over.py": ((412, 11, 53),),
+    "core/money.py": ((473, 6, 4),),
+    "core/process.py": ((485, 10, 13),),
+    "core/redaction.py": ((506, 9, 69),),
+    "core/errors.py": ((598, 26, 161),),
+    "core/admission.py": ((767, 12, 50),),
+    "core/retry.py": ((825, 7, 33),),
+    "core/secrets.py": ((866, 19, 86),),
+    "core/source_map.py": ((960, 7, 24),),
+    "core/template_language.py": ((992, 8, 56),),
+    "core/valve_types.py": ((1058, 17, 63),),
+    "core/catalog_valves.py": ((1129, 12, 138),),
+    "core/companion_valves.py": ((1275, 12, 68),),
+    "core/metadata_valves.py": ((1351, 12, 75),),
+    "core/personal_valves.py": ((1434, 11, 76),),
+    "core/template_valves.py": ((1518, 13, 89),),
+    "core/config.py": ((1615, 19, 485),),
+    "core/context.py": ((2108, 15, 48),),
+    "core/logging_system.py": ((2164, 11, 92),),
+    "core/error_templates.py": ((2264, 28, 176),),
+    "core/timing_logger.py": ((2450, 21, 134),),
+    "api/bodies.py": ((2592, 8, 82),),
+    "api/error_figures.py": ((2682, 8, 38),),
+    "api/errors.py": ((2728, 18, 184),),
+    "api/events.py": ((2920, 11, 268),),
+    "api/exchange_log.py": ((3196, 16, 11),),
+    "api/gateway/batch.py": ((3218, 14, 47),),
+    "api/gateway/items.py": ((3273, 20, 128),),
+    "api/gateway/part_ends.py": ((3409, 8, 58),),
+    "api/gateway/payloads.py": ((3475, 14, 31),),
+    "api/gateway/selection.py": ((3514, 15, 54),),
+    "api/gateway/text_run.py": ((3576, 10, 58),),
+    "api/pacing.py": ((3642, 7, 19),),
+    "api/sse.py": ((3669, 5, 50),),
+    "api/gateway/chat_reader.py": ((3727, 30, 203),),
+    "api/gateway/responses_reader.py": ((3938, 33, 193),),
+    "api/transport.py": ((4139, 17, 149),),
+    "api/http.py": ((4296, 23, 167),),
+    "api/catalog.py": ((4471, 15, 48),),
+    "api/gateway/stream.py": ((4527, 32, 123),),
+    "api/gateway/chat_completions.py": ((4658, 15, 12),),
+    "api/gateway/responses.py": ((4678, 15, 12),),
+    "host/blocking.py": ((4698, 13, 46),),
+    "host/chats.py": ((4752, 13, 49),),
+    "host/columns.py": ((4813, 20, 88),),
+    "host/departure.py": ((4909, 11, 30),),
+    "host/events.py": ((4947, 9, 4),),
+    "host/functions.py": ((4962, 20, 87),),
+    "host/kept_ids.py": ((5059, 11, 23),),
+    "host/models.py": ((5090, 14, 105),),
+    "host/single_worker.py": ((5203, 14, 33),),
+    "host/users.py": ((5244, 14, 67),),
+    "host/call.py": ((5319, 16, 64),),
+    "host/files.py": ((5391, 17, 48),),
+    "host/tools.py": ((5450, 22, 250),),
+    "host/versions.py": ((5708, 10, 30),),
+    "filters/provider_routing.py": ((5748, 2, 169),),
+    "filters/search_toggle.py": ((5919, 2, 163),),
+    "models/key_limit.py": ((6092, 13, 43),),
+    "models/pricing.py": ((6143, 12, 106),),
+    "models/family.py": ((6257, 14, 143),),
+    "models/companions.py": ((6408, 15, 96),),
+    "models/variants.py": ((6512, 11, 67),),
+    "models/known.py": ((6587, 12, 33),),
+    "models/metadata_sync.py": ((6631, 24, 245),),
+    "models/registry.py": ((6884, 17, 97),),
+    "models/visibility.py": ((6989, 16, 217),),
+    "models/entries.py": ((7214, 25, 66),),
+    "models/sync_job.py": ((7288, 31, 155),),
+    "storage/pictures.py": ((7451, 20, 112),),
+    "storage/spending.py": ((7571, 20, 77),),
+    "requests/allow_list.py": ((7656, 10, 28),),
+    "requests/caching.py": ((7692, 13, 20),),
+    "requests/content_parts.py": ((7720, 10, 76),),
+    "requests/fallbacks.py": ((7804, 12, 13),),
+    "requests/identifiers.py": ((7825, 11, 46),),
+    "requests/modalities.py": ((7879, 10, 7),),
+    "requests/old_texts.py": ((7894, 11, 61),),
+    "requests/parameters.py": ((7963, 12, 59),),
+    "requests/reasoning.py": ((8030, 13, 87),),
+    "requests/replay.py": ((8125, 14, 122),),
+    "requests/chat_body.py": ((8255, 13, 142),),
+    "requests/history.py": ((8405, 13, 116),),
+    "requests/next_round.py": ((8529, 21, 65),),
+    "requests/recovery.py": ((8602, 16, 107),),
+    "requests/retention.py": ((8717, 13, 80),),
+    "requests/routing_table.py": ((8805, 14, 38),),
+    "requests/routing.py": ((8851, 13, 42),),
+    "requests/tasks.py": ((8901, 11, 35),),
+    "requests/tools.py": ((8944, 13, 40),),
+    "requests/trimming.py": ((8992, 11, 9),),
+    "requests/web_search.py": ((9009, 16, 67),),
+    "requests/normalise.py": ((9084, 29, 42),),
+    "streaming/collector.py": ((9134, 31, 266),),
+    "streaming/completion_notes.py": ((9408, 11, 41),),
+    "streaming/open_calls.py": ((9457, 10, 25),),
+    "streaming/renderer.py": ((9490, 9, 13),),
+    "streaming/citations.py": ((9511, 13, 56),),
+    "streaming/layout.py": ((9579, 18, 59),),
+    "streaming/output_items.py": ((9646, 10, 69),),
+    "streaming/server_tools.py": ((9723, 15, 46),),
+    "streaming/status.py": ((9777, 10, 47),),
+    "streaming/think_tags.py": ((9832, 20, 134),),
+    "streaming/thinking_status.py": ((9974, 11, 53),),
+    "streaming/usage.py": ((10035, 10, 92),),
+    "streaming/completion_chunks.py": ((10135, 31, 93),),
+    "streaming/completion_dict.py": ((10236, 35, 105),),
+    "streaming/response_events.py": ((10349, 47, 271),),
+    "streaming/transcript.py": ((10628, 29, 129),),
+    "tools/policy.py": ((10765, 13, 42),),
+    "tools/results.py": ((10815, 11, 116),),
+    "tools/schema.py": ((10942, 15, 298),),
+    "tools/arguments.py": ((11248, 13, 113),),
+    "tools/definitions.py": ((11369, 13, 76),),
+    "tools/executor.py": ((11453, 55, 190),),
+    "tools/toolbox.py": ((11651, 23, 126),),
+    "runtime.py": ((11785, 27, 157),),
+    "attempts.py": ((11950, 33, 80),),
+    "rounds.py": ((12038, 28, 172),),
+    "orchestrator.py": ((12218, 36, 121),),
+    "pipe.py": ((12347, 30, 113),),
 }

@@ -18,6 +18,7 @@ from .core.config import Settings
 from .core.logging_system import LOG, install_session_logger
 from .core.process import shared_by_process
 from .core.timing_logger import TIMING
+from .filters.sources import FILTER_SOURCES
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
 from .models.sync_job import MetadataSync
@@ -113,7 +114,7 @@ class Runtime:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
         if self._sync is None:
-            self._sync = MetadataSync(function_id)
+            self._sync = MetadataSync(function_id, FILTER_SOURCES)
         return self._sync
 
     def retire(self) -> None:

@@ -45,7 +45,7 @@ class Stage:
             pipe.ModelFamily(f"a/m{number}", f"A: M{number}", description=description)
             for number in range(count)
         )
-        job = pipe.MetadataSync("openrouter")
+        job = pipe.MetadataSync("openrouter", pipe.FILTER_SOURCES)
         job.look(pipe.know_models(families), settings)
         await job.finished()
 

@@ -1,0 +1,82 @@
+"""The search that a person has switched on in the chat: as a tool, or for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..api.bodies import CompletionsBody
+from ..core.context import RequestContext
+from ..core.hand_over import SearchWish
+from ..core.json_values import JsonObject, objects_in, text_of
+from ..host.columns import is_switched_on
+from ..models.family import ModelFamily, takes_tools
+
+_TOOL = "openrouter:web_search"
+_PLUGIN = "web"
+# A model's custom parameters that keep searching away.
+_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSearch:
+    """What a request needs for it: one of the two, or nothing."""
+
+    tools: tuple[JsonObject, ...] = ()
+    plugins: tuple[JsonObject, ...] = ()
+
+
+def plan_search(
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    definitions: Sequence[JsonObject],
+) -> WebSearch:
+    """The search as the model can use it; nothing where the request may not, or does already.
+
+    A model that takes tools decides for itself whether and what to search; for any other
+    OpenRouter searches once, before it answers.
+    """
+    wish = context.hand_over.search
+    if wish is None or any(is_switched_on(body.get(name)) for name in _OPT_OUTS):
+        return WebSearch()
+    if _searches_already(body, context.model, definitions):
+        return WebSearch()
+    if takes_tools(family):
+        return WebSearch(tools=(_search_tool(wish),))
+    return WebSearch(plugins=(_search_plugin(wish),))
+
+
+def _searches_already(body: CompletionsBody, model: str, definitions: Sequence[JsonObject]) -> bool:
+    return (
+        "online" in model.split(":")[1:]
+        or any(plugin.get("id") == _PLUGIN for plugin in objects_in(body.get("plugins")))
+        or any("web_search" in text_of(entry.get("type")) for entry in definitions)
+    )
+
+
+def _search_tool(wish: SearchWish) -> JsonObject:
+    parameters = {
+        "engine": wish.engine,
+        "max_results": wish.max_results,
+        "search_context_size": wish.context_size,
+        "allowed_domains": list(wish.allowed_domains),
+        "excluded_domains": list(wish.excluded_domains),
+    }
+    said = _said_only(parameters)
+    return {"type": _TOOL, "parameters": said} if said else {"type": _TOOL}
+
+
+def _search_plugin(wish: SearchWish) -> JsonObject:
+    options = {
+        "engine": "" if wish.engine == "auto" else wish.engine,
+        "max_results": wish.max_results,
+        "include_domains": list(wish.allowed_domains),
+        "exclude_domains": list(wish.excluded_domains),
+    }
+    return {"id": _PLUGIN, **_said_only(options)}
+
+
+def _said_only(options: Mapping[str, Any]) -> JsonObject:
+    return {name: value for name, value in options.items() if value}
