@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.host.scenes import play_scenes
 
 pytestmark = pytest.mark.host
 
@@ -20,24 +17,7 @@ M0, M1, M2, M3, M4 = (f"openrouter.a.m{number}" for number in range(5))
 @pytest.fixture(scope="module")
 def seen(host_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What stood in the table after each step, in one process of the host."""
-    script, folder = Path(__file__).with_name("row_scenarios.py"), tmp_path_factory.mktemp("host")
-    done = subprocess.run(
-        [str(host_python), str(script), str(ROOT / "dist" / "pipe.py")],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={
-            "PATH": os.environ["PATH"],
-            "OFFLINE_MODE": "true",
-            "WEBUI_SECRET_KEY": "unused",
-            "FROM_INIT_PY": "true",
-            "STATIC_DIR": str(folder / "static"),
-            "DATA_DIR": str(folder),
-        },
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return play_scenes(host_python, "row_scenarios.py", tmp_path_factory.mktemp("host"))
 
 
 def test_a_dry_run_writes_nothing(seen: dict[str, Any]) -> None:
