@@ -54,113 +54,113 @@ license: MIT
 #   3469  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
 #   3508  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   3570  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3636  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3663  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3721  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3932  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4133  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4290  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4465  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4521  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4652  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4672  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3648  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3675  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3743  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3954  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4156  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4327  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4502  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4558  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4689  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4709  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4692  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4746  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4803  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4903  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4941  events.py                     What the page is told beside the stream of the answer.
-#   4953  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   5051  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   5084  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5197  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5238  users.py                      The person who asks, and what they have set for themselves.
-#   5313  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5385  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5441  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5702  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4729  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4783  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4840  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4940  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4978  events.py                     What the page is told beside the stream of the answer.
+#   4990  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   5088  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   5121  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5234  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5275  users.py                      The person who asks, and what they have set for themselves.
+#   5350  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5422  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5478  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5739  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   5740  sources.py                    The text of each companion filter, by the name of its file.
+#   5777  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6086  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6137  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6251  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6402  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   6506  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6581  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6622  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6878  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6983  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7208  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7282  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6123  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6174  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6288  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6439  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   6543  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6618  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6659  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6915  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7020  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7245  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7319  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7445  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7565  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7489  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7609  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7650  allow_list.py                 Only what the API knows goes out.
-#   7686  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7714  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7798  fallbacks.py                  Further models, for when the first one fails.
-#   7819  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7873  modalities.py                 Pictures are asked for where the model draws.
-#   7888  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7957  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8024  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8119  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8249  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8399  history.py                    Chat messages become input items.
-#   8523  next_round.py                 The request of another round: the one before, and what came of it.
-#   8596  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8711  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8799  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8845  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#   8895  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8938  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8986  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   9003  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#   9078  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7694  allow_list.py                 Only what the API knows goes out.
+#   7730  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7758  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7842  fallbacks.py                  Further models, for when the first one fails.
+#   7863  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7917  modalities.py                 Pictures are asked for where the model draws.
+#   7932  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   8001  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8068  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8163  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8293  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8443  history.py                    Chat messages become input items.
+#   8567  next_round.py                 The request of another round: the one before, and what came of it.
+#   8640  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8755  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8843  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8889  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#   8939  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8982  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9030  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9047  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#   9122  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9128  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9402  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9451  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9484  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9505  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9569  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9640  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9717  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9771  status.py                     The status line of an answer: few words, all of them true.
-#   9826  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9968  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10029  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10129  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10230  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10343  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10622  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9172  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9446  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9495  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9528  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9549  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9613  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9684  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9761  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9815  status.py                     The status line of an answer: few words, all of them true.
+#   9870  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10012  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10073  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10173  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10274  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10387  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10666  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10759  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10809  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10933  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11242  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11363  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11447  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11645  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10803  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10853  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10977  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11286  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11407  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11491  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11689  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11779  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11823  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11944  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11988  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12032  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12076  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12212  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12256  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12341  pipe.py                       The entrance: what Open WebUI calls.
+#  12385  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -3574,9 +3574,10 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 ################################
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -3599,16 +3600,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
@@ -3667,6 +3679,8 @@ def shows_text(batch: list[Event]) -> bool:
 ################################
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -3694,28 +3708,36 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1
 
 
 ################################
@@ -3981,14 +4003,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 
@@ -4227,11 +4250,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -4242,6 +4267,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
@@ -7291,6 +7328,7 @@ _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
 _LOCK_SECONDS = 600
 _ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
     "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
     "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
@@ -7432,14 +7470,20 @@ def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
         LOG.debug("models: the settings of all models are up to date")
         return
     LOG.info(
-        "models: %s settings of %d new models (%s) and change those of %d",
+        "models: %s settings, %s, of %s; and change those of %s",
         "a sync would write" if rules.mode == "dry_run" else "this sync will write",
-        len(plan.inserts),
         "for everyone" if rules.new_are_public else "for admins",
-        len(plan.updates),
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
     )
     if plan.gone:
         LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
 
 
 ################################
@@ -12500,94 +12544,94 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/part_ends.py": ((3409, 8, 58),),
     "api/gateway/payloads.py": ((3475, 14, 31),),
     "api/gateway/selection.py": ((3514, 15, 54),),
-    "api/gateway/text_run.py": ((3576, 10, 58),),
-    "api/pacing.py": ((3642, 7, 19),),
-    "api/sse.py": ((3669, 5, 50),),
-    "api/gateway/chat_reader.py": ((3727, 30, 203),),
-    "api/gateway/responses_reader.py": ((3938, 33, 193),),
-    "api/transport.py": ((4139, 17, 149),),
-    "api/http.py": ((4296, 23, 167),),
-    "api/catalog.py": ((4471, 15, 48),),
-    "api/gateway/stream.py": ((4527, 32, 123),),
-    "api/gateway/chat_completions.py": ((4658, 15, 12),),
-    "api/gateway/responses.py": ((4678, 15, 12),),
-    "host/blocking.py": ((4698, 13, 46),),
-    "host/chats.py": ((4752, 13, 49),),
-    "host/columns.py": ((4813, 20, 88),),
-    "host/departure.py": ((4909, 11, 30),),
-    "host/events.py": ((4947, 9, 4),),
-    "host/functions.py": ((4962, 20, 87),),
-    "host/kept_ids.py": ((5059, 11, 23),),
-    "host/models.py": ((5090, 14, 105),),
-    "host/single_worker.py": ((5203, 14, 33),),
-    "host/users.py": ((5244, 14, 67),),
-    "host/call.py": ((5319, 16, 64),),
-    "host/files.py": ((5391, 17, 48),),
-    "host/tools.py": ((5450, 22, 250),),
-    "host/versions.py": ((5708, 10, 30),),
-    "filters/provider_routing.py": ((5748, 2, 169),),
-    "filters/search_toggle.py": ((5919, 2, 163),),
-    "models/key_limit.py": ((6092, 13, 43),),
-    "models/pricing.py": ((6143, 12, 106),),
-    "models/family.py": ((6257, 14, 143),),
-    "models/companions.py": ((6408, 15, 96),),
-    "models/variants.py": ((6512, 11, 67),),
-    "models/known.py": ((6587, 12, 33),),
-    "models/metadata_sync.py": ((6631, 24, 245),),
-    "models/registry.py": ((6884, 17, 97),),
-    "models/visibility.py": ((6989, 16, 217),),
-    "models/entries.py": ((7214, 25, 66),),
-    "models/sync_job.py": ((7288, 31, 155),),
-    "storage/pictures.py": ((7451, 20, 112),),
-    "storage/spending.py": ((7571, 20, 77),),
-    "requests/allow_list.py": ((7656, 10, 28),),
-    "requests/caching.py": ((7692, 13, 20),),
-    "requests/content_parts.py": ((7720, 10, 76),),
-    "requests/fallbacks.py": ((7804, 12, 13),),
-    "requests/identifiers.py": ((7825, 11, 46),),
-    "requests/modalities.py": ((7879, 10, 7),),
-    "requests/old_texts.py": ((7894, 11, 61),),
-    "requests/parameters.py": ((7963, 12, 59),),
-    "requests/reasoning.py": ((8030, 13, 87),),
-    "requests/replay.py": ((8125, 14, 122),),
-    "requests/chat_body.py": ((8255, 13, 142),),
-    "requests/history.py": ((8405, 13, 116),),
-    "requests/next_round.py": ((8529, 21, 65),),
-    "requests/recovery.py": ((8602, 16, 107),),
-    "requests/retention.py": ((8717, 13, 80),),
-    "requests/routing_table.py": ((8805, 14, 38),),
-    "requests/routing.py": ((8851, 13, 42),),
-    "requests/tasks.py": ((8901, 11, 35),),
-    "requests/tools.py": ((8944, 13, 40),),
-    "requests/trimming.py": ((8992, 11, 9),),
-    "requests/web_search.py": ((9009, 16, 67),),
-    "requests/normalise.py": ((9084, 29, 42),),
-    "streaming/collector.py": ((9134, 31, 266),),
-    "streaming/completion_notes.py": ((9408, 11, 41),),
-    "streaming/open_calls.py": ((9457, 10, 25),),
-    "streaming/renderer.py": ((9490, 9, 13),),
-    "streaming/citations.py": ((9511, 13, 56),),
-    "streaming/layout.py": ((9579, 18, 59),),
-    "streaming/output_items.py": ((9646, 10, 69),),
-    "streaming/server_tools.py": ((9723, 15, 46),),
-    "streaming/status.py": ((9777, 10, 47),),
-    "streaming/think_tags.py": ((9832, 20, 134),),
-    "streaming/thinking_status.py": ((9974, 11, 53),),
-    "streaming/usage.py": ((10035, 10, 92),),
-    "streaming/completion_chunks.py": ((10135, 31, 93),),
-    "streaming/completion_dict.py": ((10236, 35, 105),),
-    "streaming/response_events.py": ((10349, 47, 271),),
-    "streaming/transcript.py": ((10628, 29, 129),),
-    "tools/policy.py": ((10765, 13, 42),),
-    "tools/results.py": ((10815, 11, 116),),
-    "tools/schema.py": ((10942, 15, 298),),
-    "tools/arguments.py": ((11248, 13, 113),),
-    "tools/definitions.py": ((11369, 13, 76),),
-    "tools/executor.py": ((11453, 55, 190),),
-    "tools/toolbox.py": ((11651, 23, 126),),
-    "runtime.py": ((11785, 27, 157),),
-    "attempts.py": ((11950, 33, 80),),
-    "rounds.py": ((12038, 28, 172),),
-    "orchestrator.py": ((12218, 36, 121),),
-    "pipe.py": ((12347, 30, 113),),
+    "api/gateway/text_run.py": ((3576, 10, 70),),
+    "api/pacing.py": ((3654, 7, 19),),
+    "api/sse.py": ((3681, 5, 60),),
+    "api/gateway/chat_reader.py": ((3749, 30, 203),),
+    "api/gateway/responses_reader.py": ((3960, 33, 194),),
+    "api/transport.py": ((4162, 18, 163),),
+    "api/http.py": ((4333, 23, 167),),
+    "api/catalog.py": ((4508, 15, 48),),
+    "api/gateway/stream.py": ((4564, 32, 123),),
+    "api/gateway/chat_completions.py": ((4695, 15, 12),),
+    "api/gateway/responses.py": ((4715, 15, 12),),
+    "host/blocking.py": ((4735, 13, 46),),
+    "host/chats.py": ((4789, 13, 49),),
+    "host/columns.py": ((4850, 20, 88),),
+    "host/departure.py": ((4946, 11, 30),),
+    "host/events.py": ((4984, 9, 4),),
+    "host/functions.py": ((4999, 20, 87),),
+    "host/kept_ids.py": ((5096, 11, 23),),
+    "host/models.py": ((5127, 14, 105),),
+    "host/single_worker.py": ((5240, 14, 33),),
+    "host/users.py": ((5281, 14, 67),),
+    "host/call.py": ((5356, 16, 64),),
+    "host/files.py": ((5428, 17, 48),),
+    "host/tools.py": ((5487, 22, 250),),
+    "host/versions.py": ((5745, 10, 30),),
+    "filters/provider_routing.py": ((5785, 2, 169),),
+    "filters/search_toggle.py": ((5956, 2, 163),),
+    "models/key_limit.py": ((6129, 13, 43),),
+    "models/pricing.py": ((6180, 12, 106),),
+    "models/family.py": ((6294, 14, 143),),
+    "models/companions.py": ((6445, 15, 96),),
+    "models/variants.py": ((6549, 11, 67),),
+    "models/known.py": ((6624, 12, 33),),
+    "models/metadata_sync.py": ((6668, 24, 245),),
+    "models/registry.py": ((6921, 17, 97),),
+    "models/visibility.py": ((7026, 16, 217),),
+    "models/entries.py": ((7251, 25, 66),),
+    "models/sync_job.py": ((7325, 31, 162),),
+    "storage/pictures.py": ((7495, 20, 112),),
+    "storage/spending.py": ((7615, 20, 77),),
+    "requests/allow_list.py": ((7700, 10, 28),),
+    "requests/caching.py": ((7736, 13, 20),),
+    "requests/content_parts.py": ((7764, 10, 76),),
+    "requests/fallbacks.py": ((7848, 12, 13),),
+    "requests/identifiers.py": ((7869, 11, 46),),
+    "requests/modalities.py": ((7923, 10, 7),),
+    "requests/old_texts.py": ((7938, 11, 61),),
+    "requests/parameters.py": ((8007, 12, 59),),
+    "requests/reasoning.py": ((8074, 13, 87),),
+    "requests/replay.py": ((8169, 14, 122),),
+    "requests/chat_body.py": ((8299, 13, 142),),
+    "requests/history.py": ((8449, 13, 116),),
+    "requests/next_round.py": ((8573, 21, 65),),
+    "requests/recovery.py": ((8646, 16, 107),),
+    "requests/retention.py": ((8761, 13, 80),),
+    "requests/routing_table.py": ((8849, 14, 38),),
+    "requests/routing.py": ((8895, 13, 42),),
+    "requests/tasks.py": ((8945, 11, 35),),
+    "requests/tools.py": ((8988, 13, 40),),
+    "requests/trimming.py": ((9036, 11, 9),),
+    "requests/web_search.py": ((9053, 16, 67),),
+    "requests/normalise.py": ((9128, 29, 42),),
+    "streaming/collector.py": ((9178, 31, 266),),
+    "streaming/completion_notes.py": ((9452, 11, 41),),
+    "streaming/open_calls.py": ((9501, 10, 25),),
+    "streaming/renderer.py": ((9534, 9, 13),),
+    "streaming/citations.py": ((9555, 13, 56),),
+    "streaming/layout.py": ((9623, 18, 59),),
+    "streaming/output_items.py": ((9690, 10, 69),),
+    "streaming/server_tools.py": ((9767, 15, 46),),
+    "streaming/status.py": ((9821, 10, 47),),
+    "streaming/think_tags.py": ((9876, 20, 134),),
+    "streaming/thinking_status.py": ((10018, 11, 53),),
+    "streaming/usage.py": ((10079, 10, 92),),
+    "streaming/completion_chunks.py": ((10179, 31, 93),),
+    "streaming/completion_dict.py": ((10280, 35, 105),),
+    "streaming/response_events.py": ((10393, 47, 271),),
+    "streaming/transcript.py": ((10672, 29, 129),),
+    "tools/policy.py": ((10809, 13, 42),),
+    "tools/results.py": ((10859, 11, 116),),
+    "tools/schema.py": ((10986, 15, 298),),
+    "tools/arguments.py": ((11292, 13, 113),),
+    "tools/definitions.py": ((11413, 13, 76),),
+    "tools/executor.py": ((11497, 55, 190),),
+    "tools/toolbox.py": ((11695, 23, 126),),
+    "runtime.py": ((11829, 27, 157),),
+    "attempts.py": ((11994, 33, 80),),
+    "rounds.py": ((12082, 28, 172),),
+    "orchestrator.py": ((12262, 36, 121),),
+    "pipe.py": ((12391, 30, 113),),
 }

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import open_webui.config  # pyright: ignore[reportMissingImports] # makes the tables
+import open_webui.utils.redis  # pyright: ignore[reportMissingImports]
 from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
 from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
 from open_webui.models.models import ModelForm, Models  # pyright: ignore[reportMissingImports]
@@ -35,6 +37,12 @@ class Stage:
 
     def __init__(self, pipe: ModuleType) -> None:
         self.pipe = pipe
+        self.function_id = "openrouter"
+        self.log: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: self.log.append(record.getMessage())
+        pipe.LOG.addHandler(handler)
+        pipe.LOG.setLevel("INFO")
 
     async def sync(self, count: int, description: str = "first", **valves: Any) -> None:
         """One sync by a copy that knows nothing of the ones before, as after a restart."""
@@ -45,7 +53,7 @@ class Stage:
             pipe.ModelFamily(f"a/m{number}", f"A: M{number}", description=description)
             for number in range(count)
         )
-        job = pipe.MetadataSync("openrouter", pipe.FILTER_SOURCES)
+        job = pipe.MetadataSync(self.function_id, pipe.FILTER_SOURCES)
         job.look(pipe.know_models(families), settings)
         await job.finished()
 
@@ -81,9 +89,13 @@ async def look() -> dict[str, Any]:
 
 async def play(path: str) -> dict[str, Any]:
     await Users.insert_new_user("ada", "Ada", "ada@example.com", role="admin")
-    stage, seen = Stage(flat_pipe(path)), {}
+    stage = Stage(flat_pipe(path))
+    seen: dict[str, Any] = {}
     await stage.sync(3, MODEL_METADATA_SYNC="dry_run")
-    seen["dry_run"] = await look()
+    seen["dry_run"], seen["dry_log"] = await look(), list(stage.log)
+    async with stage.pipe.only_worker("openrouter:rows", 60):
+        await stage.sync(3)
+    seen["at_work_elsewhere"] = await look()
     await stage.sync(3)
     seen["first"], seen["first_writes"] = await look(), await writes()
     await stage.sync(3)
@@ -98,6 +110,11 @@ async def play(path: str) -> dict[str, Any]:
     seen["out_of_reach"] = await look()
     await stage.sync(3, "fourth")
     seen["vanished"] = await look()
+    return seen | await play_on(stage)
+
+
+async def play_on(stage: Stage) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
     before = stage.pipe.ModelRow(OURS, "stale")
     seen["stale_written"] = await stage.pipe.update_model_row(before, before)
     seen["twice"] = await stage.pipe.insert_model_row(before, is_public=True)
@@ -113,6 +130,12 @@ async def play(path: str) -> dict[str, Any]:
     await Models.delete_model_by_id(OURS)
     await stage.sync(5, "fourth", NEW_MODEL_ACCESS="public")
     seen["deleted_again"] = await look()
+    open_webui.utils.redis.REDIS_URL = "redis://127.0.0.1:1"  # where nobody listens
+    await stage.sync(6, "fourth", NEW_MODEL_ACCESS="public")
+    seen["without_redis"] = await look()
+    stage.function_id = "large"
+    await stage.sync(101, NEW_MODEL_ACCESS="public")
+    seen["log"] = stage.log
     return seen
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tests.conftest import ROOT
 
 
-def play_scenes(host_python: Path, script: str, folder: Path) -> dict[str, Any]:
+def play_scenes(host_python: Path, script: str, folder: Path, **environment: str) -> dict[str, Any]:
     """Run a script of this folder on the bundle, and return what it has seen."""
     done = subprocess.run(
         [str(host_python), str(Path(__file__).with_name(script)), str(ROOT / "dist" / "pipe.py")],
@@ -26,6 +26,7 @@ def play_scenes(host_python: Path, script: str, folder: Path) -> dict[str, Any]:
             "FROM_INIT_PY": "true",
             "STATIC_DIR": str(folder / "static"),
             "DATA_DIR": str(folder),
+            **environment,
         },
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipe_lab.host.server import free_port
 from tests.host.scenes import play_scenes
 
 pytestmark = pytest.mark.host
 
-M0, M1, M2, M3, M4 = (f"openrouter.a.m{number}" for number in range(5))
+REDIS = shutil.which("redis-server")
+M0, M1, M2, M3, M4, M5 = (f"openrouter.a.m{number}" for number in range(6))
 
 
 @pytest.fixture(scope="module")
-def seen(host_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def redis_url() -> Iterator[str]:
+    """What several workers have in common; empty where there is no Redis to be started."""
+    if REDIS is None:
+        yield ""
+        return
+    port = free_port()
+    command = [REDIS, "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        next(line for line in server.stdout if "Ready to accept" in line)
+        yield f"redis://127.0.0.1:{port}"
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def seen(
+    host_python: Path, tmp_path_factory: pytest.TempPathFactory, redis_url: str
+) -> dict[str, Any]:
     """What stood in the table after each step, in one process of the host."""
-    return play_scenes(host_python, "row_scenarios.py", tmp_path_factory.mktemp("host"))
+    folder = tmp_path_factory.mktemp("host")
+    return play_scenes(host_python, "row_scenarios.py", folder, REDIS_URL=redis_url)
 
 
-def test_a_dry_run_writes_nothing(seen: dict[str, Any]) -> None:
+def test_a_dry_run_says_what_a_sync_would_write_and_writes_nothing(seen: dict[str, Any]) -> None:
     assert seen["dry_run"] == {}
+    (line,) = [line for line in seen["dry_log"] if line.startswith("models: ")]
+    assert "would write settings, for admins, of 3 models (" in line
+    assert M2 in line
+
+
+def test_a_large_sync_tells_how_far_it_has_come(seen: dict[str, Any]) -> None:
+    assert "models: 100 of 101 settings written" in seen["log"]
+    assert seen["log"][-1] == "models: 101 of 101 settings written"
+
+
+@pytest.mark.skipif(REDIS is None, reason="there is no redis-server")
+def test_one_worker_at_a_time(seen: dict[str, Any]) -> None:
+    assert seen["at_work_elsewhere"] == {}
+
+
+def test_a_redis_that_does_not_answer_holds_nobody_up(seen: dict[str, Any]) -> None:
+    assert set(seen["without_redis"]) - set(seen["deleted_again"]) == {M5}
 
 
 def test_new_models_are_private(seen: dict[str, Any]) -> None:

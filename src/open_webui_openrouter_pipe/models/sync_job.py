@@ -34,6 +34,7 @@ _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
 _LOCK_SECONDS = 600
 _ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
     "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
     "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
@@ -175,11 +176,17 @@ def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
         LOG.debug("models: the settings of all models are up to date")
         return
     LOG.info(
-        "models: %s settings of %d new models (%s) and change those of %d",
+        "models: %s settings, %s, of %s; and change those of %s",
         "a sync would write" if rules.mode == "dry_run" else "this sync will write",
-        len(plan.inserts),
         "for everyone" if rules.new_are_public else "for admins",
-        len(plan.updates),
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
     )
     if plan.gone:
         LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
