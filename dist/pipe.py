@@ -21,146 +21,146 @@ license: MIT
 #    330  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
 #    367  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
 #    406  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#    467  money.py                      Amounts of money in words.
-#    479  process.py                    What every copy of the pipe in one process shares.
-#    500  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    577  errors.py                     Every cause of failure a person can act on, each with its words.
-#    761  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    819  retry.py                      Whether a failed request may be sent again, and when.
-#    860  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    954  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    986  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1050  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1123  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1269  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   1345  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1428  personal_valves.py            What each user can set for themselves.
-#   1512  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1609  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2102  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2158  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2258  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2442  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    439  money.py                      Amounts of money in words.
+#    451  process.py                    What every copy of the pipe in one process shares.
+#    472  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    549  errors.py                     Every cause of failure a person can act on, each with its words.
+#    733  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    791  retry.py                      Whether a failed request may be sent again, and when.
+#    832  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    926  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    958  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1022  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1095  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1239  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   1308  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1391  personal_valves.py            What each user can set for themselves.
+#   1475  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1570  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2058  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2114  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2214  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2398  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2586  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2676  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2722  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2914  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3190  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3209  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3267  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3403  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3469  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3508  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3570  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3648  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3675  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3743  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3954  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4156  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4327  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4502  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4558  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4689  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4709  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2542  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2632  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2678  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2870  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3146  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3165  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3223  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3359  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3425  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3464  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3526  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3604  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3631  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3699  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3910  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4112  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4283  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4458  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4520  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4651  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4671  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4729  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4783  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4840  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4940  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4978  events.py                     What the page is told beside the stream of the answer.
-#   4990  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   5088  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   5121  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5234  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5275  users.py                      The person who asks, and what they have set for themselves.
-#   5350  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5422  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5478  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5739  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4691  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4745  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4802  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4902  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4940  events.py                     What the page is told beside the stream of the answer.
+#   4952  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   5050  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   5083  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5196  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5237  users.py                      The person who asks, and what they have set for themselves.
+#   5312  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5384  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5440  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5701  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   5777  sources.py                    The text of each companion filter, by the name of its file.
+#   5739  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6123  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6174  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6288  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6439  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   6543  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6618  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6659  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6915  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   7020  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7245  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7319  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6101  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6152  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6266  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6417  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   6521  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6596  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6637  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6893  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6998  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7223  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7297  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7489  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7609  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7477  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7597  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7694  allow_list.py                 Only what the API knows goes out.
-#   7730  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7758  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7842  fallbacks.py                  Further models, for when the first one fails.
-#   7863  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7917  modalities.py                 Pictures are asked for where the model draws.
-#   7932  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   8001  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8068  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8163  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8293  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8443  history.py                    Chat messages become input items.
-#   8567  next_round.py                 The request of another round: the one before, and what came of it.
-#   8640  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8755  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8843  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8889  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#   8939  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8982  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   9030  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   9047  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#   9122  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7682  allow_list.py                 Only what the API knows goes out.
+#   7718  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7746  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7830  fallbacks.py                  Further models, for when the first one fails.
+#   7851  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7905  modalities.py                 Pictures are asked for where the model draws.
+#   7920  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7989  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8056  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8151  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8281  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8431  history.py                    Chat messages become input items.
+#   8555  next_round.py                 The request of another round: the one before, and what came of it.
+#   8628  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8743  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8831  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8877  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#   8927  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8970  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9018  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9035  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#   9099  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9172  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9446  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9495  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9528  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9549  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9613  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9684  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9761  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9815  status.py                     The status line of an answer: few words, all of them true.
-#   9870  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  10012  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10073  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10173  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10274  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10387  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10666  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9149  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9423  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9472  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9505  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9526  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9590  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9661  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9738  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9792  status.py                     The status line of an answer: few words, all of them true.
+#   9847  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9989  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10050  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10150  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10251  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10364  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10643  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10803  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10853  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10977  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11286  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11407  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11491  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11689  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10780  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10830  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10954  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11263  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11384  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11468  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11666  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11823  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11800  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11988  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11970  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12076  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12058  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12256  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12238  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12385  pipe.py                       The entrance: what Open WebUI calls.
+#  12367  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -414,24 +414,13 @@ HAND_OVER_KEY = "openrouter_pipe"
 
 
 @dataclass(frozen=True, slots=True)
-class SearchWish:
-    """How the web is to be searched; what is empty or zero is left to OpenRouter."""
-
-    engine: str = ""
-    max_results: int = 0
-    context_size: str = ""
-    allowed_domains: tuple[str, ...] = ()
-    excluded_domains: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class HandOver:
-    """What people have switched on for a request."""
+    """What people have switched on for a request, in OpenRouter's words."""
 
-    search: SearchWish | None = None
-    """`None` where OpenRouter is not to search."""
+    search: JsonObject | None = None
+    """The parameters of the tool `openrouter:web_search`; `None` where it is not wanted."""
     provider: JsonObject = field(default_factory=dict[str, Any])
-    """The user's own preferences, as OpenRouter's `provider` takes them."""
+    """The user's own preferences, as `provider` takes them."""
 
 
 NOTHING_HANDED_OVER = HandOver()
@@ -440,28 +429,11 @@ NOTHING_HANDED_OVER = HandOver()
 def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
     """Read what the filters have left; an admin may have edited them."""
     handed = as_object(metadata.get(HAND_OVER_KEY))
-    if not handed:
-        return NOTHING_HANDED_OVER
     search = handed.get("search")
     return HandOver(
-        search=None if search is None else _read_search(as_object(search)),
+        search=None if search is None else as_object(search),
         provider=as_object(handed.get("provider")),
     )
-
-
-def _read_search(wish: JsonObject) -> SearchWish:
-    return SearchWish(
-        engine=text_of(wish.get("engine")),
-        max_results=whole_of(wish.get("max_results")) or 0,
-        context_size=text_of(wish.get("context_size")),
-        allowed_domains=_domains_in(wish.get("allowed_domains")),
-        excluded_domains=_domains_in(wish.get("excluded_domains")),
-    )
-
-
-def _domains_in(value: Any) -> tuple[str, ...]:
-    entries = cast("list[Any]", value) if isinstance(value, list) else []
-    return tuple(filter(None, map(text_of, entries)))
 
 
 ################################
@@ -1140,7 +1112,6 @@ class CatalogValves(BaseModel):
             "`auto` offers every model; else a comma-separated list of model ids or patterns, "
             "such as `openai/*, anthropic/claude-sonnet-4.5`."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     MODEL_VENDORS: Words = Field(
         default=[],
@@ -1180,7 +1151,6 @@ class CatalogValves(BaseModel):
             "`:exacto`, `:online`, `:free`, `:thinking` or `:extended`, or with `@preset/slug`; "
             "`@preset/slug` alone takes the preset's own model."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     KEY_MODELS_ONLY: Switch = Field(
         default=False,
@@ -1272,45 +1242,38 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 # The valves for the companion filters, and the value objects they become.
 ################################
 
+def _install(name: str) -> Any:
+    return Field(
+        default=True,
+        title=f"{name}: install",
+        description=(
+            "Whether this filter is installed and, unless you edit it, kept up to date; "
+            "off and on again brings a deleted one back."
+        ),
+    )
+
+
+def _offer(name: str) -> Any:
+    description = "Whether the models it works with have its switch in the chat."
+    return Field(default=True, title=f"{name}: offer", description=description)
+
+
+def _switch_on(name: str, price: str = "") -> Any:
+    description = f"Whether the switch is on when a chat begins{price}."
+    return Field(default=False, title=f"{name}: on in new chats", description=description)
+
+
 class CompanionValves(BaseModel):
     """Which companion filters are installed, and where people find them."""
 
-    AUTO_INSTALL_ORS_FILTER: Switch = Field(
-        default=True,
-        title="OpenRouter Search: install",
-        description=(
-            "Whether this filter is installed and, unless you edit it, kept up to date; "
-            "off and on again brings a deleted one back."
-        ),
+    AUTO_INSTALL_ORS_FILTER: Switch = _install("OpenRouter Search")
+    AUTO_ATTACH_ORS_FILTER: Switch = _offer("OpenRouter Search")
+    AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER: Switch = _switch_on(
+        "OpenRouter Search", "; searches cost money"
     )
-    AUTO_ATTACH_ORS_FILTER: Switch = Field(
-        default=True,
-        title="OpenRouter Search: offer",
-        description="Whether every model that writes has its switch in the chat.",
-    )
-    AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER: Switch = Field(
-        default=False,
-        title="OpenRouter Search: on in new chats",
-        description="Whether the switch is on when a chat begins; searches cost money.",
-    )
-    AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = Field(
-        default=True,
-        title="Provider Routing: install",
-        description=(
-            "Whether this filter is installed and, unless you edit it, kept up to date; "
-            "off and on again brings a deleted one back."
-        ),
-    )
-    AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = Field(
-        default=True,
-        title="Provider Routing: offer",
-        description="Whether every model has its switch in the chat.",
-    )
-    AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = Field(
-        default=False,
-        title="Provider Routing: on in new chats",
-        description="Whether the switch is on when a chat begins.",
-    )
+    AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = _install("Provider Routing")
+    AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = _offer("Provider Routing")
+    AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = _switch_on("Provider Routing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -1528,13 +1491,11 @@ class ErrorTemplateValves(BaseModel):
         default="",
         title="Support address",
         description="An e-mail address named under each error; empty names none.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SUPPORT_URL: Text = Field(
         default="",
         title="Support page",
         description="A page named under each error; empty names none.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     OPENROUTER_ERROR_TEMPLATE: Text = _template(
         "request refused", "OpenRouter or a provider refuses a request and no other text fits"
@@ -1648,7 +1609,6 @@ class ConnectionValves(BaseModel):
             "Root of the API, when it is a gateway in front of OpenRouter; empty means "
             f"the environment variable OPENROUTER_API_BASE_URL, else {DEFAULT_BASE_URL}."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     HTTP_CONNECT_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 300, 10)] = Field(
         default=10,
@@ -1681,13 +1641,11 @@ class EndpointValves(BaseModel):
         default="",
         title="Models on /responses",
         description="Comma-separated ids or patterns, such as `openai/*`; this list wins.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     FORCE_CHAT_COMPLETIONS_MODELS: Text = Field(
         default="",
         title="Models on /chat/completions",
         description="Comma-separated ids or patterns, such as `mistralai/*`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -1710,7 +1668,6 @@ class IdentifierValves(BaseModel):
         default="",
         title="Address of this app",
         description="The URL under which OpenRouter counts your requests; empty for Open WebUI's.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SEND_END_USER_ID: Switch = Field(
         default=False,
@@ -1940,7 +1897,6 @@ class LoggingValves(BaseModel):
         default="logs/timing.jsonl",
         title="File of the timing log",
         description="One JSON object a line; a relative path starts where the server was started.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -4529,6 +4485,12 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
+async def fetch_provider_slugs(client: httpx.AsyncClient, settings: Settings) -> list[str]:
+    """Fetch the names under which a request may ask for a provider, or for none."""
+    rows = objects_in(await _fetch_data(client, settings, "/providers", list))
+    return sorted(filter(None, (text_of(row.get("slug")) for row in rows)))
+
+
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
     return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
@@ -5792,6 +5754,7 @@ license: MIT
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -5832,6 +5795,13 @@ Amount = Annotated[float, BeforeValidator(read_amount)]
 Names = Annotated[list[str], BeforeValidator(read_names)]
 
 
+def offer_providers(field: dict[str, Any]) -> None:
+    """Let the form offer OpenRouter's providers, as the pipe has learnt them; else type names."""
+    pipe = sys.modules.get("open_webui_openrouter_pipe_process")
+    if slugs := getattr(pipe, "provider_slugs", None):
+        field["input"] = {"type": "multiselect", "options": list(slugs)}
+
+
 class Filter:
     """A switch in the chat: with it on, the user's own preferences go with each request."""
 
@@ -5844,15 +5814,22 @@ class Filter:
             default=[],
             title="Try first",
             description=(
-                "Providers in the order in which to try them, comma-separated, such as "
-                "`fireworks, together`; a fixed order makes cached prompts rarer."
+                "Providers in the order in which to try them, such as `fireworks`; "
+                "a fixed order makes cached prompts rarer."
             ),
+            json_schema_extra=offer_providers,
         )
         ONLY: Names = Field(
-            default=[], title="Only these providers", description="Comma-separated; no others."
+            default=[],
+            title="Only these providers",
+            description="No others, even where these fail.",
+            json_schema_extra=offer_providers,
         )
         IGNORE: Names = Field(
-            default=[], title="Never these providers", description="Comma-separated."
+            default=[],
+            title="Never these providers",
+            description="Not even where all others fail.",
+            json_schema_extra=offer_providers,
         )
         SORT: Annotated[Sort, one_of(*get_args(Sort))] = Field(
             default="default",
@@ -5968,9 +5945,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Engine = Literal["auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
-OwnEngine = Literal["inherit", "auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
+OwnEngine = Literal["inherit", Engine]
 Size = Literal["auto", "low", "medium", "high"]
-OwnSize = Literal["inherit", "auto", "low", "medium", "high"]
+OwnSize = Literal["inherit", Size]
 MOST_RESULTS = 25
 
 
@@ -6099,13 +6076,14 @@ class Filter:
         most = [count for count in (own.MAX_RESULTS, admin.MAX_RESULTS) if count]
         engine = admin.ENGINE if own.ENGINE == "inherit" else own.ENGINE
         size = admin.CONTEXT_SIZE if own.CONTEXT_SIZE == "inherit" else own.CONTEXT_SIZE
-        return {
+        wish = {
             "engine": engine,
             "max_results": min(most, default=0),
-            "context_size": "" if size == "auto" else size,
+            "search_context_size": "" if size == "auto" else size,
             "allowed_domains": entries(admin.ALLOWED_DOMAINS) or entries(own.ALLOWED_DOMAINS),
             "excluded_domains": entries(f"{admin.EXCLUDED_DOMAINS},{own.EXCLUDED_DOMAINS}"),
         }
+        return {name: value for name, value in wish.items() if value}
 
 
 def is_ours(model: dict[str, Any], filter_id: str) -> bool:
@@ -7348,18 +7326,20 @@ class SyncTurn:
 class MetadataSync:
     """The syncs of one installed copy: one for each catalog, and for each change of a valve.
 
-    The companion filters are installed with each, for the rows name them; `filter_sources` are
-    their texts.
+    The companion filters are installed with each, for the rows name them: `filter_sources` are
+    their texts, `fetch_providers` gives the names that one of them offers.
     """
 
     def __init__(
         self,
         function_id: str,
         filter_sources: Mapping[str, str],
+        fetch_providers: Callable[[Settings], Awaitable[list[str]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._function_id = function_id
         self._filter_sources = filter_sources
+        self._fetch_providers = fetch_providers
         self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
@@ -7372,7 +7352,7 @@ class MetadataSync:
             return
         if self._job is None and self._clock() >= self._due_at:
             self._due_at = self._clock() + _RETRY_SECONDS
-            self._job = asyncio.create_task(self._run(purpose))
+            self._job = asyncio.create_task(self._run(purpose, settings))
 
     async def finished(self) -> None:
         """Wait for the sync that is under way."""
@@ -7386,7 +7366,7 @@ class MetadataSync:
             self._job.cancel()
             await asyncio.wait({self._job})
 
-    async def _run(self, purpose: Purpose) -> None:
+    async def _run(self, purpose: Purpose, settings: Settings) -> None:
         turn = shared_by_process("metadata_sync", SyncTurn)
         if turn.is_taken:
             self._job = None
@@ -7395,7 +7375,7 @@ class MetadataSync:
         try:
             async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
                 if is_ours:
-                    await self._sync(purpose)
+                    await self._sync(purpose, settings)
                     self._done, self._due_at = purpose, float("-inf")
         except Exception:  # noqa: BLE001 - a background job must not trouble an answer
             LOG.exception("models: the settings of the models could not be brought up to date")
@@ -7403,10 +7383,12 @@ class MetadataSync:
             turn.is_taken = False
             self._job = None
 
-    async def _sync(self, purpose: Purpose) -> None:
+    async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
         known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
         attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
+        if attachments:
+            await self._learn_providers(settings)
         stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
         if stored is None:
             return
@@ -7424,6 +7406,12 @@ class MetadataSync:
                 await keep_ids(known_rows, past | seen)
         if written < plan.size:
             LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    async def _learn_providers(self, settings: Settings) -> None:
+        """Keep the providers' names where the filter that offers them looks."""
+        with suppress(PipeError):
+            names = await self._fetch_providers(settings)
+            shared_by_process("provider_slugs", list[str])[:] = names
 
     def _plan(
         self,
@@ -9052,6 +9040,15 @@ def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, An
 
 _TOOL = "openrouter:web_search"
 _PLUGIN = "web"
+# What the plugin takes of the tool's parameters, under its own names.
+_IN_PLUGIN = {
+    "engine": "engine",
+    "max_results": "max_results",
+    "max_uses": "max_uses",
+    "user_location": "user_location",
+    "allowed_domains": "include_domains",
+    "excluded_domains": "exclude_domains",
+}
 # A model's custom parameters that keep searching away.
 _OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
 
@@ -9081,7 +9078,7 @@ def plan_search(
     if _searches_already(body, context.model, definitions):
         return WebSearch()
     if takes_tools(family):
-        return WebSearch(tools=(_search_tool(wish),))
+        return WebSearch(tools=({"type": _TOOL, "parameters": wish},))
     return WebSearch(plugins=(_search_plugin(wish),))
 
 
@@ -9093,30 +9090,10 @@ def _searches_already(body: CompletionsBody, model: str, definitions: Sequence[J
     )
 
 
-def _search_tool(wish: SearchWish) -> JsonObject:
-    parameters = {
-        "engine": wish.engine,
-        "max_results": wish.max_results,
-        "search_context_size": wish.context_size,
-        "allowed_domains": list(wish.allowed_domains),
-        "excluded_domains": list(wish.excluded_domains),
-    }
-    said = _said_only(parameters)
-    return {"type": _TOOL, "parameters": said} if said else {"type": _TOOL}
-
-
-def _search_plugin(wish: SearchWish) -> JsonObject:
-    options = {
-        "engine": "" if wish.engine == "auto" else wish.engine,
-        "max_results": wish.max_results,
-        "include_domains": list(wish.allowed_domains),
-        "exclude_domains": list(wish.excluded_domains),
-    }
-    return {"id": _PLUGIN, **_said_only(options)}
-
-
-def _said_only(options: Mapping[str, Any]) -> JsonObject:
-    return {name: value for name, value in options.items() if value}
+def _search_plugin(wish: JsonObject) -> JsonObject:
+    """The plugin; to leave the engine open it must not be named."""
+    told = {name: value for name, value in wish.items() if value != "auto"}
+    return {"id": _PLUGIN, **{_IN_PLUGIN[name]: told[name] for name in told if name in _IN_PLUGIN}}
 
 
 ################################
@@ -11916,7 +11893,12 @@ class Runtime:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
         if self._sync is None:
-            self._sync = MetadataSync(function_id, FILTER_SOURCES)
+            client = self.client()
+            self._sync = MetadataSync(
+                function_id,
+                FILTER_SOURCES,
+                lambda settings: fetch_provider_slugs(client, settings),
+            )
         return self._sync
 
     def retire(self) -> None:
@@ -12513,125 +12495,125 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/ids.py": ((302, 9, 26),),
     "core/json_codec.py": ((336, 11, 29),),
     "core/json_values.py": ((373, 8, 31),),
-    "core/hand_over.py": ((412, 11, 53),),
-    "core/money.py": ((473, 6, 4),),
-    "core/process.py": ((485, 10, 13),),
-    "core/redaction.py": ((506, 9, 69),),
-    "core/errors.py": ((598, 26, 161),),
-    "core/admission.py": ((767, 12, 50),),
-    "core/retry.py": ((825, 7, 33),),
-    "core/secrets.py": ((866, 19, 86),),
-    "core/source_map.py": ((960, 7, 24),),
-    "core/template_language.py": ((992, 8, 56),),
-    "core/valve_types.py": ((1058, 17, 63),),
-    "core/catalog_valves.py": ((1129, 12, 138),),
-    "core/companion_valves.py": ((1275, 12, 68),),
-    "core/metadata_valves.py": ((1351, 12, 75),),
-    "core/personal_valves.py": ((1434, 11, 76),),
-    "core/template_valves.py": ((1518, 13, 89),),
-    "core/config.py": ((1615, 19, 485),),
-    "core/context.py": ((2108, 15, 48),),
-    "core/logging_system.py": ((2164, 11, 92),),
-    "core/error_templates.py": ((2264, 28, 176),),
-    "core/timing_logger.py": ((2450, 21, 134),),
-    "api/bodies.py": ((2592, 8, 82),),
-    "api/error_figures.py": ((2682, 8, 38),),
-    "api/errors.py": ((2728, 18, 184),),
-    "api/events.py": ((2920, 11, 268),),
-    "api/exchange_log.py": ((3196, 16, 11),),
-    "api/gateway/batch.py": ((3218, 14, 47),),
-    "api/gateway/items.py": ((3273, 20, 128),),
-    "api/gateway/part_ends.py": ((3409, 8, 58),),
-    "api/gateway/payloads.py": ((3475, 14, 31),),
-    "api/gateway/selection.py": ((3514, 15, 54),),
-    "api/gateway/text_run.py": ((3576, 10, 70),),
-    "api/pacing.py": ((3654, 7, 19),),
-    "api/sse.py": ((3681, 5, 60),),
-    "api/gateway/chat_reader.py": ((3749, 30, 203),),
-    "api/gateway/responses_reader.py": ((3960, 33, 194),),
-    "api/transport.py": ((4162, 18, 163),),
-    "api/http.py": ((4333, 23, 167),),
-    "api/catalog.py": ((4508, 15, 48),),
-    "api/gateway/stream.py": ((4564, 32, 123),),
-    "api/gateway/chat_completions.py": ((4695, 15, 12),),
-    "api/gateway/responses.py": ((4715, 15, 12),),
-    "host/blocking.py": ((4735, 13, 46),),
-    "host/chats.py": ((4789, 13, 49),),
-    "host/columns.py": ((4850, 20, 88),),
-    "host/departure.py": ((4946, 11, 30),),
-    "host/events.py": ((4984, 9, 4),),
-    "host/functions.py": ((4999, 20, 87),),
-    "host/kept_ids.py": ((5096, 11, 23),),
-    "host/models.py": ((5127, 14, 105),),
-    "host/single_worker.py": ((5240, 14, 33),),
-    "host/users.py": ((5281, 14, 67),),
-    "host/call.py": ((5356, 16, 64),),
-    "host/files.py": ((5428, 17, 48),),
-    "host/tools.py": ((5487, 22, 250),),
-    "host/versions.py": ((5745, 10, 30),),
-    "filters/provider_routing.py": ((5785, 2, 169),),
-    "filters/search_toggle.py": ((5956, 2, 163),),
-    "models/key_limit.py": ((6129, 13, 43),),
-    "models/pricing.py": ((6180, 12, 106),),
-    "models/family.py": ((6294, 14, 143),),
-    "models/companions.py": ((6445, 15, 96),),
-    "models/variants.py": ((6549, 11, 67),),
-    "models/known.py": ((6624, 12, 33),),
-    "models/metadata_sync.py": ((6668, 24, 245),),
-    "models/registry.py": ((6921, 17, 97),),
-    "models/visibility.py": ((7026, 16, 217),),
-    "models/entries.py": ((7251, 25, 66),),
-    "models/sync_job.py": ((7325, 31, 162),),
-    "storage/pictures.py": ((7495, 20, 112),),
-    "storage/spending.py": ((7615, 20, 77),),
-    "requests/allow_list.py": ((7700, 10, 28),),
-    "requests/caching.py": ((7736, 13, 20),),
-    "requests/content_parts.py": ((7764, 10, 76),),
-    "requests/fallbacks.py": ((7848, 12, 13),),
-    "requests/identifiers.py": ((7869, 11, 46),),
-    "requests/modalities.py": ((7923, 10, 7),),
-    "requests/old_texts.py": ((7938, 11, 61),),
-    "requests/parameters.py": ((8007, 12, 59),),
-    "requests/reasoning.py": ((8074, 13, 87),),
-    "requests/replay.py": ((8169, 14, 122),),
-    "requests/chat_body.py": ((8299, 13, 142),),
-    "requests/history.py": ((8449, 13, 116),),
-    "requests/next_round.py": ((8573, 21, 65),),
-    "requests/recovery.py": ((8646, 16, 107),),
-    "requests/retention.py": ((8761, 13, 80),),
-    "requests/routing_table.py": ((8849, 14, 38),),
-    "requests/routing.py": ((8895, 13, 42),),
-    "requests/tasks.py": ((8945, 11, 35),),
-    "requests/tools.py": ((8988, 13, 40),),
-    "requests/trimming.py": ((9036, 11, 9),),
-    "requests/web_search.py": ((9053, 16, 67),),
-    "requests/normalise.py": ((9128, 29, 42),),
-    "streaming/collector.py": ((9178, 31, 266),),
-    "streaming/completion_notes.py": ((9452, 11, 41),),
-    "streaming/open_calls.py": ((9501, 10, 25),),
-    "streaming/renderer.py": ((9534, 9, 13),),
-    "streaming/citations.py": ((9555, 13, 56),),
-    "streaming/layout.py": ((9623, 18, 59),),
-    "streaming/output_items.py": ((9690, 10, 69),),
-    "streaming/server_tools.py": ((9767, 15, 46),),
-    "streaming/status.py": ((9821, 10, 47),),
-    "streaming/think_tags.py": ((9876, 20, 134),),
-    "streaming/thinking_status.py": ((10018, 11, 53),),
-    "streaming/usage.py": ((10079, 10, 92),),
-    "streaming/completion_chunks.py": ((10179, 31, 93),),
-    "streaming/completion_dict.py": ((10280, 35, 105),),
-    "streaming/response_events.py": ((10393, 47, 271),),
-    "streaming/transcript.py": ((10672, 29, 129),),
-    "tools/policy.py": ((10809, 13, 42),),
-    "tools/results.py": ((10859, 11, 116),),
-    "tools/schema.py": ((10986, 15, 298),),
-    "tools/arguments.py": ((11292, 13, 113),),
-    "tools/definitions.py": ((11413, 13, 76),),
-    "tools/executor.py": ((11497, 55, 190),),
-    "tools/toolbox.py": ((11695, 23, 126),),
-    "runtime.py": ((11829, 27, 157),),
-    "attempts.py": ((11994, 33, 80),),
-    "rounds.py": ((12082, 28, 172),),
-    "orchestrator.py": ((12262, 36, 121),),
-    "pipe.py": ((12391, 30, 113),),
+    "core/hand_over.py": ((412, 11, 25),),
+    "core/money.py": ((445, 6, 4),),
+    "core/process.py": ((457, 10, 13),),
+    "core/redaction.py": ((478, 9, 69),),
+    "core/errors.py": ((570, 26, 161),),
+    "core/admission.py": ((739, 12, 50),),
+    "core/retry.py": ((797, 7, 33),),
+    "core/secrets.py": ((838, 19, 86),),
+    "core/source_map.py": ((932, 7, 24),),
+    "core/template_language.py": ((964, 8, 56),),
+    "core/valve_types.py": ((1030, 17, 63),),
+    "core/catalog_valves.py": ((1101, 12, 136),),
+    "core/companion_valves.py": ((1245, 13, 61),),
+    "core/metadata_valves.py": ((1314, 12, 75),),
+    "core/personal_valves.py": ((1397, 11, 76),),
+    "core/template_valves.py": ((1481, 13, 87),),
+    "core/config.py": ((1576, 19, 480),),
+    "core/context.py": ((2064, 15, 48),),
+    "core/logging_system.py": ((2120, 11, 92),),
+    "core/error_templates.py": ((2220, 28, 176),),
+    "core/timing_logger.py": ((2406, 21, 134),),
+    "api/bodies.py": ((2548, 8, 82),),
+    "api/error_figures.py": ((2638, 8, 38),),
+    "api/errors.py": ((2684, 18, 184),),
+    "api/events.py": ((2876, 11, 268),),
+    "api/exchange_log.py": ((3152, 16, 11),),
+    "api/gateway/batch.py": ((3174, 14, 47),),
+    "api/gateway/items.py": ((3229, 20, 128),),
+    "api/gateway/part_ends.py": ((3365, 8, 58),),
+    "api/gateway/payloads.py": ((3431, 14, 31),),
+    "api/gateway/selection.py": ((3470, 15, 54),),
+    "api/gateway/text_run.py": ((3532, 10, 70),),
+    "api/pacing.py": ((3610, 7, 19),),
+    "api/sse.py": ((3637, 5, 60),),
+    "api/gateway/chat_reader.py": ((3705, 30, 203),),
+    "api/gateway/responses_reader.py": ((3916, 33, 194),),
+    "api/transport.py": ((4118, 18, 163),),
+    "api/http.py": ((4289, 23, 167),),
+    "api/catalog.py": ((4464, 15, 54),),
+    "api/gateway/stream.py": ((4526, 32, 123),),
+    "api/gateway/chat_completions.py": ((4657, 15, 12),),
+    "api/gateway/responses.py": ((4677, 15, 12),),
+    "host/blocking.py": ((4697, 13, 46),),
+    "host/chats.py": ((4751, 13, 49),),
+    "host/columns.py": ((4812, 20, 88),),
+    "host/departure.py": ((4908, 11, 30),),
+    "host/events.py": ((4946, 9, 4),),
+    "host/functions.py": ((4961, 20, 87),),
+    "host/kept_ids.py": ((5058, 11, 23),),
+    "host/models.py": ((5089, 14, 105),),
+    "host/single_worker.py": ((5202, 14, 33),),
+    "host/users.py": ((5243, 14, 67),),
+    "host/call.py": ((5318, 16, 64),),
+    "host/files.py": ((5390, 17, 48),),
+    "host/tools.py": ((5449, 22, 250),),
+    "host/versions.py": ((5707, 10, 30),),
+    "filters/provider_routing.py": ((5747, 2, 184),),
+    "filters/search_toggle.py": ((5933, 2, 164),),
+    "models/key_limit.py": ((6107, 13, 43),),
+    "models/pricing.py": ((6158, 12, 106),),
+    "models/family.py": ((6272, 14, 143),),
+    "models/companions.py": ((6423, 15, 96),),
+    "models/variants.py": ((6527, 11, 67),),
+    "models/known.py": ((6602, 12, 33),),
+    "models/metadata_sync.py": ((6646, 24, 245),),
+    "models/registry.py": ((6899, 17, 97),),
+    "models/visibility.py": ((7004, 16, 217),),
+    "models/entries.py": ((7229, 25, 66),),
+    "models/sync_job.py": ((7303, 33, 172),),
+    "storage/pictures.py": ((7483, 20, 112),),
+    "storage/spending.py": ((7603, 20, 77),),
+    "requests/allow_list.py": ((7688, 10, 28),),
+    "requests/caching.py": ((7724, 13, 20),),
+    "requests/content_parts.py": ((7752, 10, 76),),
+    "requests/fallbacks.py": ((7836, 12, 13),),
+    "requests/identifiers.py": ((7857, 11, 46),),
+    "requests/modalities.py": ((7911, 10, 7),),
+    "requests/old_texts.py": ((7926, 11, 61),),
+    "requests/parameters.py": ((7995, 12, 59),),
+    "requests/reasoning.py": ((8062, 13, 87),),
+    "requests/replay.py": ((8157, 14, 122),),
+    "requests/chat_body.py": ((8287, 13, 142),),
+    "requests/history.py": ((8437, 13, 116),),
+    "requests/next_round.py": ((8561, 21, 65),),
+    "requests/recovery.py": ((8634, 16, 107),),
+    "requests/retention.py": ((8749, 13, 80),),
+    "requests/routing_table.py": ((8837, 14, 38),),
+    "requests/routing.py": ((8883, 13, 42),),
+    "requests/tasks.py": ((8933, 11, 35),),
+    "requests/tools.py": ((8976, 13, 40),),
+    "requests/trimming.py": ((9024, 11, 9),),
+    "requests/web_search.py": ((9041, 14, 56),),
+    "requests/normalise.py": ((9105, 29, 42),),
+    "streaming/collector.py": ((9155, 31, 266),),
+    "streaming/completion_notes.py": ((9429, 11, 41),),
+    "streaming/open_calls.py": ((9478, 10, 25),),
+    "streaming/renderer.py": ((9511, 9, 13),),
+    "streaming/citations.py": ((9532, 13, 56),),
+    "streaming/layout.py": ((9600, 18, 59),),
+    "streaming/output_items.py": ((9667, 10, 69),),
+    "streaming/server_tools.py": ((9744, 15, 46),),
+    "streaming/status.py": ((9798, 10, 47),),
+    "streaming/think_tags.py": ((9853, 20, 134),),
+    "streaming/thinking_status.py": ((9995, 11, 53),),
+    "streaming/usage.py": ((10056, 10, 92),),
+    "streaming/completion_chunks.py": ((10156, 31, 93),),
+    "streaming/completion_dict.py": ((10257, 35, 105),),
+    "streaming/response_events.py": ((10370, 47, 271),),
+    "streaming/transcript.py": ((10649, 29, 129),),
+    "tools/policy.py": ((10786, 13, 42),),
+    "tools/results.py": ((10836, 11, 116),),
+    "tools/schema.py": ((10963, 15, 298),),
+    "tools/arguments.py": ((11269, 13, 113),),
+    "tools/definitions.py": ((11390, 13, 76),),
+    "tools/executor.py": ((11474, 55, 190),),
+    "tools/toolbox.py": ((11672, 23, 126),),
+    "runtime.py": ((11806, 27, 162),),
+    "attempts.py": ((11976, 33, 80),),
+    "rounds.py": ((12064, 28, 172),),
+    "orchestrator.py": ((12244, 36, 121),),
+    "pipe.py": ((12373, 30, 113),),
 }

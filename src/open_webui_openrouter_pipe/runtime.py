@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from .api.catalog import fetch_credit_left, fetch_models, fetch_zdr_ids
+from .api.catalog import fetch_credit_left, fetch_models, fetch_provider_slugs, fetch_zdr_ids
 from .api.http import open_client
 from .core.admission import Gate
 from .core.config import Settings
@@ -114,7 +114,12 @@ class Runtime:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
         if self._sync is None:
-            self._sync = MetadataSync(function_id, FILTER_SOURCES)
+            client = self.client()
+            self._sync = MetadataSync(
+                function_id,
+                FILTER_SOURCES,
+                lambda settings: fetch_provider_slugs(client, settings),
+            )
         return self._sync
 
     def retire(self) -> None:

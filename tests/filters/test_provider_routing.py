@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from open_webui_openrouter_pipe.core.process import shared_by_process
 from tests.filters.filter_calls import handed_over, load_filter
 
 
@@ -51,3 +52,13 @@ def test_who_has_chosen_nothing_or_nonsense_prefers_nothing() -> None:
         "QUANTIZATIONS": {},
     }
     assert handed_over(loaded, **nonsense).provider == {}
+
+
+def test_the_form_offers_the_providers_that_the_pipe_has_learnt() -> None:
+    valves = load_filter("provider_routing").UserValves
+    learnt = shared_by_process("provider_slugs", list[str])
+    learnt[:] = []
+    assert "input" not in valves.model_json_schema()["properties"]["ONLY"]  # names are typed
+    learnt[:] = ["azure", "openai"]
+    offered = {"type": "multiselect", "options": ["azure", "openai"]}
+    assert valves.model_json_schema()["properties"]["ONLY"]["input"] == offered

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from open_webui_openrouter_pipe.core.hand_over import SearchWish, read_hand_over
+from open_webui_openrouter_pipe.core.hand_over import read_hand_over
 from tests.filters.filter_calls import handed_over, load_filter, place_of
 
 
 def test_it_takes_open_webuis_search_away_and_asks_for_openrouters() -> None:
     features = {"web_search": True, "image_generation": True}
     body: dict[str, Any] = {"features": features}
-    assert handed_over(load_filter("search_toggle"), body).search == SearchWish("auto", 5)
+    asked = handed_over(load_filter("search_toggle"), body).search
+    assert asked == {"engine": "auto", "max_results": 5}
     assert body["features"] == {"web_search": False, "image_generation": True}
     assert features["web_search"]  # side by side, another model's request has the same features
 
@@ -21,22 +22,31 @@ def test_it_takes_open_webuis_search_away_and_asks_for_openrouters() -> None:
 def test_a_user_chooses_within_what_the_admin_allows() -> None:
     admin = {"ENGINE": "exa", "CONTEXT_SIZE": "low", "MAX_RESULTS": 4, "EXCLUDED_DOMAINS": "a, b"}
     loaded = load_filter("search_toggle", **admin)
-    assert handed_over(loaded).search == SearchWish("exa", 4, "low", (), ("a", "b"))
+    inherited = {
+        "engine": "exa",
+        "max_results": 4,
+        "search_context_size": "low",
+        "excluded_domains": ["a", "b"],
+    }
+    assert handed_over(loaded).search == inherited
+    assert handed_over(loaded, MAX_RESULTS="2").search == {**inherited, "max_results": 2}
     own = {"ENGINE": "native", "CONTEXT_SIZE": "high", "MAX_RESULTS": 9, "EXCLUDED_DOMAINS": "b,c"}
-    wish = handed_over(loaded, ALLOWED_DOMAINS="d", **own).search
-    assert wish == SearchWish("native", 4, "high", ("d",), ("a", "b", "c"))
-    assert handed_over(loaded, MAX_RESULTS="2").search == SearchWish(
-        "exa", 2, "low", (), ("a", "b")
-    )
+    assert handed_over(loaded, ALLOWED_DOMAINS="d", **own).search == {
+        "engine": "native",
+        "max_results": 4,
+        "search_context_size": "high",
+        "allowed_domains": ["d"],
+        "excluded_domains": ["a", "b", "c"],
+    }
 
 
 def test_values_that_cannot_be_read_end_no_chat() -> None:
     broken = {"ENGINE": "best", "MAX_RESULTS": "many", "CONTEXT_SIZE": None, "ALLOWED_DOMAINS": 7}
     loaded = load_filter("search_toggle", **broken)
-    assert handed_over(loaded, **broken).search == SearchWish("auto")
+    assert handed_over(loaded, **broken).search == {"engine": "auto"}
     metadata: dict[str, Any] = {}
     loaded.inlet({}, metadata, __user__={"valves": object()}, **place_of(loaded))
-    assert read_hand_over(metadata).search == SearchWish("auto")
+    assert read_hand_over(metadata).search == {"engine": "auto"}
 
 
 @pytest.mark.parametrize(

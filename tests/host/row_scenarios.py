@@ -32,6 +32,10 @@ def flat_pipe(path: str) -> ModuleType:
     return module
 
 
+async def no_providers(settings: Any) -> list[str]:
+    return []
+
+
 class Stage:
     """A pipe, and the rows it keeps."""
 
@@ -53,7 +57,7 @@ class Stage:
             pipe.ModelFamily(f"a/m{number}", f"A: M{number}", description=description)
             for number in range(count)
         )
-        job = pipe.MetadataSync(self.function_id, pipe.FILTER_SOURCES)
+        job = pipe.MetadataSync(self.function_id, pipe.FILTER_SOURCES, no_providers)
         job.look(pipe.know_models(families), settings)
         await job.finished()
 

@@ -11,7 +11,6 @@ from open_webui_openrouter_pipe.core.hand_over import (
     HAND_OVER_KEY,
     NOTHING_HANDED_OVER,
     HandOver,
-    SearchWish,
 )
 from open_webui_openrouter_pipe.host.call import AnswerForm, read_call
 
@@ -102,11 +101,11 @@ def test_a_channel_is_known_by_its_chat_id(chat_id: str, in_channel: bool) -> No
 
 
 def test_what_filters_hand_over_is_for_answers_not_for_chores() -> None:
-    handed = {"search": {"engine": "exa", "max_results": 2}, "provider": {"sort": "price"}}
+    handed = {"search": {"engine": "exa"}, "provider": {"sort": "price"}}
     handles = HostHandles(metadata={**CHAT, HAND_OVER_KEY: handed})
     body = {"model": "openrouter.a.one", "stream": True}
     told = read_call(body, handles).hand_over
-    assert (told.search, told.provider) == (SearchWish("exa", 2), {"sort": "price"})
+    assert (told.search, told.provider) == ({"engine": "exa"}, {"sort": "price"})
     assert read_call(body, handles, "title_generation").hand_over == NOTHING_HANDED_OVER
     broken = HostHandles(metadata={HAND_OVER_KEY: {"search": "yes", "provider": 7}})
-    assert read_call(body, broken).hand_over == HandOver(search=SearchWish())
+    assert read_call(body, broken).hand_over == HandOver(search={})

@@ -75,6 +75,14 @@ async def test_each_chat_has_the_switches_and_their_settings(shop: Stage) -> Non
         assert (stored["is_active"], stored["is_global"]) == (True, False)
 
 
+async def test_a_person_picks_providers_from_a_list(shop: Stage) -> None:
+    path = f"/api/v1/functions/id/{ROUTING}/valves/user/spec"
+    properties = (await shop.admin.get(path))["properties"]
+
+    assert "openai" in properties["ORDER"]["input"]["options"]
+    assert "fp8" in properties["QUANTIZATIONS"]["input"]["options"]
+
+
 async def test_with_the_switch_on_openrouter_searches_and_open_webui_does_not(
     shop: Stage, desk: ChatPage
 ) -> None:

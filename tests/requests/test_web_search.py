@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from open_webui_openrouter_pipe.core.hand_over import HandOver, SearchWish
+from open_webui_openrouter_pipe.core.hand_over import HandOver
 from open_webui_openrouter_pipe.models.family import ModelFamily
 from open_webui_openrouter_pipe.requests.chat_body import build_chat_body
 from open_webui_openrouter_pipe.requests.normalise import build_responses_body
@@ -14,24 +14,20 @@ from pipe_lab.simulator.body_checks import check_body
 from tests.requests.contexts import context
 
 ADD = {"type": "function", "name": "add", "parameters": {"type": "object"}, "strict": True}
-WISH = SearchWish("exa", 3, "low", ("a.org",), ("b.org",))
-TOOL = {
-    "type": "openrouter:web_search",
-    "parameters": {
-        "engine": "exa",
-        "max_results": 3,
-        "search_context_size": "low",
-        "allowed_domains": ["a.org"],
-        "excluded_domains": ["b.org"],
-    },
+WISH = {
+    "engine": "exa",
+    "max_results": 3,
+    "search_context_size": "low",
+    "allowed_domains": ["a.org"],
+    "excluded_domains": ["b.org"],
 }
+TOOL = {"type": "openrouter:web_search", "parameters": WISH}
 MUTE = ModelFamily("a/mute", "Mute", supported_parameters=frozenset({"temperature"}))
-FREE_CHOICE = SearchWish()
 NATIVE = {"type": "web_search"}
 
 
 def build(
-    wish: SearchWish | None = WISH,
+    wish: dict[str, Any] | None = WISH,
     extra: dict[str, Any] | None = None,
     *,
     model: str = "a/one",
@@ -53,8 +49,8 @@ def test_a_model_with_tools_gets_the_search_beside_them() -> None:
 
 
 def test_what_is_left_open_is_openrouters_to_choose() -> None:
-    assert build(FREE_CHOICE)["tools"] == [{"type": "openrouter:web_search"}]
-    assert build(FREE_CHOICE, family=MUTE)["plugins"] == [{"id": "web"}]
+    assert build({})["tools"] == [{"type": "openrouter:web_search", "parameters": {}}]
+    assert build({"engine": "auto"}, family=MUTE)["plugins"] == [{"id": "web"}]
 
 
 def test_a_model_without_tools_is_searched_for() -> None:

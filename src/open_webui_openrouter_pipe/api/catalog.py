@@ -36,6 +36,12 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
+async def fetch_provider_slugs(client: httpx.AsyncClient, settings: Settings) -> list[str]:
+    """Fetch the names under which a request may ask for a provider, or for none."""
+    rows = objects_in(await _fetch_data(client, settings, "/providers", list))
+    return sorted(filter(None, (text_of(row.get("slug")) for row in rows)))
+
+
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
     return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))

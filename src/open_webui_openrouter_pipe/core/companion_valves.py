@@ -3,51 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, Field
 
 from .valve_types import Switch
 
 
+def _install(name: str) -> Any:
+    return Field(
+        default=True,
+        title=f"{name}: install",
+        description=(
+            "Whether this filter is installed and, unless you edit it, kept up to date; "
+            "off and on again brings a deleted one back."
+        ),
+    )
+
+
+def _offer(name: str) -> Any:
+    description = "Whether the models it works with have its switch in the chat."
+    return Field(default=True, title=f"{name}: offer", description=description)
+
+
+def _switch_on(name: str, price: str = "") -> Any:
+    description = f"Whether the switch is on when a chat begins{price}."
+    return Field(default=False, title=f"{name}: on in new chats", description=description)
+
+
 class CompanionValves(BaseModel):
     """Which companion filters are installed, and where people find them."""
 
-    AUTO_INSTALL_ORS_FILTER: Switch = Field(
-        default=True,
-        title="OpenRouter Search: install",
-        description=(
-            "Whether this filter is installed and, unless you edit it, kept up to date; "
-            "off and on again brings a deleted one back."
-        ),
+    AUTO_INSTALL_ORS_FILTER: Switch = _install("OpenRouter Search")
+    AUTO_ATTACH_ORS_FILTER: Switch = _offer("OpenRouter Search")
+    AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER: Switch = _switch_on(
+        "OpenRouter Search", "; searches cost money"
     )
-    AUTO_ATTACH_ORS_FILTER: Switch = Field(
-        default=True,
-        title="OpenRouter Search: offer",
-        description="Whether every model that writes has its switch in the chat.",
-    )
-    AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER: Switch = Field(
-        default=False,
-        title="OpenRouter Search: on in new chats",
-        description="Whether the switch is on when a chat begins; searches cost money.",
-    )
-    AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = Field(
-        default=True,
-        title="Provider Routing: install",
-        description=(
-            "Whether this filter is installed and, unless you edit it, kept up to date; "
-            "off and on again brings a deleted one back."
-        ),
-    )
-    AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = Field(
-        default=True,
-        title="Provider Routing: offer",
-        description="Whether every model has its switch in the chat.",
-    )
-    AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = Field(
-        default=False,
-        title="Provider Routing: on in new chats",
-        description="Whether the switch is on when a chat begins.",
-    )
+    AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = _install("Provider Routing")
+    AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = _offer("Provider Routing")
+    AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = _switch_on("Provider Routing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,6 @@ class ConnectionValves(BaseModel):
             "Root of the API, when it is a gateway in front of OpenRouter; empty means "
             f"the environment variable OPENROUTER_API_BASE_URL, else {DEFAULT_BASE_URL}."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     HTTP_CONNECT_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 300, 10)] = Field(
         default=10,
@@ -85,13 +84,11 @@ class EndpointValves(BaseModel):
         default="",
         title="Models on /responses",
         description="Comma-separated ids or patterns, such as `openai/*`; this list wins.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     FORCE_CHAT_COMPLETIONS_MODELS: Text = Field(
         default="",
         title="Models on /chat/completions",
         description="Comma-separated ids or patterns, such as `mistralai/*`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -114,7 +111,6 @@ class IdentifierValves(BaseModel):
         default="",
         title="Address of this app",
         description="The URL under which OpenRouter counts your requests; empty for Open WebUI's.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SEND_END_USER_ID: Switch = Field(
         default=False,
@@ -344,7 +340,6 @@ class LoggingValves(BaseModel):
         default="logs/timing.jsonl",
         title="File of the timing log",
         description="One JSON object a line; a relative path starts where the server was started.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 

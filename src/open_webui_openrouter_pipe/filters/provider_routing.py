@@ -9,6 +9,7 @@ license: MIT
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -49,6 +50,13 @@ Amount = Annotated[float, BeforeValidator(read_amount)]
 Names = Annotated[list[str], BeforeValidator(read_names)]
 
 
+def offer_providers(field: dict[str, Any]) -> None:
+    """Let the form offer OpenRouter's providers, as the pipe has learnt them; else type names."""
+    pipe = sys.modules.get("open_webui_openrouter_pipe_process")
+    if slugs := getattr(pipe, "provider_slugs", None):
+        field["input"] = {"type": "multiselect", "options": list(slugs)}
+
+
 class Filter:
     """A switch in the chat: with it on, the user's own preferences go with each request."""
 
@@ -61,15 +69,22 @@ class Filter:
             default=[],
             title="Try first",
             description=(
-                "Providers in the order in which to try them, comma-separated, such as "
-                "`fireworks, together`; a fixed order makes cached prompts rarer."
+                "Providers in the order in which to try them, such as `fireworks`; "
+                "a fixed order makes cached prompts rarer."
             ),
+            json_schema_extra=offer_providers,
         )
         ONLY: Names = Field(
-            default=[], title="Only these providers", description="Comma-separated; no others."
+            default=[],
+            title="Only these providers",
+            description="No others, even where these fail.",
+            json_schema_extra=offer_providers,
         )
         IGNORE: Names = Field(
-            default=[], title="Never these providers", description="Comma-separated."
+            default=[],
+            title="Never these providers",
+            description="Not even where all others fail.",
+            json_schema_extra=offer_providers,
         )
         SORT: Annotated[Sort, one_of(*get_args(Sort))] = Field(
             default="default",

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Engine = Literal["auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
-OwnEngine = Literal["inherit", "auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
+OwnEngine = Literal["inherit", Engine]
 Size = Literal["auto", "low", "medium", "high"]
-OwnSize = Literal["inherit", "auto", "low", "medium", "high"]
+OwnSize = Literal["inherit", Size]
 MOST_RESULTS = 25
 
 
@@ -145,13 +145,14 @@ class Filter:
         most = [count for count in (own.MAX_RESULTS, admin.MAX_RESULTS) if count]
         engine = admin.ENGINE if own.ENGINE == "inherit" else own.ENGINE
         size = admin.CONTEXT_SIZE if own.CONTEXT_SIZE == "inherit" else own.CONTEXT_SIZE
-        return {
+        wish = {
             "engine": engine,
             "max_results": min(most, default=0),
-            "context_size": "" if size == "auto" else size,
+            "search_context_size": "" if size == "auto" else size,
             "allowed_domains": entries(admin.ALLOWED_DOMAINS) or entries(own.ALLOWED_DOMAINS),
             "excluded_domains": entries(f"{admin.EXCLUDED_DOMAINS},{own.EXCLUDED_DOMAINS}"),
         }
+        return {name: value for name, value in wish.items() if value}
 
 
 def is_ours(model: dict[str, Any], filter_id: str) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ..core.catalog_valves import CatalogRules
 from ..core.companion_valves import CompanionRules
 from ..core.config import Settings
+from ..core.errors import PipeError
 from ..core.logging_system import LOG
 from ..core.metadata_valves import MetadataRules
 from ..core.process import shared_by_process
@@ -54,18 +56,20 @@ class SyncTurn:
 class MetadataSync:
     """The syncs of one installed copy: one for each catalog, and for each change of a valve.
 
-    The companion filters are installed with each, for the rows name them; `filter_sources` are
-    their texts.
+    The companion filters are installed with each, for the rows name them: `filter_sources` are
+    their texts, `fetch_providers` gives the names that one of them offers.
     """
 
     def __init__(
         self,
         function_id: str,
         filter_sources: Mapping[str, str],
+        fetch_providers: Callable[[Settings], Awaitable[list[str]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._function_id = function_id
         self._filter_sources = filter_sources
+        self._fetch_providers = fetch_providers
         self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
@@ -78,7 +82,7 @@ class MetadataSync:
             return
         if self._job is None and self._clock() >= self._due_at:
             self._due_at = self._clock() + _RETRY_SECONDS
-            self._job = asyncio.create_task(self._run(purpose))
+            self._job = asyncio.create_task(self._run(purpose, settings))
 
     async def finished(self) -> None:
         """Wait for the sync that is under way."""
@@ -92,7 +96,7 @@ class MetadataSync:
             self._job.cancel()
             await asyncio.wait({self._job})
 
-    async def _run(self, purpose: Purpose) -> None:
+    async def _run(self, purpose: Purpose, settings: Settings) -> None:
         turn = shared_by_process("metadata_sync", SyncTurn)
         if turn.is_taken:
             self._job = None
@@ -101,7 +105,7 @@ class MetadataSync:
         try:
             async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
                 if is_ours:
-                    await self._sync(purpose)
+                    await self._sync(purpose, settings)
                     self._done, self._due_at = purpose, float("-inf")
         except Exception:  # noqa: BLE001 - a background job must not trouble an answer
             LOG.exception("models: the settings of the models could not be brought up to date")
@@ -109,10 +113,12 @@ class MetadataSync:
             turn.is_taken = False
             self._job = None
 
-    async def _sync(self, purpose: Purpose) -> None:
+    async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
         known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
         attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
+        if attachments:
+            await self._learn_providers(settings)
         stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
         if stored is None:
             return
@@ -130,6 +136,12 @@ class MetadataSync:
                 await keep_ids(known_rows, past | seen)
         if written < plan.size:
             LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    async def _learn_providers(self, settings: Settings) -> None:
+        """Keep the providers' names where the filter that offers them looks."""
+        with suppress(PipeError):
+            names = await self._fetch_providers(settings)
+            shared_by_process("provider_slugs", list[str])[:] = names
 
     def _plan(
         self,

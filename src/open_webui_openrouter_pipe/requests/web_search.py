@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..api.bodies import CompletionsBody
 from ..core.context import RequestContext
-from ..core.hand_over import SearchWish
 from ..core.json_values import JsonObject, objects_in, text_of
 from ..host.columns import is_switched_on
 from ..models.family import ModelFamily, takes_tools
 
 _TOOL = "openrouter:web_search"
 _PLUGIN = "web"
+# What the plugin takes of the tool's parameters, under its own names.
+_IN_PLUGIN = {
+    "engine": "engine",
+    "max_results": "max_results",
+    "max_uses": "max_uses",
+    "user_location": "user_location",
+    "allowed_domains": "include_domains",
+    "excluded_domains": "exclude_domains",
+}
 # A model's custom parameters that keep searching away.
 _OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
 
@@ -44,7 +51,7 @@ def plan_search(
     if _searches_already(body, context.model, definitions):
         return WebSearch()
     if takes_tools(family):
-        return WebSearch(tools=(_search_tool(wish),))
+        return WebSearch(tools=({"type": _TOOL, "parameters": wish},))
     return WebSearch(plugins=(_search_plugin(wish),))
 
 
@@ -56,27 +63,7 @@ def _searches_already(body: CompletionsBody, model: str, definitions: Sequence[J
     )
 
 
-def _search_tool(wish: SearchWish) -> JsonObject:
-    parameters = {
-        "engine": wish.engine,
-        "max_results": wish.max_results,
-        "search_context_size": wish.context_size,
-        "allowed_domains": list(wish.allowed_domains),
-        "excluded_domains": list(wish.excluded_domains),
-    }
-    said = _said_only(parameters)
-    return {"type": _TOOL, "parameters": said} if said else {"type": _TOOL}
-
-
-def _search_plugin(wish: SearchWish) -> JsonObject:
-    options = {
-        "engine": "" if wish.engine == "auto" else wish.engine,
-        "max_results": wish.max_results,
-        "include_domains": list(wish.allowed_domains),
-        "exclude_domains": list(wish.excluded_domains),
-    }
-    return {"id": _PLUGIN, **_said_only(options)}
-
-
-def _said_only(options: Mapping[str, Any]) -> JsonObject:
-    return {name: value for name, value in options.items() if value}
+def _search_plugin(wish: JsonObject) -> JsonObject:
+    """The plugin; to leave the engine open it must not be named."""
+    told = {name: value for name, value in wish.items() if value != "auto"}
+    return {"id": _PLUGIN, **{_IN_PLUGIN[name]: told[name] for name in told if name in _IN_PLUGIN}}
