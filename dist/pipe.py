@@ -85,82 +85,82 @@ license: MIT
 #   5739  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6101  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6152  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6266  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6417  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   6521  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6596  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6637  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6893  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6998  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7223  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7297  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6071  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6122  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6236  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6387  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   6490  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6565  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6606  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6862  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6967  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7192  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7266  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7477  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7597  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7446  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7566  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7682  allow_list.py                 Only what the API knows goes out.
-#   7718  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7746  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7830  fallbacks.py                  Further models, for when the first one fails.
-#   7851  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7905  modalities.py                 Pictures are asked for where the model draws.
-#   7920  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7989  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8056  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8151  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8281  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8431  history.py                    Chat messages become input items.
-#   8555  next_round.py                 The request of another round: the one before, and what came of it.
-#   8628  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8743  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8831  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8877  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#   8927  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8970  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   9018  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   9035  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#   9099  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7651  allow_list.py                 Only what the API knows goes out.
+#   7687  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7715  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7799  fallbacks.py                  Further models, for when the first one fails.
+#   7820  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7874  modalities.py                 Pictures are asked for where the model draws.
+#   7889  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7958  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8025  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8120  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8250  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8400  history.py                    Chat messages become input items.
+#   8524  next_round.py                 The request of another round: the one before, and what came of it.
+#   8597  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8712  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8800  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8846  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#   8896  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8939  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8987  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9004  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#   9066  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9149  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9423  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9472  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9505  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9526  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9590  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9661  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9738  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9792  status.py                     The status line of an answer: few words, all of them true.
-#   9847  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9989  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10050  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10150  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10251  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10364  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10643  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9116  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9390  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9439  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9472  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9493  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9557  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9628  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9705  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9759  status.py                     The status line of an answer: few words, all of them true.
+#   9814  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9956  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10017  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10117  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10218  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10331  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10610  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10780  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10830  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10954  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11263  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11384  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11468  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11666  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10747  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10797  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10921  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11230  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11351  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11435  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11633  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11800  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11767  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11970  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11937  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12058  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12025  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12238  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12205  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12367  pipe.py                       The entrance: what Open WebUI calls.
+#  12334  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -5757,7 +5757,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 Sort = Literal["default", "price", "throughput", "latency", "exacto"]
 DataCollection = Literal["allow", "deny"]
@@ -5768,7 +5768,7 @@ QUANTIZATIONS: list[Any] = [
 
 
 # A value that is refused would leave a user without any preference, so it counts as the default.
-def one_of(*choices: str) -> BeforeValidator:
+def one_of(*choices: Any) -> BeforeValidator:
     """Read a choice; what is none of them counts as the first."""
     return BeforeValidator(lambda value: value if value in choices else choices[0])
 
@@ -5784,11 +5784,6 @@ def read_amount(value: Any) -> float:
 def read_names(value: Any) -> list[str]:
     listed = value if isinstance(value, list) else str(value or "").split(",")
     return [name.strip() for name in listed if isinstance(name, str) and name.strip()]
-
-
-def switch(default: bool) -> BeforeValidator:
-    """Read a switch; what is none counts as the default."""
-    return BeforeValidator(lambda value: value if isinstance(value, bool) else default)
 
 
 Amount = Annotated[float, BeforeValidator(read_amount)]
@@ -5807,8 +5802,6 @@ class Filter:
 
     class UserValves(BaseModel):
         """What each user can prefer; zero and empty fields say nothing."""
-
-        model_config = ConfigDict(extra="ignore")
 
         ORDER: Names = Field(
             default=[],
@@ -5836,12 +5829,12 @@ class Filter:
             title="Prefer by",
             description="Lowest price, most tokens a second, soonest start, or best tools.",
         )
-        ALLOW_FALLBACKS: Annotated[bool, switch(True)] = Field(
+        ALLOW_FALLBACKS: Annotated[bool, one_of(True, False)] = Field(
             default=True,
             title="Others when the first fails",
             description="Whether another provider may step in.",
         )
-        REQUIRE_PARAMETERS: Annotated[bool, switch(False)] = Field(
+        REQUIRE_PARAMETERS: Annotated[bool, one_of(False, True)] = Field(
             default=False,
             title="Every parameter heeded",
             description="Only providers that heed all parameters of the chat.",
@@ -5865,12 +5858,6 @@ class Filter:
         MAX_PRICE_COMPLETION: Amount = Field(
             default=0.0, title="Price ceiling, output", description="USD per million tokens."
         )
-        MAX_PRICE_REQUEST: Amount = Field(
-            default=0.0, title="Price ceiling, request", description="USD for each request."
-        )
-        MAX_PRICE_IMAGE: Amount = Field(
-            default=0.0, title="Price ceiling, picture", description="USD for each picture."
-        )
         PREFERRED_MIN_THROUGHPUT: Amount = Field(
             default=0.0,
             title="Speed wanted",
@@ -5886,9 +5873,8 @@ class Filter:
         self.toggle = True
         self.icon = (
             "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
-            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Ccircle cx='5' cy='12' "
-            "r='2'/%3E%3Ccircle cx='19' cy='5' r='2'/%3E%3Ccircle cx='19' cy='19' r='2'/%3E"
-            "%3Cpath d='M7 12h4l6-7M11 12l6 7'/%3E%3C/svg%3E"
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Cpath d='M3 12h6l8-7h4m-3-3"
+            " 3 3-3 3M9 12l8 7h4m-3-3 3 3-3 3'/%3E%3C/svg%3E"
         )
 
     def inlet(
@@ -5908,12 +5894,7 @@ class Filter:
 
 def preferences(own: Any) -> dict[str, Any]:
     """What has been chosen, in the words of OpenRouter's `provider` object."""
-    prices = {
-        "prompt": own.MAX_PRICE_PROMPT,
-        "completion": own.MAX_PRICE_COMPLETION,
-        "request": own.MAX_PRICE_REQUEST,
-        "image": own.MAX_PRICE_IMAGE,
-    }
+    prices = {"prompt": own.MAX_PRICE_PROMPT, "completion": own.MAX_PRICE_COMPLETION}
     chosen = {
         "order": own.ORDER,
         "only": own.ONLY,
@@ -5942,12 +5923,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 Engine = Literal["auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
 OwnEngine = Literal["inherit", Engine]
 Size = Literal["auto", "low", "medium", "high"]
-OwnSize = Literal["inherit", Size]
 MOST_RESULTS = 25
 
 
@@ -5978,8 +5958,6 @@ class Filter:
     class Valves(BaseModel):
         """What holds for everyone."""
 
-        model_config = ConfigDict(extra="ignore")
-
         ENGINE: Annotated[Engine, one_of(*get_args(Engine))] = Field(
             default="auto",
             title="Search engine",
@@ -5989,11 +5967,6 @@ class Filter:
             default=5,
             title="Results per search",
             description="The most that one search may bring; 0 leaves it to OpenRouter.",
-        )
-        CONTEXT_SIZE: Annotated[Size, one_of(*get_args(Size))] = Field(
-            default="auto",
-            title="Text per search",
-            description="How much of the pages found is read; more costs more.",
         )
         ALLOWED_DOMAINS: Text = Field(
             default="",
@@ -6009,8 +5982,6 @@ class Filter:
     class UserValves(BaseModel):
         """What each user can choose; `inherit` and empty fields leave it to the admin."""
 
-        model_config = ConfigDict(extra="ignore")
-
         ENGINE: Annotated[OwnEngine, one_of(*get_args(OwnEngine))] = Field(
             default="inherit",
             title="Search engine",
@@ -6021,10 +5992,10 @@ class Filter:
             title="Results per search",
             description="Fewer than the admin allows; 0 takes as many.",
         )
-        CONTEXT_SIZE: Annotated[OwnSize, one_of(*get_args(OwnSize))] = Field(
-            default="inherit",
+        CONTEXT_SIZE: Annotated[Size, one_of(*get_args(Size))] = Field(
+            default="auto",
             title="Text per search",
-            description="How much of the pages found is read for you.",
+            description="How much of the pages found is read; more costs more.",
         )
         ALLOWED_DOMAINS: Text = Field(
             default="",
@@ -6075,11 +6046,10 @@ class Filter:
         admin = self.valves
         most = [count for count in (own.MAX_RESULTS, admin.MAX_RESULTS) if count]
         engine = admin.ENGINE if own.ENGINE == "inherit" else own.ENGINE
-        size = admin.CONTEXT_SIZE if own.CONTEXT_SIZE == "inherit" else own.CONTEXT_SIZE
         wish = {
             "engine": engine,
             "max_results": min(most, default=0),
-            "search_context_size": "" if size == "auto" else size,
+            "search_context_size": "" if own.CONTEXT_SIZE == "auto" else own.CONTEXT_SIZE,
             "allowed_domains": entries(admin.ALLOWED_DOMAINS) or entries(own.ALLOWED_DOMAINS),
             "excluded_domains": entries(f"{admin.EXCLUDED_DOMAINS},{own.EXCLUDED_DOMAINS}"),
         }
@@ -6420,6 +6390,9 @@ def from_host_id(host_id: str) -> str:
 # The companion filters: where each works, and how each comes into Open WebUI.
 ################################
 
+SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
+"""A model's custom parameters that keep searching away."""
+
 _KNOWN_FILTERS = "{}.known_filters"
 
 
@@ -6447,11 +6420,7 @@ COMPANIONS = (
         "search_toggle",
         "search",
         _writes,
-        (
-            "disable_openrouter_search_auto_attach",
-            "disable_native_websearch",
-            "disable_native_web_search",
-        ),
+        ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
         "disable_openrouter_search_default_on",
     ),
     Companion("provider_routing", "provider_routing", lambda family: True),
@@ -9049,8 +9018,6 @@ _IN_PLUGIN = {
     "allowed_domains": "include_domains",
     "excluded_domains": "exclude_domains",
 }
-# A model's custom parameters that keep searching away.
-_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
 
 
 @dataclass(frozen=True, slots=True)
@@ -9073,7 +9040,7 @@ def plan_search(
     OpenRouter searches once, before it answers.
     """
     wish = context.hand_over.search
-    if wish is None or any(is_switched_on(body.get(name)) for name in _OPT_OUTS):
+    if wish is None or any(is_switched_on(body.get(name)) for name in SEARCH_OPT_OUTS):
         return WebSearch()
     if _searches_already(body, context.model, definitions):
         return WebSearch()
@@ -12551,69 +12518,69 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/files.py": ((5390, 17, 48),),
     "host/tools.py": ((5449, 22, 250),),
     "host/versions.py": ((5707, 10, 30),),
-    "filters/provider_routing.py": ((5747, 2, 184),),
-    "filters/search_toggle.py": ((5933, 2, 164),),
-    "models/key_limit.py": ((6107, 13, 43),),
-    "models/pricing.py": ((6158, 12, 106),),
-    "models/family.py": ((6272, 14, 143),),
-    "models/companions.py": ((6423, 15, 96),),
-    "models/variants.py": ((6527, 11, 67),),
-    "models/known.py": ((6602, 12, 33),),
-    "models/metadata_sync.py": ((6646, 24, 245),),
-    "models/registry.py": ((6899, 17, 97),),
-    "models/visibility.py": ((7004, 16, 217),),
-    "models/entries.py": ((7229, 25, 66),),
-    "models/sync_job.py": ((7303, 33, 172),),
-    "storage/pictures.py": ((7483, 20, 112),),
-    "storage/spending.py": ((7603, 20, 77),),
-    "requests/allow_list.py": ((7688, 10, 28),),
-    "requests/caching.py": ((7724, 13, 20),),
-    "requests/content_parts.py": ((7752, 10, 76),),
-    "requests/fallbacks.py": ((7836, 12, 13),),
-    "requests/identifiers.py": ((7857, 11, 46),),
-    "requests/modalities.py": ((7911, 10, 7),),
-    "requests/old_texts.py": ((7926, 11, 61),),
-    "requests/parameters.py": ((7995, 12, 59),),
-    "requests/reasoning.py": ((8062, 13, 87),),
-    "requests/replay.py": ((8157, 14, 122),),
-    "requests/chat_body.py": ((8287, 13, 142),),
-    "requests/history.py": ((8437, 13, 116),),
-    "requests/next_round.py": ((8561, 21, 65),),
-    "requests/recovery.py": ((8634, 16, 107),),
-    "requests/retention.py": ((8749, 13, 80),),
-    "requests/routing_table.py": ((8837, 14, 38),),
-    "requests/routing.py": ((8883, 13, 42),),
-    "requests/tasks.py": ((8933, 11, 35),),
-    "requests/tools.py": ((8976, 13, 40),),
-    "requests/trimming.py": ((9024, 11, 9),),
-    "requests/web_search.py": ((9041, 14, 56),),
-    "requests/normalise.py": ((9105, 29, 42),),
-    "streaming/collector.py": ((9155, 31, 266),),
-    "streaming/completion_notes.py": ((9429, 11, 41),),
-    "streaming/open_calls.py": ((9478, 10, 25),),
-    "streaming/renderer.py": ((9511, 9, 13),),
-    "streaming/citations.py": ((9532, 13, 56),),
-    "streaming/layout.py": ((9600, 18, 59),),
-    "streaming/output_items.py": ((9667, 10, 69),),
-    "streaming/server_tools.py": ((9744, 15, 46),),
-    "streaming/status.py": ((9798, 10, 47),),
-    "streaming/think_tags.py": ((9853, 20, 134),),
-    "streaming/thinking_status.py": ((9995, 11, 53),),
-    "streaming/usage.py": ((10056, 10, 92),),
-    "streaming/completion_chunks.py": ((10156, 31, 93),),
-    "streaming/completion_dict.py": ((10257, 35, 105),),
-    "streaming/response_events.py": ((10370, 47, 271),),
-    "streaming/transcript.py": ((10649, 29, 129),),
-    "tools/policy.py": ((10786, 13, 42),),
-    "tools/results.py": ((10836, 11, 116),),
-    "tools/schema.py": ((10963, 15, 298),),
-    "tools/arguments.py": ((11269, 13, 113),),
-    "tools/definitions.py": ((11390, 13, 76),),
-    "tools/executor.py": ((11474, 55, 190),),
-    "tools/toolbox.py": ((11672, 23, 126),),
-    "runtime.py": ((11806, 27, 162),),
-    "attempts.py": ((11976, 33, 80),),
-    "rounds.py": ((12064, 28, 172),),
-    "orchestrator.py": ((12244, 36, 121),),
-    "pipe.py": ((12373, 30, 113),),
+    "filters/provider_routing.py": ((5747, 2, 165),),
+    "filters/search_toggle.py": ((5914, 2, 153),),
+    "models/key_limit.py": ((6077, 13, 43),),
+    "models/pricing.py": ((6128, 12, 106),),
+    "models/family.py": ((6242, 14, 143),),
+    "models/companions.py": ((6393, 15, 95),),
+    "models/variants.py": ((6496, 11, 67),),
+    "models/known.py": ((6571, 12, 33),),
+    "models/metadata_sync.py": ((6615, 24, 245),),
+    "models/registry.py": ((6868, 17, 97),),
+    "models/visibility.py": ((6973, 16, 217),),
+    "models/entries.py": ((7198, 25, 66),),
+    "models/sync_job.py": ((7272, 33, 172),),
+    "storage/pictures.py": ((7452, 20, 112),),
+    "storage/spending.py": ((7572, 20, 77),),
+    "requests/allow_list.py": ((7657, 10, 28),),
+    "requests/caching.py": ((7693, 13, 20),),
+    "requests/content_parts.py": ((7721, 10, 76),),
+    "requests/fallbacks.py": ((7805, 12, 13),),
+    "requests/identifiers.py": ((7826, 11, 46),),
+    "requests/modalities.py": ((7880, 10, 7),),
+    "requests/old_texts.py": ((7895, 11, 61),),
+    "requests/parameters.py": ((7964, 12, 59),),
+    "requests/reasoning.py": ((8031, 13, 87),),
+    "requests/replay.py": ((8126, 14, 122),),
+    "requests/chat_body.py": ((8256, 13, 142),),
+    "requests/history.py": ((8406, 13, 116),),
+    "requests/next_round.py": ((8530, 21, 65),),
+    "requests/recovery.py": ((8603, 16, 107),),
+    "requests/retention.py": ((8718, 13, 80),),
+    "requests/routing_table.py": ((8806, 14, 38),),
+    "requests/routing.py": ((8852, 13, 42),),
+    "requests/tasks.py": ((8902, 11, 35),),
+    "requests/tools.py": ((8945, 13, 40),),
+    "requests/trimming.py": ((8993, 11, 9),),
+    "requests/web_search.py": ((9010, 15, 54),),
+    "requests/normalise.py": ((9072, 29, 42),),
+    "streaming/collector.py": ((9122, 31, 266),),
+    "streaming/completion_notes.py": ((9396, 11, 41),),
+    "streaming/open_calls.py": ((9445, 10, 25),),
+    "streaming/renderer.py": ((9478, 9, 13),),
+    "streaming/citations.py": ((9499, 13, 56),),
+    "streaming/layout.py": ((9567, 18, 59),),
+    "streaming/output_items.py": ((9634, 10, 69),),
+    "streaming/server_tools.py": ((9711, 15, 46),),
+    "streaming/status.py": ((9765, 10, 47),),
+    "streaming/think_tags.py": ((9820, 20, 134),),
+    "streaming/thinking_status.py": ((9962, 11, 53),),
+    "streaming/usage.py": ((10023, 10, 92),),
+    "streaming/completion_chunks.py": ((10123, 31, 93),),
+    "streaming/completion_dict.py": ((10224, 35, 105),),
+    "streaming/response_events.py": ((10337, 47, 271),),
+    "streaming/transcript.py": ((10616, 29, 129),),
+    "tools/policy.py": ((10753, 13, 42),),
+    "tools/results.py": ((10803, 11, 116),),
+    "tools/schema.py": ((10930, 15, 298),),
+    "tools/arguments.py": ((11236, 13, 113),),
+    "tools/definitions.py": ((11357, 13, 76),),
+    "tools/executor.py": ((11441, 55, 190),),
+    "tools/toolbox.py": ((11639, 23, 126),),
+    "runtime.py": ((11773, 27, 162),),
+    "attempts.py": ((11943, 33, 80),),
+    "rounds.py": ((12031, 28, 172),),
+    "orchestrator.py": ((12211, 36, 121),),
+    "pipe.py": ((12340, 30, 113),),
 }

@@ -47,7 +47,7 @@ def test_who_has_chosen_nothing_or_nonsense_prefers_nothing() -> None:
         "ALLOW_FALLBACKS": "perhaps",
         "DATA_COLLECTION": 1,
         "MAX_PRICE_PROMPT": "cheap",
-        "MAX_PRICE_IMAGE": float("nan"),
+        "MAX_PRICE_COMPLETION": float("nan"),
         "PREFERRED_MAX_LATENCY": -1,
         "QUANTIZATIONS": {},
     }

@@ -20,14 +20,9 @@ def test_it_takes_open_webuis_search_away_and_asks_for_openrouters() -> None:
 
 
 def test_a_user_chooses_within_what_the_admin_allows() -> None:
-    admin = {"ENGINE": "exa", "CONTEXT_SIZE": "low", "MAX_RESULTS": 4, "EXCLUDED_DOMAINS": "a, b"}
+    admin = {"ENGINE": "exa", "MAX_RESULTS": 4, "EXCLUDED_DOMAINS": "a, b"}
     loaded = load_filter("search_toggle", **admin)
-    inherited = {
-        "engine": "exa",
-        "max_results": 4,
-        "search_context_size": "low",
-        "excluded_domains": ["a", "b"],
-    }
+    inherited = {"engine": "exa", "max_results": 4, "excluded_domains": ["a", "b"]}
     assert handed_over(loaded).search == inherited
     assert handed_over(loaded, MAX_RESULTS="2").search == {**inherited, "max_results": 2}
     own = {"ENGINE": "native", "CONTEXT_SIZE": "high", "MAX_RESULTS": 9, "EXCLUDED_DOMAINS": "b,c"}

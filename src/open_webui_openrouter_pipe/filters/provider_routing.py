@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 Sort = Literal["default", "price", "throughput", "latency", "exacto"]
 DataCollection = Literal["allow", "deny"]
@@ -23,7 +23,7 @@ QUANTIZATIONS: list[Any] = [
 
 
 # A value that is refused would leave a user without any preference, so it counts as the default.
-def one_of(*choices: str) -> BeforeValidator:
+def one_of(*choices: Any) -> BeforeValidator:
     """Read a choice; what is none of them counts as the first."""
     return BeforeValidator(lambda value: value if value in choices else choices[0])
 
@@ -39,11 +39,6 @@ def read_amount(value: Any) -> float:
 def read_names(value: Any) -> list[str]:
     listed = value if isinstance(value, list) else str(value or "").split(",")
     return [name.strip() for name in listed if isinstance(name, str) and name.strip()]
-
-
-def switch(default: bool) -> BeforeValidator:
-    """Read a switch; what is none counts as the default."""
-    return BeforeValidator(lambda value: value if isinstance(value, bool) else default)
 
 
 Amount = Annotated[float, BeforeValidator(read_amount)]
@@ -62,8 +57,6 @@ class Filter:
 
     class UserValves(BaseModel):
         """What each user can prefer; zero and empty fields say nothing."""
-
-        model_config = ConfigDict(extra="ignore")
 
         ORDER: Names = Field(
             default=[],
@@ -91,12 +84,12 @@ class Filter:
             title="Prefer by",
             description="Lowest price, most tokens a second, soonest start, or best tools.",
         )
-        ALLOW_FALLBACKS: Annotated[bool, switch(True)] = Field(
+        ALLOW_FALLBACKS: Annotated[bool, one_of(True, False)] = Field(
             default=True,
             title="Others when the first fails",
             description="Whether another provider may step in.",
         )
-        REQUIRE_PARAMETERS: Annotated[bool, switch(False)] = Field(
+        REQUIRE_PARAMETERS: Annotated[bool, one_of(False, True)] = Field(
             default=False,
             title="Every parameter heeded",
             description="Only providers that heed all parameters of the chat.",
@@ -120,12 +113,6 @@ class Filter:
         MAX_PRICE_COMPLETION: Amount = Field(
             default=0.0, title="Price ceiling, output", description="USD per million tokens."
         )
-        MAX_PRICE_REQUEST: Amount = Field(
-            default=0.0, title="Price ceiling, request", description="USD for each request."
-        )
-        MAX_PRICE_IMAGE: Amount = Field(
-            default=0.0, title="Price ceiling, picture", description="USD for each picture."
-        )
         PREFERRED_MIN_THROUGHPUT: Amount = Field(
             default=0.0,
             title="Speed wanted",
@@ -141,9 +128,8 @@ class Filter:
         self.toggle = True
         self.icon = (
             "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
-            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Ccircle cx='5' cy='12' "
-            "r='2'/%3E%3Ccircle cx='19' cy='5' r='2'/%3E%3Ccircle cx='19' cy='19' r='2'/%3E"
-            "%3Cpath d='M7 12h4l6-7M11 12l6 7'/%3E%3C/svg%3E"
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Cpath d='M3 12h6l8-7h4m-3-3"
+            " 3 3-3 3M9 12l8 7h4m-3-3 3 3-3 3'/%3E%3C/svg%3E"
         )
 
     def inlet(
@@ -163,12 +149,7 @@ class Filter:
 
 def preferences(own: Any) -> dict[str, Any]:
     """What has been chosen, in the words of OpenRouter's `provider` object."""
-    prices = {
-        "prompt": own.MAX_PRICE_PROMPT,
-        "completion": own.MAX_PRICE_COMPLETION,
-        "request": own.MAX_PRICE_REQUEST,
-        "image": own.MAX_PRICE_IMAGE,
-    }
+    prices = {"prompt": own.MAX_PRICE_PROMPT, "completion": own.MAX_PRICE_COMPLETION}
     chosen = {
         "order": own.ORDER,
         "only": own.ONLY,

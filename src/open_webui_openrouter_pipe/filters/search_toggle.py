@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 Engine = Literal["auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
 OwnEngine = Literal["inherit", Engine]
 Size = Literal["auto", "low", "medium", "high"]
-OwnSize = Literal["inherit", Size]
 MOST_RESULTS = 25
 
 
@@ -47,8 +46,6 @@ class Filter:
     class Valves(BaseModel):
         """What holds for everyone."""
 
-        model_config = ConfigDict(extra="ignore")
-
         ENGINE: Annotated[Engine, one_of(*get_args(Engine))] = Field(
             default="auto",
             title="Search engine",
@@ -58,11 +55,6 @@ class Filter:
             default=5,
             title="Results per search",
             description="The most that one search may bring; 0 leaves it to OpenRouter.",
-        )
-        CONTEXT_SIZE: Annotated[Size, one_of(*get_args(Size))] = Field(
-            default="auto",
-            title="Text per search",
-            description="How much of the pages found is read; more costs more.",
         )
         ALLOWED_DOMAINS: Text = Field(
             default="",
@@ -78,8 +70,6 @@ class Filter:
     class UserValves(BaseModel):
         """What each user can choose; `inherit` and empty fields leave it to the admin."""
 
-        model_config = ConfigDict(extra="ignore")
-
         ENGINE: Annotated[OwnEngine, one_of(*get_args(OwnEngine))] = Field(
             default="inherit",
             title="Search engine",
@@ -90,10 +80,10 @@ class Filter:
             title="Results per search",
             description="Fewer than the admin allows; 0 takes as many.",
         )
-        CONTEXT_SIZE: Annotated[OwnSize, one_of(*get_args(OwnSize))] = Field(
-            default="inherit",
+        CONTEXT_SIZE: Annotated[Size, one_of(*get_args(Size))] = Field(
+            default="auto",
             title="Text per search",
-            description="How much of the pages found is read for you.",
+            description="How much of the pages found is read; more costs more.",
         )
         ALLOWED_DOMAINS: Text = Field(
             default="",
@@ -144,11 +134,10 @@ class Filter:
         admin = self.valves
         most = [count for count in (own.MAX_RESULTS, admin.MAX_RESULTS) if count]
         engine = admin.ENGINE if own.ENGINE == "inherit" else own.ENGINE
-        size = admin.CONTEXT_SIZE if own.CONTEXT_SIZE == "inherit" else own.CONTEXT_SIZE
         wish = {
             "engine": engine,
             "max_results": min(most, default=0),
-            "search_context_size": "" if size == "auto" else size,
+            "search_context_size": "" if own.CONTEXT_SIZE == "auto" else own.CONTEXT_SIZE,
             "allowed_domains": entries(admin.ALLOWED_DOMAINS) or entries(own.ALLOWED_DOMAINS),
             "excluded_domains": entries(f"{admin.EXCLUDED_DOMAINS},{own.EXCLUDED_DOMAINS}"),
         }

@@ -12,6 +12,9 @@ from ..host.functions import insert_filter, read_filters, update_filter
 from ..host.kept_ids import keep_ids, read_kept_ids
 from .family import ModelFamily
 
+SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
+"""A model's custom parameters that keep searching away."""
+
 _KNOWN_FILTERS = "{}.known_filters"
 
 
@@ -39,11 +42,7 @@ COMPANIONS = (
         "search_toggle",
         "search",
         _writes,
-        (
-            "disable_openrouter_search_auto_attach",
-            "disable_native_websearch",
-            "disable_native_web_search",
-        ),
+        ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
         "disable_openrouter_search_default_on",
     ),
     Companion("provider_routing", "provider_routing", lambda family: True),

@@ -9,6 +9,7 @@ from ..api.bodies import CompletionsBody
 from ..core.context import RequestContext
 from ..core.json_values import JsonObject, objects_in, text_of
 from ..host.columns import is_switched_on
+from ..models.companions import SEARCH_OPT_OUTS
 from ..models.family import ModelFamily, takes_tools
 
 _TOOL = "openrouter:web_search"
@@ -22,8 +23,6 @@ _IN_PLUGIN = {
     "allowed_domains": "include_domains",
     "excluded_domains": "exclude_domains",
 }
-# A model's custom parameters that keep searching away.
-_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def plan_search(
     OpenRouter searches once, before it answers.
     """
     wish = context.hand_over.search
-    if wish is None or any(is_switched_on(body.get(name)) for name in _OPT_OUTS):
+    if wish is None or any(is_switched_on(body.get(name)) for name in SEARCH_OPT_OUTS):
         return WebSearch()
     if _searches_already(body, context.model, definitions):
         return WebSearch()
