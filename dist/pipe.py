@@ -16,151 +16,155 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    240  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    296  ids.py                        Identifiers of our own making.
-#    330  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    367  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    406  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#    439  money.py                      Amounts of money in words.
-#    451  process.py                    What every copy of the pipe in one process shares.
-#    472  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    549  errors.py                     Every cause of failure a person can act on, each with its words.
-#    733  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    791  retry.py                      Whether a failed request may be sent again, and when.
-#    832  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    926  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    958  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1022  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1095  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1239  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   1308  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1391  personal_valves.py            What each user can set for themselves.
-#   1475  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1570  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2058  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2114  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2214  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2398  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    245  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    301  ids.py                        Identifiers of our own making.
+#    335  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    372  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    411  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#    444  money.py                      Amounts of money in words.
+#    456  process.py                    What every copy of the pipe in one process shares.
+#    477  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    554  errors.py                     Every cause of failure a person can act on, each with its words.
+#    738  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    796  retry.py                      Whether a failed request may be sent again, and when.
+#    837  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    931  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    963  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1027  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1100  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1244  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   1313  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1396  personal_valves.py            What each user can set for themselves.
+#   1480  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1575  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2063  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2119  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2219  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2403  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2542  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2632  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2678  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2870  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3146  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3165  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3223  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3359  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3425  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3464  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3526  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3604  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3631  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3699  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3910  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4112  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4283  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4458  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4520  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4651  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4671  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2547  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2635  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2681  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2873  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3151  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3170  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3228  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3372  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3438  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3477  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3539  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3617  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3644  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3712  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3924  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4128  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4299  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4483  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4575  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4707  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4727  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4691  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4745  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4802  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4902  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4940  events.py                     What the page is told beside the stream of the answer.
-#   4952  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   5050  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   5083  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5196  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5237  users.py                      The person who asks, and what they have set for themselves.
-#   5312  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5384  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5440  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5701  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4747  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4812  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4869  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4969  data_folder.py                The folder in which Open WebUI keeps its data.
+#   4984  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5022  events.py                     What the page is told beside the stream of the answer.
+#   5034  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   5132  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   5165  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5180  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5213  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5326  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5367  users.py                      The person who asks, and what they have set for themselves.
+#   5442  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5514  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5570  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5822  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   5739  sources.py                    The text of each companion filter, by the name of its file.
+#   5860  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6071  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6122  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6236  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6387  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   6490  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6565  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6606  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6862  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6967  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7192  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7266  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6192  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   6305  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6356  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6470  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6621  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   6724  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6799  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6840  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   7097  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7258  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7483  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7557  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7446  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7566  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7748  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7868  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7651  allow_list.py                 Only what the API knows goes out.
-#   7687  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7715  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7799  fallbacks.py                  Further models, for when the first one fails.
-#   7820  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7874  modalities.py                 Pictures are asked for where the model draws.
-#   7889  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7958  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8025  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8120  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8250  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8400  history.py                    Chat messages become input items.
-#   8524  next_round.py                 The request of another round: the one before, and what came of it.
-#   8597  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8712  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8800  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8846  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#   8896  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8939  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8987  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   9004  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#   9066  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7953  allow_list.py                 Only what the API knows goes out.
+#   7989  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8017  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8101  fallbacks.py                  Further models, for when the first one fails.
+#   8122  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8176  modalities.py                 Pictures are asked for where the model draws.
+#   8191  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   8260  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8327  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8422  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8552  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8701  history.py                    Chat messages become input items.
+#   8825  next_round.py                 The request of another round: the one before, and what came of it.
+#   8914  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9029  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9117  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9163  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#   9213  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   9256  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9305  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9320  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#   9382  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9116  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9390  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9439  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9472  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9493  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9557  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9628  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9705  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9759  status.py                     The status line of an answer: few words, all of them true.
-#   9814  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9956  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10017  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10117  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10218  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10331  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10610  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9432  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9706  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9755  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9788  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9809  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9874  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9945  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10022  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10076  status.py                     The status line of an answer: few words, all of them true.
+#  10131  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10273  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10334  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10434  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10535  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10651  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10934  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10747  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10797  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10921  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11230  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11351  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11435  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11633  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11071  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11126  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11250  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11559  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11680  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11764  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11966  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11767  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12104  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11937  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  12281  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12025  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12369  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12205  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12567  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12334  pipe.py                       The entrance: what Open WebUI calls.
+#  12696  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -175,6 +179,7 @@ import json
 import logging
 import os
 import queue
+import random
 import re
 import secrets
 import sys
@@ -2581,7 +2586,6 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -2625,7 +2629,6 @@ class ChatBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -3096,6 +3099,8 @@ class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
     text: str
+    in_closing_line: bool = False
+    """Whether it is said once the answer is there, and not before."""
 
 
 @dataclass(slots=True)
@@ -3322,6 +3327,14 @@ def read_citation(annotation: JsonObject) -> Citation | None:
     if not url:
         return None
     return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
+
+
+def trimming_notices(answer: JsonObject) -> list[Event]:
+    """What the person should know when OpenRouter has shortened the chat."""
+    stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
+    if not any(stage.get("type") == "context_compression" for stage in stages):
+        return []
+    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -3767,6 +3780,7 @@ class ChatReader:
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
         self._usage = read_usage(data.get("usage")) or self._usage
+        events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
@@ -3918,6 +3932,7 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     return [
         ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
         *_finished_items(body),
+        *trimming_notices(body),
         _read_end(body),
     ]
 
@@ -3990,8 +4005,9 @@ class ResponsesReader:
                 self._closed.add(event.output_index)
         elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            for item in self._left_out(as_object(data.get("response"))):
-                batch.add(item)
+            response = as_object(data.get("response"))
+            for late in (*self._left_out(response), *trimming_notices(response)):
+                batch.add(late)
         batch.add(event)
 
     def _left_out(self, response: JsonObject) -> list[ItemFinished]:
@@ -4286,6 +4302,9 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 # The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
 ################################
 
+COMPRESSION_PLUGIN = "context-compression"
+"""Leaves out the middle of a chat that is too long for its model."""
+
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
@@ -4349,6 +4368,12 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def metadata_headers(body: Mapping[str, Any]) -> dict[str, str]:
+    """Ask to be told when OpenRouter shortens the chat."""
+    trims = any(each.get("id") == COMPRESSION_PLUGIN for each in objects_in(body.get("plugins")))
+    return {"X-OpenRouter-Metadata": "enabled"} if trims else {}
 
 
 def own_referer(settings: Settings) -> dict[str, str]:
@@ -4467,50 +4492,80 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+_NOT_MODIFIED = 304
 
 
-async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+@dataclass(frozen=True, slots=True)
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
-    Raises a `PipeError` that says why there are none.
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+async def fetch_models(
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
+
+    Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    response = await _ask(client, settings, "/endpoints/zdr", {})
+    endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_provider_slugs(client: httpx.AsyncClient, settings: Settings) -> list[str]:
     """Fetch the names under which a request may ask for a provider, or for none."""
-    rows = objects_in(await _fetch_data(client, settings, "/providers", list))
+    rows = objects_in(_data_in(await _ask(client, settings, "/providers", {}), settings, list))
     return sorted(filter(None, (text_of(row.get("slug")) for row in rows)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
+    return number_of(key.get("limit_remaining"))
 
 
-async def _fetch_data(
-    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
-) -> Data:
-    """The `data` of an answer, where it is of the right kind."""
+async def _ask(
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
+) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
-        response = await client.get(
+        return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings)},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+
+
+def _data_in(response: httpx.Response, settings: Settings, kind: type[Data]) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     refuse_web_page(response, settings)
     try:
         data = as_object(decode_json(response.content)).get("data")
-    except ValueError:
+    except ValueError as error:
+        if response.is_success:
+            raise StreamInterruptedError(
+                "OpenRouter's answer came only in part.", "Try again in a moment."
+            ) from error
         data = None
     if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
@@ -4571,6 +4626,7 @@ async def _open(
                 **authorize(settings),
                 **own_referer(settings),
                 **vendor_headers(settings, body),
+                **metadata_headers(body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -4694,6 +4750,11 @@ def stream_responses(
 # Python tools written without `async`: run off the event loop, which they would hold up.
 ################################
 
+_THREAD_NAME = "openrouter-tool"
+_MOST_THREADS = 500
+"""In one process; a tool that never ends keeps its own."""
+
+
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
     wrapped = getattr(function, "__function__", None)
@@ -4703,8 +4764,14 @@ def is_blocking(function: Any) -> bool:
 async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
 
-    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself. Raises
+    `RuntimeError` where too many have not.
     """
+    if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise RuntimeError(
+            f"{_MOST_THREADS} Python tools run or hang already. "
+            "If they hang, the admin should restart the server."
+        )
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
@@ -4726,7 +4793,7 @@ async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, An
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    threading.Thread(target=work, name=_THREAD_NAME, daemon=True).start()
     result = await outcome
     return await result if inspect.isawaitable(result) else result
 
@@ -4897,6 +4964,21 @@ def flat_parameters(parameters: Any) -> JsonObject:
 def is_switched_on(value: Any) -> bool:
     """Whether a parameter says yes, also where a settings form made text of it."""
     return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+################################
+# host/data_folder.py
+#
+# The folder in which Open WebUI keeps its data.
+################################
+
+def own_file(name: str, function_id: str) -> Path | None:
+    """Where one installed copy may keep a file; `None` outside of Open WebUI."""
+    try:
+        from open_webui.env import DATA_DIR  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return Path(DATA_DIR) / "openrouter" / f"{re.sub(r'[^0-9A-Za-z_]', '_', function_id)}-{name}"
 
 
 ################################
@@ -5078,6 +5160,54 @@ async def keep_ids(name: str, ids: Iterable[str]) -> None:
     async with get_async_db() as database:
         await database.merge(row)
         await database.commit()
+
+
+################################
+# host/middleware.py
+#
+# The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+################################
+
+def middleware_part(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
+
+
+################################
+# host/citing.py
+#
+# The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+################################
+
+@dataclass(slots=True)
+class SourceNumbers:
+    """The numbers given so far in one answer: those of the chat's files, then those of tools."""
+
+    handles: HostHandles
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
+        """Tags that number the sources, and how to cite by them, where the model has not read it.
+
+        Both are empty where the host does not say.
+        """
+        try:
+            number = middleware_part("get_source_context")
+            if not self.numbers:  # the chat's files came with the host's words on citing
+                number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            is_explained = bool(self.numbers)
+            tags = number(sources, self.numbers, include_content=False).strip()
+            if is_explained or not tags:
+                return tags, ""
+            template = await middleware_part("Config").get("rag.template")
+            return tags, await middleware_part("rag_template")(template, tags, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
+            return "", ""
 
 
 ################################
@@ -5597,10 +5727,10 @@ async def read_result(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
 ) -> ToolResult:
     """What the tool returned, as Open WebUI understands it."""
-    process = _from_middleware("process_tool_result")
+    process = middleware_part("process_tool_result")
     if process is None:
         return _result_of(_text_without_host(raw))
-    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+    if (terminal_file := middleware_part("build_terminal_file_tool_result")) is not None:
         raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
     user = await load_user(handles)
     direct = bool(tool.entry.get("direct"))
@@ -5612,23 +5742,14 @@ async def read_result(
     result.sources = _sources_of(handles, tool, arguments, result.text)
     for file in objects_in(files):
         await _add_file(result, file, handles, user)
-    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+    if (tell_terminal := middleware_part("terminal_event_handler")) is not None:
         await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
     return result
 
 
-def _from_middleware(name: str) -> Any:
-    """A part of the host's chat middleware; `None` where this version has none of that name."""
-    try:
-        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    return getattr(middleware, name, None)
-
-
 def _result_of(text: str) -> ToolResult:
     """The text, and whether Open WebUI shows it as a failure."""
-    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    is_error = middleware_part("_is_tool_result_error") or _begins_as_error
     return ToolResult(text=text, failed=bool(is_error(text)))
 
 
@@ -5649,8 +5770,8 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
-    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    cited = middleware_part("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = middleware_part("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
     return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
@@ -5680,7 +5801,7 @@ async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, 
 
 async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
     """The address under which the chat keeps the picture; without one, the picture itself."""
-    store = _from_middleware("store_tool_result_image")
+    store = middleware_part("store_tool_result_image")
     if store is None:
         return data_url
     return await store(handles.request, data_url, handles.metadata, user)
@@ -6066,6 +6187,119 @@ def entries(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 ''',
 }
+
+
+################################
+# models/catalog_shelf.py
+#
+# The last good catalog on disk: a restart lists it without network, and workers share one.
+################################
+
+_TURN_LOOK_SECONDS = 0.25
+# Longer than fetching can take: a worker that died in its turn is not waited for any longer.
+_LONGEST_TURN_SECONDS = 90.0
+
+
+class CatalogShelf:
+    """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
+
+    def __init__(self, path: Path | None = None, account: str = "") -> None:
+        self._path = path
+        self._account = account
+        self._turn_file = path.with_suffix(".turn") if path is not None else None
+        self._has_turn = False
+        self._is_failing = False
+
+    async def read(self) -> CatalogCopy | None:
+        """What is kept; `None` for nothing, for half a file and for another account's."""
+        if self._path is None:
+            return None
+        return await asyncio.to_thread(_read_kept, self._path, self._account)
+
+    async def keep(self, catalog: CatalogCopy) -> None:
+        """Put a new one in the place of the old; a disk that takes none is told of once."""
+        if self._path is None:
+            return
+        try:
+            await asyncio.to_thread(_write_kept, self._path, self._account, catalog)
+            self._is_failing = False
+        except OSError as error:
+            level = logging.DEBUG if self._is_failing else logging.WARNING
+            self._is_failing = True
+            LOG.log(level, "catalog: it cannot be kept for the next start: %s", error)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """One worker at a time: the others wait, and find what it has kept."""
+        try:
+            while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(_TURN_LOOK_SECONDS)
+            yield
+        finally:
+            if self._has_turn and self._turn_file is not None:
+                self._has_turn = False
+                await asyncio.to_thread(_drop_kept_file, self._turn_file)
+
+    def _take_turn(self) -> bool:
+        file = self._turn_file
+        if file is None:
+            return True
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            if not _is_abandoned(file):
+                return False
+            with suppress(OSError):
+                file.touch()
+        except OSError:
+            return True  # nothing can be kept there, so there is nothing to wait for
+        self._has_turn = True
+        return True
+
+
+def _read_kept(path: Path, account: str) -> CatalogCopy | None:
+    try:
+        came_at = path.stat().st_mtime
+        kept = as_object(decode_json(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    rows, zdr_ids = objects_in(kept.get("rows")), kept.get("zdr_ids")
+    if kept.get("account") != account or not rows:
+        return None
+    has_ids = isinstance(zdr_ids, list)
+    return CatalogCopy(
+        rows=rows,
+        etag=text_of(kept.get("etag")),
+        zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
+        age=time.time() - came_at,
+    )
+
+
+def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
+    zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
+    kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(encode_json(kept))
+        draft.replace(path)
+    finally:
+        _drop_kept_file(draft)
+
+
+def _is_abandoned(file: Path) -> bool:
+    try:
+        return not 0 <= time.time() - file.stat().st_mtime < _LONGEST_TURN_SECONDS
+    except FileNotFoundError:
+        return False  # it has just been given away
+    except OSError:
+        return True
+
+
+def _drop_kept_file(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
 
 
 ################################
@@ -6807,7 +7041,8 @@ class _RowDraft:
             if name in wanted:
                 ticks[name] = remembered[name] = wanted[name]
             else:
-                del ticks[name], remembered[name]
+                ticks.pop(name, None)
+                del remembered[name]
         self._values["capabilities"] = ticks
         self._memory["capabilities"] = remembered
 
@@ -6866,31 +7101,37 @@ def _digest(text: str) -> str:
 ################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
+FetchCatalog = Callable[[Settings, CatalogCopy | None], Awaitable[CatalogCopy]]
+"""Given the copy at hand, which it gives back when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+# Servers that started together shall not ask together: each comes up to a tenth too early.
+_EARLIEST = 0.9
 
 
 class OpenRouterModelRegistry:
     """The models of one account at one address.
 
-    `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
+    `fetch_catalog` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
     def __init__(
         self,
-        fetch_rows: FetchRows,
+        fetch_catalog: FetchCatalog,
         clock: Callable[[], float] = time.monotonic,
         fetch_zdr_ids: FetchIds | None = None,
+        shelf: CatalogShelf | None = None,
     ) -> None:
-        self._fetch_rows = fetch_rows
+        self._fetch_catalog = fetch_catalog
         self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
+        self._shelf = shelf or CatalogShelf()
+        self._has_looked = False
         self.known = NOTHING_KNOWN
-        """The last good catalog."""
+        """The last good catalog; the same object as long as nothing in it changes."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -6903,13 +7144,11 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and (
-            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
-        ):
-            self._refresh = asyncio.create_task(self._load(settings))
+        self._begin_when_due(settings)
         if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
             self._has_waited = self._has_waited or patience > 0
+            self._begin_when_due(settings)  # what was kept may be old
         return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -6923,13 +7162,19 @@ class OpenRouterModelRegistry:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
 
+    def _begin_when_due(self, settings: Settings) -> None:
+        is_due = self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        if self._refresh is None and is_due:
+            self._refresh = asyncio.create_task(self._load(settings))
+
     async def _load(self, settings: Settings) -> None:
         try:
-            self._take(await self._fetch_rows(settings))
-            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
-                zdr_ids = await self._fetch_zdr_ids(settings)
-                self.known = know_models(self.known.families, zdr_ids)
-            self._due_at = self._clock() + settings.catalog.refresh
+            if not self._has_looked:
+                self._has_looked = True
+                if await self._take_kept(settings, await self._shelf.read()):
+                    return
+            async with self._shelf.turn():
+                await self._renew(settings)
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -6946,22 +7191,68 @@ class OpenRouterModelRegistry:
 
     def _lacks_zdr_ids(self, settings: Settings) -> bool:
         """Whether a setting, changed since the last refresh, asks for a list never fetched."""
-        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
-        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+        lacks = self._wants_zdr_ids(settings) and self.known.zdr_ids is None
+        return lacks and self.error is None and not self._is_closed
 
-    def _take(self, rows: list[dict[str, Any]]) -> None:
-        families = tuple(family for row in rows if (family := read_family(row)) is not None)
+    def _wants_zdr_ids(self, settings: Settings) -> bool:
+        return settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+
+    async def _renew(self, settings: Settings) -> None:
+        """Take what another worker has fetched meanwhile, else fetch it."""
+        kept = await self._shelf.read()
+        if kept is not None and self._is_fresh(kept, settings):
+            await self._take_kept(settings, kept)
+        else:
+            await self._fetch(settings, kept)
+
+    async def _take_kept(self, settings: Settings, kept: CatalogCopy | None) -> bool:
+        """Use a kept catalog, be it old; whether there was one."""
+        if kept is None:
+            return False
+        await self._take(kept.rows, kept.zdr_ids)
+        if self._is_fresh(kept, settings):
+            self._rest(settings.catalog.refresh - kept.age)
+        return True
+
+    def _is_fresh(self, kept: CatalogCopy, settings: Settings) -> bool:
+        lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
+        return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
+
+    async def _fetch(self, settings: Settings, kept: CatalogCopy | None) -> None:
+        newest = await self._fetch_catalog(settings, kept)
+        await self._take(newest.rows, self.known.zdr_ids)
+        if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
+            self._know(self.known.families, await self._fetch_zdr_ids(settings))
+        self._rest(settings.catalog.refresh)
+        await self._shelf.keep(replace(newest, zdr_ids=self.known.zdr_ids))
+
+    async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
+        families = await asyncio.to_thread(_families_in, rows)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self.known = know_models(families, self.known.zdr_ids)
+        self._know(families, zdr_ids)
+
+    def _know(self, families: Iterable[ModelFamily], zdr_ids: frozenset[str] | None) -> None:
+        newest = know_models(families, zdr_ids)
+        known = self.known
+        if (newest.families, newest.zdr_ids) != (known.families, known.zdr_ids):
+            self.known = newest
+
+    def _rest(self, seconds: float) -> None:
+        if not self._is_closed:
+            self._due_at = self._clock() + seconds * random.uniform(_EARLIEST, 1.0)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
         level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
-        self._due_at = self._clock() + wait
+        self._rest(wait)
         LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+
+
+def _families_in(rows: list[JsonObject]) -> tuple[ModelFamily, ...]:
+    return tuple(family for row in rows if (family := read_family(row)) is not None)
 
 
 ################################
@@ -7270,10 +7561,12 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 ################################
 
 # Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+# It grows with the time that a write takes, so with what else the server has to do.
 _PAUSE_SECONDS = 0.03
+_PAUSE_PER_WRITE = 6
 _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
-_LOCK_SECONDS = 600
+_LOCK_SECONDS = 1_800
 _ROWS_PER_REPORT = 100
 _NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
@@ -7313,14 +7606,21 @@ class MetadataSync:
         self._done: Purpose | None = None
         self._due_at = float("-inf")
         self._job: asyncio.Task[None] | None = None
+        self._writes_rows = False
 
     def look(self, known: KnownModels, settings: Settings) -> None:
-        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it."""
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
         purpose = (known, settings.catalog, settings.metadata, settings.companions)
+        if self._writes_rows and settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
         if not known.families or purpose == self._done:
             return
         if self._job is None and self._clock() >= self._due_at:
             self._due_at = self._clock() + _RETRY_SECONDS
+            self._writes_rows = settings.metadata.mode != "off"
             self._job = asyncio.create_task(self._run(purpose, settings))
 
     async def finished(self) -> None:
@@ -7407,19 +7707,21 @@ class MetadataSync:
         """Write row after row, and count those that were written."""
         written = 0
         for number, row in enumerate(plan.inserts, start=1):
+            started = self._clock()
             if await insert_model_row(row, is_public=rules.new_are_public):
                 inserted.add(row.id)
                 written += 1
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            started = self._clock()
             written += await update_model_row(before, after)
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         return written
 
-    async def _rest(self, number: int, plan: SyncPlan) -> None:
+    async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
         if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
             LOG.info("models: %d of %d settings written", number, plan.size)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_WRITE * spent))
 
 
 def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
@@ -8288,7 +8590,6 @@ _SAME_FIELDS = (
     "metadata",
     "trace",
     "parallel_tool_calls",
-    "max_tool_calls",
     "stop_server_tools_when",
 )
 
@@ -8563,9 +8864,25 @@ def ask_for_words(
     return cast("ResponsesBody", fields)
 
 
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    items = [*request.get("input", [])]
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 
@@ -8970,18 +9287,19 @@ def _tool_choice(choice: Any) -> str | JsonObject:
 
 
 def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
-    if conditions := objects_in(body.get("stop_server_tools_when")):
-        return {"stop_server_tools_when": conditions}
-    asked = number_of(body.get("max_tool_calls"))
-    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
-    if not settings.server_tools_max_cost:
-        return {"max_tool_calls": most} if most else {}
-    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
-    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
-    if most:
-        conditions.append({"type": "step_count_is", "step_count": most})
-    return {"stop_server_tools_when": conditions}
+    """Where OpenRouter's tools stop: a chat may ask for less than the admin allows, not for more.
+
+    `max_tool_calls` becomes a condition: beside others the API ignores it, and so does the chat
+    endpoint.
+    """
+    conditions = objects_in(body.get("stop_server_tools_when"))
+    if cost := settings.server_tools_max_cost:
+        conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
+    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
+    if limits:
+        conditions.append({"type": "step_count_is", "step_count": min(limits)})
+    return {"stop_server_tools_when": conditions} if conditions else {}
 
 
 ################################
@@ -8990,15 +9308,13 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 # Conversations that are too long: shortened in their middle, where the admin wants that.
 ################################
 
-_COMPRESSION = "context-compression"
-
-
 def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The request's `plugins` with the one that trims; a chat's own word on it stays."""
     plugins = objects_in(body.get("plugins"))
-    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
+    is_settled = any(plugin.get("id") == COMPRESSION_PLUGIN for plugin in plugins)
+    if is_settled or not settings.auto_context_trimming:
         return {}
-    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
+    return {"plugins": [*plugins, {"id": COMPRESSION_PLUGIN, "engine": "middle-out"}]}
 
 
 ################################
@@ -9502,7 +9818,8 @@ _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 class Sources:
     """Gathers what an answer leans on, each once, in the order it was found.
 
-    Open WebUI numbers sources as they come, and takes those of one address for one.
+    Open WebUI numbers sources as they come, and takes those of one address for one. Only those
+    that tools found are cited by number, so they come before those the model itself named.
     """
 
     __slots__ = ("_by_origin", "_known")
@@ -9535,7 +9852,7 @@ class Sources:
 
     def events(self) -> list[HostEvent]:
         """One event for each origin, for each one costs a write of the whole chat."""
-        found = self._by_origin.values()
+        found = sorted(self._by_origin.values(), key=lambda data: data["source"] is _CITED)
         return [{"event": {"type": "source", "data": data}} for data in found]
 
     def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
@@ -10286,7 +10603,8 @@ class CompletionDict:
             # The pictures of a chat are files of its message; with nothing at all in `output`
             # Open WebUI would not end the message.
             items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
-            completion["output"] = [_output_of(item) for item in items]
+            ends = {item.call_id: item.status for item in items if isinstance(item, ToolOutputItem)}
+            completion["output"] = [_output_of(item, ends) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -10316,14 +10634,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: _KeptItem) -> dict[str, Any]:
+def _output_of(item: _KeptItem, ends: Mapping[str, str]) -> dict[str, Any]:
     match item:
         case MessageItem():
             return message_output(item, item.status, [output_text_part(item.text)])
         case ReasoningItem():
             return reasoning_output(item)
         case FunctionCallItem():
-            return function_call_item(item)
+            # The card of a call that came to nothing says so.
+            status = ends.get(item.call_id) if item.status == "completed" else None
+            return function_call_item(item) | ({"status": status} if status else {})
         case ToolOutputItem():
             return tool_output_item(item)
 
@@ -10362,6 +10682,7 @@ class ResponseEvents:
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
+        self._closing_words = ""
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -10408,6 +10729,8 @@ class ResponseEvents:
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
+            case Notice(words, in_closing_line=True):
+                self._closing_words = words
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -10541,11 +10864,12 @@ class ResponseEvents:
         return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        parts = [self._closing_words]
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
-            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
-            return [status_event(line, done=True)]
-        return self._end_waiting()
+            parts += [own, describe_spending(self._spending)]
+        line = " · ".join(filter(None, parts))
+        return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
         """A status that said "trying again" must not go on saying it."""
@@ -10766,6 +11090,11 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def takes_its_time(tool: HostTool) -> bool:
+    """Whether the tool waits for a person or for a whole answer, so that no time limit fits it."""
+    return tool.is_builtin and tool.name in HOSTS_OWN_TOOLS
+
+
 def asks_the_person(tool: HostTool) -> bool:
     """Whether the tool is itself a question to the person, so that none need stand before it."""
     return tool.is_builtin and tool.name == "ask_user"
@@ -10790,7 +11119,7 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+        or any(map(takes_its_time, called))
     )
 
 
@@ -11538,6 +11867,8 @@ class Executor:
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
             deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        if takes_its_time(tool):  # nor may it keep a place from the tools of its own sub-agent
+            return await self._run(tool, arguments, None)
         return await self._run_in_turn(tool, arguments, deadline)
 
     async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
@@ -11553,7 +11884,10 @@ class Executor:
             # The time to wait is bounded here, the tool's own while it runs.
             async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
                 waiting.reschedule(None)
-                return await self._run(tool, arguments, deadline)
+                seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+                if seconds <= 0:
+                    return not_begun(tool.name)
+                return await self._run(tool, arguments, seconds)
         except TimeoutError:
             return not_begun(tool.name)
 
@@ -11569,11 +11903,10 @@ class Executor:
             finally:
                 leave_gate(gate)
 
-    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+    async def _run(
+        self, tool: HostTool, arguments: JsonObject, seconds: float | None
+    ) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
-        if seconds <= 0:
-            return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
         self._limits.running.add(task)
         task.add_done_callback(self._limits.running.discard)
@@ -11583,7 +11916,7 @@ class Executor:
             task.cancel()
         if not task.done():
             self._note_failure(tool)
-            return timed_out(tool.name, seconds)
+            return timed_out(tool.name, seconds or 0.0)
         if task.cancelled():
             self._note_failure(tool)
             return raised(tool.name, "it was cancelled.")
@@ -11652,7 +11985,10 @@ class CallOutcome:
 
     output: ToolOutputItem
     sources: list[JsonObject] = field(default_factory=list[JsonObject])
-    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+    """What the person may look up, each as the `data` of Open WebUI's `source` event.
+
+    Only an answer that streams into a chat shows any.
+    """
 
 
 class Toolbox:
@@ -11706,7 +12042,8 @@ class Toolbox:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in filter(done.__contains__, tasks):
-                    yield _outcome(tasks[task], task.result(), room)
+                    outcome = _outcome(tasks[task], task.result(), room)
+                    yield outcome if self._host_can_run else replace(outcome, sources=[])
         finally:
             open_tasks = [task for task in tasks if not task.done()]
             for task in open_tasks:
@@ -11802,6 +12139,7 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._function_id = ""
         self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
@@ -11814,6 +12152,7 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
@@ -11838,10 +12177,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -12066,6 +12410,10 @@ class Rounds:
     """Whether the round under way was asked to do without tools."""
     made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How often each call was made, by name and arguments."""
+    source_numbers: SourceNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source_numbers = SourceNumbers(self.ask.context.host)
 
     async def run(self) -> AsyncGenerator[list[Event]]:
         """Ask, run what was called, and ask again, until the model has answered."""
@@ -12155,13 +12503,27 @@ class Rounds:
                 if call is None:
                     LOG.warning("rounds: an output that no call waits for was left out")
                     continue
-                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                output = self._noticing_repeats(call, outcome.output)
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                found[call.call_id] = await self._numbering(output, outcome.sources)
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
             output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
+
+    async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
+        """The output as the model reads it: with the numbers by which it may cite the sources.
+
+        They stand behind the output, so that the rounds before stay in the prompt cache.
+        """
+        if not sources:
+            return output
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
+        return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
         made = call.name, "".join(call.arguments.split())
@@ -12458,129 +12820,133 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((246, 8, 48),),
-    "core/ids.py": ((302, 9, 26),),
-    "core/json_codec.py": ((336, 11, 29),),
-    "core/json_values.py": ((373, 8, 31),),
-    "core/hand_over.py": ((412, 11, 25),),
-    "core/money.py": ((445, 6, 4),),
-    "core/process.py": ((457, 10, 13),),
-    "core/redaction.py": ((478, 9, 69),),
-    "core/errors.py": ((570, 26, 161),),
-    "core/admission.py": ((739, 12, 50),),
-    "core/retry.py": ((797, 7, 33),),
-    "core/secrets.py": ((838, 19, 86),),
-    "core/source_map.py": ((932, 7, 24),),
-    "core/template_language.py": ((964, 8, 56),),
-    "core/valve_types.py": ((1030, 17, 63),),
-    "core/catalog_valves.py": ((1101, 12, 136),),
-    "core/companion_valves.py": ((1245, 13, 61),),
-    "core/metadata_valves.py": ((1314, 12, 75),),
-    "core/personal_valves.py": ((1397, 11, 76),),
-    "core/template_valves.py": ((1481, 13, 87),),
-    "core/config.py": ((1576, 19, 480),),
-    "core/context.py": ((2064, 15, 48),),
-    "core/logging_system.py": ((2120, 11, 92),),
-    "core/error_templates.py": ((2220, 28, 176),),
-    "core/timing_logger.py": ((2406, 21, 134),),
-    "api/bodies.py": ((2548, 8, 82),),
-    "api/error_figures.py": ((2638, 8, 38),),
-    "api/errors.py": ((2684, 18, 184),),
-    "api/events.py": ((2876, 11, 268),),
-    "api/exchange_log.py": ((3152, 16, 11),),
-    "api/gateway/batch.py": ((3174, 14, 47),),
-    "api/gateway/items.py": ((3229, 20, 128),),
-    "api/gateway/part_ends.py": ((3365, 8, 58),),
-    "api/gateway/payloads.py": ((3431, 14, 31),),
-    "api/gateway/selection.py": ((3470, 15, 54),),
-    "api/gateway/text_run.py": ((3532, 10, 70),),
-    "api/pacing.py": ((3610, 7, 19),),
-    "api/sse.py": ((3637, 5, 60),),
-    "api/gateway/chat_reader.py": ((3705, 30, 203),),
-    "api/gateway/responses_reader.py": ((3916, 33, 194),),
-    "api/transport.py": ((4118, 18, 163),),
-    "api/http.py": ((4289, 23, 167),),
-    "api/catalog.py": ((4464, 15, 54),),
-    "api/gateway/stream.py": ((4526, 32, 123),),
-    "api/gateway/chat_completions.py": ((4657, 15, 12),),
-    "api/gateway/responses.py": ((4677, 15, 12),),
-    "host/blocking.py": ((4697, 13, 46),),
-    "host/chats.py": ((4751, 13, 49),),
-    "host/columns.py": ((4812, 20, 88),),
-    "host/departure.py": ((4908, 11, 30),),
-    "host/events.py": ((4946, 9, 4),),
-    "host/functions.py": ((4961, 20, 87),),
-    "host/kept_ids.py": ((5058, 11, 23),),
-    "host/models.py": ((5089, 14, 105),),
-    "host/single_worker.py": ((5202, 14, 33),),
-    "host/users.py": ((5243, 14, 67),),
-    "host/call.py": ((5318, 16, 64),),
-    "host/files.py": ((5390, 17, 48),),
-    "host/tools.py": ((5449, 22, 250),),
-    "host/versions.py": ((5707, 10, 30),),
-    "filters/provider_routing.py": ((5747, 2, 165),),
-    "filters/search_toggle.py": ((5914, 2, 153),),
-    "models/key_limit.py": ((6077, 13, 43),),
-    "models/pricing.py": ((6128, 12, 106),),
-    "models/family.py": ((6242, 14, 143),),
-    "models/companions.py": ((6393, 15, 95),),
-    "models/variants.py": ((6496, 11, 67),),
-    "models/known.py": ((6571, 12, 33),),
-    "models/metadata_sync.py": ((6615, 24, 245),),
-    "models/registry.py": ((6868, 17, 97),),
-    "models/visibility.py": ((6973, 16, 217),),
-    "models/entries.py": ((7198, 25, 66),),
-    "models/sync_job.py": ((7272, 33, 172),),
-    "storage/pictures.py": ((7452, 20, 112),),
-    "storage/spending.py": ((7572, 20, 77),),
-    "requests/allow_list.py": ((7657, 10, 28),),
-    "requests/caching.py": ((7693, 13, 20),),
-    "requests/content_parts.py": ((7721, 10, 76),),
-    "requests/fallbacks.py": ((7805, 12, 13),),
-    "requests/identifiers.py": ((7826, 11, 46),),
-    "requests/modalities.py": ((7880, 10, 7),),
-    "requests/old_texts.py": ((7895, 11, 61),),
-    "requests/parameters.py": ((7964, 12, 59),),
-    "requests/reasoning.py": ((8031, 13, 87),),
-    "requests/replay.py": ((8126, 14, 122),),
-    "requests/chat_body.py": ((8256, 13, 142),),
-    "requests/history.py": ((8406, 13, 116),),
-    "requests/next_round.py": ((8530, 21, 65),),
-    "requests/recovery.py": ((8603, 16, 107),),
-    "requests/retention.py": ((8718, 13, 80),),
-    "requests/routing_table.py": ((8806, 14, 38),),
-    "requests/routing.py": ((8852, 13, 42),),
-    "requests/tasks.py": ((8902, 11, 35),),
-    "requests/tools.py": ((8945, 13, 40),),
-    "requests/trimming.py": ((8993, 11, 9),),
-    "requests/web_search.py": ((9010, 15, 54),),
-    "requests/normalise.py": ((9072, 29, 42),),
-    "streaming/collector.py": ((9122, 31, 266),),
-    "streaming/completion_notes.py": ((9396, 11, 41),),
-    "streaming/open_calls.py": ((9445, 10, 25),),
-    "streaming/renderer.py": ((9478, 9, 13),),
-    "streaming/citations.py": ((9499, 13, 56),),
-    "streaming/layout.py": ((9567, 18, 59),),
-    "streaming/output_items.py": ((9634, 10, 69),),
-    "streaming/server_tools.py": ((9711, 15, 46),),
-    "streaming/status.py": ((9765, 10, 47),),
-    "streaming/think_tags.py": ((9820, 20, 134),),
-    "streaming/thinking_status.py": ((9962, 11, 53),),
-    "streaming/usage.py": ((10023, 10, 92),),
-    "streaming/completion_chunks.py": ((10123, 31, 93),),
-    "streaming/completion_dict.py": ((10224, 35, 105),),
-    "streaming/response_events.py": ((10337, 47, 271),),
-    "streaming/transcript.py": ((10616, 29, 129),),
-    "tools/policy.py": ((10753, 13, 42),),
-    "tools/results.py": ((10803, 11, 116),),
-    "tools/schema.py": ((10930, 15, 298),),
-    "tools/arguments.py": ((11236, 13, 113),),
-    "tools/definitions.py": ((11357, 13, 76),),
-    "tools/executor.py": ((11441, 55, 190),),
-    "tools/toolbox.py": ((11639, 23, 126),),
-    "runtime.py": ((11773, 27, 162),),
-    "attempts.py": ((11943, 33, 80),),
-    "rounds.py": ((12031, 28, 172),),
-    "orchestrator.py": ((12211, 36, 121),),
-    "pipe.py": ((12340, 30, 113),),
+    "core/circuit_breaker.py": ((251, 8, 48),),
+    "core/ids.py": ((307, 9, 26),),
+    "core/json_codec.py": ((341, 11, 29),),
+    "core/json_values.py": ((378, 8, 31),),
+    "core/hand_over.py": ((417, 11, 25),),
+    "core/money.py": ((450, 6, 4),),
+    "core/process.py": ((462, 10, 13),),
+    "core/redaction.py": ((483, 9, 69),),
+    "core/errors.py": ((575, 26, 161),),
+    "core/admission.py": ((744, 12, 50),),
+    "core/retry.py": ((802, 7, 33),),
+    "core/secrets.py": ((843, 19, 86),),
+    "core/source_map.py": ((937, 7, 24),),
+    "core/template_language.py": ((969, 8, 56),),
+    "core/valve_types.py": ((1035, 17, 63),),
+    "core/catalog_valves.py": ((1106, 12, 136),),
+    "core/companion_valves.py": ((1250, 13, 61),),
+    "core/metadata_valves.py": ((1319, 12, 75),),
+    "core/personal_valves.py": ((1402, 11, 76),),
+    "core/template_valves.py": ((1486, 13, 87),),
+    "core/config.py": ((1581, 19, 480),),
+    "core/context.py": ((2069, 15, 48),),
+    "core/logging_system.py": ((2125, 11, 92),),
+    "core/error_templates.py": ((2225, 28, 176),),
+    "core/timing_logger.py": ((2411, 21, 134),),
+    "api/bodies.py": ((2553, 8, 80),),
+    "api/error_figures.py": ((2641, 8, 38),),
+    "api/errors.py": ((2687, 18, 184),),
+    "api/events.py": ((2879, 11, 270),),
+    "api/exchange_log.py": ((3157, 16, 11),),
+    "api/gateway/batch.py": ((3179, 14, 47),),
+    "api/gateway/items.py": ((3234, 22, 136),),
+    "api/gateway/part_ends.py": ((3378, 8, 58),),
+    "api/gateway/payloads.py": ((3444, 14, 31),),
+    "api/gateway/selection.py": ((3483, 15, 54),),
+    "api/gateway/text_run.py": ((3545, 10, 70),),
+    "api/pacing.py": ((3623, 7, 19),),
+    "api/sse.py": ((3650, 5, 60),),
+    "api/gateway/chat_reader.py": ((3718, 30, 204),),
+    "api/gateway/responses_reader.py": ((3930, 33, 196),),
+    "api/transport.py": ((4134, 18, 163),),
+    "api/http.py": ((4305, 23, 176),),
+    "api/catalog.py": ((4489, 18, 84),),
+    "api/gateway/stream.py": ((4581, 33, 124),),
+    "api/gateway/chat_completions.py": ((4713, 15, 12),),
+    "api/gateway/responses.py": ((4733, 15, 12),),
+    "host/blocking.py": ((4753, 12, 57),),
+    "host/chats.py": ((4818, 13, 49),),
+    "host/columns.py": ((4879, 20, 88),),
+    "host/data_folder.py": ((4975, 9, 7),),
+    "host/departure.py": ((4990, 11, 30),),
+    "host/events.py": ((5028, 9, 4),),
+    "host/functions.py": ((5043, 20, 87),),
+    "host/kept_ids.py": ((5140, 11, 23),),
+    "host/middleware.py": ((5171, 8, 7),),
+    "host/citing.py": ((5186, 15, 25),),
+    "host/models.py": ((5219, 14, 105),),
+    "host/single_worker.py": ((5332, 14, 33),),
+    "host/users.py": ((5373, 14, 67),),
+    "host/call.py": ((5448, 16, 64),),
+    "host/files.py": ((5520, 17, 48),),
+    "host/tools.py": ((5579, 23, 241),),
+    "host/versions.py": ((5828, 10, 30),),
+    "filters/provider_routing.py": ((5868, 2, 165),),
+    "filters/search_toggle.py": ((6035, 2, 153),),
+    "models/catalog_shelf.py": ((6198, 19, 105),),
+    "models/key_limit.py": ((6311, 13, 43),),
+    "models/pricing.py": ((6362, 12, 106),),
+    "models/family.py": ((6476, 14, 143),),
+    "models/companions.py": ((6627, 15, 95),),
+    "models/variants.py": ((6730, 11, 67),),
+    "models/known.py": ((6805, 12, 33),),
+    "models/metadata_sync.py": ((6849, 24, 246),),
+    "models/registry.py": ((7103, 21, 153),),
+    "models/visibility.py": ((7264, 16, 217),),
+    "models/entries.py": ((7489, 25, 66),),
+    "models/sync_job.py": ((7563, 33, 183),),
+    "storage/pictures.py": ((7754, 20, 112),),
+    "storage/spending.py": ((7874, 20, 77),),
+    "requests/allow_list.py": ((7959, 10, 28),),
+    "requests/caching.py": ((7995, 13, 20),),
+    "requests/content_parts.py": ((8023, 10, 76),),
+    "requests/fallbacks.py": ((8107, 12, 13),),
+    "requests/identifiers.py": ((8128, 11, 46),),
+    "requests/modalities.py": ((8182, 10, 7),),
+    "requests/old_texts.py": ((8197, 11, 61),),
+    "requests/parameters.py": ((8266, 12, 59),),
+    "requests/reasoning.py": ((8333, 13, 87),),
+    "requests/replay.py": ((8428, 14, 122),),
+    "requests/chat_body.py": ((8558, 13, 141),),
+    "requests/history.py": ((8707, 13, 116),),
+    "requests/next_round.py": ((8831, 22, 81),),
+    "requests/recovery.py": ((8920, 16, 107),),
+    "requests/retention.py": ((9035, 13, 80),),
+    "requests/routing_table.py": ((9123, 14, 38),),
+    "requests/routing.py": ((9169, 13, 42),),
+    "requests/tasks.py": ((9219, 11, 35),),
+    "requests/tools.py": ((9262, 13, 41),),
+    "requests/trimming.py": ((9311, 13, 7),),
+    "requests/web_search.py": ((9326, 15, 54),),
+    "requests/normalise.py": ((9388, 29, 42),),
+    "streaming/collector.py": ((9438, 31, 266),),
+    "streaming/completion_notes.py": ((9712, 11, 41),),
+    "streaming/open_calls.py": ((9761, 10, 25),),
+    "streaming/renderer.py": ((9794, 9, 13),),
+    "streaming/citations.py": ((9815, 13, 57),),
+    "streaming/layout.py": ((9884, 18, 59),),
+    "streaming/output_items.py": ((9951, 10, 69),),
+    "streaming/server_tools.py": ((10028, 15, 46),),
+    "streaming/status.py": ((10082, 10, 47),),
+    "streaming/think_tags.py": ((10137, 20, 134),),
+    "streaming/thinking_status.py": ((10279, 11, 53),),
+    "streaming/usage.py": ((10340, 10, 92),),
+    "streaming/completion_chunks.py": ((10440, 31, 93),),
+    "streaming/completion_dict.py": ((10541, 36, 108),),
+    "streaming/response_events.py": ((10657, 47, 275),),
+    "streaming/transcript.py": ((10940, 29, 129),),
+    "tools/policy.py": ((11077, 13, 47),),
+    "tools/results.py": ((11132, 11, 116),),
+    "tools/schema.py": ((11259, 15, 298),),
+    "tools/arguments.py": ((11565, 13, 113),),
+    "tools/definitions.py": ((11686, 13, 76),),
+    "tools/executor.py": ((11770, 55, 194),),
+    "tools/toolbox.py": ((11972, 23, 130),),
+    "runtime.py": ((12110, 30, 169),),
+    "attempts.py": ((12287, 33, 80),),
+    "rounds.py": ((12375, 30, 190),),
+    "orchestrator.py": ((12573, 36, 121),),
+    "pipe.py": ((12702, 30, 113),),
 }

@@ -48,18 +48,35 @@ class Stage:
         pipe.LOG.addHandler(handler)
         pipe.LOG.setLevel("INFO")
 
+    def new_job(self) -> Any:
+        """A copy of the pipe that knows nothing of the ones before, as after a restart."""
+        return self.pipe.MetadataSync(self.function_id, self.pipe.FILTER_SOURCES, no_providers)
+
     async def sync(self, count: int, description: str = "first", **valves: Any) -> None:
-        """One sync by a copy that knows nothing of the ones before, as after a restart."""
+        """One sync by a new copy."""
+        job = self.new_job()
+        job.look(*self.occasion(count, description, **valves))
+        await job.finished()
+
+    async def stop_early(self, count: int) -> None:
+        """A sync that is switched off after the first rows."""
+        job = self.new_job()
+        job.look(*self.occasion(count))
+        while not any(row_id.startswith(self.function_id) for row_id in await look()):
+            pass
+        job.look(*self.occasion(count, MODEL_METADATA_SYNC="off"))
+        await job.finished()
+
+    def occasion(self, count: int, description: str = "first", **valves: Any) -> tuple[Any, Any]:
+        """A catalog, and the settings."""
         pipe = self.pipe
         valves = {"UPDATE_MODEL_DESCRIPTIONS": True, **valves}
-        settings = pipe.take_snapshot(pipe.SystemValves.model_validate(valves))
         families = tuple(
             pipe.ModelFamily(f"a/m{number}", f"A: M{number}", description=description)
             for number in range(count)
         )
-        job = pipe.MetadataSync(self.function_id, pipe.FILTER_SOURCES, no_providers)
-        job.look(pipe.know_models(families), settings)
-        await job.finished()
+        settings = pipe.take_snapshot(pipe.SystemValves.model_validate(valves))
+        return pipe.know_models(families), settings
 
     async def save(self, row_id: str, description: str) -> None:
         """What the page of models sends when an admin has changed the description."""
@@ -139,7 +156,11 @@ async def play_on(stage: Stage) -> dict[str, Any]:
     seen["without_redis"] = await look()
     stage.function_id = "large"
     await stage.sync(101, NEW_MODEL_ACCESS="public")
-    seen["log"] = stage.log
+    seen["log"] = list(stage.log)
+    open_webui.config.BYPASS_ADMIN_ACCESS_CONTROL = True
+    stage.function_id = "halted"
+    await stage.stop_early(50)
+    seen["halted"] = [row_id for row_id in await look() if row_id.startswith("halted")]
     return seen
 
 

@@ -64,6 +64,10 @@ def test_a_redis_that_does_not_answer_holds_nobody_up(seen: dict[str, Any]) -> N
     assert set(seen["without_redis"]) - set(seen["deleted_again"]) == {M5}
 
 
+def test_a_sync_ends_where_it_is_when_it_is_switched_off(seen: dict[str, Any]) -> None:
+    assert 0 < len(seen["halted"]) < 50
+
+
 def test_new_models_are_private(seen: dict[str, Any]) -> None:
     row = {"description": "first", "active": True, "grants": [], "tags": ["A"]}
     assert seen["first"] == {M0: row, M1: row, M2: row}

@@ -110,7 +110,7 @@ def test_an_edited_field_is_the_admins_for_good(edit: dict[str, Any]) -> None:
         assert {name: row.meta[name] for name in edit} == edit
 
 
-@pytest.mark.parametrize("memory", [None, "{", "[]", {"name": 1}])
+@pytest.mark.parametrize("memory", [None, "{", "[]", {"name": 1}, '{"capabilities":{"a":null}}'])
 def test_without_a_memory_every_filled_field_is_the_admins(memory: Any) -> None:
     row = edited(new_row(), openrouter_pipe=memory)
     assert synced(row, BLIND).meta["description"] == "Knows much."

@@ -70,7 +70,8 @@ def test_a_model_without_tools_is_searched_for() -> None:
 
 
 def test_the_admins_limits_hold_for_it() -> None:
-    assert build(SERVER_TOOLS_MAX_CALLS=4)["max_tool_calls"] == 4
+    (limit,) = build(SERVER_TOOLS_MAX_CALLS=4)["stop_server_tools_when"]
+    assert limit == {"type": "step_count_is", "step_count": 4}
 
 
 @pytest.mark.parametrize(

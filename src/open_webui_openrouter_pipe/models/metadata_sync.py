@@ -216,7 +216,8 @@ class _RowDraft:
             if name in wanted:
                 ticks[name] = remembered[name] = wanted[name]
             else:
-                del ticks[name], remembered[name]
+                ticks.pop(name, None)
+                del remembered[name]
         self._values["capabilities"] = ticks
         self._memory["capabilities"] = remembered
 
