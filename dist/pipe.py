@@ -16,154 +16,163 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    260  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    316  ids.py                        Identifiers of our own making.
-#    350  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    387  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    426  money.py                      Amounts of money: in words, and exact.
-#    449  process.py                    What every copy of the pipe in one process shares.
-#    470  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    547  errors.py                     Every cause of failure a person can act on, each with its words.
-#    741  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    799  retry.py                      Whether a failed request may be sent again, and when.
-#    840  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    934  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    966  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1030  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1103  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1249  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1332  personal_valves.py            What each user can set for themselves.
-#   1416  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   1495  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1592  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2085  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2139  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2239  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2423  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    269  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    325  ids.py                        Identifiers of our own making.
+#    359  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    396  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    435  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#    468  money.py                      Amounts of money: in words, and exact.
+#    491  process.py                    What every copy of the pipe in one process shares.
+#    512  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    589  errors.py                     Every cause of failure a person can act on, each with its words.
+#    783  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    841  retry.py                      Whether a failed request may be sent again, and when.
+#    882  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    976  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1008  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1072  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1145  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1289  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   1358  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1441  personal_valves.py            What each user can set for themselves.
+#   1525  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   1604  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1699  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2190  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2246  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2346  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2530  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2567  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2655  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2701  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2893  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3181  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3200  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3258  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3402  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3468  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3507  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3569  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3647  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3674  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3742  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3956  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4160  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4331  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4515  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4601  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4733  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4753  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2674  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2762  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2808  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3000  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3288  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3307  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3365  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3509  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3575  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3614  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3676  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3754  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3781  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3849  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4063  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4267  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4438  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4622  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4714  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4846  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4866  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4773  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4838  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4895  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4990  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5005  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   5069  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5107  events.py                     What the page is told beside the stream of the answer.
-#   5119  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5134  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5167  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5307  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5325  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5366  users.py                      The person who asks, and what they have set for themselves.
-#   5469  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5538  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5594  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5846  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4886  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4951  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5008  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5108  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5123  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5187  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5225  events.py                     What the page is told beside the stream of the answer.
+#   5237  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   5335  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   5368  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5383  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5416  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5529  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5547  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5588  users.py                      The person who asks, and what they have set for themselves.
+#   5691  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5763  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5819  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6071  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#
+# filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
+#   6109  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5884  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   5997  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6048  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6162  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6304  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6379  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6420  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6657  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6818  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7043  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7117  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6441  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   6554  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6605  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6719  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6870  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   6973  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   7048  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   7089  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   7346  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7507  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7732  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7806  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7279  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   7315  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7435  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#   7536  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   7726  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   7819  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   7938  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7997  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   8033  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   8153  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   8254  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   8444  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   8537  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   8656  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   8023  allow_list.py                 Only what the API knows goes out.
-#   8059  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   8087  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   8171  fallbacks.py                  Further models, for when the first one fails.
-#   8192  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   8246  modalities.py                 Pictures are asked for where the model draws.
-#   8261  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   8330  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8397  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8492  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8622  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8771  history.py                    Chat messages become input items.
-#   8895  next_round.py                 The request of another round: the one before, and what came of it.
-#   8984  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   9099  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   9187  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   9233  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   9275  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   9318  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   9367  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   9382  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8741  allow_list.py                 Only what the API knows goes out.
+#   8777  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8805  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8889  fallbacks.py                  Further models, for when the first one fails.
+#   8910  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8964  modalities.py                 Pictures are asked for where the model draws.
+#   8979  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   9048  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   9115  reasoning.py                  How hard the model thinks, and what is told of it.
+#   9210  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   9340  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   9489  history.py                    Chat messages become input items.
+#   9613  next_round.py                 The request of another round: the one before, and what came of it.
+#   9702  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9817  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9905  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9951  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  10001  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  10044  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  10093  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#  10108  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  10170  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9429  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9703  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9752  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9785  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9806  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9871  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9942  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  10019  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  10073  status.py                     The status line of an answer: few words, all of them true.
-#  10128  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  10270  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10331  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10431  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10532  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10648  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10931  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  10220  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  10494  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  10543  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  10576  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  10597  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  10662  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  10733  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10810  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10864  status.py                     The status line of an answer: few words, all of them true.
+#  10919  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  11061  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  11122  usage.py                      What an answer took and cost, under the names its reader knows.
+#  11222  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  11323  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  11439  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  11722  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  11068  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  11123  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  11247  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11556  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11677  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11770  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11972  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11859  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11914  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  12038  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  12347  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  12468  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  12552  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  12754  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  12110  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12892  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  12290  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  13077  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12380  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  13167  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12578  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  13365  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12721  pipe.py                       The entrance: what Open WebUI calls.
+#  13508  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -421,6 +430,39 @@ def number_of(value: Any) -> float | int | None:
 def whole_of(value: Any) -> int | None:
     """A whole number; `None` for everything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+################################
+# core/hand_over.py
+#
+# What the companion filters have left for a request, in a key of `metadata` of their own.
+################################
+
+HAND_OVER_KEY = "openrouter_pipe"
+"""In `metadata`: what a filter writes into Open WebUI's own keys is put back before the pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What people have switched on for a request, in OpenRouter's words."""
+
+    search: JsonObject | None = None
+    """The parameters of the tool `openrouter:web_search`; `None` where it is not wanted."""
+    provider: JsonObject = field(default_factory=dict[str, Any])
+    """The user's own preferences, as `provider` takes them."""
+
+
+NOTHING_HANDED_OVER = HandOver()
+
+
+def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
+    """Read what the filters have left; an admin may have edited them."""
+    handed = as_object(metadata.get(HAND_OVER_KEY))
+    search = handed.get("search")
+    return HandOver(
+        search=None if search is None else as_object(search),
+        provider=as_object(handed.get("provider")),
+    )
 
 
 ################################
@@ -1120,7 +1162,6 @@ class CatalogValves(BaseModel):
             "`auto` offers every model; else a comma-separated list of model ids or patterns, "
             "such as `openai/*, anthropic/claude-sonnet-4.5`."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     MODEL_VENDORS: Words = Field(
         default=[],
@@ -1160,7 +1201,6 @@ class CatalogValves(BaseModel):
             "`:exacto`, `:online`, `:free`, `:thinking` or `:extended`, or with `@preset/slug`; "
             "`@preset/slug` alone takes the preset's own model."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     KEY_MODELS_ONLY: Switch = Field(
         default=False,
@@ -1244,6 +1284,75 @@ def read_catalog_rules(valves: CatalogValves, *, wants_zdr: bool) -> CatalogRule
 def _read_model_ids(text: str) -> tuple[str, ...]:
     ids = split_list(text)
     return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids
+
+
+################################
+# core/companion_valves.py
+#
+# The valves for the companion filters, and the value objects they become.
+################################
+
+def _install(name: str) -> Any:
+    return Field(
+        default=True,
+        title=f"{name}: install",
+        description=(
+            "Whether this filter is installed and, unless you edit it, kept up to date; "
+            "off and on again brings a deleted one back."
+        ),
+    )
+
+
+def _offer(name: str) -> Any:
+    description = "Whether the models it works with have its switch in the chat."
+    return Field(default=True, title=f"{name}: offer", description=description)
+
+
+def _switch_on(name: str, price: str = "") -> Any:
+    description = f"Whether the switch is on when a chat begins{price}."
+    return Field(default=False, title=f"{name}: on in new chats", description=description)
+
+
+class CompanionValves(BaseModel):
+    """Which companion filters are installed, and where people find them."""
+
+    AUTO_INSTALL_ORS_FILTER: Switch = _install("OpenRouter Search")
+    AUTO_ATTACH_ORS_FILTER: Switch = _offer("OpenRouter Search")
+    AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER: Switch = _switch_on(
+        "OpenRouter Search", "; searches cost money"
+    )
+    AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = _install("Provider Routing")
+    AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = _offer("Provider Routing")
+    AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = _switch_on("Provider Routing")
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionRule:
+    """What the admin wants of one companion filter."""
+
+    installs: bool
+    attaches: bool
+    is_default: bool
+
+
+CompanionRules = dict[str, CompanionRule]
+"""By the name of the filter's file."""
+
+
+def read_companion_rules(valves: CompanionValves) -> CompanionRules:
+    """The rules as the admin has set them."""
+    return {
+        "search_toggle": CompanionRule(
+            valves.AUTO_INSTALL_ORS_FILTER,
+            valves.AUTO_ATTACH_ORS_FILTER,
+            valves.AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER,
+        ),
+        "provider_routing": CompanionRule(
+            valves.AUTO_INSTALL_PROVIDER_ROUTING_FILTER,
+            valves.AUTO_ATTACH_PROVIDER_ROUTING_FILTER,
+            valves.AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS,
+        ),
+    }
 
 
 ################################
@@ -1511,13 +1620,11 @@ class ErrorTemplateValves(BaseModel):
         default="",
         title="Support address",
         description="An e-mail address named under each error; empty names none.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SUPPORT_URL: Text = Field(
         default="",
         title="Support page",
         description="A page named under each error; empty names none.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     OPENROUTER_ERROR_TEMPLATE: Text = _template(
         "request refused", "OpenRouter or a provider refuses a request and no other text fits"
@@ -1631,7 +1738,6 @@ class ConnectionValves(BaseModel):
             "Root of the API, when it is a gateway in front of OpenRouter; empty means "
             f"the environment variable OPENROUTER_API_BASE_URL, else {DEFAULT_BASE_URL}."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     HTTP_CONNECT_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 300, 10)] = Field(
         default=10,
@@ -1664,13 +1770,11 @@ class EndpointValves(BaseModel):
         default="",
         title="Models on /responses",
         description="Comma-separated ids or patterns, such as `openai/*`; this list wins.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     FORCE_CHAT_COMPLETIONS_MODELS: Text = Field(
         default="",
         title="Models on /chat/completions",
         description="Comma-separated ids or patterns, such as `mistralai/*`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -1693,7 +1797,6 @@ class IdentifierValves(BaseModel):
         default="",
         title="Address of this app",
         description="The URL under which OpenRouter counts your requests; empty for Open WebUI's.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SEND_END_USER_ID: Switch = Field(
         default=False,
@@ -1923,7 +2026,6 @@ class LoggingValves(BaseModel):
         default="logs/timing.jsonl",
         title="File of the timing log",
         description="One JSON object a line; a relative path starts where the server was started.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -1941,6 +2043,7 @@ class SystemValves(
     RoutingValves,
     HistoryValves,
     ReasoningValves,
+    CompanionValves,
     MetadataValves,
     CatalogValves,
     EndpointValves,
@@ -1963,6 +2066,7 @@ class Settings:
     silence_timeout: float
     catalog: CatalogRules
     metadata: MetadataRules
+    companions: CompanionRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -2030,6 +2134,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
         metadata=read_metadata_rules(valves),
+        companions=read_companion_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -2123,6 +2228,8 @@ class RequestContext:
     message_id: str = ""
     task: str = ""
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    hand_over: HandOver = NOTHING_HANDED_OVER
+    """What the companion filters ask for; nothing in a chore."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
 
@@ -4564,6 +4671,12 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
+async def fetch_provider_slugs(client: httpx.AsyncClient, settings: Settings) -> list[str]:
+    """Fetch the names under which a request may ask for a provider, or for none."""
+    rows = objects_in(_data_in(await _ask(client, settings, "/providers", {}), settings, list))
+    return sorted(filter(None, (text_of(row.get("slug")) for row in rows)))
+
+
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
     key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
@@ -4987,6 +5100,11 @@ def flat_parameters(parameters: Any) -> JsonObject:
     return flat
 
 
+def is_switched_on(value: Any) -> bool:
+    """Whether a parameter says yes, also where a settings form made text of it."""
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
 ################################
 # host/data_folder.py
 #
@@ -5117,6 +5235,137 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
 
 
 ################################
+# host/functions.py
+#
+# Open WebUI's functions: the companion filters among them, which the pipe installs.
+#
+# What was written is remembered, as a digest, in the function's `meta`. A text that differs from
+# it is the admin's. Neither the page of functions nor its editor takes foreign keys out of `meta`.
+################################
+
+_WRITTEN = "openrouter_pipe"
+# Of the database and of the host: another worker was faster, an admin has just deleted it.
+_WRITE_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFilter:
+    """One row of the table of functions."""
+
+    id: str
+    text: str
+    meta: JsonObject
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the pipe has installed it, whatever became of its text."""
+        return _WRITTEN in self.meta
+
+    @property
+    def is_unedited(self) -> bool:
+        """Whether it still is what the pipe has written."""
+        return self.meta.get(_WRITTEN) == _digest_of(self.text)
+
+
+async def read_filters(ids: Iterable[str]) -> dict[str, StoredFilter] | None:
+    """Read the functions of these ids that there are; `None` outside of a host."""
+    try:
+        from open_webui.models.functions import Functions  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    rows = await Functions.get_functions_by_ids(list(ids))
+    return {row.id: StoredFilter(row.id, row.content, row.meta.model_dump()) for row in rows}
+
+
+async def insert_filter(filter_id: str, text: str) -> bool:
+    """Install a filter and switch it on; whether it is there now."""
+    from open_webui.models.functions import (  # pyright: ignore[reportMissingImports]
+        FunctionForm,
+        Functions,
+    )
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    meta = _meta_of(text)
+    manifest = meta["manifest"]
+    form = FunctionForm(
+        id=filter_id,
+        name=text_of(manifest.get("title")) or filter_id,
+        content=text,
+        # Open WebUI sets this when a filter is saved on its page; so do all of ours in `__init__`.
+        meta={**meta, "description": text_of(manifest.get("description")), "toggle": True},
+    )
+    try:
+        if await Functions.insert_new_function(owner.id, "filter", form) is None:
+            return False
+        await Functions.update_function_by_id(filter_id, {"is_active": True})
+    except _WRITE_REFUSALS as error:
+        LOG.debug("functions: %s was not installed: %s", filter_id, error)
+        return False
+    LOG.info("functions: the filter %s was installed", filter_id)
+    return True
+
+
+async def update_filter(stored: StoredFilter, text: str) -> None:
+    """Write a newer text; name, description and switches stay as they are."""
+    from open_webui.models.functions import Functions  # pyright: ignore[reportMissingImports]
+
+    try:
+        await Functions.update_function_by_id(
+            stored.id, {"content": text, "meta": {**stored.meta, **_meta_of(text)}}
+        )
+    except _WRITE_REFUSALS as error:
+        LOG.debug("functions: %s was not updated: %s", stored.id, error)
+
+
+def _meta_of(text: str) -> dict[str, Any]:
+    from open_webui.utils.plugin import (  # pyright: ignore[reportMissingImports]
+        extract_frontmatter,
+    )
+
+    return {"manifest": extract_frontmatter(text), _WRITTEN: _digest_of(text)}
+
+
+def _digest_of(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+################################
+# host/kept_ids.py
+#
+# Lists of ids that the pipe remembers in Open WebUI's configuration.
+#
+# There they outlive a restart, are the same for every worker, and travel with an export of it.
+################################
+
+_KEPT_UNDER = "openrouter_pipe.{}"
+
+
+async def read_kept_ids(name: str) -> frozenset[str]:
+    """Read the ids that `keep_ids` has kept under a name."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KEPT_UNDER.format(name))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_ids(name: str, ids: Iterable[str]) -> None:
+    """Keep these ids under a name, in place of those kept before."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    row = Config(key=_KEPT_UNDER.format(name), value=sorted(ids), updated_at=int(time.time()))
+    async with get_async_db() as database:
+        await database.merge(row)
+        await database.commit()
+
+
+################################
 # host/middleware.py
 #
 # The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
@@ -5170,7 +5419,6 @@ class SourceNumbers:
 # Open WebUI's rows of models: what an admin has made of an entry of the model list.
 ################################
 
-_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 # Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
@@ -5249,32 +5497,6 @@ def private_rows_hide_models() -> bool:
     )
 
     return not BYPASS_ADMIN_ACCESS_CONTROL
-
-
-async def read_known_rows(function_id: str) -> frozenset[str]:
-    """Read the ids that `keep_known_rows` has kept."""
-    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
-    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
-
-    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
-    async with get_async_db() as database:
-        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
-    return frozenset(kept.value) if kept is not None else frozenset()
-
-
-async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
-    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
-
-    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
-    worker, and travel with an export of it.
-    """
-    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
-    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
-
-    key = _KNOWN_ROWS.format(function_id)
-    async with get_async_db() as database:
-        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
-        await database.commit()
 
 
 def _read_model_row(stored: Any) -> ModelRow:
@@ -5496,6 +5718,7 @@ class HostCall:
     chat_id: str
     message_id: str
     task: str
+    hand_over: HandOver
     form: AnswerForm
     handles: HostHandles
 
@@ -5530,6 +5753,8 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
         chat_id=chat_id,
         message_id=message_id,
         task=text_of(task),
+        # A chore may come with the metadata of the chat it is done for.
+        hand_over=NOTHING_HANDED_OVER if task else read_hand_over(metadata),
         form=form,
         handles=handles,
     )
@@ -5882,6 +6107,338 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ################################
+# filters/sources.py
+#
+# The text of each companion filter, by the name of its file.
+################################
+
+FILTER_SOURCES: dict[str, str] = {
+    "provider_routing": r'''"""
+title: Provider Routing
+author: The OpenRouter pipe maintainers
+description: Sends your chats to the providers you prefer, among those that the admin allows.
+version: 0.1.0
+required_open_webui_version: 0.11.0
+license: MIT
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+Sort = Literal["default", "price", "throughput", "latency", "exacto"]
+DataCollection = Literal["allow", "deny"]
+QUANTIZATIONS: list[Any] = [
+    *("int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8"),
+    *("fp16", "bf16", "fp32", "unknown"),
+]
+
+
+# A value that is refused would leave a user without any preference, so it counts as the default.
+def one_of(*choices: Any) -> BeforeValidator:
+    """Read a choice; what is none of them counts as the first."""
+    return BeforeValidator(lambda value: value if value in choices else choices[0])
+
+
+def read_amount(value: Any) -> float:
+    try:
+        number = float(str(value).replace(",", "."))
+    except ValueError:
+        return 0.0
+    return number if 0 < number < 1e9 else 0.0
+
+
+def read_names(value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else str(value or "").split(",")
+    return [name.strip() for name in listed if isinstance(name, str) and name.strip()]
+
+
+Amount = Annotated[float, BeforeValidator(read_amount)]
+Names = Annotated[list[str], BeforeValidator(read_names)]
+
+
+def offer_providers(field: dict[str, Any]) -> None:
+    """Let the form offer OpenRouter's providers, as the pipe has learnt them; else type names."""
+    pipe = sys.modules.get("open_webui_openrouter_pipe_process")
+    if slugs := getattr(pipe, "provider_slugs", None):
+        field["input"] = {"type": "multiselect", "options": list(slugs)}
+
+
+class Filter:
+    """A switch in the chat: with it on, the user's own preferences go with each request."""
+
+    class UserValves(BaseModel):
+        """What each user can prefer; zero and empty fields say nothing."""
+
+        ORDER: Names = Field(
+            default=[],
+            title="Try first",
+            description=(
+                "Providers in the order in which to try them, such as `fireworks`; "
+                "a fixed order makes cached prompts rarer."
+            ),
+            json_schema_extra=offer_providers,
+        )
+        ONLY: Names = Field(
+            default=[],
+            title="Only these providers",
+            description="No others, even where these fail.",
+            json_schema_extra=offer_providers,
+        )
+        IGNORE: Names = Field(
+            default=[],
+            title="Never these providers",
+            description="Not even where all others fail.",
+            json_schema_extra=offer_providers,
+        )
+        SORT: Annotated[Sort, one_of(*get_args(Sort))] = Field(
+            default="default",
+            title="Prefer by",
+            description="Lowest price, most tokens a second, soonest start, or best tools.",
+        )
+        ALLOW_FALLBACKS: Annotated[bool, one_of(True, False)] = Field(
+            default=True,
+            title="Others when the first fails",
+            description="Whether another provider may step in.",
+        )
+        REQUIRE_PARAMETERS: Annotated[bool, one_of(False, True)] = Field(
+            default=False,
+            title="Every parameter heeded",
+            description="Only providers that heed all parameters of the chat.",
+        )
+        DATA_COLLECTION: Annotated[DataCollection, one_of(*get_args(DataCollection))] = Field(
+            default="allow",
+            title="Providers that may keep data",
+            description="`deny` leaves out those that store prompts or train with them.",
+        )
+        QUANTIZATIONS: Names = Field(
+            default=[],
+            title="Quantizations",
+            description="Only models computed in one of these precisions; none chosen means any.",
+            json_schema_extra={"input": {"type": "multiselect", "options": QUANTIZATIONS}},
+        )
+        MAX_PRICE_PROMPT: Amount = Field(
+            default=0.0,
+            title="Price ceiling, input",
+            description="USD per million tokens; where nobody is cheaper the request is refused.",
+        )
+        MAX_PRICE_COMPLETION: Amount = Field(
+            default=0.0, title="Price ceiling, output", description="USD per million tokens."
+        )
+        PREFERRED_MIN_THROUGHPUT: Amount = Field(
+            default=0.0,
+            title="Speed wanted",
+            description="Tokens a second; slower providers come last.",
+        )
+        PREFERRED_MAX_LATENCY: Amount = Field(
+            default=0.0,
+            title="Start wanted within",
+            description="Seconds until the first token; later providers come last.",
+        )
+
+    def __init__(self) -> None:
+        self.toggle = True
+        self.icon = (
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Cpath d='M3 12h6l8-7h4m-3-3"
+            " 3 3-3 3M9 12l8 7h4m-3-3 3 3-3 3'/%3E%3C/svg%3E"
+        )
+
+    def inlet(
+        self,
+        body: dict[str, Any],
+        __metadata__: dict[str, Any],
+        __user__: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Tell the pipe what the user prefers; models of others never look."""
+        own = (__user__ or {}).get("valves")
+        if wishes := preferences(own if isinstance(own, self.UserValves) else self.UserValves()):
+            # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
+            handed = __metadata__.get("openrouter_pipe", {})
+            __metadata__["openrouter_pipe"] = {**handed, "provider": wishes}
+        return body
+
+
+def preferences(own: Any) -> dict[str, Any]:
+    """What has been chosen, in the words of OpenRouter's `provider` object."""
+    prices = {"prompt": own.MAX_PRICE_PROMPT, "completion": own.MAX_PRICE_COMPLETION}
+    chosen = {
+        "order": own.ORDER,
+        "only": own.ONLY,
+        "ignore": own.IGNORE,
+        "sort": "" if own.SORT == "default" else own.SORT,
+        "require_parameters": own.REQUIRE_PARAMETERS,
+        "data_collection": "" if own.DATA_COLLECTION == "allow" else own.DATA_COLLECTION,
+        "quantizations": [name for name in own.QUANTIZATIONS if name in QUANTIZATIONS],
+        "max_price": {name: price for name, price in prices.items() if price},
+        "preferred_min_throughput": own.PREFERRED_MIN_THROUGHPUT,
+        "preferred_max_latency": own.PREFERRED_MAX_LATENCY,
+    }
+    said = {name: value for name, value in chosen.items() if value}
+    return said if own.ALLOW_FALLBACKS else {**said, "allow_fallbacks": False}
+''',
+    "search_toggle": r'''"""
+title: OpenRouter Search
+author: The OpenRouter pipe maintainers
+description: Lets the model search the web through OpenRouter, in place of Open WebUI's own search.
+version: 0.1.0
+required_open_webui_version: 0.11.0
+license: MIT
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+Engine = Literal["auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
+OwnEngine = Literal["inherit", Engine]
+Size = Literal["auto", "low", "medium", "high"]
+MOST_RESULTS = 25
+
+
+# A value that is refused would end the chat, so what cannot be read counts as the default.
+def one_of(*choices: str) -> BeforeValidator:
+    """Read a choice; what is none of them counts as the first."""
+    return BeforeValidator(lambda value: value if value in choices else choices[0])
+
+
+def read_count(value: Any) -> int:
+    try:
+        return max(0, min(MOST_RESULTS, int(float(value))))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def read_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+Count = Annotated[int, BeforeValidator(read_count)]
+Text = Annotated[str, BeforeValidator(read_text)]
+
+
+class Filter:
+    """A switch in the chat: with it on, OpenRouter searches, and Open WebUI does not."""
+
+    class Valves(BaseModel):
+        """What holds for everyone."""
+
+        ENGINE: Annotated[Engine, one_of(*get_args(Engine))] = Field(
+            default="auto",
+            title="Search engine",
+            description="`auto`: the model's own search where it has one, else Exa.",
+        )
+        MAX_RESULTS: Count = Field(
+            default=5,
+            title="Results per search",
+            description="The most that one search may bring; 0 leaves it to OpenRouter.",
+        )
+        ALLOWED_DOMAINS: Text = Field(
+            default="",
+            title="Only these sites",
+            description="Comma-separated, such as `wikipedia.org`; not every engine heeds it.",
+        )
+        EXCLUDED_DOMAINS: Text = Field(
+            default="",
+            title="Never these sites",
+            description="Comma-separated; not every engine heeds it.",
+        )
+
+    class UserValves(BaseModel):
+        """What each user can choose; `inherit` and empty fields leave it to the admin."""
+
+        ENGINE: Annotated[OwnEngine, one_of(*get_args(OwnEngine))] = Field(
+            default="inherit",
+            title="Search engine",
+            description="Who searches for you; prices differ.",
+        )
+        MAX_RESULTS: Count = Field(
+            default=0,
+            title="Results per search",
+            description="Fewer than the admin allows; 0 takes as many.",
+        )
+        CONTEXT_SIZE: Annotated[Size, one_of(*get_args(Size))] = Field(
+            default="auto",
+            title="Text per search",
+            description="How much of the pages found is read; more costs more.",
+        )
+        ALLOWED_DOMAINS: Text = Field(
+            default="",
+            title="Only these sites",
+            description="Comma-separated; counts where the admin names none.",
+        )
+        EXCLUDED_DOMAINS: Text = Field(
+            default="",
+            title="Never these sites",
+            description="Comma-separated, besides those that the admin names.",
+        )
+
+    def __init__(self) -> None:
+        self.valves = self.Valves()
+        self.toggle = True
+        self.icon = (
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Ccircle cx='10' cy='10' "
+            "r='7'/%3E%3Cpath stroke-linecap='round' d='m15 15 6 6M3 10h14M10 3c-4 4-4 10 0 14"
+            "m0-14c4 4 4 10 0 14'/%3E%3C/svg%3E"
+        )
+
+    def inlet(
+        self,
+        body: dict[str, Any],
+        __metadata__: dict[str, Any],
+        __model__: dict[str, Any] | None = None,
+        __user__: dict[str, Any] | None = None,
+        __id__: str = "",
+    ) -> dict[str, Any]:
+        """Turn Open WebUI's search off for this request, and tell the pipe to search."""
+        if not is_ours(__model__ or {}, __id__):
+            return body
+        features = body.get("features")
+        if isinstance(features, dict):
+            body["features"] = {**features, "web_search": False}
+        own = (__user__ or {}).get("valves")
+        wish = self.wish(own if isinstance(own, self.UserValves) else self.UserValves())
+        # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
+        __metadata__["openrouter_pipe"] = {
+            **__metadata__.get("openrouter_pipe", {}),
+            "search": wish,
+        }
+        return body
+
+    def wish(self, own: Any) -> dict[str, Any]:
+        """What OpenRouter is to be asked for: the user's choices within the admin's."""
+        admin = self.valves
+        most = [count for count in (own.MAX_RESULTS, admin.MAX_RESULTS) if count]
+        engine = admin.ENGINE if own.ENGINE == "inherit" else own.ENGINE
+        wish = {
+            "engine": engine,
+            "max_results": min(most, default=0),
+            "search_context_size": "" if own.CONTEXT_SIZE == "auto" else own.CONTEXT_SIZE,
+            "allowed_domains": entries(admin.ALLOWED_DOMAINS) or entries(own.ALLOWED_DOMAINS),
+            "excluded_domains": entries(f"{admin.EXCLUDED_DOMAINS},{own.EXCLUDED_DOMAINS}"),
+        }
+        return {name: value for name, value in wish.items() if value}
+
+
+def is_ours(model: dict[str, Any], filter_id: str) -> bool:
+    """Whether the model is one of the pipe that has installed this filter as `<its id>_search`."""
+    base = (model.get("info") or {}).get("base_model_id") or model.get("id") or ""
+    return base.startswith(filter_id.removesuffix("_search") + ".")
+
+
+def entries(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+''',
+}
+
+
+################################
 # models/catalog_shelf.py
 #
 # The last good catalog on disk: a restart lists it without network, and workers share one.
@@ -6223,6 +6780,15 @@ class ModelFamily:
         return self.id.endswith(":batch")
 
 
+def takes_tools(family: ModelFamily | None) -> bool:
+    """Whether the model may be offered tools; one the catalog says nothing about may."""
+    if family is None:
+        return True
+    if "text" not in family.output_modalities:
+        return False
+    return not family.supported_parameters or "tools" in family.supported_parameters
+
+
 def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
     """Read a catalog row (schema `Model`); `None` for one without an id."""
     model_id = row.get("id")
@@ -6299,6 +6865,109 @@ def from_host_id(host_id: str) -> str:
         return host_id[1:]
     author, dot, slug = host_id.partition(".")
     return f"{author}/{slug}" if dot and "/" not in author else host_id
+
+
+################################
+# models/companions.py
+#
+# The companion filters: where each works, and how each comes into Open WebUI.
+################################
+
+SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
+"""A model's custom parameters that keep searching away."""
+
+_KNOWN_FILTERS = "{}.known_filters"
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """One of the filters in `filters/`."""
+
+    source: str
+    """The name of its file, and of its rule among the settings."""
+    suffix: str
+    """Behind the pipe's own id it makes the filter's."""
+    works_with: Callable[[ModelFamily], bool]
+    opt_outs: tuple[str, ...] = ()
+    """A model's custom parameters that keep it away."""
+    default_opt_out: str = ""
+    """The one that keeps it off in new chats."""
+
+
+def _writes(family: ModelFamily) -> bool:
+    return "text" in family.output_modalities
+
+
+COMPANIONS = (
+    Companion(
+        "search_toggle",
+        "search",
+        _writes,
+        ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
+        "disable_openrouter_search_default_on",
+    ),
+    Companion("provider_routing", "provider_routing", lambda family: True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A filter that is there, to be offered with the models it works with."""
+
+    filter_id: str
+    companion: Companion
+    is_default: bool = False
+
+
+def filters_for(
+    family: ModelFamily, parameters: JsonObject, attachments: Iterable[Attachment]
+) -> tuple[list[str], list[str]]:
+    """The filters to offer with a model, and those of them that are on in a new chat."""
+    offered: list[str] = []
+    on: list[str] = []
+    for attachment in attachments:
+        companion = attachment.companion
+        if companion.works_with(family) and not _is_any_on(parameters, companion.opt_outs):
+            offered.append(attachment.filter_id)
+            if attachment.is_default and not _is_any_on(parameters, (companion.default_opt_out,)):
+                on.append(attachment.filter_id)
+    return offered, on
+
+
+async def install_companions(
+    function_id: str, sources: Mapping[str, str], rules: CompanionRules
+) -> tuple[Attachment, ...]:
+    """Install what is missing, update what nobody has edited; what there is to attach.
+
+    A filter that was there once and is no more has been deleted, and stays away.
+    """
+    ids = {companion.source: f"{function_id}_{companion.suffix}" for companion in COMPANIONS}
+    stored = await read_filters(ids.values())
+    if stored is None:
+        return ()
+    memory = _KNOWN_FILTERS.format(function_id)
+    past = await read_kept_ids(memory)
+    present = {filter_id for filter_id, found in stored.items() if found.is_ours}
+    wanted = {ids[source] for source in ids if rules[source].installs}
+    for source, filter_id in ids.items():
+        found, text = stored.get(filter_id), sources[source]
+        if filter_id not in wanted:
+            continue
+        if found is None and filter_id not in past and await insert_filter(filter_id, text):
+            present.add(filter_id)
+        elif found is not None and found.is_unedited and found.text != text:
+            await update_filter(found, text)
+    if (kept := (past | present) & wanted) != past:
+        await keep_ids(memory, kept)
+    return tuple(
+        Attachment(ids[companion.source], companion, rules[companion.source].is_default)
+        for companion in COMPANIONS
+        if ids[companion.source] in present and rules[companion.source].attaches
+    )
+
+
+def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
+    return any(is_switched_on(parameters.get(name)) for name in names)
 
 
 ################################
@@ -6482,6 +7151,7 @@ def plan_sync(
     stored: Mapping[str, ModelRow],
     past: frozenset[str],
     rules: MetadataRules,
+    attachments: Sequence[Attachment] = (),
 ) -> SyncPlan:
     """Compare the models that are offered with their rows.
 
@@ -6491,7 +7161,8 @@ def plan_sync(
     updates: list[tuple[ModelRow, ModelRow]] = []
     for model in offered:
         before = stored.get(model.row_id)
-        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        row = before or ModelRow(model.row_id, model.family.name)
+        after = describe_model(row, model, rules, attachments)
         if before is None and model.row_id not in past:
             inserts.append(after)
         elif before is not None and after != before:
@@ -6499,20 +7170,28 @@ def plan_sync(
     return SyncPlan(tuple(inserts), tuple(updates))
 
 
-def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
-    """The row with what the catalog says, wherever the admin has said nothing else."""
+def describe_model(
+    row: ModelRow,
+    model: OfferedModel,
+    rules: MetadataRules,
+    attachments: Sequence[Attachment] = (),
+) -> ModelRow:
+    """The row with what the catalog says, and its filters, wherever the admin said nothing else."""
     chosen = flat_parameters(row.params)
     if _is_left_out(row):
         return row
     draft = _RowDraft(row)
     draft.fill("name", model.family.name)
-    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+    if rules.images and not is_switched_on(chosen.get("disable_image_updates")):
         draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
-    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+    if rules.descriptions and not is_switched_on(chosen.get("disable_description_updates")):
         draft.fill("description", model.family.description.strip())
-    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+    if rules.capabilities and not is_switched_on(chosen.get("disable_capability_updates")):
         draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
     draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    offered, on = filters_for(model.family, chosen, attachments)
+    draft.list_filters("filterIds", offered)
+    draft.list_filters("defaultFilterIds", on)
     return draft.finished()
 
 
@@ -6555,12 +7234,8 @@ def maker_of(family: ModelFamily) -> str:
     return maker.strip() if colon else family.vendor
 
 
-def _is_on(value: Any) -> bool:
-    return str(value).strip().casefold() in ("true", "1", "on", "yes")
-
-
 def _is_left_out(row: ModelRow) -> bool:
-    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+    return is_switched_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
 
 
 def _is_marked(row: ModelRow) -> bool:
@@ -6592,8 +7267,7 @@ class _RowDraft:
     @property
     def own_tags(self) -> set[str]:
         """The tags that a sync has written."""
-        remembered = self._memory.get("tags")
-        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+        return set(_names_listed(self._memory.get("tags")))
 
     def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
         """Write a text, if the one that is there is no admin's."""
@@ -6624,13 +7298,24 @@ class _RowDraft:
     def tag(self, wanted: set[str]) -> None:
         """Write these tags and take back other ones of ours; what an admin removed stays away."""
         stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
-        ours = self.own_tags
+        names = self._merge("tags", stored, wanted)
+        if names != stored:
+            self._values["tags"] = [{"name": name} for name in names]
+
+    def list_filters(self, field: str, wanted: Iterable[str]) -> None:
+        """Write these ids and take back other ones of ours; what an admin removed stays away."""
+        stored = _names_listed(self._values.get(field))
+        ids = self._merge(field, stored, set(wanted))
+        if ids != stored:
+            self._values[field] = ids
+
+    def _merge(self, field: str, stored: list[str], wanted: set[str]) -> list[str]:
+        """What is to be listed; what of it is ours is remembered."""
+        ours = set(_names_listed(self._memory.get(field)))
         kept = [name for name in stored if name not in ours - wanted]
-        added = sorted(wanted - ours - set(stored))
-        if kept + added != stored:
-            self._values["tags"] = [{"name": name} for name in kept + added]
         if wanted != ours:
-            self._memory["tags"] = sorted(wanted)
+            self._memory[field] = sorted(wanted)
+        return kept + sorted(wanted - ours - set(stored))
 
     def finished(self) -> ModelRow:
         """The row as it is to be."""
@@ -6648,6 +7333,10 @@ def _memory_of(row: ModelRow) -> JsonObject:
     with suppress(ValueError):
         return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
     return {}
+
+
+def _names_listed(value: Any) -> list[str]:
+    return list(map(text_of, value)) if isinstance(value, list) else []
 
 
 def _digest(text: str) -> str:
@@ -7134,7 +7823,7 @@ _NO_NEW_ROWS = (
     "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
 )
 
-Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules, CompanionRules]
 """What a sync is for: when nothing of it has changed, there is nothing to do."""
 
 
@@ -7146,28 +7835,42 @@ class SyncTurn:
 
 
 class MetadataSync:
-    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve.
 
-    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+    The companion filters are installed with each, for the rows name them: `filter_sources` are
+    their texts, `fetch_providers` gives the names that one of them offers.
+    """
+
+    def __init__(
+        self,
+        function_id: str,
+        filter_sources: Mapping[str, str],
+        fetch_providers: Callable[[Settings], Awaitable[list[str]]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._function_id = function_id
+        self._filter_sources = filter_sources
+        self._fetch_providers = fetch_providers
         self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
         self._job: asyncio.Task[None] | None = None
+        self._writes_rows = False
 
     def look(self, known: KnownModels, settings: Settings) -> None:
         """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
 
         One that is under way ends where it is when syncs have been switched off.
         """
-        purpose = (known, settings.catalog, settings.metadata)
-        if settings.metadata.mode == "off" and self._job is not None:
+        purpose = (known, settings.catalog, settings.metadata, settings.companions)
+        if self._writes_rows and settings.metadata.mode == "off" and self._job is not None:
             self._job.cancel()
-        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+        if not known.families or purpose == self._done:
             return
         if self._job is None and self._clock() >= self._due_at:
             self._due_at = self._clock() + _RETRY_SECONDS
-            self._job = asyncio.create_task(self._run(purpose))
+            self._writes_rows = settings.metadata.mode != "off"
+            self._job = asyncio.create_task(self._run(purpose, settings))
 
     async def finished(self) -> None:
         """Wait for the sync that is under way."""
@@ -7181,7 +7884,7 @@ class MetadataSync:
             self._job.cancel()
             await asyncio.wait({self._job})
 
-    async def _run(self, purpose: Purpose) -> None:
+    async def _run(self, purpose: Purpose, settings: Settings) -> None:
         turn = shared_by_process("metadata_sync", SyncTurn)
         if turn.is_taken:
             self._job = None
@@ -7190,7 +7893,7 @@ class MetadataSync:
         try:
             async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
                 if is_ours:
-                    await self._sync(purpose)
+                    await self._sync(purpose, settings)
                     self._done, self._due_at = purpose, float("-inf")
         except Exception:  # noqa: BLE001 - a background job must not trouble an answer
             LOG.exception("models: the settings of the models could not be brought up to date")
@@ -7198,13 +7901,17 @@ class MetadataSync:
             turn.is_taken = False
             self._job = None
 
-    async def _sync(self, purpose: Purpose) -> None:
+    async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
-        stored = await read_model_rows(self._function_id)
+        known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
+        attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
+        if attachments:
+            await self._learn_providers(settings)
+        stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
         if stored is None:
             return
-        past, rules = await read_known_rows(self._function_id), purpose[2]
-        plan = self._plan(stored, past, purpose)
+        past = await read_kept_ids(known_rows)
+        plan = self._plan(stored, past, purpose, attachments)
         _announce(plan, rules)
         if rules.mode == "dry_run":
             return
@@ -7213,16 +7920,27 @@ class MetadataSync:
             written = await self._write(plan, rules, inserted)
         finally:
             if not past >= (seen := stored.keys() | inserted):
-                await keep_known_rows(self._function_id, past | seen)
+                # One that is missing later has been deleted.
+                await keep_ids(known_rows, past | seen)
         if written < plan.size:
             LOG.warning("models: %d settings could not be written", plan.size - written)
 
+    async def _learn_providers(self, settings: Settings) -> None:
+        """Keep the providers' names where the filter that offers them looks."""
+        with suppress(PipeError):
+            names = await self._fetch_providers(settings)
+            shared_by_process("provider_slugs", list[str])[:] = names
+
     def _plan(
-        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+        self,
+        stored: Mapping[str, ModelRow],
+        past: frozenset[str],
+        purpose: Purpose,
+        attachments: Sequence[Attachment],
     ) -> SyncPlan:
-        known, catalog, rules = purpose
+        known, catalog, rules, _ = purpose
         offered = [self._entry(family, known) for family in offered_families(known, catalog)]
-        plan = plan_sync(offered, stored, past, rules)
+        plan = plan_sync(offered, stored, past, rules, attachments)
         if plan.inserts and not rules.new_are_public and private_rows_hide_models():
             LOG.info(_NO_NEW_ROWS)
             plan = replace(plan, inserts=())
@@ -9233,19 +9951,27 @@ def _read_preferences(text: str) -> JsonObject:
 ################################
 # requests/routing.py
 #
-# Which providers may serve a request: the admin's table, then the model's own parameters.
+# Which providers may serve a request: wishes, the admin's table, the model's parameters.
 ################################
 
 _LISTS = ("order", "only", "ignore")
 
 
-def provider_fields(body: Mapping[str, Any], model: str, settings: Settings) -> dict[str, Any]:
-    """The request's `provider`; nothing where nobody has a preference."""
+def provider_fields(body: Mapping[str, Any], context: RequestContext) -> dict[str, Any]:
+    """The request's `provider`; nothing where nobody has a preference.
+
+    Of each preference the admin's word counts above the user's, and of the admin's the model's
+    own parameters above the table. What a user asks for privacy always counts.
+    """
+    settings, wishes = context.settings, context.hand_over.provider
     provider = {
-        **rules_for(model, read_routing_table(settings.provider_routing)),
+        **wishes,
+        **rules_for(context.model, read_routing_table(settings.provider_routing)),
         **_object_in(body.get("provider")),
         **_named_lists(body),
     }
+    if wishes.get("data_collection") == "deny":
+        provider["data_collection"] = "deny"
     if settings.catalog.zdr_enforced:
         provider["zdr"] = True
     return {"provider": provider} if provider else {}
@@ -9380,6 +10106,68 @@ def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, An
 
 
 ################################
+# requests/web_search.py
+#
+# The search that a person has switched on in the chat: as a tool, or for the model.
+################################
+
+_TOOL = "openrouter:web_search"
+_PLUGIN = "web"
+# What the plugin takes of the tool's parameters, under its own names.
+_IN_PLUGIN = {
+    "engine": "engine",
+    "max_results": "max_results",
+    "max_uses": "max_uses",
+    "user_location": "user_location",
+    "allowed_domains": "include_domains",
+    "excluded_domains": "exclude_domains",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WebSearch:
+    """What a request needs for it: one of the two, or nothing."""
+
+    tools: tuple[JsonObject, ...] = ()
+    plugins: tuple[JsonObject, ...] = ()
+
+
+def plan_search(
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    definitions: Sequence[JsonObject],
+) -> WebSearch:
+    """The search as the model can use it; nothing where the request may not, or does already.
+
+    A model that takes tools decides for itself whether and what to search; for any other
+    OpenRouter searches once, before it answers.
+    """
+    wish = context.hand_over.search
+    if wish is None or any(is_switched_on(body.get(name)) for name in SEARCH_OPT_OUTS):
+        return WebSearch()
+    if _searches_already(body, context.model, definitions):
+        return WebSearch()
+    if takes_tools(family):
+        return WebSearch(tools=({"type": _TOOL, "parameters": wish},))
+    return WebSearch(plugins=(_search_plugin(wish),))
+
+
+def _searches_already(body: CompletionsBody, model: str, definitions: Sequence[JsonObject]) -> bool:
+    return (
+        "online" in model.split(":")[1:]
+        or any(plugin.get("id") == _PLUGIN for plugin in objects_in(body.get("plugins")))
+        or any("web_search" in text_of(entry.get("type")) for entry in definitions)
+    )
+
+
+def _search_plugin(wish: JsonObject) -> JsonObject:
+    """The plugin; to leave the engine open it must not be named."""
+    told = {name: value for name, value in wish.items() if value != "auto"}
+    return {"id": _PLUGIN, **{_IN_PLUGIN[name]: told[name] for name in told if name in _IN_PLUGIN}}
+
+
+################################
 # requests/normalise.py
 #
 # From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
@@ -9403,6 +10191,9 @@ def build_responses_body(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
     is_task = is_chore(context.task)
+    search = plan_search(body, context, family, definitions)
+    if search.plugins:
+        body = {**body, "plugins": [*objects_in(body.get("plugins")), *search.plugins]}
     fields: dict[str, Any] = {
         "model": context.model,
         "input": conversation,
@@ -9410,12 +10201,12 @@ def build_responses_body(
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
         **fallback_fields(body),
-        **provider_fields(body, context.model, context.settings),
+        **provider_fields(body, context),
         **trimming_fields(body, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
-        **tool_fields(body, definitions, context.settings),
+        **tool_fields(body, [*definitions, *search.tools], context.settings),
     }
     if is_task:
         return keep_allowed(as_chore(fields))
@@ -11680,15 +12471,6 @@ def _resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
 # The `tools` of a request: what the chat offers, in the Responses API's words.
 ################################
 
-def takes_tools(family: ModelFamily | None) -> bool:
-    """Whether the model may be offered tools; one the catalog says nothing about may."""
-    if family is None:
-        return True
-    if "text" not in family.output_modalities:
-        return False
-    return not family.supported_parameters or "tools" in family.supported_parameters
-
-
 def define_host_tools(
     body: CompletionsBody, model: str, loose: Container[str] | None
 ) -> list[JsonObject]:
@@ -12218,7 +13000,12 @@ class Runtime:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
         if self._sync is None:
-            self._sync = MetadataSync(function_id)
+            client = self.client()
+            self._sync = MetadataSync(
+                function_id,
+                FILTER_SOURCES,
+                lambda settings: fetch_provider_slugs(client, settings),
+            )
         return self._sync
 
     def retire(self) -> None:
@@ -12822,6 +13609,7 @@ class Pipe:
             chat_id=call.chat_id,
             message_id=call.message_id,
             task=call.task,
+            hand_over=call.hand_over,
             host=call.handles,
         )
 
@@ -12844,133 +13632,141 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((266, 8, 48),),
-    "core/ids.py": ((322, 9, 26),),
-    "core/json_codec.py": ((356, 11, 29),),
-    "core/json_values.py": ((393, 8, 31),),
-    "core/money.py": ((432, 8, 15),),
-    "core/process.py": ((455, 10, 13),),
-    "core/redaction.py": ((476, 9, 69),),
-    "core/errors.py": ((570, 28, 169),),
-    "core/admission.py": ((747, 12, 50),),
-    "core/retry.py": ((805, 7, 33),),
-    "core/secrets.py": ((846, 19, 86),),
-    "core/source_map.py": ((940, 7, 24),),
-    "core/template_language.py": ((972, 8, 56),),
-    "core/valve_types.py": ((1038, 17, 63),),
-    "core/catalog_valves.py": ((1109, 12, 138),),
-    "core/metadata_valves.py": ((1255, 12, 75),),
-    "core/personal_valves.py": ((1338, 11, 76),),
-    "core/spend_valves.py": ((1422, 12, 71),),
-    "core/template_valves.py": ((1501, 13, 89),),
-    "core/config.py": ((1598, 19, 485),),
-    "core/context.py": ((2091, 14, 46),),
-    "core/logging_system.py": ((2145, 11, 92),),
-    "core/error_templates.py": ((2245, 28, 176),),
-    "core/timing_logger.py": ((2431, 21, 134),),
-    "api/bodies.py": ((2573, 8, 80),),
-    "api/error_figures.py": ((2661, 8, 38),),
-    "api/errors.py": ((2707, 18, 184),),
-    "api/events.py": ((2899, 12, 280),),
-    "api/exchange_log.py": ((3187, 16, 11),),
-    "api/gateway/batch.py": ((3209, 14, 47),),
-    "api/gateway/items.py": ((3264, 22, 136),),
-    "api/gateway/part_ends.py": ((3408, 8, 58),),
-    "api/gateway/payloads.py": ((3474, 14, 31),),
-    "api/gateway/selection.py": ((3513, 15, 54),),
-    "api/gateway/text_run.py": ((3575, 10, 70),),
-    "api/pacing.py": ((3653, 7, 19),),
-    "api/sse.py": ((3680, 5, 60),),
-    "api/gateway/chat_reader.py": ((3748, 30, 206),),
-    "api/gateway/responses_reader.py": ((3962, 33, 196),),
-    "api/transport.py": ((4166, 18, 163),),
-    "api/http.py": ((4337, 23, 176),),
-    "api/catalog.py": ((4521, 18, 78),),
-    "api/gateway/stream.py": ((4607, 33, 124),),
-    "api/gateway/chat_completions.py": ((4739, 15, 12),),
-    "api/gateway/responses.py": ((4759, 15, 12),),
-    "host/blocking.py": ((4779, 12, 57),),
-    "host/chats.py": ((4844, 13, 49),),
-    "host/columns.py": ((4905, 20, 83),),
-    "host/data_folder.py": ((4996, 9, 7),),
-    "host/database.py": ((5011, 15, 56),),
-    "host/departure.py": ((5075, 11, 30),),
-    "host/events.py": ((5113, 9, 4),),
-    "host/middleware.py": ((5125, 8, 7),),
-    "host/citing.py": ((5140, 15, 25),),
-    "host/models.py": ((5173, 16, 132),),
-    "host/redis.py": ((5313, 8, 10),),
-    "host/single_worker.py": ((5331, 14, 33),),
-    "host/users.py": ((5372, 14, 95),),
-    "host/call.py": ((5475, 15, 61),),
-    "host/files.py": ((5544, 17, 48),),
-    "host/tools.py": ((5603, 23, 241),),
-    "host/versions.py": ((5852, 10, 30),),
-    "models/catalog_shelf.py": ((5890, 19, 105),),
-    "models/key_limit.py": ((6003, 13, 43),),
-    "models/pricing.py": ((6054, 12, 106),),
-    "models/family.py": ((6168, 14, 134),),
-    "models/variants.py": ((6310, 11, 67),),
-    "models/known.py": ((6385, 12, 33),),
-    "models/metadata_sync.py": ((6429, 23, 226),),
-    "models/registry.py": ((6663, 21, 153),),
-    "models/visibility.py": ((6824, 16, 217),),
-    "models/entries.py": ((7049, 25, 66),),
-    "models/sync_job.py": ((7123, 30, 154),),
-    "storage/cost_snapshots.py": ((7285, 16, 28),),
-    "storage/pictures.py": ((7321, 20, 112),),
-    "storage/spend_table.py": ((7441, 23, 93),),
-    "storage/spend_ledger.py": ((7542, 23, 182),),
-    "storage/budgets.py": ((7732, 17, 85),),
-    "storage/spend_report.py": ((7825, 27, 111),),
-    "storage/spending.py": ((7944, 20, 77),),
-    "requests/allow_list.py": ((8029, 10, 28),),
-    "requests/caching.py": ((8065, 13, 20),),
-    "requests/content_parts.py": ((8093, 10, 76),),
-    "requests/fallbacks.py": ((8177, 12, 13),),
-    "requests/identifiers.py": ((8198, 11, 46),),
-    "requests/modalities.py": ((8252, 10, 7),),
-    "requests/old_texts.py": ((8267, 11, 61),),
-    "requests/parameters.py": ((8336, 12, 59),),
-    "requests/reasoning.py": ((8403, 13, 87),),
-    "requests/replay.py": ((8498, 14, 122),),
-    "requests/chat_body.py": ((8628, 13, 141),),
-    "requests/history.py": ((8777, 13, 116),),
-    "requests/next_round.py": ((8901, 22, 81),),
-    "requests/recovery.py": ((8990, 16, 107),),
-    "requests/retention.py": ((9105, 13, 80),),
-    "requests/routing_table.py": ((9193, 14, 38),),
-    "requests/routing.py": ((9239, 13, 34),),
-    "requests/tasks.py": ((9281, 11, 35),),
-    "requests/tools.py": ((9324, 13, 41),),
-    "requests/trimming.py": ((9373, 13, 7),),
-    "requests/normalise.py": ((9388, 28, 39),),
-    "streaming/collector.py": ((9435, 31, 266),),
-    "streaming/completion_notes.py": ((9709, 11, 41),),
-    "streaming/open_calls.py": ((9758, 10, 25),),
-    "streaming/renderer.py": ((9791, 9, 13),),
-    "streaming/citations.py": ((9812, 13, 57),),
-    "streaming/layout.py": ((9881, 18, 59),),
-    "streaming/output_items.py": ((9948, 10, 69),),
-    "streaming/server_tools.py": ((10025, 15, 46),),
-    "streaming/status.py": ((10079, 10, 47),),
-    "streaming/think_tags.py": ((10134, 20, 134),),
-    "streaming/thinking_status.py": ((10276, 11, 53),),
-    "streaming/usage.py": ((10337, 10, 92),),
-    "streaming/completion_chunks.py": ((10437, 31, 93),),
-    "streaming/completion_dict.py": ((10538, 36, 108),),
-    "streaming/response_events.py": ((10654, 47, 275),),
-    "streaming/transcript.py": ((10937, 29, 129),),
-    "tools/policy.py": ((11074, 13, 47),),
-    "tools/results.py": ((11129, 11, 116),),
-    "tools/schema.py": ((11256, 15, 298),),
-    "tools/arguments.py": ((11562, 13, 113),),
-    "tools/definitions.py": ((11683, 14, 85),),
-    "tools/executor.py": ((11776, 55, 194),),
-    "tools/toolbox.py": ((11978, 23, 130),),
-    "runtime.py": ((12116, 30, 172),),
-    "attempts.py": ((12296, 35, 82),),
-    "rounds.py": ((12386, 30, 190),),
-    "orchestrator.py": ((12584, 45, 135),),
-    "pipe.py": ((12727, 30, 112),),
+    "core/circuit_breaker.py": ((275, 8, 48),),
+    "core/ids.py": ((331, 9, 26),),
+    "core/json_codec.py": ((365, 11, 29),),
+    "core/json_values.py": ((402, 8, 31),),
+    "core/hand_over.py": ((441, 11, 25),),
+    "core/money.py": ((474, 8, 15),),
+    "core/process.py": ((497, 10, 13),),
+    "core/redaction.py": ((518, 9, 69),),
+    "core/errors.py": ((612, 28, 169),),
+    "core/admission.py": ((789, 12, 50),),
+    "core/retry.py": ((847, 7, 33),),
+    "core/secrets.py": ((888, 19, 86),),
+    "core/source_map.py": ((982, 7, 24),),
+    "core/template_language.py": ((1014, 8, 56),),
+    "core/valve_types.py": ((1080, 17, 63),),
+    "core/catalog_valves.py": ((1151, 12, 136),),
+    "core/companion_valves.py": ((1295, 13, 61),),
+    "core/metadata_valves.py": ((1364, 12, 75),),
+    "core/personal_valves.py": ((1447, 11, 76),),
+    "core/spend_valves.py": ((1531, 12, 71),),
+    "core/template_valves.py": ((1610, 13, 87),),
+    "core/config.py": ((1705, 20, 483),),
+    "core/context.py": ((2196, 15, 48),),
+    "core/logging_system.py": ((2252, 11, 92),),
+    "core/error_templates.py": ((2352, 28, 176),),
+    "core/timing_logger.py": ((2538, 21, 134),),
+    "api/bodies.py": ((2680, 8, 80),),
+    "api/error_figures.py": ((2768, 8, 38),),
+    "api/errors.py": ((2814, 18, 184),),
+    "api/events.py": ((3006, 12, 280),),
+    "api/exchange_log.py": ((3294, 16, 11),),
+    "api/gateway/batch.py": ((3316, 14, 47),),
+    "api/gateway/items.py": ((3371, 22, 136),),
+    "api/gateway/part_ends.py": ((3515, 8, 58),),
+    "api/gateway/payloads.py": ((3581, 14, 31),),
+    "api/gateway/selection.py": ((3620, 15, 54),),
+    "api/gateway/text_run.py": ((3682, 10, 70),),
+    "api/pacing.py": ((3760, 7, 19),),
+    "api/sse.py": ((3787, 5, 60),),
+    "api/gateway/chat_reader.py": ((3855, 30, 206),),
+    "api/gateway/responses_reader.py": ((4069, 33, 196),),
+    "api/transport.py": ((4273, 18, 163),),
+    "api/http.py": ((4444, 23, 176),),
+    "api/catalog.py": ((4628, 18, 84),),
+    "api/gateway/stream.py": ((4720, 33, 124),),
+    "api/gateway/chat_completions.py": ((4852, 15, 12),),
+    "api/gateway/responses.py": ((4872, 15, 12),),
+    "host/blocking.py": ((4892, 12, 57),),
+    "host/chats.py": ((4957, 13, 49),),
+    "host/columns.py": ((5018, 20, 88),),
+    "host/data_folder.py": ((5114, 9, 7),),
+    "host/database.py": ((5129, 15, 56),),
+    "host/departure.py": ((5193, 11, 30),),
+    "host/events.py": ((5231, 9, 4),),
+    "host/functions.py": ((5246, 20, 87),),
+    "host/kept_ids.py": ((5343, 11, 23),),
+    "host/middleware.py": ((5374, 8, 7),),
+    "host/citing.py": ((5389, 15, 25),),
+    "host/models.py": ((5422, 14, 105),),
+    "host/redis.py": ((5535, 8, 10),),
+    "host/single_worker.py": ((5553, 14, 33),),
+    "host/users.py": ((5594, 14, 95),),
+    "host/call.py": ((5697, 16, 64),),
+    "host/files.py": ((5769, 17, 48),),
+    "host/tools.py": ((5828, 23, 241),),
+    "host/versions.py": ((6077, 10, 30),),
+    "filters/provider_routing.py": ((6117, 2, 165),),
+    "filters/search_toggle.py": ((6284, 2, 153),),
+    "models/catalog_shelf.py": ((6447, 19, 105),),
+    "models/key_limit.py": ((6560, 13, 43),),
+    "models/pricing.py": ((6611, 12, 106),),
+    "models/family.py": ((6725, 14, 143),),
+    "models/companions.py": ((6876, 15, 95),),
+    "models/variants.py": ((6979, 11, 67),),
+    "models/known.py": ((7054, 12, 33),),
+    "models/metadata_sync.py": ((7098, 24, 246),),
+    "models/registry.py": ((7352, 21, 153),),
+    "models/visibility.py": ((7513, 16, 217),),
+    "models/entries.py": ((7738, 25, 66),),
+    "models/sync_job.py": ((7812, 33, 183),),
+    "storage/cost_snapshots.py": ((8003, 16, 28),),
+    "storage/pictures.py": ((8039, 20, 112),),
+    "storage/spend_table.py": ((8159, 23, 93),),
+    "storage/spend_ledger.py": ((8260, 23, 182),),
+    "storage/budgets.py": ((8450, 17, 85),),
+    "storage/spend_report.py": ((8543, 27, 111),),
+    "storage/spending.py": ((8662, 20, 77),),
+    "requests/allow_list.py": ((8747, 10, 28),),
+    "requests/caching.py": ((8783, 13, 20),),
+    "requests/content_parts.py": ((8811, 10, 76),),
+    "requests/fallbacks.py": ((8895, 12, 13),),
+    "requests/identifiers.py": ((8916, 11, 46),),
+    "requests/modalities.py": ((8970, 10, 7),),
+    "requests/old_texts.py": ((8985, 11, 61),),
+    "requests/parameters.py": ((9054, 12, 59),),
+    "requests/reasoning.py": ((9121, 13, 87),),
+    "requests/replay.py": ((9216, 14, 122),),
+    "requests/chat_body.py": ((9346, 13, 141),),
+    "requests/history.py": ((9495, 13, 116),),
+    "requests/next_round.py": ((9619, 22, 81),),
+    "requests/recovery.py": ((9708, 16, 107),),
+    "requests/retention.py": ((9823, 13, 80),),
+    "requests/routing_table.py": ((9911, 14, 38),),
+    "requests/routing.py": ((9957, 13, 42),),
+    "requests/tasks.py": ((10007, 11, 35),),
+    "requests/tools.py": ((10050, 13, 41),),
+    "requests/trimming.py": ((10099, 13, 7),),
+    "requests/web_search.py": ((10114, 15, 54),),
+    "requests/normalise.py": ((10176, 29, 42),),
+    "streaming/collector.py": ((10226, 31, 266),),
+    "streaming/completion_notes.py": ((10500, 11, 41),),
+    "streaming/open_calls.py": ((10549, 10, 25),),
+    "streaming/renderer.py": ((10582, 9, 13),),
+    "streaming/citations.py": ((10603, 13, 57),),
+    "streaming/layout.py": ((10672, 18, 59),),
+    "streaming/output_items.py": ((10739, 10, 69),),
+    "streaming/server_tools.py": ((10816, 15, 46),),
+    "streaming/status.py": ((10870, 10, 47),),
+    "streaming/think_tags.py": ((10925, 20, 134),),
+    "streaming/thinking_status.py": ((11067, 11, 53),),
+    "streaming/usage.py": ((11128, 10, 92),),
+    "streaming/completion_chunks.py": ((11228, 31, 93),),
+    "streaming/completion_dict.py": ((11329, 36, 108),),
+    "streaming/response_events.py": ((11445, 47, 275),),
+    "streaming/transcript.py": ((11728, 29, 129),),
+    "tools/policy.py": ((11865, 13, 47),),
+    "tools/results.py": ((11920, 11, 116),),
+    "tools/schema.py": ((12047, 15, 298),),
+    "tools/arguments.py": ((12353, 13, 113),),
+    "tools/definitions.py": ((12474, 13, 76),),
+    "tools/executor.py": ((12558, 55, 194),),
+    "tools/toolbox.py": ((12760, 23, 130),),
+    "runtime.py": ((12898, 31, 177),),
+    "attempts.py": ((13083, 35, 82),),
+    "rounds.py": ((13173, 30, 190),),
+    "orchestrator.py": ((13371, 45, 135),),
+    "pipe.py": ((13514, 30, 113),),
 }

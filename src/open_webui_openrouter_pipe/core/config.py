@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
+from .companion_valves import CompanionRules, CompanionValves, read_companion_rules
 from .metadata_valves import MetadataRules, MetadataValves, read_metadata_rules
 from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
@@ -52,7 +53,6 @@ class ConnectionValves(BaseModel):
             "Root of the API, when it is a gateway in front of OpenRouter; empty means "
             f"the environment variable OPENROUTER_API_BASE_URL, else {DEFAULT_BASE_URL}."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     HTTP_CONNECT_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 300, 10)] = Field(
         default=10,
@@ -85,13 +85,11 @@ class EndpointValves(BaseModel):
         default="",
         title="Models on /responses",
         description="Comma-separated ids or patterns, such as `openai/*`; this list wins.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     FORCE_CHAT_COMPLETIONS_MODELS: Text = Field(
         default="",
         title="Models on /chat/completions",
         description="Comma-separated ids or patterns, such as `mistralai/*`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -114,7 +112,6 @@ class IdentifierValves(BaseModel):
         default="",
         title="Address of this app",
         description="The URL under which OpenRouter counts your requests; empty for Open WebUI's.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SEND_END_USER_ID: Switch = Field(
         default=False,
@@ -344,7 +341,6 @@ class LoggingValves(BaseModel):
         default="logs/timing.jsonl",
         title="File of the timing log",
         description="One JSON object a line; a relative path starts where the server was started.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -362,6 +358,7 @@ class SystemValves(
     RoutingValves,
     HistoryValves,
     ReasoningValves,
+    CompanionValves,
     MetadataValves,
     CatalogValves,
     EndpointValves,
@@ -384,6 +381,7 @@ class Settings:
     silence_timeout: float
     catalog: CatalogRules
     metadata: MetadataRules
+    companions: CompanionRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -451,6 +449,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
         metadata=read_metadata_rules(valves),
+        companions=read_companion_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
