@@ -16,137 +16,141 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    224  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    280  ids.py                        Identifiers of our own making.
-#    314  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    351  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    390  money.py                      Amounts of money in words.
-#    402  process.py                    What every copy of the pipe in one process shares.
-#    423  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    500  errors.py                     Every cause of failure a person can act on, each with its words.
-#    684  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    742  retry.py                      Whether a failed request may be sent again, and when.
-#    783  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    877  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    909  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    973  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1046  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1192  personal_valves.py            What each user can set for themselves.
-#   1276  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1373  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1860  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1914  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2014  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2198  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    232  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    288  ids.py                        Identifiers of our own making.
+#    322  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    359  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    398  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#    470  money.py                      Amounts of money in words.
+#    482  process.py                    What every copy of the pipe in one process shares.
+#    503  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    580  errors.py                     Every cause of failure a person can act on, each with its words.
+#    774  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#    966  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1024  retry.py                      Whether a failed request may be sent again, and when.
+#   1065  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1159  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1191  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1255  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1328  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   1450  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1596  personal_valves.py            What each user can set for themselves.
+#   1680  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1777  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2267  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2321  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2421  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2605  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2342  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2432  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2478  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2670  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2946  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2965  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3023  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3159  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2749  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2839  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2885  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3077  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3353  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3372  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3430  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3566  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3632  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3671  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3733  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3799  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3826  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3884  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4095  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4296  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4453  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4628  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4684  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4815  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4835  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4502  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4559  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4654  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4692  events.py                     What the page is told beside the stream of the answer.
-#   4704  users.py                      The person who asks, and what they have set for themselves.
-#   4779  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4848  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4904  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5165  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4855  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4909  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4966  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5061  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5099  events.py                     What the page is told beside the stream of the answer.
+#   5111  users.py                      The person who asks, and what they have set for themselves.
+#   5186  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5255  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5311  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5572  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5203  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5254  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5368  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5508  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5583  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5624  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5729  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5954  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5610  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5661  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5775  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5915  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5990  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6031  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6136  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6361  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6028  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6148  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6435  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   6643  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6763  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6233  allow_list.py                 Only what the API knows goes out.
-#   6269  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6297  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6381  fallbacks.py                  Further models, for when the first one fails.
-#   6402  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6456  modalities.py                 Pictures are asked for where the model draws.
-#   6471  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6540  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6607  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6702  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6982  history.py                    Chat messages become input items.
-#   7106  next_round.py                 The request of another round: the one before, and what came of it.
-#   7179  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7294  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7382  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7428  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7470  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7513  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7561  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7578  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6848  allow_list.py                 Only what the API knows goes out.
+#   6884  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6912  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6996  fallbacks.py                  Further models, for when the first one fails.
+#   7017  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7071  modalities.py                 Pictures are asked for where the model draws.
+#   7086  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7155  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7222  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#   7250  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7345  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7475  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7625  history.py                    Chat messages become input items.
+#   7749  next_round.py                 The request of another round: the one before, and what came of it.
+#   7822  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7937  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8025  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8071  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8113  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8156  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8204  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7625  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7899  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7948  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7981  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8002  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8066  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8137  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8214  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8268  status.py                     The status line of an answer: few words, all of them true.
-#   8323  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8465  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8526  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8626  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8727  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8840  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8251  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8525  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8574  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8607  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8628  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8692  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8763  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8840  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8894  status.py                     The status line of an answer: few words, all of them true.
+#   8949  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9091  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9152  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9252  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9353  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9466  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9745  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9256  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9306  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9430  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9739  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9860  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10151  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9882  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9932  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10056  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10365  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10486  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10579  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10777  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10285  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10911  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10438  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11064  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10526  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11152  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10706  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11332  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10835  pipe.py                       The entrance: what Open WebUI calls.
+#  11461  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -163,6 +167,7 @@ import os
 import queue
 import re
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -198,17 +203,20 @@ from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
 from hashlib import sha256
 from io import BytesIO
+from ipaddress import ip_address, ip_network, IPv4Address, IPv6Address
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, cast, get_args, Literal, ParamSpec, Protocol, TypedDict, TypeVar
+from urllib.parse import quote, unquote, urljoin
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
 import aiohttp
 import httpx
 import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -388,6 +396,78 @@ def whole_of(value: Any) -> int | None:
 
 
 ################################
+# core/media_types.py
+#
+# What a file is, by the bytes it begins with: its name and the type it came with are claims.
+################################
+
+_HEAD_BYTES = 4096
+
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
+    (b"\x1a\x45\xdf\xa3", "video/webm"),
+    (b"\x00\x00\x01\xba", "video/mpeg"),
+    (b"\x00\x00\x01\xb3", "video/mpeg"),
+)
+# RIFF, FORM and ISO containers name their kind after a length.
+_CONTAINERS = {
+    (b"RIFF", b"WEBP"): "image/webp",
+    (b"RIFF", b"WAVE"): "audio/wav",
+    (b"FORM", b"AIFF"): "audio/aiff",
+    (b"FORM", b"AIFC"): "audio/aiff",
+}
+_BRANDS = {b"qt  ": "video/quicktime", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4"}
+_PICTURE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
+
+
+def sniff_media_type(content: bytes | bytearray | memoryview) -> str:
+    """The media type, for what a model can be given; empty for anything else, programs above all.
+
+    The beginning of the content is enough.
+    """
+    head = bytes(content[:_HEAD_BYTES])
+    for beginning, media_type in _BEGINNINGS:
+        if head.startswith(beginning):
+            return media_type
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return "" if brand in _PICTURE_BRANDS else _BRANDS.get(brand, "video/mp4")
+    if found := _CONTAINERS.get((head[:4], head[8:12])):
+        return found
+    if b"%PDF-" in head[:1024]:
+        return "application/pdf"
+    return _sniff_frames(head) or ("text/plain" if _is_text(head) else "")
+
+
+def _sniff_frames(head: bytes) -> str:
+    """Sound that begins with a frame: eleven or twelve set bits, then its kind."""
+    if len(head) < 4 or head[0] != 0xFF:
+        return ""
+    if head[1] & 0xF6 == 0xF0:
+        return "audio/aac"
+    layer, bit_rate, sample_rate = head[1] & 0x06, head[2] >> 4, head[2] & 0x0C
+    is_mpeg = head[1] & 0xE0 == 0xE0 and layer and bit_rate < 15 and sample_rate != 0x0C
+    return "audio/mpeg" if is_mpeg else ""
+
+
+def _is_text(head: bytes) -> bool:
+    if not head or any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in head):
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # A character may be cut where the beginning ends.
+        return len(head) == _HEAD_BYTES and error.start > len(head) - 4
+    return True
+
+
+################################
 # core/money.py
 #
 # Amounts of money in words.
@@ -510,6 +590,8 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 # ├── UnsupportedInputError    a message holds something that cannot be sent
 # ├── FileNotStoredError       what the model made could not be kept
+# ├── AddressRefusedError      an address that must not be fetched
+# ├── DownloadFailedError      a file of the web that did not come
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
 # ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -568,6 +650,14 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class AddressRefusedError(PipeError):
+    """An address in a message leads where the server must not go."""
+
+
+class DownloadFailedError(PipeError):
+    """A file of the web did not come, or not in a form that can be used."""
 
 
 class BusyError(PipeError):
@@ -679,6 +769,198 @@ def advise_on_failure(failure: ApiFailure) -> str:
     if failure.status is not None and failure.status < 500:
         return "Change the request or choose another model."
     return "Try again in a moment, or choose another model."
+
+
+################################
+# core/addresses.py
+#
+# Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#
+# The list of what is allowed is short and everything else is refused: a spelling that two readers
+# could understand differently, and a network that is not the public internet.
+################################
+
+_LONGEST_URL = 4096
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# No user name, no backslash, no percent sign can stand in the host: what does not match is refused.
+_URL = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?((?:/|\?|#).*)?", re.IGNORECASE
+)
+# The last label begins with a letter: 127.1, 0x7f.0.0.1 and 2130706433 are numbers, not names.
+_NAME = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+_KEPT_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
+
+# https://www.iana.org/assignments/iana-ipv4-special-registry and …-ipv6-special-registry. Spelled
+# out: what `ipaddress` calls global differs between versions of Python, and lets relays through.
+_SPECIAL_V4 = tuple(
+    map(
+        ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+            *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24"),
+            *("192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
+        ),
+    )
+)
+# Everything outside of it is local, reserved, or IPv4 in disguise (::ffff:0:0/96, 64:ff9b::/96).
+_PUBLIC_V6 = ip_network("2000::/3")
+_SPECIAL_V6 = tuple(
+    map(
+        ip_network,
+        # Teredo and other protocols, documentation, 6to4, AS112, documentation.
+        ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
+_ISATAP = b"\x5e\xfe"
+
+# Where clouds tell a machine its secrets. The others are link-local, or in 192.0.0.0/24.
+_METADATA = frozenset(map(ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
+
+# What an admin may open by name: networks of their own, and never a metadata service.
+_OWN_NETWORKS = tuple(
+    map(
+        ip_network,
+        (
+            *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+            *("::1/128", "fc00::/7"),
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRules:
+    """What may be asked besides `https` on its own port."""
+
+    trusted_origins: frozenset[str] = frozenset()
+    """Scheme, host and port of servers that the admin has named, as `read_origins` writes them."""
+    ports: frozenset[int] = frozenset({443})
+
+
+@dataclass(frozen=True, slots=True)
+class WebAddress:
+    """A URL whose spelling is beyond doubt."""
+
+    scheme: str
+    host: str
+    """A name, or an IP address in its one normal form, without brackets."""
+    port: int
+    target: str
+    """Path and query, as they stand in a request."""
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the host is an IP address itself."""
+        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """All of it, spelled out."""
+        return self.origin + self.target
+
+
+def read_address(url: str, rules: AddressRules) -> WebAddress:
+    """Read a URL; raises `AddressRefusedError` for one that the rules do not allow.
+
+    Where its name leads is another question: `may_connect` answers it.
+    """
+    address = _spelled(url)
+    if address is None:
+        raise AddressRefusedError(
+            "The address of a file is not spelled the way it must be: "
+            "https://, a host name without user or password, a path."
+        )
+    if address.origin in rules.trusted_origins:
+        return address
+    if address.scheme != "https":
+        raise AddressRefusedError(
+            f"{address.host} can only be asked over https.", _ask_the_admin(address)
+        )
+    if address.port not in rules.ports:
+        raise AddressRefusedError(
+            f"Port {address.port} of {address.host} may not be asked.", _ask_the_admin(address)
+        )
+    if not address.is_literal and "." not in address.host:
+        raise not_public(address)
+    return address
+
+
+def not_public(address: WebAddress) -> AddressRefusedError:
+    """The refusal of a host that is not on the public internet; it does not say where it is."""
+    return AddressRefusedError(
+        f"{address.host} is not a server on the public internet.", _ask_the_admin(address)
+    )
+
+
+def _ask_the_admin(address: WebAddress) -> str:
+    return f"The admin can add {address.origin} to `REMOTE_DOWNLOAD_TRUSTED_ORIGINS`."
+
+
+def read_origins(entries: Iterable[str]) -> frozenset[str]:
+    """The origins in a list of them; `https` where no scheme is given, unreadable ones left out."""
+    full = (entry if "://" in entry else f"https://{entry}" for entry in entries)
+    return frozenset(address.origin for address in map(_spelled, full) if address is not None)
+
+
+def _spelled(url: str) -> WebAddress | None:
+    # What is not ASCII is escaped: fine in a path, while no host can hold a percent sign.
+    escaped = quote(url, safe=_KEPT_CHARACTERS, errors="replace")
+    found = _URL.fullmatch(escaped) if len(escaped) <= _LONGEST_URL else None
+    if found is None:
+        return None
+    scheme, host, port, rest = found.groups(default="")
+    normal_host = _normal_host(host.lower())
+    number = int(port) if port else _DEFAULT_PORTS[scheme.lower()]
+    if not normal_host or not 0 < number < 65536:
+        return None
+    target = rest.partition("#")[0]
+    if not target.startswith("/"):
+        target = f"/{target}"
+    return WebAddress(scheme.lower(), normal_host, number, target)
+
+
+def _normal_host(host: str) -> str:
+    if _NAME.fullmatch(host):
+        return host if len(host) <= 253 else ""
+    try:
+        if host.startswith("["):
+            return str(IPv6Address(host[1:-1]))
+        return str(IPv4Address(host))  # four decimal numbers, no leading zeros
+    except ValueError:
+        return ""
+
+
+def may_connect(ip: str, *, is_trusted: bool) -> bool:
+    """Whether a connection to this IP address is allowed; `is_trusted` if the admin named the host.
+
+    A name counts as public only if every address it leads to does.
+    """
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return False
+    if address in _METADATA:
+        return False
+    if is_trusted and any(address in network for network in _OWN_NETWORKS):
+        return True
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _SPECIAL_V4)
+    return (
+        address in _PUBLIC_V6
+        and address.scope_id is None
+        and address.packed[10:12] != _ISATAP
+        and not any(address in network for network in _SPECIAL_V6)
+    )
 
 
 ################################
@@ -1041,6 +1323,128 @@ Text = Annotated[str, BeforeValidator(_read_text)]
 Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
 Words = Annotated[list[str], BeforeValidator(_read_words)]
+
+
+################################
+# core/attachment_valves.py
+#
+# The valves for what people attach and link to, and the value object they become.
+################################
+
+ImageSelection = Literal["user_turn_only", "user_then_assistant"]
+PdfEngine = Literal["auto", "native", "cloudflare-ai", "mistral-ocr"]
+
+_MEGABYTE = 1024 * 1024
+
+
+class AttachmentValves(BaseModel):
+    """What of people's files goes to the model."""
+
+    BASE64_MAX_SIZE_MB: Annotated[int, whole_number(1, 500, 50)] = Field(
+        default=50,
+        title="Largest attachment (MB)",
+        description="Pictures, documents and sound above this size are left out.",
+    )
+    VIDEO_MAX_SIZE_MB: Annotated[int, whole_number(1, 1_000, 100)] = Field(
+        default=100,
+        title="Largest video (MB)",
+        description="Videos above this size are left out.",
+    )
+    MAX_INPUT_IMAGES_PER_REQUEST: Annotated[int, whole_number(1, 20, 5)] = Field(
+        default=5,
+        title="Pictures per request",
+        description="How many pictures a request may carry; the newest ones count.",
+    )
+    IMAGE_INPUT_SELECTION: Annotated[
+        ImageSelection, one_of(*get_args(ImageSelection), fallback="user_then_assistant")
+    ] = Field(
+        default="user_then_assistant",
+        title="Pictures of earlier answers",
+        description=(
+            "`user_then_assistant`: a message without a picture of its own goes out with those "
+            "of the last answer, so that they can be edited. `user_turn_only`: never."
+        ),
+    )
+    PDF_ENGINE: Annotated[PdfEngine, one_of(*get_args(PdfEngine), fallback="auto")] = Field(
+        default="auto",
+        title="Reader of PDFs",
+        description=(
+            "Who reads PDFs: the model (`native`), `cloudflare-ai` (free), `mistral-ocr` (paid "
+            "by page); `auto` leaves it to OpenRouter."
+        ),
+    )
+    REMOTE_FILE_MAX_SIZE_MB: Annotated[int, whole_number(1, 500, 50)] = Field(
+        default=50,
+        title="Largest linked file (MB)",
+        description="Files behind a link above this size are not downloaded.",
+    )
+    REMOTE_DOWNLOAD_TRUSTED_ORIGINS: Text = Field(
+        default="",
+        title="Own servers for links",
+        description=(
+            "Servers of your own network, comma-separated, from which linked files may be "
+            "fetched: `http://nas.lan:8080`; every other one must be public and speak https."
+        ),
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    REMOTE_DOWNLOAD_MAX_RETRIES: Annotated[int, whole_number(0, 10, 3)] = Field(
+        default=3,
+        title="Retries of a download",
+        description="How often a download that failed in passing is tried again.",
+    )
+    REMOTE_DOWNLOAD_INITIAL_RETRY_DELAY_SECONDS: Annotated[int, whole_number(1, 60, 5)] = Field(
+        default=5,
+        title="First wait between downloads (seconds)",
+        description="How long to wait before the first retry; doubles each time.",
+    )
+    REMOTE_DOWNLOAD_MAX_RETRY_TIME_SECONDS: Annotated[int, whole_number(5, 300, 45)] = Field(
+        default=45,
+        title="Time for a download (seconds)",
+        description="How long one download may take, all its retries included.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRules:
+    """From where, how often and how long files of the web are fetched."""
+
+    addresses: AddressRules
+    max_bytes: int
+    max_retries: int
+    first_wait: float
+    """Seconds, as the one below."""
+    time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentRules:
+    """What of people's files goes to the model."""
+
+    max_bytes: int
+    max_video_bytes: int
+    max_images: int
+    reuses_answers_images: bool
+    pdf_engine: str
+    """Empty leaves it to OpenRouter."""
+    downloads: DownloadRules
+
+
+def read_attachment_rules(valves: AttachmentValves) -> AttachmentRules:
+    """Read the valves about files."""
+    return AttachmentRules(
+        max_bytes=valves.BASE64_MAX_SIZE_MB * _MEGABYTE,
+        max_video_bytes=valves.VIDEO_MAX_SIZE_MB * _MEGABYTE,
+        max_images=valves.MAX_INPUT_IMAGES_PER_REQUEST,
+        reuses_answers_images=valves.IMAGE_INPUT_SELECTION == "user_then_assistant",
+        pdf_engine="" if valves.PDF_ENGINE == "auto" else valves.PDF_ENGINE,
+        downloads=DownloadRules(
+            AddressRules(read_origins(split_list(valves.REMOTE_DOWNLOAD_TRUSTED_ORIGINS))),
+            max_bytes=valves.REMOTE_FILE_MAX_SIZE_MB * _MEGABYTE,
+            max_retries=valves.REMOTE_DOWNLOAD_MAX_RETRIES,
+            first_wait=float(valves.REMOTE_DOWNLOAD_INITIAL_RETRY_DELAY_SECONDS),
+            time_limit=float(valves.REMOTE_DOWNLOAD_MAX_RETRY_TIME_SECONDS),
+        ),
+    )
 
 
 ################################
@@ -1716,6 +2120,7 @@ class SystemValves(
     DisplayValves,
     ServerToolValves,
     ToolValves,
+    AttachmentValves,
     IdentifierValves,
     CachingValves,
     RoutingValves,
@@ -1741,6 +2146,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    attachments: AttachmentRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1806,6 +2212,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        attachments=read_attachment_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -6026,6 +6433,214 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
+# storage/downloads.py
+#
+# Files of the web, fetched without a way into the server's own network.
+#
+# The name is looked up once, every address it leads to is checked, and the connection goes to those
+# addresses and no others: an answer that changes between check and use changes nothing. Redirects
+# take the same way again, as often as they come.
+################################
+
+Lookup = Callable[[str], Awaitable[list[str]]]
+"""Gives the IP addresses of a host; raises `OSError` when there are none."""
+Pause = Callable[[float], Awaitable[object]]
+
+_MOST_REDIRECTS = 5
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 20.0
+_PIECE_BYTES = 256 * 1024
+_WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",  # what is packed could grow beyond every limit
+    "User-Agent": "Mozilla/5.0 (compatible; Open WebUI)",
+}
+
+_REASON = "A linked file could not be fetched: {}."
+_ATTACH_IT = "Try again, or attach the file itself."
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file of the web, with the type that its bytes show."""
+
+    content: bytes
+    media_type: str
+    """Empty for a kind that no model can be given."""
+    name: str
+
+
+async def look_up(host: str) -> list[str]:
+    """The IP addresses of a host, by the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Downloads:
+    """Fetches files; whoever asks for one that is on its way waits for it with the others."""
+
+    def __init__(self, lookup: Lookup = look_up, pause: Pause = asyncio.sleep) -> None:
+        self._lookup = lookup
+        self._pause = pause
+        self._running: dict[tuple[str, DownloadRules], _SharedDownload] = {}
+
+    async def fetch(self, url: str, rules: DownloadRules) -> Download:
+        """Fetch a file; raises `AddressRefusedError` or `DownloadFailedError`.
+
+        Cancelling one who waits ends the download only if nobody else waits for it.
+        """
+        key = (url, rules)
+        shared = self._running.get(key)
+        if shared is None:
+            task = asyncio.create_task(self._fetch(url, rules))
+            shared = self._running[key] = _SharedDownload(task)
+        shared.waiting += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.waiting -= 1
+            if not shared.waiting:
+                del self._running[key]
+                shared.task.cancel()
+
+    async def _fetch(self, url: str, rules: DownloadRules) -> Download:
+        try:
+            async with asyncio.timeout(rules.time_limit):
+                return await self._keep_trying(url, rules)
+        except TimeoutError:
+            raise _failed("it took too long", _ATTACH_IT) from None
+
+    async def _keep_trying(self, url: str, rules: DownloadRules) -> Download:
+        for retry in range(rules.max_retries):
+            with suppress(_PassingError):
+                return await self._follow(url, rules)
+            await self._pause(rules.first_wait * 2**retry)
+        return await self._follow(url, rules)
+
+    async def _follow(self, url: str, rules: DownloadRules) -> Download:
+        for _ in range(_MOST_REDIRECTS + 1):
+            address = read_address(url, rules.addresses)
+            pinned = _PinnedResolver(await self._checked_addresses(address, rules))
+            answer = await _ask(address, pinned, rules.max_bytes)
+            if isinstance(answer, Download):
+                return answer
+            url = urljoin(address.url, answer)
+        raise _failed("it was redirected too often", "Use the file's final address.")
+
+    async def _checked_addresses(self, address: WebAddress, rules: DownloadRules) -> list[str]:
+        found = [address.host]
+        if not address.is_literal:
+            try:
+                found = await self._lookup(address.host)
+            except (OSError, UnicodeError) as error:
+                raise _PassingError(f"{address.host} was not found") from error
+        is_trusted = address.origin in rules.addresses.trusted_origins
+        if not found or not all(may_connect(ip, is_trusted=is_trusted) for ip in found):
+            raise not_public(address)
+        return found
+
+
+@dataclass(slots=True)
+class _SharedDownload:
+    task: asyncio.Task[Download]
+    waiting: int = 0
+
+
+class _PassingError(DownloadFailedError):
+    """Another try may succeed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(_REASON.format(reason), _ATTACH_IT)
+
+
+def _failed(reason: str, next_step: str = "") -> DownloadFailedError:
+    return DownloadFailedError(_REASON.format(reason), next_step)
+
+
+class _PinnedResolver(AbstractResolver):
+    """Knows the checked addresses, whatever it is asked."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> Download | str:
+    """The file, or where the server says it is."""
+    timeout = aiohttp.ClientTimeout(connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+    connector = aiohttp.TCPConnector(resolver=pinned, use_dns_cache=False, force_close=True)
+    try:
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,  # a proxy would look the name up again
+                timeout=timeout,
+            ) as session,
+            session.get(
+                URL(address.url, encoded=True), allow_redirects=False, headers=_HEADERS
+            ) as response,
+        ):
+            if response.status in (301, 302, 303, 307, 308):
+                return response.headers.get("Location", "")
+            _refuse_answer(response, limit)
+            return await _read(response, address, limit)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _PassingError(f"{address.host} did not send it") from error
+    except ValueError as error:
+        raise _failed(f"{address.host} did not answer as a web server does") from error
+
+
+def _refuse_answer(response: aiohttp.ClientResponse, limit: int) -> None:
+    host = response.url.host
+    if response.status in _WORTH_ANOTHER_TRY:
+        raise _PassingError(f"{host} answered with status {response.status}")
+    if response.status != 200:
+        raise _failed(f"{host} answered with status {response.status}", "Check the address.")
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise _failed(f"{host} sends it packed", "Attach the file itself.")
+    if (response.content_length or 0) > limit:
+        raise _too_large(limit)
+
+
+async def _read(response: aiohttp.ClientResponse, address: WebAddress, limit: int) -> Download:
+    pieces: list[bytes] = []
+    left = limit
+    async for piece in response.content.iter_chunked(_PIECE_BYTES):
+        left -= len(piece)
+        if left < 0:
+            raise _too_large(limit)
+        pieces.append(piece)
+    content = b"".join(pieces)
+    name = unquote(address.target.partition("?")[0].rpartition("/")[2])
+    return Download(content, sniff_media_type(content), name)
+
+
+def _too_large(limit: int) -> DownloadFailedError:
+    size = f"it is larger than {limit / 1024 / 1024:.0f} MB"
+    return _failed(size, "The admin can raise `REMOTE_FILE_MAX_SIZE_MB`.")
+
+
+################################
 # storage/pictures.py
 #
 # Pictures the model draws: files of the person who asked, seen in the message as they come.
@@ -6602,6 +7217,34 @@ def _number_in(value: Any) -> float | int | None:
         return number if number is not None and isfinite(number) else None
     except (ValueError, OverflowError):
         return None
+
+
+################################
+# requests/plugins.py
+#
+# OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+################################
+
+def plugin_fields(
+    body: Mapping[str, Any], conversation: Sequence[Mapping[str, Any]], settings: Settings
+) -> dict[str, Any]:
+    """The request's `plugins`: the chat's own, and what the admin wants besides."""
+    own = objects_in(body.get("plugins"))
+    wanted: list[JsonObject] = []
+    if settings.auto_context_trimming:
+        wanted.append({"id": "context-compression", "engine": "middle-out"})
+    if settings.attachments.pdf_engine and _holds_file(conversation):
+        engine = {"engine": settings.attachments.pdf_engine}
+        wanted.append({"id": "file-parser", "pdf": engine})
+    # A chat's own word on a plugin stays.
+    named = {plugin.get("id") for plugin in own}
+    added = [plugin for plugin in wanted if plugin["id"] not in named]
+    return {"plugins": [*own, *added]} if added else {}
+
+
+def _holds_file(conversation: Sequence[Mapping[str, Any]]) -> bool:
+    contents = (objects_in(item.get("content")) for item in conversation)
+    return any(part.get("type") == "input_file" for parts in contents for part in parts)
 
 
 ################################
@@ -7559,23 +8202,6 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 
 
 ################################
-# requests/trimming.py
-#
-# Conversations that are too long: shortened in their middle, where the admin wants that.
-################################
-
-_COMPRESSION = "context-compression"
-
-
-def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The request's `plugins` with the one that trims; a chat's own word on it stays."""
-    plugins = objects_in(body.get("plugins"))
-    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
-        return {}
-    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
-
-
-################################
 # requests/normalise.py
 #
 # From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
@@ -7607,7 +8233,7 @@ def build_responses_body(
         **passed_fields(body),
         **fallback_fields(body),
         **provider_fields(body, context.model, context.settings),
-        **trimming_fields(body, context.settings),
+        **plugin_fields(body, conversation, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
@@ -10954,116 +11580,120 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((230, 8, 48),),
-    "core/ids.py": ((286, 9, 26),),
-    "core/json_codec.py": ((320, 11, 29),),
-    "core/json_values.py": ((357, 8, 31),),
-    "core/money.py": ((396, 6, 4),),
-    "core/process.py": ((408, 10, 13),),
-    "core/redaction.py": ((429, 9, 69),),
-    "core/errors.py": ((521, 26, 161),),
-    "core/admission.py": ((690, 12, 50),),
-    "core/retry.py": ((748, 7, 33),),
-    "core/secrets.py": ((789, 19, 86),),
-    "core/source_map.py": ((883, 7, 24),),
-    "core/template_language.py": ((915, 8, 56),),
-    "core/valve_types.py": ((981, 17, 63),),
-    "core/catalog_valves.py": ((1052, 12, 138),),
-    "core/personal_valves.py": ((1198, 11, 76),),
-    "core/template_valves.py": ((1282, 13, 89),),
-    "core/config.py": ((1379, 17, 479),),
-    "core/context.py": ((1866, 14, 46),),
-    "core/logging_system.py": ((1920, 11, 92),),
-    "core/error_templates.py": ((2020, 28, 176),),
-    "core/timing_logger.py": ((2206, 21, 134),),
-    "api/bodies.py": ((2348, 8, 82),),
-    "api/error_figures.py": ((2438, 8, 38),),
-    "api/errors.py": ((2484, 18, 184),),
-    "api/events.py": ((2676, 11, 268),),
-    "api/exchange_log.py": ((2952, 16, 11),),
-    "api/gateway/batch.py": ((2974, 14, 47),),
-    "api/gateway/items.py": ((3029, 20, 128),),
-    "api/gateway/part_ends.py": ((3165, 8, 58),),
-    "api/gateway/payloads.py": ((3231, 14, 31),),
-    "api/gateway/selection.py": ((3270, 15, 54),),
-    "api/gateway/text_run.py": ((3332, 10, 58),),
-    "api/pacing.py": ((3398, 7, 19),),
-    "api/sse.py": ((3425, 5, 50),),
-    "api/gateway/chat_reader.py": ((3483, 30, 203),),
-    "api/gateway/responses_reader.py": ((3694, 33, 193),),
-    "api/transport.py": ((3895, 17, 149),),
-    "api/http.py": ((4052, 23, 167),),
-    "api/catalog.py": ((4227, 15, 48),),
-    "api/gateway/stream.py": ((4283, 32, 123),),
-    "api/gateway/chat_completions.py": ((4414, 15, 12),),
-    "api/gateway/responses.py": ((4434, 15, 12),),
-    "host/blocking.py": ((4454, 13, 46),),
-    "host/chats.py": ((4508, 13, 49),),
-    "host/columns.py": ((4569, 20, 83),),
-    "host/departure.py": ((4660, 11, 30),),
-    "host/events.py": ((4698, 9, 4),),
-    "host/users.py": ((4710, 14, 67),),
-    "host/call.py": ((4785, 15, 61),),
-    "host/files.py": ((4854, 17, 48),),
-    "host/tools.py": ((4913, 22, 250),),
-    "host/versions.py": ((5171, 10, 30),),
-    "models/key_limit.py": ((5209, 13, 43),),
-    "models/pricing.py": ((5260, 12, 106),),
-    "models/family.py": ((5374, 14, 132),),
-    "models/variants.py": ((5514, 11, 67),),
-    "models/known.py": ((5589, 12, 33),),
-    "models/registry.py": ((5630, 17, 97),),
-    "models/visibility.py": ((5735, 16, 217),),
-    "models/entries.py": ((5960, 25, 66),),
-    "storage/pictures.py": ((6034, 20, 112),),
-    "storage/spending.py": ((6154, 20, 77),),
-    "requests/allow_list.py": ((6239, 10, 28),),
-    "requests/caching.py": ((6275, 13, 20),),
-    "requests/content_parts.py": ((6303, 10, 76),),
-    "requests/fallbacks.py": ((6387, 12, 13),),
-    "requests/identifiers.py": ((6408, 11, 46),),
-    "requests/modalities.py": ((6462, 10, 7),),
-    "requests/old_texts.py": ((6477, 11, 61),),
-    "requests/parameters.py": ((6546, 12, 59),),
-    "requests/reasoning.py": ((6613, 13, 87),),
-    "requests/replay.py": ((6708, 14, 122),),
-    "requests/chat_body.py": ((6838, 13, 142),),
-    "requests/history.py": ((6988, 13, 116),),
-    "requests/next_round.py": ((7112, 21, 65),),
-    "requests/recovery.py": ((7185, 16, 107),),
-    "requests/retention.py": ((7300, 13, 80),),
-    "requests/routing_table.py": ((7388, 14, 38),),
-    "requests/routing.py": ((7434, 13, 34),),
-    "requests/tasks.py": ((7476, 11, 35),),
-    "requests/tools.py": ((7519, 13, 40),),
-    "requests/trimming.py": ((7567, 11, 9),),
-    "requests/normalise.py": ((7584, 28, 39),),
-    "streaming/collector.py": ((7631, 31, 266),),
-    "streaming/completion_notes.py": ((7905, 11, 41),),
-    "streaming/open_calls.py": ((7954, 10, 25),),
-    "streaming/renderer.py": ((7987, 9, 13),),
-    "streaming/citations.py": ((8008, 13, 56),),
-    "streaming/layout.py": ((8076, 18, 59),),
-    "streaming/output_items.py": ((8143, 10, 69),),
-    "streaming/server_tools.py": ((8220, 15, 46),),
-    "streaming/status.py": ((8274, 10, 47),),
-    "streaming/think_tags.py": ((8329, 20, 134),),
-    "streaming/thinking_status.py": ((8471, 11, 53),),
-    "streaming/usage.py": ((8532, 10, 92),),
-    "streaming/completion_chunks.py": ((8632, 31, 93),),
-    "streaming/completion_dict.py": ((8733, 35, 105),),
-    "streaming/response_events.py": ((8846, 47, 271),),
-    "streaming/transcript.py": ((9125, 29, 129),),
-    "tools/policy.py": ((9262, 13, 42),),
-    "tools/results.py": ((9312, 11, 116),),
-    "tools/schema.py": ((9439, 15, 298),),
-    "tools/arguments.py": ((9745, 13, 113),),
-    "tools/definitions.py": ((9866, 14, 85),),
-    "tools/executor.py": ((9959, 55, 190),),
-    "tools/toolbox.py": ((10157, 23, 126),),
-    "runtime.py": ((10291, 25, 145),),
-    "attempts.py": ((10444, 33, 80),),
-    "rounds.py": ((10532, 28, 172),),
-    "orchestrator.py": ((10712, 36, 121),),
-    "pipe.py": ((10841, 30, 108),),
+    "core/circuit_breaker.py": ((238, 8, 48),),
+    "core/ids.py": ((294, 9, 26),),
+    "core/json_codec.py": ((328, 11, 29),),
+    "core/json_values.py": ((365, 8, 31),),
+    "core/media_types.py": ((404, 5, 64),),
+    "core/money.py": ((476, 6, 4),),
+    "core/process.py": ((488, 10, 13),),
+    "core/redaction.py": ((509, 9, 69),),
+    "core/errors.py": ((603, 28, 169),),
+    "core/addresses.py": ((783, 17, 181),),
+    "core/admission.py": ((972, 12, 50),),
+    "core/retry.py": ((1030, 7, 33),),
+    "core/secrets.py": ((1071, 19, 86),),
+    "core/source_map.py": ((1165, 7, 24),),
+    "core/template_language.py": ((1197, 8, 56),),
+    "core/valve_types.py": ((1263, 17, 63),),
+    "core/attachment_valves.py": ((1334, 13, 114),),
+    "core/catalog_valves.py": ((1456, 12, 138),),
+    "core/personal_valves.py": ((1602, 11, 76),),
+    "core/template_valves.py": ((1686, 13, 89),),
+    "core/config.py": ((1783, 18, 482),),
+    "core/context.py": ((2273, 14, 46),),
+    "core/logging_system.py": ((2327, 11, 92),),
+    "core/error_templates.py": ((2427, 28, 176),),
+    "core/timing_logger.py": ((2613, 21, 134),),
+    "api/bodies.py": ((2755, 8, 82),),
+    "api/error_figures.py": ((2845, 8, 38),),
+    "api/errors.py": ((2891, 18, 184),),
+    "api/events.py": ((3083, 11, 268),),
+    "api/exchange_log.py": ((3359, 16, 11),),
+    "api/gateway/batch.py": ((3381, 14, 47),),
+    "api/gateway/items.py": ((3436, 20, 128),),
+    "api/gateway/part_ends.py": ((3572, 8, 58),),
+    "api/gateway/payloads.py": ((3638, 14, 31),),
+    "api/gateway/selection.py": ((3677, 15, 54),),
+    "api/gateway/text_run.py": ((3739, 10, 58),),
+    "api/pacing.py": ((3805, 7, 19),),
+    "api/sse.py": ((3832, 5, 50),),
+    "api/gateway/chat_reader.py": ((3890, 30, 203),),
+    "api/gateway/responses_reader.py": ((4101, 33, 193),),
+    "api/transport.py": ((4302, 17, 149),),
+    "api/http.py": ((4459, 23, 167),),
+    "api/catalog.py": ((4634, 15, 48),),
+    "api/gateway/stream.py": ((4690, 32, 123),),
+    "api/gateway/chat_completions.py": ((4821, 15, 12),),
+    "api/gateway/responses.py": ((4841, 15, 12),),
+    "host/blocking.py": ((4861, 13, 46),),
+    "host/chats.py": ((4915, 13, 49),),
+    "host/columns.py": ((4976, 20, 83),),
+    "host/departure.py": ((5067, 11, 30),),
+    "host/events.py": ((5105, 9, 4),),
+    "host/users.py": ((5117, 14, 67),),
+    "host/call.py": ((5192, 15, 61),),
+    "host/files.py": ((5261, 17, 48),),
+    "host/tools.py": ((5320, 22, 250),),
+    "host/versions.py": ((5578, 10, 30),),
+    "models/key_limit.py": ((5616, 13, 43),),
+    "models/pricing.py": ((5667, 12, 106),),
+    "models/family.py": ((5781, 14, 132),),
+    "models/variants.py": ((5921, 11, 67),),
+    "models/known.py": ((5996, 12, 33),),
+    "models/registry.py": ((6037, 17, 97),),
+    "models/visibility.py": ((6142, 16, 217),),
+    "models/entries.py": ((6367, 25, 66),),
+    "storage/downloads.py": ((6445, 26, 196),),
+    "storage/pictures.py": ((6649, 20, 112),),
+    "storage/spending.py": ((6769, 20, 77),),
+    "requests/allow_list.py": ((6854, 10, 28),),
+    "requests/caching.py": ((6890, 13, 20),),
+    "requests/content_parts.py": ((6918, 10, 76),),
+    "requests/fallbacks.py": ((7002, 12, 13),),
+    "requests/identifiers.py": ((7023, 11, 46),),
+    "requests/modalities.py": ((7077, 10, 7),),
+    "requests/old_texts.py": ((7092, 11, 61),),
+    "requests/parameters.py": ((7161, 12, 59),),
+    "requests/plugins.py": ((7228, 12, 20),),
+    "requests/reasoning.py": ((7256, 13, 87),),
+    "requests/replay.py": ((7351, 14, 122),),
+    "requests/chat_body.py": ((7481, 13, 142),),
+    "requests/history.py": ((7631, 13, 116),),
+    "requests/next_round.py": ((7755, 21, 65),),
+    "requests/recovery.py": ((7828, 16, 107),),
+    "requests/retention.py": ((7943, 13, 80),),
+    "requests/routing_table.py": ((8031, 14, 38),),
+    "requests/routing.py": ((8077, 13, 34),),
+    "requests/tasks.py": ((8119, 11, 35),),
+    "requests/tools.py": ((8162, 13, 40),),
+    "requests/normalise.py": ((8210, 28, 39),),
+    "streaming/collector.py": ((8257, 31, 266),),
+    "streaming/completion_notes.py": ((8531, 11, 41),),
+    "streaming/open_calls.py": ((8580, 10, 25),),
+    "streaming/renderer.py": ((8613, 9, 13),),
+    "streaming/citations.py": ((8634, 13, 56),),
+    "streaming/layout.py": ((8702, 18, 59),),
+    "streaming/output_items.py": ((8769, 10, 69),),
+    "streaming/server_tools.py": ((8846, 15, 46),),
+    "streaming/status.py": ((8900, 10, 47),),
+    "streaming/think_tags.py": ((8955, 20, 134),),
+    "streaming/thinking_status.py": ((9097, 11, 53),),
+    "streaming/usage.py": ((9158, 10, 92),),
+    "streaming/completion_chunks.py": ((9258, 31, 93),),
+    "streaming/completion_dict.py": ((9359, 35, 105),),
+    "streaming/response_events.py": ((9472, 47, 271),),
+    "streaming/transcript.py": ((9751, 29, 129),),
+    "tools/policy.py": ((9888, 13, 42),),
+    "tools/results.py": ((9938, 11, 116),),
+    "tools/schema.py": ((10065, 15, 298),),
+    "tools/arguments.py": ((10371, 13, 113),),
+    "tools/definitions.py": ((10492, 14, 85),),
+    "tools/executor.py": ((10585, 55, 190),),
+    "tools/toolbox.py": ((10783, 23, 126),),
+    "runtime.py": ((10917, 25, 145),),
+    "attempts.py": ((11070, 33, 80),),
+    "rounds.py": ((11158, 28, 172),),
+    "orchestrator.py": ((11338, 36, 121),),
+    "pipe.py": ((11467, 30, 108),),
 }

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .attachment_valves import AttachmentRules, AttachmentValves, read_attachment_rules
 from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
 from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
@@ -354,6 +355,7 @@ class SystemValves(
     DisplayValves,
     ServerToolValves,
     ToolValves,
+    AttachmentValves,
     IdentifierValves,
     CachingValves,
     RoutingValves,
@@ -379,6 +381,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    attachments: AttachmentRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -444,6 +447,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        attachments=read_attachment_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),

@@ -8,6 +8,8 @@ PipeError
 ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 ├── UnsupportedInputError    a message holds something that cannot be sent
 ├── FileNotStoredError       what the model made could not be kept
+├── AddressRefusedError      an address that must not be fetched
+├── DownloadFailedError      a file of the web that did not come
 ├── BusyError                every slot and every waiting place is taken
 ├── ConnectionFailedError    OpenRouter could not be reached
 ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -73,6 +75,14 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class AddressRefusedError(PipeError):
+    """An address in a message leads where the server must not go."""
+
+
+class DownloadFailedError(PipeError):
+    """A file of the web did not come, or not in a form that can be used."""
 
 
 class BusyError(PipeError):
