@@ -16,141 +16,143 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    232  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    288  ids.py                        Identifiers of our own making.
-#    322  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    359  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    398  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#    470  money.py                      Amounts of money in words.
-#    482  process.py                    What every copy of the pipe in one process shares.
-#    503  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    580  errors.py                     Every cause of failure a person can act on, each with its words.
-#    774  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#    966  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1024  retry.py                      Whether a failed request may be sent again, and when.
-#   1065  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1159  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1191  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1255  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1328  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   1450  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1596  personal_valves.py            What each user can set for themselves.
-#   1680  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1777  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2267  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2321  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2421  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2605  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    245  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    301  ids.py                        Identifiers of our own making.
+#    335  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    372  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    411  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#    483  money.py                      Amounts of money in words.
+#    495  process.py                    What every copy of the pipe in one process shares.
+#    516  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    593  errors.py                     Every cause of failure a person can act on, each with its words.
+#    787  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#    979  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1037  retry.py                      Whether a failed request may be sent again, and when.
+#   1078  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1172  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1204  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1268  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1341  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   1463  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1609  personal_valves.py            What each user can set for themselves.
+#   1693  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1790  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2280  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2334  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2434  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2618  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2749  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2839  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2885  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3077  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3353  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3372  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3430  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3566  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3632  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3671  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3733  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3799  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3826  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3884  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4095  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4296  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4453  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4628  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4684  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4815  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4835  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2762  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2852  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2898  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3090  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3366  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3385  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3443  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3579  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3645  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3684  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3746  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3812  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3839  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3897  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4108  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4309  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4466  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4641  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4697  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4828  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4848  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4855  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4909  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4966  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5061  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5099  events.py                     What the page is told beside the stream of the answer.
-#   5111  users.py                      The person who asks, and what they have set for themselves.
-#   5186  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5255  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5311  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5572  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4868  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4922  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5009  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5104  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5142  events.py                     What the page is told beside the stream of the answer.
+#   5154  users.py                      The person who asks, and what they have set for themselves.
+#   5229  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5298  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5397  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5658  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5610  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5661  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5775  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5915  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5990  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6031  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6136  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6361  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5696  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5747  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5861  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6001  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6076  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6117  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6222  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6447  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6435  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   6643  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6763  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6521  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   6729  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   6810  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6930  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6848  allow_list.py                 Only what the API knows goes out.
-#   6884  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6912  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6996  fallbacks.py                  Further models, for when the first one fails.
-#   7017  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7071  modalities.py                 Pictures are asked for where the model draws.
-#   7086  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7155  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7222  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#   7250  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7345  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7475  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7625  history.py                    Chat messages become input items.
-#   7749  next_round.py                 The request of another round: the one before, and what came of it.
-#   7822  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7937  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8025  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8071  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8113  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8156  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8204  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7015  allow_list.py                 Only what the API knows goes out.
+#   7051  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7079  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7163  fallbacks.py                  Further models, for when the first one fails.
+#   7184  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7238  modalities.py                 Pictures are asked for where the model draws.
+#   7253  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7322  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7389  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#   7417  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7512  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7642  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7792  history.py                    Chat messages become input items.
+#   7916  next_round.py                 The request of another round: the one before, and what came of it.
+#   7989  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8104  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8192  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#   8407  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8453  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8495  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8538  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8586  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8251  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8525  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8574  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8607  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8628  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8692  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8763  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8840  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8894  status.py                     The status line of an answer: few words, all of them true.
-#   8949  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9091  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9152  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9252  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9353  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9466  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9745  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8633  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8907  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8956  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8989  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9010  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9074  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9145  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9222  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9276  status.py                     The status line of an answer: few words, all of them true.
+#   9331  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9473  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9534  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9634  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9735  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9848  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10127  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9882  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9932  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10056  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10365  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10486  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10579  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10777  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10264  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10314  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10438  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10747  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10868  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10961  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11159  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10911  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11293  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11064  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11447  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11152  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11535  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11332  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11715  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11461  pipe.py                       The entrance: what Open WebUI calls.
+#  11849  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -208,7 +210,18 @@ from itertools import groupby
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, cast, get_args, Literal, ParamSpec, Protocol, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    cast,
+    get_args,
+    IO,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+)
 from urllib.parse import quote, unquote, urljoin
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
@@ -4941,6 +4954,36 @@ async def add_message_files(
     )
 
 
+async def read_message_files(context: RequestContext) -> list[tuple[str, list[JsonObject]]]:
+    """Role and files of each message up to the one that is answered, oldest first.
+
+    Only these columns are read. What the page sends along is the newest message itself.
+    """
+    metadata = context.host.metadata
+    newest = as_object(metadata.get("user_message"))
+    chain = [("user", objects_in(newest.get("files")))]
+    if not is_saved_chat(context.chat_id):
+        return chain
+    try:
+        from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+            get_async_db_context,
+        )
+        from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+            ChatMessage,
+        )
+    except ImportError:
+        return chain
+    columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
+    async with get_async_db_context() as session:
+        chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
+        rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
+    parent: Any = newest.get("parentId")
+    while row := rows.pop(f"{context.chat_id}-{parent}", None):
+        parent, role, files = row
+        chain.append((role, objects_in(files)))
+    return chain[::-1]
+
+
 async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
     """The usage saved with each answer of the chat; an empty object where there is none.
 
@@ -5306,6 +5349,49 @@ async def _upload(**what: Any) -> StoredFile:
             "The admin should check the disk, and the size limit of files.",
         ) from error
     return StoredFile(stored.id, stored.filename)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that the person who asks may read."""
+
+    id: str
+    path: str
+    """Where Open WebUI's storage keeps it."""
+    version: int
+    """Changes with its content."""
+    has_text: bool
+    """Whether Open WebUI could read text out of it, for its own retrieval."""
+
+
+async def find_file(context: RequestContext, file_id: str) -> FoundFile | None:
+    """Find a file; `None` where there is none, and just so where this person may not read it."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+    from open_webui.utils.access_control.files import (  # pyright: ignore[reportMissingImports]
+        has_access_to_file,
+    )
+
+    user, file = await load_user(context.host), await Files.get_file_by_id(file_id)
+    if user is None or file is None or not file.path:
+        return None
+    if file.user_id != user.id and not await has_access_to_file(file_id, "read", user):
+        return None
+    has_text = bool(text_of(as_object(file.data).get("content")).strip())
+    return FoundFile(file.id, file.path, whole_of(file.updated_at) or 0, has_text)
+
+
+def local_path(file: FoundFile) -> str:
+    """Where the file lies on this machine; blocks while a cloud's storage hands it over."""
+    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
+
+    return Storage.get_file(file.path)
+
+
+def reads_documents(handles: HostHandles) -> bool:
+    """Whether Open WebUI itself gives the model the text of attached documents."""
+    model = as_object(handles.metadata.get("model"))
+    meta = as_object(as_object(model.get("info")).get("meta"))
+    return as_object(meta.get("capabilities")).get("file_context", True) is not False
 
 
 ################################
@@ -6638,6 +6724,87 @@ async def _read(response: aiohttp.ClientResponse, address: WebAddress, limit: in
 def _too_large(limit: int) -> DownloadFailedError:
     size = f"it is larger than {limit / 1024 / 1024:.0f} MB"
     return _failed(size, "The admin can raise `REMOTE_FILE_MAX_SIZE_MB`.")
+
+
+################################
+# storage/encoded_files.py
+#
+# Files in the form a request carries them; the same picture is not read with every turn.
+################################
+
+CheckFile = Callable[[str, int], None]
+"""Raises `UnsupportedInputError` for a media type and a size (bytes) that cannot go out."""
+
+_CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that of the whole
+_KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
+_KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFile:
+    """A file as text: itself where it is text, base64 where it is sound, else a data URL."""
+
+    media_type: str
+    size: int
+    """Bytes."""
+    text: str
+
+
+class EncodedFiles:
+    """Encodes stored and linked files, and remembers the smaller ones."""
+
+    def __init__(self, downloads: Downloads | None = None) -> None:
+        self._downloads = downloads or Downloads()
+        self._kept: OrderedDict[tuple[object, ...], EncodedFile] = OrderedDict()
+
+    async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
+        """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
+
+        def read() -> EncodedFile:
+            path = Path(local_path(file))
+            with path.open("rb") as content:
+                return encode_file(content, path.stat().st_size, check)
+
+        key = (file.id, file.version)
+        return self._recall(key, check) or self._keep(key, await asyncio.to_thread(read))
+
+    async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
+        """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
+        key = (url, rules.addresses)
+        if known := self._recall(key, check):
+            return known
+        content = (await self._downloads.fetch(url, rules)).content
+        return self._keep(
+            key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
+        )
+
+    def _recall(self, key: tuple[object, ...], check: CheckFile) -> EncodedFile | None:
+        known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
+            check(known.media_type, known.size)
+        return known
+
+    def _keep(self, key: tuple[object, ...], file: EncodedFile) -> EncodedFile:
+        if len(file.text) <= _KEPT_CHARACTERS_EACH:
+            self._kept[key] = file
+            while sum(len(each.text) for each in self._kept.values()) > _KEPT_CHARACTERS_IN_ALL:
+                self._kept.popitem(last=False)
+        return file
+
+
+def encode_file(content: IO[bytes], size: int, check: CheckFile) -> EncodedFile:
+    """Encode a file chunk by chunk; `check` sees what it is before more than its head is read."""
+    chunk = content.read(_CHUNK_BYTES)
+    media_type = sniff_media_type(chunk)
+    check(media_type, size)
+    if media_type.startswith("text/"):
+        return EncodedFile(media_type, size, (chunk + content.read()).decode(errors="replace"))
+    pieces = [] if media_type.startswith("audio/") else [f"data:{media_type};base64,"]
+    while chunk:
+        pieces.append(base64.b64encode(chunk).decode("ascii"))
+        chunk = content.read(_CHUNK_BYTES)
+    return EncodedFile(media_type, size, "".join(pieces))
 
 
 ################################
@@ -8020,6 +8187,221 @@ def shorten_old_result(output: str) -> str:
     left_out = len(output) - _HEAD - _TAIL
     note = f"[{left_out:,} characters of this older tool result are left out]"
     return f"{output[:_HEAD]}\n\n{note}\n\n{output[-_TAIL:]}"
+
+
+################################
+# requests/attachments.py
+#
+# What people attach: found, checked, and put into their messages as the model takes it.
+################################
+
+_GONE = "it is no longer there, or not yours to read"
+# How a part is called on either endpoint, and where its file stands.
+_PLACES = {
+    "image_url": "image_url",
+    "input_image": "image_url",
+    "video_url": "video_url",
+    "input_video": "video_url",
+    "input_audio": "data",
+    "file": "file_data",
+    "input_file": "file_data",
+}
+_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+_SOUND_FORMATS = {"audio/mpeg": "mp3", "audio/mp4": "m4a"}
+_PART_WORDS = {"image": "image", "audio": "audio", "video": "video", "application": "file"}
+_MODALITIES = {"image": "pictures", "audio": "sound", "video": "video"}
+# Vendors know these films; nobody downloads them.
+_YOUTUBE = re.compile(r"https://(www\.|m\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
+_FILE_ADDRESS = re.compile(r"(?:https?://[^/]+)?/api/v1/files/([\w-]+)(?:/content)?")
+_HEAD_CHARACTERS = 5_600
+
+
+async def attach_files(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+) -> tuple[CompletionsBody, list[str]]:
+    """The body with its files as the model takes them, and what to tell of those left out."""
+    intake = _Intake(context, family, files)
+    messages = objects_in(body.get("messages"))
+    turns = turn_numbers(messages)
+    extras = await intake.files_of_turns(turns)
+    fitted: list[JsonObject] = []
+    # The newest first: they get what is limited.
+    for message, turn, extra in zip(messages[::-1], turns[::-1], extras[::-1], strict=True):
+        intake.is_newest = turn == turns[-1]
+        fitted.append(await intake.fit_message(message, extra))
+    return cast("CompletionsBody", {**body, "messages": fitted[::-1]}), intake.left_out
+
+
+@dataclass(frozen=True, slots=True)
+class _Attachment:
+    """A part of a message that is a file."""
+
+    part: JsonObject
+    name: str
+    address: str
+    """A data URL, a link, the id of a file, or the base64 of sound."""
+
+
+class _Intake:
+    """The files of one request."""
+
+    def __init__(
+        self, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+    ) -> None:
+        self._context = context
+        self._rules = context.settings.attachments
+        self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
+        self._files = files
+        self._pictures_left = self._rules.max_images
+        self.is_newest = True
+        self.left_out: list[str] = []
+        """What the person is told. Of earlier turns' files they have been told."""
+
+    async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
+        """For each message the files that Open WebUI has not put into it itself."""
+        extras: list[list[JsonObject]] = [[] for _ in turns]
+        chain = await read_message_files(self._context)
+        starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
+        asked = [files for role, files in chain if role == "user"]
+        for start, files in zip(starts[::-1], asked[::-1], strict=False):
+            extras[start] = [_as_part(file) for file in files if file.get("type") == "file"]
+        if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
+            answers = (files for role, files in chain[::-1] if role == "assistant")
+            drawn = [file for file in next(answers, []) if _is_picture(file)]
+            extras[starts[-1]] += map(_as_part, drawn)
+        return extras
+
+    @property
+    def _reuses_pictures(self) -> bool:
+        return self._rules.reuses_answers_images and "image" in self._modalities
+
+    async def fit_message(self, message: JsonObject, extra: list[JsonObject]) -> JsonObject:
+        """The message with its files, each as the model takes it."""
+        content = message.get("content")
+        if not isinstance(content, list):
+            if not extra:
+                return message
+            content = [{"type": "text", "text": content}] if content else []
+        parts = [*objects_in(cast("Any", content)), *extra]
+        fitted = [await self._fit(part) for part in parts[::-1]]
+        return {**message, "content": [part for part in fitted[::-1] if part]}
+
+    async def _fit(self, part: JsonObject) -> JsonObject:
+        file = _read_attachment(part)
+        if file is None:
+            return part
+        try:
+            return await self._replace(file)
+        except PipeError as error:
+            reason = error.cause.rstrip(".")
+        except (OSError, ImportError):
+            reason = _GONE
+        except ValueError:
+            reason = "it is damaged"
+        words = f"{file.name} was left out: {reason}."
+        LOG.info("attachments: %s", words)
+        if self.is_newest:
+            self.left_out.append(words)
+        return {"type": "text", "text": f"[{words}]"}
+
+    async def _replace(self, file: _Attachment) -> JsonObject:
+        address = file.address
+        if file.part["type"] == "input_audio" or address.startswith("data:"):
+            return await self._check_inline(file)
+        stored = _FILE_ADDRESS.fullmatch(address)
+        if stored is None and "://" in address:
+            if _YOUTUBE.match(address) and "video" in file.part["type"]:
+                return file.part
+            linked = self._files.linked(address, self._rules.downloads, self._check)
+            return _part_of(await linked, file.name)
+        found = await find_file(self._context, stored[1] if stored else address)
+        if found is None:
+            raise UnsupportedInputError(_GONE)
+        if "file" in file.part and found.has_text and reads_documents(self._context.host):
+            return {}  # its text is in the message already
+        return _part_of(await self._files.stored(found, self._check), file.name)
+
+    async def _check_inline(self, file: _Attachment) -> JsonObject:
+        """Look at the beginning; only what claims to be something else is decoded."""
+        claim, _, _ = file.address[:200].rpartition(",")
+        start = len(claim) + 1 if claim else 0
+        head = file.address[start : start + _HEAD_CHARACTERS]
+        media_type = sniff_media_type(base64.b64decode(head[: len(head) // 4 * 4]))
+        size = (len(file.address) - start) * 3 // 4
+        kind = media_type.partition("/")[0]
+        is_meant_so = _PART_WORDS.get(kind, "?") in file.part["type"]
+        if is_meant_so and claim in ("", f"data:{media_type};base64"):
+            self._check(media_type, size)
+            return file.part if claim else _part_of(EncodedFile(media_type, size, file.address), "")
+        self._check_size(kind, size)
+        content = BytesIO(base64.b64decode(file.address[start:]))
+        encoded = await asyncio.to_thread(encode_file, content, size, self._check)
+        return _part_of(encoded, file.name)
+
+    def _check(self, media_type: str, size: int) -> None:
+        kind = media_type.partition("/")[0]
+        if not media_type or (kind == "image" and media_type not in _PICTURES):
+            raise UnsupportedInputError("it is no kind of file that models read")
+        if kind in _MODALITIES and kind not in self._modalities:
+            raise UnsupportedInputError(f"this model takes no {_MODALITIES[kind]}")
+        self._check_size(kind, size)
+        if kind == "image":
+            if not self._pictures_left:
+                most = self._rules.max_images
+                raise UnsupportedInputError(f"only the {most} newest pictures go out")
+            self._pictures_left -= 1
+
+    def _check_size(self, kind: str, size: int) -> None:
+        limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes
+        if size > limit:
+            raise UnsupportedInputError(f"it is larger than {limit // 1024**2} MB")
+
+
+def _is_picture(file: JsonObject) -> bool:
+    # As Open WebUI does (`is_raster_image_content_type`): these it puts into the message itself.
+    media_type = text_of(file.get("content_type"))
+    return file.get("type") == "image" or (
+        media_type.startswith("image/") and not media_type.startswith("image/svg")
+    )
+
+
+def _as_part(file: JsonObject) -> JsonObject:
+    """A file of a message as a part of its content."""
+    address = text_of(file.get("id")) or text_of(file.get("url"))
+    if _is_picture(file):
+        return {"type": "image_url", "image_url": {"url": address}}
+    return {"type": "file", "file": {"filename": text_of(file.get("name")), "file_data": address}}
+
+
+def _read_attachment(part: JsonObject) -> _Attachment | None:
+    kind = text_of(part.get("type"))
+    place = _PLACES.get(kind, "")
+    inner = part.get("file") or part.get("input_audio") or part.get(place)
+    fields = as_object(inner) or part
+    address = next(
+        filter(None, (text_of(fields.get(key)) for key in (place, "url", "file_url"))), ""
+    )
+    if not place or not address:
+        return None
+    names = {"image": "A picture", "audio": "A recording", "video": "A video"}
+    spoken = next((words for word, words in names.items() if word in kind), "A file")
+    name = text_of(fields.get("filename"))
+    return _Attachment(part, f"“{name}”" if name else spoken, address)
+
+
+def _part_of(file: EncodedFile, name: str) -> JsonObject:
+    name = name.strip("“”")
+    kind, _, subtype = file.media_type.partition("/")
+    match kind:
+        case "image" | "video":
+            return {"type": f"{kind}_url", f"{kind}_url": {"url": file.text}}
+        case "audio":
+            sound = {"data": file.text, "format": _SOUND_FORMATS.get(file.media_type, subtype)}
+            return {"type": "input_audio", "input_audio": sound}
+        case "text":
+            return {"type": "text", "text": f'<file name="{name}">\n{file.text}\n</file>'}
+        case _:
+            return {"type": "file", "file": {"filename": name, "file_data": file.text}}
 
 
 ################################
@@ -10946,6 +11328,7 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str, bool] | None = None
+        self.files = EncodedFiles()
         self._leases = 0
         self._retired = False
 
@@ -11407,6 +11790,11 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    if not context.task:
+        with timing_scope("attachments"):
+            body, left_out = await attach_files(body, context, family, runtime.files)
+        if left_out:
+            yield [Notice(" ".join(left_out))]
     toolbox = turn.open_tools(context, body, family)
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
@@ -11580,120 +11968,122 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((238, 8, 48),),
-    "core/ids.py": ((294, 9, 26),),
-    "core/json_codec.py": ((328, 11, 29),),
-    "core/json_values.py": ((365, 8, 31),),
-    "core/media_types.py": ((404, 5, 64),),
-    "core/money.py": ((476, 6, 4),),
-    "core/process.py": ((488, 10, 13),),
-    "core/redaction.py": ((509, 9, 69),),
-    "core/errors.py": ((603, 28, 169),),
-    "core/addresses.py": ((783, 17, 181),),
-    "core/admission.py": ((972, 12, 50),),
-    "core/retry.py": ((1030, 7, 33),),
-    "core/secrets.py": ((1071, 19, 86),),
-    "core/source_map.py": ((1165, 7, 24),),
-    "core/template_language.py": ((1197, 8, 56),),
-    "core/valve_types.py": ((1263, 17, 63),),
-    "core/attachment_valves.py": ((1334, 13, 114),),
-    "core/catalog_valves.py": ((1456, 12, 138),),
-    "core/personal_valves.py": ((1602, 11, 76),),
-    "core/template_valves.py": ((1686, 13, 89),),
-    "core/config.py": ((1783, 18, 482),),
-    "core/context.py": ((2273, 14, 46),),
-    "core/logging_system.py": ((2327, 11, 92),),
-    "core/error_templates.py": ((2427, 28, 176),),
-    "core/timing_logger.py": ((2613, 21, 134),),
-    "api/bodies.py": ((2755, 8, 82),),
-    "api/error_figures.py": ((2845, 8, 38),),
-    "api/errors.py": ((2891, 18, 184),),
-    "api/events.py": ((3083, 11, 268),),
-    "api/exchange_log.py": ((3359, 16, 11),),
-    "api/gateway/batch.py": ((3381, 14, 47),),
-    "api/gateway/items.py": ((3436, 20, 128),),
-    "api/gateway/part_ends.py": ((3572, 8, 58),),
-    "api/gateway/payloads.py": ((3638, 14, 31),),
-    "api/gateway/selection.py": ((3677, 15, 54),),
-    "api/gateway/text_run.py": ((3739, 10, 58),),
-    "api/pacing.py": ((3805, 7, 19),),
-    "api/sse.py": ((3832, 5, 50),),
-    "api/gateway/chat_reader.py": ((3890, 30, 203),),
-    "api/gateway/responses_reader.py": ((4101, 33, 193),),
-    "api/transport.py": ((4302, 17, 149),),
-    "api/http.py": ((4459, 23, 167),),
-    "api/catalog.py": ((4634, 15, 48),),
-    "api/gateway/stream.py": ((4690, 32, 123),),
-    "api/gateway/chat_completions.py": ((4821, 15, 12),),
-    "api/gateway/responses.py": ((4841, 15, 12),),
-    "host/blocking.py": ((4861, 13, 46),),
-    "host/chats.py": ((4915, 13, 49),),
-    "host/columns.py": ((4976, 20, 83),),
-    "host/departure.py": ((5067, 11, 30),),
-    "host/events.py": ((5105, 9, 4),),
-    "host/users.py": ((5117, 14, 67),),
-    "host/call.py": ((5192, 15, 61),),
-    "host/files.py": ((5261, 17, 48),),
-    "host/tools.py": ((5320, 22, 250),),
-    "host/versions.py": ((5578, 10, 30),),
-    "models/key_limit.py": ((5616, 13, 43),),
-    "models/pricing.py": ((5667, 12, 106),),
-    "models/family.py": ((5781, 14, 132),),
-    "models/variants.py": ((5921, 11, 67),),
-    "models/known.py": ((5996, 12, 33),),
-    "models/registry.py": ((6037, 17, 97),),
-    "models/visibility.py": ((6142, 16, 217),),
-    "models/entries.py": ((6367, 25, 66),),
-    "storage/downloads.py": ((6445, 26, 196),),
-    "storage/pictures.py": ((6649, 20, 112),),
-    "storage/spending.py": ((6769, 20, 77),),
-    "requests/allow_list.py": ((6854, 10, 28),),
-    "requests/caching.py": ((6890, 13, 20),),
-    "requests/content_parts.py": ((6918, 10, 76),),
-    "requests/fallbacks.py": ((7002, 12, 13),),
-    "requests/identifiers.py": ((7023, 11, 46),),
-    "requests/modalities.py": ((7077, 10, 7),),
-    "requests/old_texts.py": ((7092, 11, 61),),
-    "requests/parameters.py": ((7161, 12, 59),),
-    "requests/plugins.py": ((7228, 12, 20),),
-    "requests/reasoning.py": ((7256, 13, 87),),
-    "requests/replay.py": ((7351, 14, 122),),
-    "requests/chat_body.py": ((7481, 13, 142),),
-    "requests/history.py": ((7631, 13, 116),),
-    "requests/next_round.py": ((7755, 21, 65),),
-    "requests/recovery.py": ((7828, 16, 107),),
-    "requests/retention.py": ((7943, 13, 80),),
-    "requests/routing_table.py": ((8031, 14, 38),),
-    "requests/routing.py": ((8077, 13, 34),),
-    "requests/tasks.py": ((8119, 11, 35),),
-    "requests/tools.py": ((8162, 13, 40),),
-    "requests/normalise.py": ((8210, 28, 39),),
-    "streaming/collector.py": ((8257, 31, 266),),
-    "streaming/completion_notes.py": ((8531, 11, 41),),
-    "streaming/open_calls.py": ((8580, 10, 25),),
-    "streaming/renderer.py": ((8613, 9, 13),),
-    "streaming/citations.py": ((8634, 13, 56),),
-    "streaming/layout.py": ((8702, 18, 59),),
-    "streaming/output_items.py": ((8769, 10, 69),),
-    "streaming/server_tools.py": ((8846, 15, 46),),
-    "streaming/status.py": ((8900, 10, 47),),
-    "streaming/think_tags.py": ((8955, 20, 134),),
-    "streaming/thinking_status.py": ((9097, 11, 53),),
-    "streaming/usage.py": ((9158, 10, 92),),
-    "streaming/completion_chunks.py": ((9258, 31, 93),),
-    "streaming/completion_dict.py": ((9359, 35, 105),),
-    "streaming/response_events.py": ((9472, 47, 271),),
-    "streaming/transcript.py": ((9751, 29, 129),),
-    "tools/policy.py": ((9888, 13, 42),),
-    "tools/results.py": ((9938, 11, 116),),
-    "tools/schema.py": ((10065, 15, 298),),
-    "tools/arguments.py": ((10371, 13, 113),),
-    "tools/definitions.py": ((10492, 14, 85),),
-    "tools/executor.py": ((10585, 55, 190),),
-    "tools/toolbox.py": ((10783, 23, 126),),
-    "runtime.py": ((10917, 25, 145),),
-    "attempts.py": ((11070, 33, 80),),
-    "rounds.py": ((11158, 28, 172),),
-    "orchestrator.py": ((11338, 36, 121),),
-    "pipe.py": ((11467, 30, 108),),
+    "core/circuit_breaker.py": ((251, 8, 48),),
+    "core/ids.py": ((307, 9, 26),),
+    "core/json_codec.py": ((341, 11, 29),),
+    "core/json_values.py": ((378, 8, 31),),
+    "core/media_types.py": ((417, 5, 64),),
+    "core/money.py": ((489, 6, 4),),
+    "core/process.py": ((501, 10, 13),),
+    "core/redaction.py": ((522, 9, 69),),
+    "core/errors.py": ((616, 28, 169),),
+    "core/addresses.py": ((796, 17, 181),),
+    "core/admission.py": ((985, 12, 50),),
+    "core/retry.py": ((1043, 7, 33),),
+    "core/secrets.py": ((1084, 19, 86),),
+    "core/source_map.py": ((1178, 7, 24),),
+    "core/template_language.py": ((1210, 8, 56),),
+    "core/valve_types.py": ((1276, 17, 63),),
+    "core/attachment_valves.py": ((1347, 13, 114),),
+    "core/catalog_valves.py": ((1469, 12, 138),),
+    "core/personal_valves.py": ((1615, 11, 76),),
+    "core/template_valves.py": ((1699, 13, 89),),
+    "core/config.py": ((1796, 18, 482),),
+    "core/context.py": ((2286, 14, 46),),
+    "core/logging_system.py": ((2340, 11, 92),),
+    "core/error_templates.py": ((2440, 28, 176),),
+    "core/timing_logger.py": ((2626, 21, 134),),
+    "api/bodies.py": ((2768, 8, 82),),
+    "api/error_figures.py": ((2858, 8, 38),),
+    "api/errors.py": ((2904, 18, 184),),
+    "api/events.py": ((3096, 11, 268),),
+    "api/exchange_log.py": ((3372, 16, 11),),
+    "api/gateway/batch.py": ((3394, 14, 47),),
+    "api/gateway/items.py": ((3449, 20, 128),),
+    "api/gateway/part_ends.py": ((3585, 8, 58),),
+    "api/gateway/payloads.py": ((3651, 14, 31),),
+    "api/gateway/selection.py": ((3690, 15, 54),),
+    "api/gateway/text_run.py": ((3752, 10, 58),),
+    "api/pacing.py": ((3818, 7, 19),),
+    "api/sse.py": ((3845, 5, 50),),
+    "api/gateway/chat_reader.py": ((3903, 30, 203),),
+    "api/gateway/responses_reader.py": ((4114, 33, 193),),
+    "api/transport.py": ((4315, 17, 149),),
+    "api/http.py": ((4472, 23, 167),),
+    "api/catalog.py": ((4647, 15, 48),),
+    "api/gateway/stream.py": ((4703, 32, 123),),
+    "api/gateway/chat_completions.py": ((4834, 15, 12),),
+    "api/gateway/responses.py": ((4854, 15, 12),),
+    "host/blocking.py": ((4874, 13, 46),),
+    "host/chats.py": ((4928, 13, 79),),
+    "host/columns.py": ((5019, 20, 83),),
+    "host/departure.py": ((5110, 11, 30),),
+    "host/events.py": ((5148, 9, 4),),
+    "host/users.py": ((5160, 14, 67),),
+    "host/call.py": ((5235, 15, 61),),
+    "host/files.py": ((5304, 18, 91),),
+    "host/tools.py": ((5406, 22, 250),),
+    "host/versions.py": ((5664, 10, 30),),
+    "models/key_limit.py": ((5702, 13, 43),),
+    "models/pricing.py": ((5753, 12, 106),),
+    "models/family.py": ((5867, 14, 132),),
+    "models/variants.py": ((6007, 11, 67),),
+    "models/known.py": ((6082, 12, 33),),
+    "models/registry.py": ((6123, 17, 97),),
+    "models/visibility.py": ((6228, 16, 217),),
+    "models/entries.py": ((6453, 25, 66),),
+    "storage/downloads.py": ((6531, 26, 196),),
+    "storage/encoded_files.py": ((6735, 19, 73),),
+    "storage/pictures.py": ((6816, 20, 112),),
+    "storage/spending.py": ((6936, 20, 77),),
+    "requests/allow_list.py": ((7021, 10, 28),),
+    "requests/caching.py": ((7057, 13, 20),),
+    "requests/content_parts.py": ((7085, 10, 76),),
+    "requests/fallbacks.py": ((7169, 12, 13),),
+    "requests/identifiers.py": ((7190, 11, 46),),
+    "requests/modalities.py": ((7244, 10, 7),),
+    "requests/old_texts.py": ((7259, 11, 61),),
+    "requests/parameters.py": ((7328, 12, 59),),
+    "requests/plugins.py": ((7395, 12, 20),),
+    "requests/reasoning.py": ((7423, 13, 87),),
+    "requests/replay.py": ((7518, 14, 122),),
+    "requests/chat_body.py": ((7648, 13, 142),),
+    "requests/history.py": ((7798, 13, 116),),
+    "requests/next_round.py": ((7922, 21, 65),),
+    "requests/recovery.py": ((7995, 16, 107),),
+    "requests/retention.py": ((8110, 13, 80),),
+    "requests/attachments.py": ((8198, 25, 207),),
+    "requests/routing_table.py": ((8413, 14, 38),),
+    "requests/routing.py": ((8459, 13, 34),),
+    "requests/tasks.py": ((8501, 11, 35),),
+    "requests/tools.py": ((8544, 13, 40),),
+    "requests/normalise.py": ((8592, 28, 39),),
+    "streaming/collector.py": ((8639, 31, 266),),
+    "streaming/completion_notes.py": ((8913, 11, 41),),
+    "streaming/open_calls.py": ((8962, 10, 25),),
+    "streaming/renderer.py": ((8995, 9, 13),),
+    "streaming/citations.py": ((9016, 13, 56),),
+    "streaming/layout.py": ((9084, 18, 59),),
+    "streaming/output_items.py": ((9151, 10, 69),),
+    "streaming/server_tools.py": ((9228, 15, 46),),
+    "streaming/status.py": ((9282, 10, 47),),
+    "streaming/think_tags.py": ((9337, 20, 134),),
+    "streaming/thinking_status.py": ((9479, 11, 53),),
+    "streaming/usage.py": ((9540, 10, 92),),
+    "streaming/completion_chunks.py": ((9640, 31, 93),),
+    "streaming/completion_dict.py": ((9741, 35, 105),),
+    "streaming/response_events.py": ((9854, 47, 271),),
+    "streaming/transcript.py": ((10133, 29, 129),),
+    "tools/policy.py": ((10270, 13, 42),),
+    "tools/results.py": ((10320, 11, 116),),
+    "tools/schema.py": ((10447, 15, 298),),
+    "tools/arguments.py": ((10753, 13, 113),),
+    "tools/definitions.py": ((10874, 14, 85),),
+    "tools/executor.py": ((10967, 55, 190),),
+    "tools/toolbox.py": ((11165, 23, 126),),
+    "runtime.py": ((11299, 26, 146),),
+    "attempts.py": ((11453, 33, 80),),
+    "rounds.py": ((11541, 28, 172),),
+    "orchestrator.py": ((11721, 37, 126),),
+    "pipe.py": ((11855, 30, 108),),
 }

@@ -20,6 +20,7 @@ from .core.process import shared_by_process
 from .core.timing_logger import TIMING
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
+from .storage.encoded_files import EncodedFiles
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str, bool] | None = None
+        self.files = EncodedFiles()
         self._leases = 0
         self._retired = False
 
