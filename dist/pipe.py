@@ -26,133 +26,133 @@ license: MIT
 #    516  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
 #    593  errors.py                     Every cause of failure a person can act on, each with its words.
 #    787  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#    979  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1037  retry.py                      Whether a failed request may be sent again, and when.
-#   1078  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1172  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1204  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1268  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1341  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   1463  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1609  personal_valves.py            What each user can set for themselves.
-#   1693  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1790  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2280  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2334  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2434  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2618  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    968  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1026  retry.py                      Whether a failed request may be sent again, and when.
+#   1067  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1161  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1193  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1257  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1330  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   1452  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1598  personal_valves.py            What each user can set for themselves.
+#   1682  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1779  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2269  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2323  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2423  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2607  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2762  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2852  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2898  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3090  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3366  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3385  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3443  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3579  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3645  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3684  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3746  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3812  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3839  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3897  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4108  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4309  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4466  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4641  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4697  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4828  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4848  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2751  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2841  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2887  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3079  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3355  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3374  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3432  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3568  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3634  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3673  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3735  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3801  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3828  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3886  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4097  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4298  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4468  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4643  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4699  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4830  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4850  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4868  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4922  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5009  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5104  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5142  events.py                     What the page is told beside the stream of the answer.
-#   5154  users.py                      The person who asks, and what they have set for themselves.
-#   5229  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5298  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5397  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5658  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4870  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4924  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5011  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5106  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5144  events.py                     What the page is told beside the stream of the answer.
+#   5156  users.py                      The person who asks, and what they have set for themselves.
+#   5231  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5300  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5399  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5660  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5696  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5747  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5861  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6001  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6076  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6117  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6222  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6447  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5698  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5749  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5863  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6003  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6078  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6119  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6224  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6449  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6521  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   6729  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   6810  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6930  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6523  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   6708  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   6796  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6916  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7015  allow_list.py                 Only what the API knows goes out.
-#   7051  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7079  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7163  fallbacks.py                  Further models, for when the first one fails.
-#   7184  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7238  modalities.py                 Pictures are asked for where the model draws.
-#   7253  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7322  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7389  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#   7417  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7512  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7642  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7792  history.py                    Chat messages become input items.
-#   7916  next_round.py                 The request of another round: the one before, and what came of it.
-#   7989  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8104  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8192  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#   8407  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8453  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8495  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8538  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8586  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7001  allow_list.py                 Only what the API knows goes out.
+#   7037  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7065  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7149  fallbacks.py                  Further models, for when the first one fails.
+#   7170  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7224  modalities.py                 Pictures are asked for where the model draws.
+#   7239  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7308  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7375  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#   7403  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7498  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7628  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7778  history.py                    Chat messages become input items.
+#   7902  next_round.py                 The request of another round: the one before, and what came of it.
+#   7975  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8090  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8178  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#   8393  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8439  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8481  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8524  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8572  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8633  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8907  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8956  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8989  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9010  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9074  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9145  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9222  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9276  status.py                     The status line of an answer: few words, all of them true.
-#   9331  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9473  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9534  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9634  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9735  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9848  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10127  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8619  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8893  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8942  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8975  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8996  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9060  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9131  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9208  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9262  status.py                     The status line of an answer: few words, all of them true.
+#   9317  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9459  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9520  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9620  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9721  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9834  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10113  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10264  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10314  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10438  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10747  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10868  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10961  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11159  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10250  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10300  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10424  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10733  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10854  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10947  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11145  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11293  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11279  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11447  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11433  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11535  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11521  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11715  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11701  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11849  pipe.py                       The entrance: what Open WebUI calls.
+#  11835  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ from typing import (
     TypedDict,
     TypeVar,
 )
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, urljoin
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
@@ -890,19 +890,14 @@ def read_address(url: str, rules: AddressRules) -> WebAddress:
     address = _spelled(url)
     if address is None:
         raise AddressRefusedError(
-            "The address of a file is not spelled the way it must be: "
-            "https://, a host name without user or password, a path."
+            "Its address is not spelled the way it must be: https://, a host, a path."
         )
     if address.origin in rules.trusted_origins:
         return address
     if address.scheme != "https":
-        raise AddressRefusedError(
-            f"{address.host} can only be asked over https.", _ask_the_admin(address)
-        )
+        raise AddressRefusedError(f"{address.host} can only be asked over https.")
     if address.port not in rules.ports:
-        raise AddressRefusedError(
-            f"Port {address.port} of {address.host} may not be asked.", _ask_the_admin(address)
-        )
+        raise AddressRefusedError(f"Port {address.port} of {address.host} may not be asked.")
     if not address.is_literal and "." not in address.host:
         raise not_public(address)
     return address
@@ -910,13 +905,7 @@ def read_address(url: str, rules: AddressRules) -> WebAddress:
 
 def not_public(address: WebAddress) -> AddressRefusedError:
     """The refusal of a host that is not on the public internet; it does not say where it is."""
-    return AddressRefusedError(
-        f"{address.host} is not a server on the public internet.", _ask_the_admin(address)
-    )
-
-
-def _ask_the_admin(address: WebAddress) -> str:
-    return f"The admin can add {address.origin} to `REMOTE_DOWNLOAD_TRUSTED_ORIGINS`."
+    return AddressRefusedError(f"{address.host} is not a server on the public internet.")
 
 
 def read_origins(entries: Iterable[str]) -> frozenset[str]:
@@ -4313,6 +4302,7 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
 ################################
 
 _READ_BUFFER_BYTES = 128 * 1024
+_PIECE_SENT_BYTES = 256 * 1024
 _KEEPALIVE_SECONDS = 60.0
 _DNS_CACHE_SECONDS = 300
 
@@ -4353,7 +4343,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 response = await session.request(
                     request.method,
                     URL(str(request.url), encoded=True),
-                    data=await request.aread() or None,
+                    data=_in_pieces(await request.aread()),
                     headers=request.headers.multi_items(),
                     timeout=_read_timeout(request),
                     allow_redirects=False,
@@ -4433,6 +4423,18 @@ def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
         yield
     finally:
         transport.resume_reading()
+
+
+def _in_pieces(body: bytes) -> bytes | AsyncIterator[bytes] | None:
+    """A large body piece by piece: whole, asyncio would copy what the socket does not take."""
+    if len(body) <= _PIECE_SENT_BYTES:
+        return body or None
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), _PIECE_SENT_BYTES):
+            yield body[start : start + _PIECE_SENT_BYTES]
+
+    return pieces()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -6543,19 +6545,6 @@ _HEADERS = {
     "User-Agent": "Mozilla/5.0 (compatible; Open WebUI)",
 }
 
-_REASON = "A linked file could not be fetched: {}."
-_ATTACH_IT = "Try again, or attach the file itself."
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A file of the web, with the type that its bytes show."""
-
-    content: bytes
-    media_type: str
-    """Empty for a kind that no model can be given."""
-    name: str
-
 
 async def look_up(host: str) -> list[str]:
     """The IP addresses of a host, by the system's resolver."""
@@ -6571,7 +6560,7 @@ class Downloads:
         self._pause = pause
         self._running: dict[tuple[str, DownloadRules], _SharedDownload] = {}
 
-    async def fetch(self, url: str, rules: DownloadRules) -> Download:
+    async def fetch(self, url: str, rules: DownloadRules) -> bytes:
         """Fetch a file; raises `AddressRefusedError` or `DownloadFailedError`.
 
         Cancelling one who waits ends the download only if nobody else waits for it.
@@ -6590,29 +6579,29 @@ class Downloads:
                 del self._running[key]
                 shared.task.cancel()
 
-    async def _fetch(self, url: str, rules: DownloadRules) -> Download:
+    async def _fetch(self, url: str, rules: DownloadRules) -> bytes:
         try:
             async with asyncio.timeout(rules.time_limit):
                 return await self._keep_trying(url, rules)
         except TimeoutError:
-            raise _failed("it took too long", _ATTACH_IT) from None
+            raise DownloadFailedError("downloading it took too long") from None
 
-    async def _keep_trying(self, url: str, rules: DownloadRules) -> Download:
+    async def _keep_trying(self, url: str, rules: DownloadRules) -> bytes:
         for retry in range(rules.max_retries):
             with suppress(_PassingError):
                 return await self._follow(url, rules)
             await self._pause(rules.first_wait * 2**retry)
         return await self._follow(url, rules)
 
-    async def _follow(self, url: str, rules: DownloadRules) -> Download:
+    async def _follow(self, url: str, rules: DownloadRules) -> bytes:
         for _ in range(_MOST_REDIRECTS + 1):
             address = read_address(url, rules.addresses)
             pinned = _PinnedResolver(await self._checked_addresses(address, rules))
             answer = await _ask(address, pinned, rules.max_bytes)
-            if isinstance(answer, Download):
+            if isinstance(answer, bytes):
                 return answer
             url = urljoin(address.url, answer)
-        raise _failed("it was redirected too often", "Use the file's final address.")
+        raise DownloadFailedError("it was redirected too often")
 
     async def _checked_addresses(self, address: WebAddress, rules: DownloadRules) -> list[str]:
         found = [address.host]
@@ -6629,19 +6618,12 @@ class Downloads:
 
 @dataclass(slots=True)
 class _SharedDownload:
-    task: asyncio.Task[Download]
+    task: asyncio.Task[bytes]
     waiting: int = 0
 
 
 class _PassingError(DownloadFailedError):
     """Another try may succeed."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(_REASON.format(reason), _ATTACH_IT)
-
-
-def _failed(reason: str, next_step: str = "") -> DownloadFailedError:
-    return DownloadFailedError(_REASON.format(reason), next_step)
 
 
 class _PinnedResolver(AbstractResolver):
@@ -6669,7 +6651,7 @@ class _PinnedResolver(AbstractResolver):
         """Nothing is held."""
 
 
-async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> Download | str:
+async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> bytes | str:
     """The file, or where the server says it is."""
     timeout = aiohttp.ClientTimeout(connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
     connector = aiohttp.TCPConnector(resolver=pinned, use_dns_cache=False, force_close=True)
@@ -6689,11 +6671,11 @@ async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> Down
             if response.status in (301, 302, 303, 307, 308):
                 return response.headers.get("Location", "")
             _refuse_answer(response, limit)
-            return await _read(response, address, limit)
+            return await _read(response, limit)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _PassingError(f"{address.host} did not send it") from error
     except ValueError as error:
-        raise _failed(f"{address.host} did not answer as a web server does") from error
+        raise DownloadFailedError(f"{address.host} did not answer as a web server does") from error
 
 
 def _refuse_answer(response: aiohttp.ClientResponse, limit: int) -> None:
@@ -6701,14 +6683,14 @@ def _refuse_answer(response: aiohttp.ClientResponse, limit: int) -> None:
     if response.status in _WORTH_ANOTHER_TRY:
         raise _PassingError(f"{host} answered with status {response.status}")
     if response.status != 200:
-        raise _failed(f"{host} answered with status {response.status}", "Check the address.")
+        raise DownloadFailedError(f"{host} answered with status {response.status}")
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise _failed(f"{host} sends it packed", "Attach the file itself.")
+        raise DownloadFailedError(f"{host} sends it packed")
     if (response.content_length or 0) > limit:
         raise _too_large(limit)
 
 
-async def _read(response: aiohttp.ClientResponse, address: WebAddress, limit: int) -> Download:
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     pieces: list[bytes] = []
     left = limit
     async for piece in response.content.iter_chunked(_PIECE_BYTES):
@@ -6716,14 +6698,11 @@ async def _read(response: aiohttp.ClientResponse, address: WebAddress, limit: in
         if left < 0:
             raise _too_large(limit)
         pieces.append(piece)
-    content = b"".join(pieces)
-    name = unquote(address.target.partition("?")[0].rpartition("/")[2])
-    return Download(content, sniff_media_type(content), name)
+    return b"".join(pieces)
 
 
 def _too_large(limit: int) -> DownloadFailedError:
-    size = f"it is larger than {limit / 1024 / 1024:.0f} MB"
-    return _failed(size, "The admin can raise `REMOTE_FILE_MAX_SIZE_MB`.")
+    return DownloadFailedError(f"it is larger than {limit // 1024**2} MB")
 
 
 ################################
@@ -6773,7 +6752,7 @@ class EncodedFiles:
         key = (url, rules.addresses)
         if known := self._recall(key, check):
             return known
-        content = (await self._downloads.fetch(url, rules)).content
+        content = await self._downloads.fetch(url, rules)
         return self._keep(
             key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
         )
@@ -6800,11 +6779,18 @@ def encode_file(content: IO[bytes], size: int, check: CheckFile) -> EncodedFile:
     check(media_type, size)
     if media_type.startswith("text/"):
         return EncodedFile(media_type, size, (chunk + content.read()).decode(errors="replace"))
-    pieces = [] if media_type.startswith("audio/") else [f"data:{media_type};base64,"]
+    prefix = "" if media_type.startswith("audio/") else f"data:{media_type};base64,"
+    # One block, filled: of many pieces, put together at the end, the allocator keeps the holes.
+    encoded = bytearray(len(prefix) + (size + 2) // 3 * 4)
+    encoded[: len(prefix)] = prefix.encode()
+    end = len(prefix)
     while chunk:
-        pieces.append(base64.b64encode(chunk).decode("ascii"))
+        piece = base64.b64encode(chunk)
+        encoded[end : end + len(piece)] = piece
+        end += len(piece)
         chunk = content.read(_CHUNK_BYTES)
-    return EncodedFile(media_type, size, "".join(pieces))
+    del encoded[end:]
+    return EncodedFile(media_type, size, encoded.decode("ascii"))
 
 
 ################################
@@ -11977,113 +11963,113 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/process.py": ((501, 10, 13),),
     "core/redaction.py": ((522, 9, 69),),
     "core/errors.py": ((616, 28, 169),),
-    "core/addresses.py": ((796, 17, 181),),
-    "core/admission.py": ((985, 12, 50),),
-    "core/retry.py": ((1043, 7, 33),),
-    "core/secrets.py": ((1084, 19, 86),),
-    "core/source_map.py": ((1178, 7, 24),),
-    "core/template_language.py": ((1210, 8, 56),),
-    "core/valve_types.py": ((1276, 17, 63),),
-    "core/attachment_valves.py": ((1347, 13, 114),),
-    "core/catalog_valves.py": ((1469, 12, 138),),
-    "core/personal_valves.py": ((1615, 11, 76),),
-    "core/template_valves.py": ((1699, 13, 89),),
-    "core/config.py": ((1796, 18, 482),),
-    "core/context.py": ((2286, 14, 46),),
-    "core/logging_system.py": ((2340, 11, 92),),
-    "core/error_templates.py": ((2440, 28, 176),),
-    "core/timing_logger.py": ((2626, 21, 134),),
-    "api/bodies.py": ((2768, 8, 82),),
-    "api/error_figures.py": ((2858, 8, 38),),
-    "api/errors.py": ((2904, 18, 184),),
-    "api/events.py": ((3096, 11, 268),),
-    "api/exchange_log.py": ((3372, 16, 11),),
-    "api/gateway/batch.py": ((3394, 14, 47),),
-    "api/gateway/items.py": ((3449, 20, 128),),
-    "api/gateway/part_ends.py": ((3585, 8, 58),),
-    "api/gateway/payloads.py": ((3651, 14, 31),),
-    "api/gateway/selection.py": ((3690, 15, 54),),
-    "api/gateway/text_run.py": ((3752, 10, 58),),
-    "api/pacing.py": ((3818, 7, 19),),
-    "api/sse.py": ((3845, 5, 50),),
-    "api/gateway/chat_reader.py": ((3903, 30, 203),),
-    "api/gateway/responses_reader.py": ((4114, 33, 193),),
-    "api/transport.py": ((4315, 17, 149),),
-    "api/http.py": ((4472, 23, 167),),
-    "api/catalog.py": ((4647, 15, 48),),
-    "api/gateway/stream.py": ((4703, 32, 123),),
-    "api/gateway/chat_completions.py": ((4834, 15, 12),),
-    "api/gateway/responses.py": ((4854, 15, 12),),
-    "host/blocking.py": ((4874, 13, 46),),
-    "host/chats.py": ((4928, 13, 79),),
-    "host/columns.py": ((5019, 20, 83),),
-    "host/departure.py": ((5110, 11, 30),),
-    "host/events.py": ((5148, 9, 4),),
-    "host/users.py": ((5160, 14, 67),),
-    "host/call.py": ((5235, 15, 61),),
-    "host/files.py": ((5304, 18, 91),),
-    "host/tools.py": ((5406, 22, 250),),
-    "host/versions.py": ((5664, 10, 30),),
-    "models/key_limit.py": ((5702, 13, 43),),
-    "models/pricing.py": ((5753, 12, 106),),
-    "models/family.py": ((5867, 14, 132),),
-    "models/variants.py": ((6007, 11, 67),),
-    "models/known.py": ((6082, 12, 33),),
-    "models/registry.py": ((6123, 17, 97),),
-    "models/visibility.py": ((6228, 16, 217),),
-    "models/entries.py": ((6453, 25, 66),),
-    "storage/downloads.py": ((6531, 26, 196),),
-    "storage/encoded_files.py": ((6735, 19, 73),),
-    "storage/pictures.py": ((6816, 20, 112),),
-    "storage/spending.py": ((6936, 20, 77),),
-    "requests/allow_list.py": ((7021, 10, 28),),
-    "requests/caching.py": ((7057, 13, 20),),
-    "requests/content_parts.py": ((7085, 10, 76),),
-    "requests/fallbacks.py": ((7169, 12, 13),),
-    "requests/identifiers.py": ((7190, 11, 46),),
-    "requests/modalities.py": ((7244, 10, 7),),
-    "requests/old_texts.py": ((7259, 11, 61),),
-    "requests/parameters.py": ((7328, 12, 59),),
-    "requests/plugins.py": ((7395, 12, 20),),
-    "requests/reasoning.py": ((7423, 13, 87),),
-    "requests/replay.py": ((7518, 14, 122),),
-    "requests/chat_body.py": ((7648, 13, 142),),
-    "requests/history.py": ((7798, 13, 116),),
-    "requests/next_round.py": ((7922, 21, 65),),
-    "requests/recovery.py": ((7995, 16, 107),),
-    "requests/retention.py": ((8110, 13, 80),),
-    "requests/attachments.py": ((8198, 25, 207),),
-    "requests/routing_table.py": ((8413, 14, 38),),
-    "requests/routing.py": ((8459, 13, 34),),
-    "requests/tasks.py": ((8501, 11, 35),),
-    "requests/tools.py": ((8544, 13, 40),),
-    "requests/normalise.py": ((8592, 28, 39),),
-    "streaming/collector.py": ((8639, 31, 266),),
-    "streaming/completion_notes.py": ((8913, 11, 41),),
-    "streaming/open_calls.py": ((8962, 10, 25),),
-    "streaming/renderer.py": ((8995, 9, 13),),
-    "streaming/citations.py": ((9016, 13, 56),),
-    "streaming/layout.py": ((9084, 18, 59),),
-    "streaming/output_items.py": ((9151, 10, 69),),
-    "streaming/server_tools.py": ((9228, 15, 46),),
-    "streaming/status.py": ((9282, 10, 47),),
-    "streaming/think_tags.py": ((9337, 20, 134),),
-    "streaming/thinking_status.py": ((9479, 11, 53),),
-    "streaming/usage.py": ((9540, 10, 92),),
-    "streaming/completion_chunks.py": ((9640, 31, 93),),
-    "streaming/completion_dict.py": ((9741, 35, 105),),
-    "streaming/response_events.py": ((9854, 47, 271),),
-    "streaming/transcript.py": ((10133, 29, 129),),
-    "tools/policy.py": ((10270, 13, 42),),
-    "tools/results.py": ((10320, 11, 116),),
-    "tools/schema.py": ((10447, 15, 298),),
-    "tools/arguments.py": ((10753, 13, 113),),
-    "tools/definitions.py": ((10874, 14, 85),),
-    "tools/executor.py": ((10967, 55, 190),),
-    "tools/toolbox.py": ((11165, 23, 126),),
-    "runtime.py": ((11299, 26, 146),),
-    "attempts.py": ((11453, 33, 80),),
-    "rounds.py": ((11541, 28, 172),),
-    "orchestrator.py": ((11721, 37, 126),),
-    "pipe.py": ((11855, 30, 108),),
+    "core/addresses.py": ((796, 17, 170),),
+    "core/admission.py": ((974, 12, 50),),
+    "core/retry.py": ((1032, 7, 33),),
+    "core/secrets.py": ((1073, 19, 86),),
+    "core/source_map.py": ((1167, 7, 24),),
+    "core/template_language.py": ((1199, 8, 56),),
+    "core/valve_types.py": ((1265, 17, 63),),
+    "core/attachment_valves.py": ((1336, 13, 114),),
+    "core/catalog_valves.py": ((1458, 12, 138),),
+    "core/personal_valves.py": ((1604, 11, 76),),
+    "core/template_valves.py": ((1688, 13, 89),),
+    "core/config.py": ((1785, 18, 482),),
+    "core/context.py": ((2275, 14, 46),),
+    "core/logging_system.py": ((2329, 11, 92),),
+    "core/error_templates.py": ((2429, 28, 176),),
+    "core/timing_logger.py": ((2615, 21, 134),),
+    "api/bodies.py": ((2757, 8, 82),),
+    "api/error_figures.py": ((2847, 8, 38),),
+    "api/errors.py": ((2893, 18, 184),),
+    "api/events.py": ((3085, 11, 268),),
+    "api/exchange_log.py": ((3361, 16, 11),),
+    "api/gateway/batch.py": ((3383, 14, 47),),
+    "api/gateway/items.py": ((3438, 20, 128),),
+    "api/gateway/part_ends.py": ((3574, 8, 58),),
+    "api/gateway/payloads.py": ((3640, 14, 31),),
+    "api/gateway/selection.py": ((3679, 15, 54),),
+    "api/gateway/text_run.py": ((3741, 10, 58),),
+    "api/pacing.py": ((3807, 7, 19),),
+    "api/sse.py": ((3834, 5, 50),),
+    "api/gateway/chat_reader.py": ((3892, 30, 203),),
+    "api/gateway/responses_reader.py": ((4103, 33, 193),),
+    "api/transport.py": ((4304, 17, 162),),
+    "api/http.py": ((4474, 23, 167),),
+    "api/catalog.py": ((4649, 15, 48),),
+    "api/gateway/stream.py": ((4705, 32, 123),),
+    "api/gateway/chat_completions.py": ((4836, 15, 12),),
+    "api/gateway/responses.py": ((4856, 15, 12),),
+    "host/blocking.py": ((4876, 13, 46),),
+    "host/chats.py": ((4930, 13, 79),),
+    "host/columns.py": ((5021, 20, 83),),
+    "host/departure.py": ((5112, 11, 30),),
+    "host/events.py": ((5150, 9, 4),),
+    "host/users.py": ((5162, 14, 67),),
+    "host/call.py": ((5237, 15, 61),),
+    "host/files.py": ((5306, 18, 91),),
+    "host/tools.py": ((5408, 22, 250),),
+    "host/versions.py": ((5666, 10, 30),),
+    "models/key_limit.py": ((5704, 13, 43),),
+    "models/pricing.py": ((5755, 12, 106),),
+    "models/family.py": ((5869, 14, 132),),
+    "models/variants.py": ((6009, 11, 67),),
+    "models/known.py": ((6084, 12, 33),),
+    "models/registry.py": ((6125, 17, 97),),
+    "models/visibility.py": ((6230, 16, 217),),
+    "models/entries.py": ((6455, 25, 66),),
+    "storage/downloads.py": ((6533, 25, 173),),
+    "storage/encoded_files.py": ((6714, 19, 80),),
+    "storage/pictures.py": ((6802, 20, 112),),
+    "storage/spending.py": ((6922, 20, 77),),
+    "requests/allow_list.py": ((7007, 10, 28),),
+    "requests/caching.py": ((7043, 13, 20),),
+    "requests/content_parts.py": ((7071, 10, 76),),
+    "requests/fallbacks.py": ((7155, 12, 13),),
+    "requests/identifiers.py": ((7176, 11, 46),),
+    "requests/modalities.py": ((7230, 10, 7),),
+    "requests/old_texts.py": ((7245, 11, 61),),
+    "requests/parameters.py": ((7314, 12, 59),),
+    "requests/plugins.py": ((7381, 12, 20),),
+    "requests/reasoning.py": ((7409, 13, 87),),
+    "requests/replay.py": ((7504, 14, 122),),
+    "requests/chat_body.py": ((7634, 13, 142),),
+    "requests/history.py": ((7784, 13, 116),),
+    "requests/next_round.py": ((7908, 21, 65),),
+    "requests/recovery.py": ((7981, 16, 107),),
+    "requests/retention.py": ((8096, 13, 80),),
+    "requests/attachments.py": ((8184, 25, 207),),
+    "requests/routing_table.py": ((8399, 14, 38),),
+    "requests/routing.py": ((8445, 13, 34),),
+    "requests/tasks.py": ((8487, 11, 35),),
+    "requests/tools.py": ((8530, 13, 40),),
+    "requests/normalise.py": ((8578, 28, 39),),
+    "streaming/collector.py": ((8625, 31, 266),),
+    "streaming/completion_notes.py": ((8899, 11, 41),),
+    "streaming/open_calls.py": ((8948, 10, 25),),
+    "streaming/renderer.py": ((8981, 9, 13),),
+    "streaming/citations.py": ((9002, 13, 56),),
+    "streaming/layout.py": ((9070, 18, 59),),
+    "streaming/output_items.py": ((9137, 10, 69),),
+    "streaming/server_tools.py": ((9214, 15, 46),),
+    "streaming/status.py": ((9268, 10, 47),),
+    "streaming/think_tags.py": ((9323, 20, 134),),
+    "streaming/thinking_status.py": ((9465, 11, 53),),
+    "streaming/usage.py": ((9526, 10, 92),),
+    "streaming/completion_chunks.py": ((9626, 31, 93),),
+    "streaming/completion_dict.py": ((9727, 35, 105),),
+    "streaming/response_events.py": ((9840, 47, 271),),
+    "streaming/transcript.py": ((10119, 29, 129),),
+    "tools/policy.py": ((10256, 13, 42),),
+    "tools/results.py": ((10306, 11, 116),),
+    "tools/schema.py": ((10433, 15, 298),),
+    "tools/arguments.py": ((10739, 13, 113),),
+    "tools/definitions.py": ((10860, 14, 85),),
+    "tools/executor.py": ((10953, 55, 190),),
+    "tools/toolbox.py": ((11151, 23, 126),),
+    "runtime.py": ((11285, 26, 146),),
+    "attempts.py": ((11439, 33, 80),),
+    "rounds.py": ((11527, 28, 172),),
+    "orchestrator.py": ((11707, 37, 126),),
+    "pipe.py": ((11841, 30, 108),),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from pathlib import Path
 from tempfile import mkdtemp
@@ -183,3 +184,25 @@ async def test_a_drawn_picture_can_be_edited_in_the_next_turn(stage: Stage, page
     stage.simulator.reset()
     await page.ask(drawer, "Make it red", after=turn)
     assert [part["type"] for part in parts_sent(stage)] == ["input_text"]
+
+
+async def test_a_large_file_takes_less_than_three_times_its_size_in_memory(
+    stage: Stage, page: ChatPage
+) -> None:
+    size = 49 * 1024 * 1024
+    file = await attach(stage.admin, "large.pdf", b"%PDF-1.7\n" + bytes(size))
+    folder = Path("/proc") / str(stage.server.pid)
+
+    def memory(name: str) -> int:
+        (line,) = re.findall(rf"{name}:\s+(\d+) kB", (folder / "status").read_text())
+        return int(line) * 1024
+
+    await ask(page, TAKES_TEXT)
+    (folder / "clear_refs").write_text("5")  # the peak counts from here
+    before = memory("VmRSS")
+    stage.simulator.reset()
+    await ask(page, TAKES_TEXT, file)
+    assert len(parts_sent(stage)[-1]["file_data"]) > size * 4 / 3
+    peak, rest = (memory("VmHWM") - before) / size, (memory("VmRSS") - before) / size
+    assert peak < 3
+    assert rest < 0.5

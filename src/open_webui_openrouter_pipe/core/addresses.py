@@ -111,19 +111,14 @@ def read_address(url: str, rules: AddressRules) -> WebAddress:
     address = _spelled(url)
     if address is None:
         raise AddressRefusedError(
-            "The address of a file is not spelled the way it must be: "
-            "https://, a host name without user or password, a path."
+            "Its address is not spelled the way it must be: https://, a host, a path."
         )
     if address.origin in rules.trusted_origins:
         return address
     if address.scheme != "https":
-        raise AddressRefusedError(
-            f"{address.host} can only be asked over https.", _ask_the_admin(address)
-        )
+        raise AddressRefusedError(f"{address.host} can only be asked over https.")
     if address.port not in rules.ports:
-        raise AddressRefusedError(
-            f"Port {address.port} of {address.host} may not be asked.", _ask_the_admin(address)
-        )
+        raise AddressRefusedError(f"Port {address.port} of {address.host} may not be asked.")
     if not address.is_literal and "." not in address.host:
         raise not_public(address)
     return address
@@ -131,13 +126,7 @@ def read_address(url: str, rules: AddressRules) -> WebAddress:
 
 def not_public(address: WebAddress) -> AddressRefusedError:
     """The refusal of a host that is not on the public internet; it does not say where it is."""
-    return AddressRefusedError(
-        f"{address.host} is not a server on the public internet.", _ask_the_admin(address)
-    )
-
-
-def _ask_the_admin(address: WebAddress) -> str:
-    return f"The admin can add {address.origin} to `REMOTE_DOWNLOAD_TRUSTED_ORIGINS`."
+    return AddressRefusedError(f"{address.host} is not a server on the public internet.")
 
 
 def read_origins(entries: Iterable[str]) -> frozenset[str]:

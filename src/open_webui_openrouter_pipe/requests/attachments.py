@@ -91,7 +91,8 @@ class _Intake:
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
         asked = [files for role, files in chain if role == "user"]
         for start, files in zip(starts[::-1], asked[::-1], strict=False):
-            extras[start] = [_as_part(file) for file in files if file.get("type") == "file"]
+            own = (file for file in files if file.get("type") == "file" and not _is_picture(file))
+            extras[start] = list(map(_as_part, own))
         if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
             answers = (files for role, files in chain[::-1] if role == "assistant")
             drawn = [file for file in next(answers, []) if _is_picture(file)]

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import unquote, urljoin
+from urllib.parse import urljoin
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -21,7 +21,6 @@ from yarl import URL
 from ..core.addresses import WebAddress, may_connect, not_public, read_address
 from ..core.attachment_valves import DownloadRules
 from ..core.errors import DownloadFailedError
-from ..core.media_types import sniff_media_type
 
 Lookup = Callable[[str], Awaitable[list[str]]]
 """Gives the IP addresses of a host; raises `OSError` when there are none."""
@@ -38,19 +37,6 @@ _HEADERS = {
     "User-Agent": "Mozilla/5.0 (compatible; Open WebUI)",
 }
 
-_REASON = "A linked file could not be fetched: {}."
-_ATTACH_IT = "Try again, or attach the file itself."
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A file of the web, with the type that its bytes show."""
-
-    content: bytes
-    media_type: str
-    """Empty for a kind that no model can be given."""
-    name: str
-
 
 async def look_up(host: str) -> list[str]:
     """The IP addresses of a host, by the system's resolver."""
@@ -66,7 +52,7 @@ class Downloads:
         self._pause = pause
         self._running: dict[tuple[str, DownloadRules], _SharedDownload] = {}
 
-    async def fetch(self, url: str, rules: DownloadRules) -> Download:
+    async def fetch(self, url: str, rules: DownloadRules) -> bytes:
         """Fetch a file; raises `AddressRefusedError` or `DownloadFailedError`.
 
         Cancelling one who waits ends the download only if nobody else waits for it.
@@ -85,29 +71,29 @@ class Downloads:
                 del self._running[key]
                 shared.task.cancel()
 
-    async def _fetch(self, url: str, rules: DownloadRules) -> Download:
+    async def _fetch(self, url: str, rules: DownloadRules) -> bytes:
         try:
             async with asyncio.timeout(rules.time_limit):
                 return await self._keep_trying(url, rules)
         except TimeoutError:
-            raise _failed("it took too long", _ATTACH_IT) from None
+            raise DownloadFailedError("downloading it took too long") from None
 
-    async def _keep_trying(self, url: str, rules: DownloadRules) -> Download:
+    async def _keep_trying(self, url: str, rules: DownloadRules) -> bytes:
         for retry in range(rules.max_retries):
             with suppress(_PassingError):
                 return await self._follow(url, rules)
             await self._pause(rules.first_wait * 2**retry)
         return await self._follow(url, rules)
 
-    async def _follow(self, url: str, rules: DownloadRules) -> Download:
+    async def _follow(self, url: str, rules: DownloadRules) -> bytes:
         for _ in range(_MOST_REDIRECTS + 1):
             address = read_address(url, rules.addresses)
             pinned = _PinnedResolver(await self._checked_addresses(address, rules))
             answer = await _ask(address, pinned, rules.max_bytes)
-            if isinstance(answer, Download):
+            if isinstance(answer, bytes):
                 return answer
             url = urljoin(address.url, answer)
-        raise _failed("it was redirected too often", "Use the file's final address.")
+        raise DownloadFailedError("it was redirected too often")
 
     async def _checked_addresses(self, address: WebAddress, rules: DownloadRules) -> list[str]:
         found = [address.host]
@@ -124,19 +110,12 @@ class Downloads:
 
 @dataclass(slots=True)
 class _SharedDownload:
-    task: asyncio.Task[Download]
+    task: asyncio.Task[bytes]
     waiting: int = 0
 
 
 class _PassingError(DownloadFailedError):
     """Another try may succeed."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(_REASON.format(reason), _ATTACH_IT)
-
-
-def _failed(reason: str, next_step: str = "") -> DownloadFailedError:
-    return DownloadFailedError(_REASON.format(reason), next_step)
 
 
 class _PinnedResolver(AbstractResolver):
@@ -164,7 +143,7 @@ class _PinnedResolver(AbstractResolver):
         """Nothing is held."""
 
 
-async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> Download | str:
+async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> bytes | str:
     """The file, or where the server says it is."""
     timeout = aiohttp.ClientTimeout(connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
     connector = aiohttp.TCPConnector(resolver=pinned, use_dns_cache=False, force_close=True)
@@ -184,11 +163,11 @@ async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> Down
             if response.status in (301, 302, 303, 307, 308):
                 return response.headers.get("Location", "")
             _refuse_answer(response, limit)
-            return await _read(response, address, limit)
+            return await _read(response, limit)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _PassingError(f"{address.host} did not send it") from error
     except ValueError as error:
-        raise _failed(f"{address.host} did not answer as a web server does") from error
+        raise DownloadFailedError(f"{address.host} did not answer as a web server does") from error
 
 
 def _refuse_answer(response: aiohttp.ClientResponse, limit: int) -> None:
@@ -196,14 +175,14 @@ def _refuse_answer(response: aiohttp.ClientResponse, limit: int) -> None:
     if response.status in _WORTH_ANOTHER_TRY:
         raise _PassingError(f"{host} answered with status {response.status}")
     if response.status != 200:
-        raise _failed(f"{host} answered with status {response.status}", "Check the address.")
+        raise DownloadFailedError(f"{host} answered with status {response.status}")
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise _failed(f"{host} sends it packed", "Attach the file itself.")
+        raise DownloadFailedError(f"{host} sends it packed")
     if (response.content_length or 0) > limit:
         raise _too_large(limit)
 
 
-async def _read(response: aiohttp.ClientResponse, address: WebAddress, limit: int) -> Download:
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     pieces: list[bytes] = []
     left = limit
     async for piece in response.content.iter_chunked(_PIECE_BYTES):
@@ -211,11 +190,8 @@ async def _read(response: aiohttp.ClientResponse, address: WebAddress, limit: in
         if left < 0:
             raise _too_large(limit)
         pieces.append(piece)
-    content = b"".join(pieces)
-    name = unquote(address.target.partition("?")[0].rpartition("/")[2])
-    return Download(content, sniff_media_type(content), name)
+    return b"".join(pieces)
 
 
 def _too_large(limit: int) -> DownloadFailedError:
-    size = f"it is larger than {limit / 1024 / 1024:.0f} MB"
-    return _failed(size, "The admin can raise `REMOTE_FILE_MAX_SIZE_MB`.")
+    return DownloadFailedError(f"it is larger than {limit // 1024**2} MB")

@@ -57,7 +57,7 @@ class EncodedFiles:
         key = (url, rules.addresses)
         if known := self._recall(key, check):
             return known
-        content = (await self._downloads.fetch(url, rules)).content
+        content = await self._downloads.fetch(url, rules)
         return self._keep(
             key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
         )
@@ -84,8 +84,15 @@ def encode_file(content: IO[bytes], size: int, check: CheckFile) -> EncodedFile:
     check(media_type, size)
     if media_type.startswith("text/"):
         return EncodedFile(media_type, size, (chunk + content.read()).decode(errors="replace"))
-    pieces = [] if media_type.startswith("audio/") else [f"data:{media_type};base64,"]
+    prefix = "" if media_type.startswith("audio/") else f"data:{media_type};base64,"
+    # One block, filled: of many pieces, put together at the end, the allocator keeps the holes.
+    encoded = bytearray(len(prefix) + (size + 2) // 3 * 4)
+    encoded[: len(prefix)] = prefix.encode()
+    end = len(prefix)
     while chunk:
-        pieces.append(base64.b64encode(chunk).decode("ascii"))
+        piece = base64.b64encode(chunk)
+        encoded[end : end + len(piece)] = piece
+        end += len(piece)
         chunk = content.read(_CHUNK_BYTES)
-    return EncodedFile(media_type, size, "".join(pieces))
+    del encoded[end:]
+    return EncodedFile(media_type, size, encoded.decode("ascii"))
