@@ -16,143 +16,152 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    245  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    301  ids.py                        Identifiers of our own making.
-#    335  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    372  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    411  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#    483  money.py                      Amounts of money in words.
-#    495  process.py                    What every copy of the pipe in one process shares.
-#    516  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    593  errors.py                     Every cause of failure a person can act on, each with its words.
-#    787  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#    968  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1026  retry.py                      Whether a failed request may be sent again, and when.
-#   1067  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1161  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1193  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1257  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1330  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   1452  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1598  personal_valves.py            What each user can set for themselves.
-#   1682  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1779  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2269  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2323  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2423  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2607  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    257  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    313  ids.py                        Identifiers of our own making.
+#    347  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    384  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    423  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#    495  money.py                      Amounts of money in words.
+#    507  process.py                    What every copy of the pipe in one process shares.
+#    528  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    605  errors.py                     Every cause of failure a person can act on, each with its words.
+#    799  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#    980  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1038  retry.py                      Whether a failed request may be sent again, and when.
+#   1079  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1173  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1205  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1269  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1342  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   1464  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1610  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1693  personal_valves.py            What each user can set for themselves.
+#   1777  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1874  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2367  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2421  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2521  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2705  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2751  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2841  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2887  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3079  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3355  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3374  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3432  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3568  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3634  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3673  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3735  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3801  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3828  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3886  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4097  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4298  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4468  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4643  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4699  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4830  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4850  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2849  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2937  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2983  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3175  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3453  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3472  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3530  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3674  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3740  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3779  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3841  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3919  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3946  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   4014  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4226  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4430  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4614  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4798  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4884  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   5016  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   5036  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4870  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4924  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5011  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5106  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5144  events.py                     What the page is told beside the stream of the answer.
-#   5156  users.py                      The person who asks, and what they have set for themselves.
-#   5231  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5300  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5399  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5660  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   5056  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   5121  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5208  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5303  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5318  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5356  events.py                     What the page is told beside the stream of the answer.
+#   5368  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5383  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5416  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5556  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5597  users.py                      The person who asks, and what they have set for themselves.
+#   5672  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5741  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5840  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6092  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5698  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5749  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5863  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6003  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6078  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6119  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6224  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6449  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   6130  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   6243  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6294  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6408  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6550  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6625  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6666  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6903  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7064  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7289  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7363  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6523  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   6708  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   6796  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6916  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7521  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   7706  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   7794  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7914  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7001  allow_list.py                 Only what the API knows goes out.
-#   7037  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7065  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7149  fallbacks.py                  Further models, for when the first one fails.
-#   7170  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7224  modalities.py                 Pictures are asked for where the model draws.
-#   7239  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7308  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7375  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#   7403  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7498  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7628  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7778  history.py                    Chat messages become input items.
-#   7902  next_round.py                 The request of another round: the one before, and what came of it.
-#   7975  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8090  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8178  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#   8393  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8439  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8481  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8524  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8572  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7999  allow_list.py                 Only what the API knows goes out.
+#   8035  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8063  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8147  fallbacks.py                  Further models, for when the first one fails.
+#   8168  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8222  modalities.py                 Pictures are asked for where the model draws.
+#   8237  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   8306  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8373  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#   8401  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8496  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8626  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8775  history.py                    Chat messages become input items.
+#   8899  next_round.py                 The request of another round: the one before, and what came of it.
+#   8988  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9103  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9191  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#   9407  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9453  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   9495  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   9538  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9587  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8619  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8893  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8942  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8975  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8996  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9060  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9131  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9208  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9262  status.py                     The status line of an answer: few words, all of them true.
-#   9317  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9459  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9520  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9620  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9721  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9834  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10113  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9634  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9908  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9957  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9990  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  10011  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  10076  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  10147  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10224  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10278  status.py                     The status line of an answer: few words, all of them true.
+#  10333  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10475  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10536  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10636  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10737  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10853  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  11136  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10250  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10300  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10424  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10733  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10854  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10947  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11145  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11273  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11328  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11452  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11761  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11882  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11975  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  12177  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11279  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12315  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11433  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  12488  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11521  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12576  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11701  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12774  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11835  pipe.py                       The entrance: what Open WebUI calls.
+#  12908  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -167,6 +176,7 @@ import json
 import logging
 import os
 import queue
+import random
 import re
 import secrets
 import socket
@@ -203,7 +213,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
-from hashlib import sha256
+from hashlib import blake2s, sha256
 from io import BytesIO
 from ipaddress import ip_address, ip_network, IPv4Address, IPv6Address
 from itertools import groupby
@@ -235,7 +245,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
+from redis.exceptions import RedisError
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -1596,6 +1608,89 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 
 
 ################################
+# core/metadata_valves.py
+#
+# The valves for Open WebUI's own settings of each model, and the value object they become.
+################################
+
+MetadataSyncMode = Literal["on", "dry_run", "off"]
+NewModelAccess = Literal["private", "public"]
+
+
+class MetadataValves(BaseModel):
+    """What is written into Open WebUI's own settings of each model."""
+
+    MODEL_METADATA_SYNC: Annotated[
+        MetadataSyncMode, one_of(*get_args(MetadataSyncMode), fallback="off")
+    ] = Field(
+        default="on",
+        title="Model settings: keep up to date",
+        description=(
+            "Whether each model gets its settings in Open WebUI from the catalog, "
+            "never over an admin's own; `dry_run` only logs what would be written."
+        ),
+    )
+    UPDATE_MODEL_CAPABILITIES: Switch = Field(
+        default=True,
+        title="Model settings: capabilities",
+        description="Tick what a model can do, such as reading pictures.",
+    )
+    UPDATE_MODEL_IMAGES: Switch = Field(
+        default=True,
+        title="Model settings: pictures",
+        description=(
+            "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
+        ),
+    )
+    UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
+        default=False,
+        title="Model settings: descriptions",
+        description=(
+            "Copy OpenRouter's description; the model list, which every page loads, grows by it."
+        ),
+    )
+    UPDATE_MODEL_TAGS: Switch = Field(
+        default=True,
+        title="Model settings: tags",
+        description="Tag each model with its maker, to filter the model list by.",
+    )
+    NEW_MODEL_ACCESS: Annotated[
+        NewModelAccess, one_of(*get_args(NewModelAccess), fallback="private")
+    ] = Field(
+        default="private",
+        title="Model settings: access to new models",
+        description=(
+            "Who may use a model that appears for the first time: admins until they share it, "
+            "or everyone who can sign in."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataRules:
+    """What a sync may write into Open WebUI's settings of the models."""
+
+    mode: str = "off"
+    capabilities: bool = True
+    images: bool = True
+    descriptions: bool = True
+    tags: bool = True
+    new_are_public: bool = False
+
+
+def read_metadata_rules(valves: MetadataValves) -> MetadataRules:
+    """The rules as the admin has set them."""
+    return MetadataRules(
+        mode=valves.MODEL_METADATA_SYNC,
+        capabilities=valves.UPDATE_MODEL_CAPABILITIES,
+        images=valves.UPDATE_MODEL_IMAGES,
+        descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
+        tags=valves.UPDATE_MODEL_TAGS,
+        new_are_public=valves.NEW_MODEL_ACCESS == "public",
+    )
+
+
+################################
 # core/personal_valves.py
 #
 # What each user can set for themselves.
@@ -2128,6 +2223,7 @@ class SystemValves(
     RoutingValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -2149,6 +2245,7 @@ class Settings:
     silence_timeout: float
     catalog: CatalogRules
     attachments: AttachmentRules
+    metadata: MetadataRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -2215,6 +2312,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
         attachments=read_attachment_rules(valves),
+        metadata=read_metadata_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -2790,7 +2888,6 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -2834,7 +2931,6 @@ class ChatBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -3305,6 +3401,8 @@ class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
     text: str
+    in_closing_line: bool = False
+    """Whether it is said once the answer is there, and not before."""
 
 
 @dataclass(slots=True)
@@ -3533,6 +3631,14 @@ def read_citation(annotation: JsonObject) -> Citation | None:
     return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
 
 
+def trimming_notices(answer: JsonObject) -> list[Event]:
+    """What the person should know when OpenRouter has shortened the chat."""
+    stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
+    if not any(stage.get("type") == "context_compression" for stage in stages):
+        return []
+    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
+
+
 def read_usage(value: Any) -> Usage | None:
     """Read the usage of an answer, of either endpoint; `None` when there is none."""
     usage = as_object(value)
@@ -3739,9 +3845,10 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 ################################
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -3764,16 +3871,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
@@ -3832,6 +3950,8 @@ def shows_text(batch: list[Event]) -> bool:
 ################################
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -3859,28 +3979,36 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1
 
 
 ################################
@@ -3954,6 +4082,7 @@ class ChatReader:
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
         self._usage = read_usage(data.get("usage")) or self._usage
+        events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
@@ -4105,6 +4234,7 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     return [
         ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
         *_finished_items(body),
+        *trimming_notices(body),
         _read_end(body),
     ]
 
@@ -4146,14 +4276,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 
@@ -4176,8 +4307,9 @@ class ResponsesReader:
                 self._closed.add(event.output_index)
         elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            for item in self._left_out(as_object(data.get("response"))):
-                batch.add(item)
+            response = as_object(data.get("response"))
+            for late in (*self._left_out(response), *trimming_notices(response)):
+                batch.add(late)
         batch.add(event)
 
     def _left_out(self, response: JsonObject) -> list[ItemFinished]:
@@ -4393,11 +4525,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -4408,6 +4542,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
@@ -4470,6 +4616,9 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 #
 # The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
 ################################
+
+COMPRESSION_PLUGIN = "context-compression"
+"""Leaves out the middle of a chat that is too long for its model."""
 
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
@@ -4534,6 +4683,12 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def metadata_headers(body: Mapping[str, Any]) -> dict[str, str]:
+    """Ask to be told when OpenRouter shortens the chat."""
+    trims = any(each.get("id") == COMPRESSION_PLUGIN for each in objects_in(body.get("plugins")))
+    return {"X-OpenRouter-Metadata": "enabled"} if trims else {}
 
 
 def own_referer(settings: Settings) -> dict[str, str]:
@@ -4652,44 +4807,74 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+_NOT_MODIFIED = 304
 
 
-async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+@dataclass(frozen=True, slots=True)
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
-    Raises a `PipeError` that says why there are none.
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+async def fetch_models(
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
+
+    Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    response = await _ask(client, settings, "/endpoints/zdr", {})
+    endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
+    return number_of(key.get("limit_remaining"))
 
 
-async def _fetch_data(
-    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
-) -> Data:
-    """The `data` of an answer, where it is of the right kind."""
+async def _ask(
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
+) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
-        response = await client.get(
+        return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings)},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+
+
+def _data_in(response: httpx.Response, settings: Settings, kind: type[Data]) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     refuse_web_page(response, settings)
     try:
         data = as_object(decode_json(response.content)).get("data")
-    except ValueError:
+    except ValueError as error:
+        if response.is_success:
+            raise StreamInterruptedError(
+                "OpenRouter's answer came only in part.", "Try again in a moment."
+            ) from error
         data = None
     if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
@@ -4750,6 +4935,7 @@ async def _open(
                 **authorize(settings),
                 **own_referer(settings),
                 **vendor_headers(settings, body),
+                **metadata_headers(body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -4873,6 +5059,11 @@ def stream_responses(
 # Python tools written without `async`: run off the event loop, which they would hold up.
 ################################
 
+_THREAD_NAME = "openrouter-tool"
+_MOST_THREADS = 500
+"""In one process; a tool that never ends keeps its own."""
+
+
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
     wrapped = getattr(function, "__function__", None)
@@ -4882,8 +5073,14 @@ def is_blocking(function: Any) -> bool:
 async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
 
-    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself. Raises
+    `RuntimeError` where too many have not.
     """
+    if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise RuntimeError(
+            f"{_MOST_THREADS} Python tools run or hang already. "
+            "If they hang, the admin should restart the server."
+        )
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
@@ -4905,7 +5102,7 @@ async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, An
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    threading.Thread(target=work, name=_THREAD_NAME, daemon=True).start()
     result = await outcome
     return await result if inspect.isawaitable(result) else result
 
@@ -5104,6 +5301,21 @@ def flat_parameters(parameters: Any) -> JsonObject:
 
 
 ################################
+# host/data_folder.py
+#
+# The folder in which Open WebUI keeps its data.
+################################
+
+def own_file(name: str, function_id: str) -> Path | None:
+    """Where one installed copy may keep a file; `None` outside of Open WebUI."""
+    try:
+        from open_webui.env import DATA_DIR  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return Path(DATA_DIR) / "openrouter" / f"{re.sub(r'[^0-9A-Za-z_]', '_', function_id)}-{name}"
+
+
+################################
 # host/departure.py
 #
 # The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
@@ -5151,6 +5363,235 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+################################
+# host/middleware.py
+#
+# The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+################################
+
+def middleware_part(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
+
+
+################################
+# host/citing.py
+#
+# The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+################################
+
+@dataclass(slots=True)
+class SourceNumbers:
+    """The numbers given so far in one answer: those of the chat's files, then those of tools."""
+
+    handles: HostHandles
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
+        """Tags that number the sources, and how to cite by them, where the model has not read it.
+
+        Both are empty where the host does not say.
+        """
+        try:
+            number = middleware_part("get_source_context")
+            if not self.numbers:  # the chat's files came with the host's words on citing
+                number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            is_explained = bool(self.numbers)
+            tags = number(sources, self.numbers, include_content=False).strip()
+            if is_explained or not tags:
+                return tags, ""
+            template = await middleware_part("Config").get("rag.template")
+            return tags, await middleware_part("rag_template")(template, tags, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
+            return "", ""
+
+
+################################
+# host/models.py
+#
+# Open WebUI's rows of models: what an admin has made of an entry of the model list.
+################################
+
+_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
+# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
+_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the table keeps of one model, apart from who may use it."""
+
+    id: str
+    """As in the model list: the function's id, a dot, the model's."""
+    name: str
+    meta: JsonObject = field(default_factory=dict[str, Any])
+    params: JsonObject = field(default_factory=dict[str, Any])
+    is_active: bool = True
+
+
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
+    try:
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
+    rows = await Models.get_all_models()
+    return {
+        row.id: _read_model_row(row)
+        for row in rows
+        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
+    }
+
+
+async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
+    """Write a row that is not there yet; whether it was written.
+
+    It belongs to the first admin, for its owner may always use a model.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
+        return await Models.insert_new_model(form, owner.id) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not inserted: %s", row.id, error)
+        return False
+
+
+async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
+    """Write a changed row, if it still is what it was when it was read; whether it was written.
+
+    Who may use the model, and whether it is switched on, stay as they are.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    try:
+        stored = await Models.get_model_by_id(before.id)
+        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
+            return False
+        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
+        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
+        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not updated: %s", before.id, error)
+        return False
+
+
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
+    )
+
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
+async def read_known_rows(function_id: str) -> frozenset[str]:
+    """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
+    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
+
+    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
+    worker, and travel with an export of it.
+    """
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    key = _KNOWN_ROWS.format(function_id)
+    async with get_async_db() as database:
+        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
+        await database.commit()
+
+
+def _read_model_row(stored: Any) -> ModelRow:
+    return ModelRow(
+        id=stored.id,
+        name=stored.name,
+        meta=stored.meta.model_dump(),
+        params=stored.params.model_dump(),
+        is_active=stored.is_active,
+    )
+
+
+def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
+    return replace(stored, is_active=before.is_active) == before
+
+
+def _form_of(row: ModelRow, **more: Any) -> Any:
+    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
+
+    return ModelForm(
+        id=row.id,
+        name=row.name,
+        meta=dict(row.meta),
+        params=dict(row.params),
+        commit_message="OpenRouter",
+        **more,
+    )
+
+
+################################
+# host/single_worker.py
+#
+# One worker at a time, where Open WebUI runs several: they have its Redis in common.
+################################
+
+@asynccontextmanager
+async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
+    """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
+
+    Without a Redis, or with one that does not answer, every worker may.
+    """
+    client, key = _shared_redis(job)
+    if client is None:
+        yield True
+        return
+    try:
+        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+    except (RedisError, OSError) as error:
+        LOG.debug("redis: %s is not locked: %s", job, error)
+        yield True
+        return
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(RedisError, OSError):
+                await client.delete(key)
+
+
+def _shared_redis(job: str) -> tuple[Any, str]:
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
+            get_redis_client,
+        )
+    except ImportError:
+        return None, ""
+    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
 
 
 ################################
@@ -5556,10 +5997,10 @@ async def read_result(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
 ) -> ToolResult:
     """What the tool returned, as Open WebUI understands it."""
-    process = _from_middleware("process_tool_result")
+    process = middleware_part("process_tool_result")
     if process is None:
         return _result_of(_text_without_host(raw))
-    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+    if (terminal_file := middleware_part("build_terminal_file_tool_result")) is not None:
         raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
     user = await load_user(handles)
     direct = bool(tool.entry.get("direct"))
@@ -5571,23 +6012,14 @@ async def read_result(
     result.sources = _sources_of(handles, tool, arguments, result.text)
     for file in objects_in(files):
         await _add_file(result, file, handles, user)
-    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+    if (tell_terminal := middleware_part("terminal_event_handler")) is not None:
         await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
     return result
 
 
-def _from_middleware(name: str) -> Any:
-    """A part of the host's chat middleware; `None` where this version has none of that name."""
-    try:
-        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    return getattr(middleware, name, None)
-
-
 def _result_of(text: str) -> ToolResult:
     """The text, and whether Open WebUI shows it as a failure."""
-    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    is_error = middleware_part("_is_tool_result_error") or _begins_as_error
     return ToolResult(text=text, failed=bool(is_error(text)))
 
 
@@ -5608,8 +6040,8 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
-    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    cited = middleware_part("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = middleware_part("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
     return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
@@ -5639,7 +6071,7 @@ async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, 
 
 async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
     """The address under which the chat keeps the picture; without one, the picture itself."""
-    store = _from_middleware("store_tool_result_image")
+    store = middleware_part("store_tool_result_image")
     if store is None:
         return data_url
     return await store(handles.request, data_url, handles.metadata, user)
@@ -5693,6 +6125,119 @@ def _version_numbers(version: str) -> tuple[int, ...] | None:
 
 def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
+
+
+################################
+# models/catalog_shelf.py
+#
+# The last good catalog on disk: a restart lists it without network, and workers share one.
+################################
+
+_TURN_LOOK_SECONDS = 0.25
+# Longer than fetching can take: a worker that died in its turn is not waited for any longer.
+_LONGEST_TURN_SECONDS = 90.0
+
+
+class CatalogShelf:
+    """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
+
+    def __init__(self, path: Path | None = None, account: str = "") -> None:
+        self._path = path
+        self._account = account
+        self._turn_file = path.with_suffix(".turn") if path is not None else None
+        self._has_turn = False
+        self._is_failing = False
+
+    async def read(self) -> CatalogCopy | None:
+        """What is kept; `None` for nothing, for half a file and for another account's."""
+        if self._path is None:
+            return None
+        return await asyncio.to_thread(_read_kept, self._path, self._account)
+
+    async def keep(self, catalog: CatalogCopy) -> None:
+        """Put a new one in the place of the old; a disk that takes none is told of once."""
+        if self._path is None:
+            return
+        try:
+            await asyncio.to_thread(_write_kept, self._path, self._account, catalog)
+            self._is_failing = False
+        except OSError as error:
+            level = logging.DEBUG if self._is_failing else logging.WARNING
+            self._is_failing = True
+            LOG.log(level, "catalog: it cannot be kept for the next start: %s", error)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """One worker at a time: the others wait, and find what it has kept."""
+        try:
+            while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(_TURN_LOOK_SECONDS)
+            yield
+        finally:
+            if self._has_turn and self._turn_file is not None:
+                self._has_turn = False
+                await asyncio.to_thread(_drop_kept_file, self._turn_file)
+
+    def _take_turn(self) -> bool:
+        file = self._turn_file
+        if file is None:
+            return True
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            if not _is_abandoned(file):
+                return False
+            with suppress(OSError):
+                file.touch()
+        except OSError:
+            return True  # nothing can be kept there, so there is nothing to wait for
+        self._has_turn = True
+        return True
+
+
+def _read_kept(path: Path, account: str) -> CatalogCopy | None:
+    try:
+        came_at = path.stat().st_mtime
+        kept = as_object(decode_json(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    rows, zdr_ids = objects_in(kept.get("rows")), kept.get("zdr_ids")
+    if kept.get("account") != account or not rows:
+        return None
+    has_ids = isinstance(zdr_ids, list)
+    return CatalogCopy(
+        rows=rows,
+        etag=text_of(kept.get("etag")),
+        zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
+        age=time.time() - came_at,
+    )
+
+
+def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
+    zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
+    kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(encode_json(kept))
+        draft.replace(path)
+    finally:
+        _drop_kept_file(draft)
+
+
+def _is_abandoned(file: Path) -> bool:
+    try:
+        return not 0 <= time.time() - file.stat().st_mtime < _LONGEST_TURN_SECONDS
+    except FileNotFoundError:
+        return False  # it has just been given away
+    except OSError:
+        return True
+
+
+def _drop_kept_file(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
 
 
 ################################
@@ -5901,6 +6446,7 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    description: str = ""
 
     @property
     def vendor(self) -> str:
@@ -5947,6 +6493,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        description=text_of(row.get("description")),
     )
 
 
@@ -6117,37 +6664,280 @@ def know_models(
 
 
 ################################
+# models/metadata_sync.py
+#
+# What a sync would write into Open WebUI's rows of models: decided from values alone.
+#
+# Under a key of its own a row's `meta` remembers what was written into it. A field that differs
+# from that is the admin's, and stays; so does one that was filled before the first sync.
+################################
+
+MEMORY_KEY = "openrouter_pipe"
+GONE_TAG = "no longer at OpenRouter"
+"""Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """An entry of the model list."""
+
+    row_id: str
+    family: ModelFamily
+    is_in_catalog: bool = True
+    """Whether the catalog says what it can do; it does not of a preset or an unlisted id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """The rows to write."""
+
+    inserts: tuple[ModelRow, ...] = ()
+    updates: tuple[tuple[ModelRow, ModelRow], ...] = ()
+    """Each as it is, and as it is to be."""
+    gone: tuple[str, ...] = ()
+    """The ids among the updates whose model has vanished."""
+
+    @property
+    def size(self) -> int:
+        """How many rows would be written."""
+        return len(self.inserts) + len(self.updates)
+
+    def with_vanished(self, marked: tuple[tuple[ModelRow, ModelRow], ...]) -> SyncPlan:
+        """The plan with the rows of vanished models added."""
+        gone = tuple(before.id for before, _ in marked)
+        return replace(self, updates=self.updates + marked, gone=gone)
+
+
+def plan_sync(
+    offered: Iterable[OfferedModel],
+    stored: Mapping[str, ModelRow],
+    past: frozenset[str],
+    rules: MetadataRules,
+) -> SyncPlan:
+    """Compare the models that are offered with their rows.
+
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    """
+    inserts: list[ModelRow] = []
+    updates: list[tuple[ModelRow, ModelRow]] = []
+    for model in offered:
+        before = stored.get(model.row_id)
+        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        if before is None and model.row_id not in past:
+            inserts.append(after)
+        elif before is not None and after != before:
+            updates.append((before, after))
+    return SyncPlan(tuple(inserts), tuple(updates))
+
+
+def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
+    """The row with what the catalog says, wherever the admin has said nothing else."""
+    chosen = flat_parameters(row.params)
+    if _is_left_out(row):
+        return row
+    draft = _RowDraft(row)
+    draft.fill("name", model.family.name)
+    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+        draft.fill("description", model.family.description.strip())
+    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+        draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
+    draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    return draft.finished()
+
+
+def mark_vanished(
+    stored: Mapping[str, ModelRow], offered: Iterable[OfferedModel], known: KnownModels
+) -> tuple[tuple[ModelRow, ModelRow], ...]:
+    """The rows of models that the catalog no longer has, as they are and with the mark.
+
+    Only rows that a sync has written count. A catalog that lacks most of them is doubted: the
+    account or the address may have changed, or half of an answer been lost.
+    """
+    entries = {model.row_id for model in offered}
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
+    lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
+    if 2 * len(lost) > len(ours):
+        return ()
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
+
+
+def capabilities_of(family: ModelFamily) -> dict[str, bool]:
+    """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
+    ticks = {"vision": "image" in family.input_modalities}
+    if not family.calls_tools:
+        ticks["builtin_tools"] = False
+    if "image" in family.output_modalities:
+        # It is the switch of Open WebUI's own generator, which such a model does not need.
+        ticks["image_generation"] = False
+    return ticks
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(family.vendor)
+    return _ICONS + file if file else ""
+
+
+def maker_of(family: ModelFamily) -> str:
+    """The maker's name, as it stands before the model's."""
+    maker, colon, _ = family.name.partition(": ")
+    return maker.strip() if colon else family.vendor
+
+
+def _is_on(value: Any) -> bool:
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
+def _is_listed(row_id: str, known: KnownModels) -> bool:
+    """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
+    model_id = from_host_id(row_id.partition(".")[2])
+    if model_id.endswith(":free"):
+        return model_id in known.by_id
+    return model_id.startswith("@preset/") or known.find(model_id) is not None
+
+
+def _mark_gone(row: ModelRow) -> ModelRow:
+    draft = _RowDraft(row)
+    draft.tag(draft.own_tags | {GONE_TAG})
+    return draft.finished()
+
+
+class _RowDraft:
+    """A row on its way from what it is to what it is to be."""
+
+    def __init__(self, row: ModelRow) -> None:
+        self._row = row
+        self._values: JsonObject = {**row.meta, "name": row.name}
+        self._memory = _memory_of(row)
+
+    @property
+    def own_tags(self) -> set[str]:
+        """The tags that a sync has written."""
+        remembered = self._memory.get("tags")
+        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+
+    def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
+        """Write a text, if the one that is there is no admin's."""
+        stored = text_of(self._values.get(field))
+        remembered = self._memory.get(field)
+        is_free = stored in blanks if remembered is None else remembered == _digest(stored)
+        if value and (is_free or stored == value):
+            self._values[field] = value
+            self._memory[field] = _digest(value)
+
+    def tick(self, wanted: Mapping[str, bool]) -> None:
+        """Write capabilities; each is the admin's or ours by itself."""
+        ticks = dict(as_object(self._values.get("capabilities")))
+        remembered = dict(as_object(self._memory.get("capabilities")))
+        for name in {**remembered, **wanted}:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
+                continue
+            if name in wanted:
+                ticks[name] = remembered[name] = wanted[name]
+            else:
+                ticks.pop(name, None)
+                del remembered[name]
+        self._values["capabilities"] = ticks
+        self._memory["capabilities"] = remembered
+
+    def tag(self, wanted: set[str]) -> None:
+        """Write these tags and take back other ones of ours; what an admin removed stays away."""
+        stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
+        ours = self.own_tags
+        kept = [name for name in stored if name not in ours - wanted]
+        added = sorted(wanted - ours - set(stored))
+        if kept + added != stored:
+            self._values["tags"] = [{"name": name} for name in kept + added]
+        if wanted != ours:
+            self._memory["tags"] = sorted(wanted)
+
+    def finished(self) -> ModelRow:
+        """The row as it is to be."""
+        meta = {name: value for name, value in self._values.items() if name != "name"}
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
+
+
+def _digest(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
 ################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
+FetchCatalog = Callable[[Settings, CatalogCopy | None], Awaitable[CatalogCopy]]
+"""Given the copy at hand, which it gives back when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+# Servers that started together shall not ask together: each comes up to a tenth too early.
+_EARLIEST = 0.9
 
 
 class OpenRouterModelRegistry:
     """The models of one account at one address.
 
-    `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
+    `fetch_catalog` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
     def __init__(
         self,
-        fetch_rows: FetchRows,
+        fetch_catalog: FetchCatalog,
         clock: Callable[[], float] = time.monotonic,
         fetch_zdr_ids: FetchIds | None = None,
+        shelf: CatalogShelf | None = None,
     ) -> None:
-        self._fetch_rows = fetch_rows
+        self._fetch_catalog = fetch_catalog
         self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
+        self._shelf = shelf or CatalogShelf()
+        self._has_looked = False
         self.known = NOTHING_KNOWN
-        """The last good catalog."""
+        """The last good catalog; the same object as long as nothing in it changes."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -6160,13 +6950,11 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and (
-            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
-        ):
-            self._refresh = asyncio.create_task(self._load(settings))
+        self._begin_when_due(settings)
         if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
             self._has_waited = self._has_waited or patience > 0
+            self._begin_when_due(settings)  # what was kept may be old
         return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -6180,13 +6968,19 @@ class OpenRouterModelRegistry:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
 
+    def _begin_when_due(self, settings: Settings) -> None:
+        is_due = self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        if self._refresh is None and is_due:
+            self._refresh = asyncio.create_task(self._load(settings))
+
     async def _load(self, settings: Settings) -> None:
         try:
-            self._take(await self._fetch_rows(settings))
-            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
-                zdr_ids = await self._fetch_zdr_ids(settings)
-                self.known = know_models(self.known.families, zdr_ids)
-            self._due_at = self._clock() + settings.catalog.refresh
+            if not self._has_looked:
+                self._has_looked = True
+                if await self._take_kept(settings, await self._shelf.read()):
+                    return
+            async with self._shelf.turn():
+                await self._renew(settings)
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -6203,22 +6997,68 @@ class OpenRouterModelRegistry:
 
     def _lacks_zdr_ids(self, settings: Settings) -> bool:
         """Whether a setting, changed since the last refresh, asks for a list never fetched."""
-        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
-        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+        lacks = self._wants_zdr_ids(settings) and self.known.zdr_ids is None
+        return lacks and self.error is None and not self._is_closed
 
-    def _take(self, rows: list[dict[str, Any]]) -> None:
-        families = tuple(family for row in rows if (family := read_family(row)) is not None)
+    def _wants_zdr_ids(self, settings: Settings) -> bool:
+        return settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+
+    async def _renew(self, settings: Settings) -> None:
+        """Take what another worker has fetched meanwhile, else fetch it."""
+        kept = await self._shelf.read()
+        if kept is not None and self._is_fresh(kept, settings):
+            await self._take_kept(settings, kept)
+        else:
+            await self._fetch(settings, kept)
+
+    async def _take_kept(self, settings: Settings, kept: CatalogCopy | None) -> bool:
+        """Use a kept catalog, be it old; whether there was one."""
+        if kept is None:
+            return False
+        await self._take(kept.rows, kept.zdr_ids)
+        if self._is_fresh(kept, settings):
+            self._rest(settings.catalog.refresh - kept.age)
+        return True
+
+    def _is_fresh(self, kept: CatalogCopy, settings: Settings) -> bool:
+        lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
+        return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
+
+    async def _fetch(self, settings: Settings, kept: CatalogCopy | None) -> None:
+        newest = await self._fetch_catalog(settings, kept)
+        await self._take(newest.rows, self.known.zdr_ids)
+        if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
+            self._know(self.known.families, await self._fetch_zdr_ids(settings))
+        self._rest(settings.catalog.refresh)
+        await self._shelf.keep(replace(newest, zdr_ids=self.known.zdr_ids))
+
+    async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
+        families = await asyncio.to_thread(_families_in, rows)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self.known = know_models(families, self.known.zdr_ids)
+        self._know(families, zdr_ids)
+
+    def _know(self, families: Iterable[ModelFamily], zdr_ids: frozenset[str] | None) -> None:
+        newest = know_models(families, zdr_ids)
+        known = self.known
+        if (newest.families, newest.zdr_ids) != (known.families, known.zdr_ids):
+            self.known = newest
+
+    def _rest(self, seconds: float) -> None:
+        if not self._is_closed:
+            self._due_at = self._clock() + seconds * random.uniform(_EARLIEST, 1.0)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
         level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
-        self._due_at = self._clock() + wait
+        self._rest(wait)
         LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+
+
+def _families_in(rows: list[JsonObject]) -> tuple[ModelFamily, ...]:
+    return tuple(family for row in rows if (family := read_family(row)) is not None)
 
 
 ################################
@@ -6521,6 +7361,164 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
+# models/sync_job.py
+#
+# Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+################################
+
+# Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+_PAUSE_SECONDS = 0.03
+_RETRY_SECONDS = 60.0
+# Longer than the longest first sync (seconds).
+_LOCK_SECONDS = 600
+_ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
+)
+
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+"""What a sync is for: when nothing of it has changed, there is nothing to do."""
+
+
+@dataclass(slots=True)
+class SyncTurn:
+    """Whether a sync runs in this process. Copies of other ages read it."""
+
+    is_taken: bool = False
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+
+    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function_id = function_id
+        self._clock = clock
+        self._done: Purpose | None = None
+        self._due_at = float("-inf")
+        self._job: asyncio.Task[None] | None = None
+
+    def look(self, known: KnownModels, settings: Settings) -> None:
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
+        purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
+        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+            return
+        if self._job is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _RETRY_SECONDS
+            self._job = asyncio.create_task(self._run(purpose))
+
+    async def finished(self) -> None:
+        """Wait for the sync that is under way."""
+        if self._job is not None:
+            await asyncio.wait({self._job})
+
+    async def close(self) -> None:
+        """Stop a sync that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait({self._job})
+
+    async def _run(self, purpose: Purpose) -> None:
+        turn = shared_by_process("metadata_sync", SyncTurn)
+        if turn.is_taken:
+            self._job = None
+            return
+        turn.is_taken = True
+        try:
+            async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
+                if is_ours:
+                    await self._sync(purpose)
+                    self._done, self._due_at = purpose, float("-inf")
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("models: the settings of the models could not be brought up to date")
+        finally:
+            turn.is_taken = False
+            self._job = None
+
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
+        stored = await read_model_rows(self._function_id)
+        if stored is None:
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
+        _announce(plan, rules)
+        if rules.mode == "dry_run":
+            return
+        inserted: set[str] = set()
+        try:
+            written = await self._write(plan, rules, inserted)
+        finally:
+            if not past >= (seen := stored.keys() | inserted):
+                await keep_known_rows(self._function_id, past | seen)
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
+
+    def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
+        row_id = f"{self._function_id}.{to_host_id(family.id)}"
+        return OfferedModel(row_id, family, known.find(family.id) is not None)
+
+    async def _write(self, plan: SyncPlan, rules: MetadataRules, inserted: set[str]) -> int:
+        """Write row after row, and count those that were written."""
+        written = 0
+        for number, row in enumerate(plan.inserts, start=1):
+            if await insert_model_row(row, is_public=rules.new_are_public):
+                inserted.add(row.id)
+                written += 1
+            await self._rest(number, plan)
+        for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            written += await update_model_row(before, after)
+            await self._rest(number, plan)
+        return written
+
+    async def _rest(self, number: int, plan: SyncPlan) -> None:
+        if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
+            LOG.info("models: %d of %d settings written", number, plan.size)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
+    if not plan.size:
+        LOG.debug("models: the settings of all models are up to date")
+        return
+    LOG.info(
+        "models: %s settings, %s, of %s; and change those of %s",
+        "a sync would write" if rules.mode == "dry_run" else "this sync will write",
+        "for everyone" if rules.new_are_public else "for admins",
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
+    )
+    if plan.gone:
+        LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
+
+
+################################
 # storage/downloads.py
 #
 # Files of the web, fetched without a way into the server's own network.
@@ -6597,7 +7595,7 @@ class Downloads:
         for _ in range(_MOST_REDIRECTS + 1):
             address = read_address(url, rules.addresses)
             pinned = _PinnedResolver(await self._checked_addresses(address, rules))
-            answer = await _ask(address, pinned, rules.max_bytes)
+            answer = await _ask_server(address, pinned, rules.max_bytes)
             if isinstance(answer, bytes):
                 return answer
             url = urljoin(address.url, answer)
@@ -6651,7 +7649,7 @@ class _PinnedResolver(AbstractResolver):
         """Nothing is held."""
 
 
-async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> bytes | str:
+async def _ask_server(address: WebAddress, pinned: _PinnedResolver, limit: int) -> bytes | str:
     """The file, or where the server says it is."""
     timeout = aiohttp.ClientTimeout(connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
     connector = aiohttp.TCPConnector(resolver=pinned, use_dns_cache=False, force_close=True)
@@ -7385,7 +8383,7 @@ def plugin_fields(
     own = objects_in(body.get("plugins"))
     wanted: list[JsonObject] = []
     if settings.auto_context_trimming:
-        wanted.append({"id": "context-compression", "engine": "middle-out"})
+        wanted.append({"id": COMPRESSION_PLUGIN, "engine": "middle-out"})
     if settings.attachments.pdf_engine and _holds_file(conversation):
         engine = {"engine": settings.attachments.pdf_engine}
         wanted.append({"id": "file-parser", "pdf": engine})
@@ -7666,7 +8664,6 @@ _SAME_FIELDS = (
     "metadata",
     "trace",
     "parallel_tool_calls",
-    "max_tool_calls",
     "stop_server_tools_when",
 )
 
@@ -7941,9 +8938,25 @@ def ask_for_words(
     return cast("ResponsesBody", fields)
 
 
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    items = [*request.get("input", [])]
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 
@@ -8250,7 +9263,8 @@ class _Intake:
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
         asked = [files for role, files in chain if role == "user"]
         for start, files in zip(starts[::-1], asked[::-1], strict=False):
-            extras[start] = [_as_part(file) for file in files if file.get("type") == "file"]
+            own = (file for file in files if file.get("type") == "file" and not _is_picture(file))
+            extras[start] = list(map(_as_part, own))
         if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
             answers = (files for role, files in chain[::-1] if role == "assistant")
             drawn = [file for file in next(answers, []) if _is_picture(file)]
@@ -8555,18 +9569,19 @@ def _tool_choice(choice: Any) -> str | JsonObject:
 
 
 def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
-    if conditions := objects_in(body.get("stop_server_tools_when")):
-        return {"stop_server_tools_when": conditions}
-    asked = number_of(body.get("max_tool_calls"))
-    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
-    if not settings.server_tools_max_cost:
-        return {"max_tool_calls": most} if most else {}
-    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
-    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
-    if most:
-        conditions.append({"type": "step_count_is", "step_count": most})
-    return {"stop_server_tools_when": conditions}
+    """Where OpenRouter's tools stop: a chat may ask for less than the admin allows, not for more.
+
+    `max_tool_calls` becomes a condition: beside others the API ignores it, and so does the chat
+    endpoint.
+    """
+    conditions = objects_in(body.get("stop_server_tools_when"))
+    if cost := settings.server_tools_max_cost:
+        conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
+    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
+    if limits:
+        conditions.append({"type": "step_count_is", "step_count": min(limits)})
+    return {"stop_server_tools_when": conditions} if conditions else {}
 
 
 ################################
@@ -9005,7 +10020,8 @@ _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 class Sources:
     """Gathers what an answer leans on, each once, in the order it was found.
 
-    Open WebUI numbers sources as they come, and takes those of one address for one.
+    Open WebUI numbers sources as they come, and takes those of one address for one. Only those
+    that tools found are cited by number, so they come before those the model itself named.
     """
 
     __slots__ = ("_by_origin", "_known")
@@ -9038,7 +10054,7 @@ class Sources:
 
     def events(self) -> list[HostEvent]:
         """One event for each origin, for each one costs a write of the whole chat."""
-        found = self._by_origin.values()
+        found = sorted(self._by_origin.values(), key=lambda data: data["source"] is _CITED)
         return [{"event": {"type": "source", "data": data}} for data in found]
 
     def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
@@ -9789,7 +10805,8 @@ class CompletionDict:
             # The pictures of a chat are files of its message; with nothing at all in `output`
             # Open WebUI would not end the message.
             items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
-            completion["output"] = [_output_of(item) for item in items]
+            ends = {item.call_id: item.status for item in items if isinstance(item, ToolOutputItem)}
+            completion["output"] = [_output_of(item, ends) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -9819,14 +10836,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: _KeptItem) -> dict[str, Any]:
+def _output_of(item: _KeptItem, ends: Mapping[str, str]) -> dict[str, Any]:
     match item:
         case MessageItem():
             return message_output(item, item.status, [output_text_part(item.text)])
         case ReasoningItem():
             return reasoning_output(item)
         case FunctionCallItem():
-            return function_call_item(item)
+            # The card of a call that came to nothing says so.
+            status = ends.get(item.call_id) if item.status == "completed" else None
+            return function_call_item(item) | ({"status": status} if status else {})
         case ToolOutputItem():
             return tool_output_item(item)
 
@@ -9865,6 +10884,7 @@ class ResponseEvents:
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
+        self._closing_words = ""
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -9911,6 +10931,8 @@ class ResponseEvents:
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
+            case Notice(words, in_closing_line=True):
+                self._closing_words = words
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -10044,11 +11066,12 @@ class ResponseEvents:
         return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        parts = [self._closing_words]
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
-            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
-            return [status_event(line, done=True)]
-        return self._end_waiting()
+            parts += [own, describe_spending(self._spending)]
+        line = " · ".join(filter(None, parts))
+        return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
         """A status that said "trying again" must not go on saying it."""
@@ -10269,6 +11292,11 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def takes_its_time(tool: HostTool) -> bool:
+    """Whether the tool waits for a person or for a whole answer, so that no time limit fits it."""
+    return tool.is_builtin and tool.name in HOSTS_OWN_TOOLS
+
+
 def asks_the_person(tool: HostTool) -> bool:
     """Whether the tool is itself a question to the person, so that none need stand before it."""
     return tool.is_builtin and tool.name == "ask_user"
@@ -10293,7 +11321,7 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+        or any(map(takes_its_time, called))
     )
 
 
@@ -11050,6 +12078,8 @@ class Executor:
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
             deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        if takes_its_time(tool):  # nor may it keep a place from the tools of its own sub-agent
+            return await self._run(tool, arguments, None)
         return await self._run_in_turn(tool, arguments, deadline)
 
     async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
@@ -11065,7 +12095,10 @@ class Executor:
             # The time to wait is bounded here, the tool's own while it runs.
             async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
                 waiting.reschedule(None)
-                return await self._run(tool, arguments, deadline)
+                seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+                if seconds <= 0:
+                    return not_begun(tool.name)
+                return await self._run(tool, arguments, seconds)
         except TimeoutError:
             return not_begun(tool.name)
 
@@ -11081,11 +12114,10 @@ class Executor:
             finally:
                 leave_gate(gate)
 
-    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+    async def _run(
+        self, tool: HostTool, arguments: JsonObject, seconds: float | None
+    ) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
-        if seconds <= 0:
-            return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
         self._limits.running.add(task)
         task.add_done_callback(self._limits.running.discard)
@@ -11095,7 +12127,7 @@ class Executor:
             task.cancel()
         if not task.done():
             self._note_failure(tool)
-            return timed_out(tool.name, seconds)
+            return timed_out(tool.name, seconds or 0.0)
         if task.cancelled():
             self._note_failure(tool)
             return raised(tool.name, "it was cancelled.")
@@ -11164,7 +12196,10 @@ class CallOutcome:
 
     output: ToolOutputItem
     sources: list[JsonObject] = field(default_factory=list[JsonObject])
-    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+    """What the person may look up, each as the `data` of Open WebUI's `source` event.
+
+    Only an answer that streams into a chat shows any.
+    """
 
 
 class Toolbox:
@@ -11218,7 +12253,8 @@ class Toolbox:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in filter(done.__contains__, tasks):
-                    yield _outcome(tasks[task], task.result(), room)
+                    outcome = _outcome(tasks[task], task.result(), room)
+                    yield outcome if self._host_can_run else replace(outcome, sources=[])
         finally:
             open_tasks = [task for task in tasks if not task.done()]
             for task in open_tasks:
@@ -11315,6 +12351,8 @@ class Runtime:
         self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str, bool] | None = None
         self.files = EncodedFiles()
+        self._function_id = ""
+        self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
 
@@ -11326,6 +12364,7 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
@@ -11350,10 +12389,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -11367,6 +12411,13 @@ class Runtime:
             client = self.client()
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
+
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
 
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
@@ -11396,18 +12447,22 @@ class Runtime:
         key = settings.api_key.fingerprint()
         account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client)
-            self._client, self._registry, self._key_limit = None, None, None
+            self._drop_account()
+            self._close_later(self._client)
+            self._client = None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -11426,7 +12481,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync():
                 await service.close()
 
 
@@ -11562,6 +12617,10 @@ class Rounds:
     """Whether the round under way was asked to do without tools."""
     made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How often each call was made, by name and arguments."""
+    source_numbers: SourceNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source_numbers = SourceNumbers(self.ask.context.host)
 
     async def run(self) -> AsyncGenerator[list[Event]]:
         """Ask, run what was called, and ask again, until the model has answered."""
@@ -11651,13 +12710,27 @@ class Rounds:
                 if call is None:
                     LOG.warning("rounds: an output that no call waits for was left out")
                     continue
-                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                output = self._noticing_repeats(call, outcome.output)
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                found[call.call_id] = await self._numbering(output, outcome.sources)
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
             output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
+
+    async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
+        """The output as the model reads it: with the numbers by which it may cite the sources.
+
+        They stand behind the output, so that the rounds before stay in the prompt cache.
+        """
+        if not sources:
+            return output
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
+        return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
         made = call.name, "".join(call.arguments.split())
@@ -11862,12 +12935,16 @@ class Pipe:
     async def pipes(self) -> list[Entry]:
         """The entries for the model list, from memory; the very first call waits a few seconds."""
         settings = take_snapshot(self.valves)
-        with self._runtime.lease(_function_id(), settings):
+        function_id = _function_id()
+        with self._runtime.lease(function_id, settings):
             try:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
-            return await list_entries(self._runtime.registry(settings), settings)
+            registry = self._runtime.registry(settings)
+            entries = await list_entries(registry, settings)
+            self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
+            return entries
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
@@ -11954,122 +13031,131 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((251, 8, 48),),
-    "core/ids.py": ((307, 9, 26),),
-    "core/json_codec.py": ((341, 11, 29),),
-    "core/json_values.py": ((378, 8, 31),),
-    "core/media_types.py": ((417, 5, 64),),
-    "core/money.py": ((489, 6, 4),),
-    "core/process.py": ((501, 10, 13),),
-    "core/redaction.py": ((522, 9, 69),),
-    "core/errors.py": ((616, 28, 169),),
-    "core/addresses.py": ((796, 17, 170),),
-    "core/admission.py": ((974, 12, 50),),
-    "core/retry.py": ((1032, 7, 33),),
-    "core/secrets.py": ((1073, 19, 86),),
-    "core/source_map.py": ((1167, 7, 24),),
-    "core/template_language.py": ((1199, 8, 56),),
-    "core/valve_types.py": ((1265, 17, 63),),
-    "core/attachment_valves.py": ((1336, 13, 114),),
-    "core/catalog_valves.py": ((1458, 12, 138),),
-    "core/personal_valves.py": ((1604, 11, 76),),
-    "core/template_valves.py": ((1688, 13, 89),),
-    "core/config.py": ((1785, 18, 482),),
-    "core/context.py": ((2275, 14, 46),),
-    "core/logging_system.py": ((2329, 11, 92),),
-    "core/error_templates.py": ((2429, 28, 176),),
-    "core/timing_logger.py": ((2615, 21, 134),),
-    "api/bodies.py": ((2757, 8, 82),),
-    "api/error_figures.py": ((2847, 8, 38),),
-    "api/errors.py": ((2893, 18, 184),),
-    "api/events.py": ((3085, 11, 268),),
-    "api/exchange_log.py": ((3361, 16, 11),),
-    "api/gateway/batch.py": ((3383, 14, 47),),
-    "api/gateway/items.py": ((3438, 20, 128),),
-    "api/gateway/part_ends.py": ((3574, 8, 58),),
-    "api/gateway/payloads.py": ((3640, 14, 31),),
-    "api/gateway/selection.py": ((3679, 15, 54),),
-    "api/gateway/text_run.py": ((3741, 10, 58),),
-    "api/pacing.py": ((3807, 7, 19),),
-    "api/sse.py": ((3834, 5, 50),),
-    "api/gateway/chat_reader.py": ((3892, 30, 203),),
-    "api/gateway/responses_reader.py": ((4103, 33, 193),),
-    "api/transport.py": ((4304, 17, 162),),
-    "api/http.py": ((4474, 23, 167),),
-    "api/catalog.py": ((4649, 15, 48),),
-    "api/gateway/stream.py": ((4705, 32, 123),),
-    "api/gateway/chat_completions.py": ((4836, 15, 12),),
-    "api/gateway/responses.py": ((4856, 15, 12),),
-    "host/blocking.py": ((4876, 13, 46),),
-    "host/chats.py": ((4930, 13, 79),),
-    "host/columns.py": ((5021, 20, 83),),
-    "host/departure.py": ((5112, 11, 30),),
-    "host/events.py": ((5150, 9, 4),),
-    "host/users.py": ((5162, 14, 67),),
-    "host/call.py": ((5237, 15, 61),),
-    "host/files.py": ((5306, 18, 91),),
-    "host/tools.py": ((5408, 22, 250),),
-    "host/versions.py": ((5666, 10, 30),),
-    "models/key_limit.py": ((5704, 13, 43),),
-    "models/pricing.py": ((5755, 12, 106),),
-    "models/family.py": ((5869, 14, 132),),
-    "models/variants.py": ((6009, 11, 67),),
-    "models/known.py": ((6084, 12, 33),),
-    "models/registry.py": ((6125, 17, 97),),
-    "models/visibility.py": ((6230, 16, 217),),
-    "models/entries.py": ((6455, 25, 66),),
-    "storage/downloads.py": ((6533, 25, 173),),
-    "storage/encoded_files.py": ((6714, 19, 80),),
-    "storage/pictures.py": ((6802, 20, 112),),
-    "storage/spending.py": ((6922, 20, 77),),
-    "requests/allow_list.py": ((7007, 10, 28),),
-    "requests/caching.py": ((7043, 13, 20),),
-    "requests/content_parts.py": ((7071, 10, 76),),
-    "requests/fallbacks.py": ((7155, 12, 13),),
-    "requests/identifiers.py": ((7176, 11, 46),),
-    "requests/modalities.py": ((7230, 10, 7),),
-    "requests/old_texts.py": ((7245, 11, 61),),
-    "requests/parameters.py": ((7314, 12, 59),),
-    "requests/plugins.py": ((7381, 12, 20),),
-    "requests/reasoning.py": ((7409, 13, 87),),
-    "requests/replay.py": ((7504, 14, 122),),
-    "requests/chat_body.py": ((7634, 13, 142),),
-    "requests/history.py": ((7784, 13, 116),),
-    "requests/next_round.py": ((7908, 21, 65),),
-    "requests/recovery.py": ((7981, 16, 107),),
-    "requests/retention.py": ((8096, 13, 80),),
-    "requests/attachments.py": ((8184, 25, 207),),
-    "requests/routing_table.py": ((8399, 14, 38),),
-    "requests/routing.py": ((8445, 13, 34),),
-    "requests/tasks.py": ((8487, 11, 35),),
-    "requests/tools.py": ((8530, 13, 40),),
-    "requests/normalise.py": ((8578, 28, 39),),
-    "streaming/collector.py": ((8625, 31, 266),),
-    "streaming/completion_notes.py": ((8899, 11, 41),),
-    "streaming/open_calls.py": ((8948, 10, 25),),
-    "streaming/renderer.py": ((8981, 9, 13),),
-    "streaming/citations.py": ((9002, 13, 56),),
-    "streaming/layout.py": ((9070, 18, 59),),
-    "streaming/output_items.py": ((9137, 10, 69),),
-    "streaming/server_tools.py": ((9214, 15, 46),),
-    "streaming/status.py": ((9268, 10, 47),),
-    "streaming/think_tags.py": ((9323, 20, 134),),
-    "streaming/thinking_status.py": ((9465, 11, 53),),
-    "streaming/usage.py": ((9526, 10, 92),),
-    "streaming/completion_chunks.py": ((9626, 31, 93),),
-    "streaming/completion_dict.py": ((9727, 35, 105),),
-    "streaming/response_events.py": ((9840, 47, 271),),
-    "streaming/transcript.py": ((10119, 29, 129),),
-    "tools/policy.py": ((10256, 13, 42),),
-    "tools/results.py": ((10306, 11, 116),),
-    "tools/schema.py": ((10433, 15, 298),),
-    "tools/arguments.py": ((10739, 13, 113),),
-    "tools/definitions.py": ((10860, 14, 85),),
-    "tools/executor.py": ((10953, 55, 190),),
-    "tools/toolbox.py": ((11151, 23, 126),),
-    "runtime.py": ((11285, 26, 146),),
-    "attempts.py": ((11439, 33, 80),),
-    "rounds.py": ((11527, 28, 172),),
-    "orchestrator.py": ((11707, 37, 126),),
-    "pipe.py": ((11841, 30, 108),),
+    "core/circuit_breaker.py": ((263, 8, 48),),
+    "core/ids.py": ((319, 9, 26),),
+    "core/json_codec.py": ((353, 11, 29),),
+    "core/json_values.py": ((390, 8, 31),),
+    "core/media_types.py": ((429, 5, 64),),
+    "core/money.py": ((501, 6, 4),),
+    "core/process.py": ((513, 10, 13),),
+    "core/redaction.py": ((534, 9, 69),),
+    "core/errors.py": ((628, 28, 169),),
+    "core/addresses.py": ((808, 17, 170),),
+    "core/admission.py": ((986, 12, 50),),
+    "core/retry.py": ((1044, 7, 33),),
+    "core/secrets.py": ((1085, 19, 86),),
+    "core/source_map.py": ((1179, 7, 24),),
+    "core/template_language.py": ((1211, 8, 56),),
+    "core/valve_types.py": ((1277, 17, 63),),
+    "core/attachment_valves.py": ((1348, 13, 114),),
+    "core/catalog_valves.py": ((1470, 12, 138),),
+    "core/metadata_valves.py": ((1616, 12, 75),),
+    "core/personal_valves.py": ((1699, 11, 76),),
+    "core/template_valves.py": ((1783, 13, 89),),
+    "core/config.py": ((1880, 19, 485),),
+    "core/context.py": ((2373, 14, 46),),
+    "core/logging_system.py": ((2427, 11, 92),),
+    "core/error_templates.py": ((2527, 28, 176),),
+    "core/timing_logger.py": ((2713, 21, 134),),
+    "api/bodies.py": ((2855, 8, 80),),
+    "api/error_figures.py": ((2943, 8, 38),),
+    "api/errors.py": ((2989, 18, 184),),
+    "api/events.py": ((3181, 11, 270),),
+    "api/exchange_log.py": ((3459, 16, 11),),
+    "api/gateway/batch.py": ((3481, 14, 47),),
+    "api/gateway/items.py": ((3536, 22, 136),),
+    "api/gateway/part_ends.py": ((3680, 8, 58),),
+    "api/gateway/payloads.py": ((3746, 14, 31),),
+    "api/gateway/selection.py": ((3785, 15, 54),),
+    "api/gateway/text_run.py": ((3847, 10, 70),),
+    "api/pacing.py": ((3925, 7, 19),),
+    "api/sse.py": ((3952, 5, 60),),
+    "api/gateway/chat_reader.py": ((4020, 30, 204),),
+    "api/gateway/responses_reader.py": ((4232, 33, 196),),
+    "api/transport.py": ((4436, 18, 176),),
+    "api/http.py": ((4620, 23, 176),),
+    "api/catalog.py": ((4804, 18, 78),),
+    "api/gateway/stream.py": ((4890, 33, 124),),
+    "api/gateway/chat_completions.py": ((5022, 15, 12),),
+    "api/gateway/responses.py": ((5042, 15, 12),),
+    "host/blocking.py": ((5062, 12, 57),),
+    "host/chats.py": ((5127, 13, 79),),
+    "host/columns.py": ((5218, 20, 83),),
+    "host/data_folder.py": ((5309, 9, 7),),
+    "host/departure.py": ((5324, 11, 30),),
+    "host/events.py": ((5362, 9, 4),),
+    "host/middleware.py": ((5374, 8, 7),),
+    "host/citing.py": ((5389, 15, 25),),
+    "host/models.py": ((5422, 16, 132),),
+    "host/single_worker.py": ((5562, 14, 33),),
+    "host/users.py": ((5603, 14, 67),),
+    "host/call.py": ((5678, 15, 61),),
+    "host/files.py": ((5747, 18, 91),),
+    "host/tools.py": ((5849, 23, 241),),
+    "host/versions.py": ((6098, 10, 30),),
+    "models/catalog_shelf.py": ((6136, 19, 105),),
+    "models/key_limit.py": ((6249, 13, 43),),
+    "models/pricing.py": ((6300, 12, 106),),
+    "models/family.py": ((6414, 14, 134),),
+    "models/variants.py": ((6556, 11, 67),),
+    "models/known.py": ((6631, 12, 33),),
+    "models/metadata_sync.py": ((6675, 23, 226),),
+    "models/registry.py": ((6909, 21, 153),),
+    "models/visibility.py": ((7070, 16, 217),),
+    "models/entries.py": ((7295, 25, 66),),
+    "models/sync_job.py": ((7369, 30, 150),),
+    "storage/downloads.py": ((7531, 25, 173),),
+    "storage/encoded_files.py": ((7712, 19, 80),),
+    "storage/pictures.py": ((7800, 20, 112),),
+    "storage/spending.py": ((7920, 20, 77),),
+    "requests/allow_list.py": ((8005, 10, 28),),
+    "requests/caching.py": ((8041, 13, 20),),
+    "requests/content_parts.py": ((8069, 10, 76),),
+    "requests/fallbacks.py": ((8153, 12, 13),),
+    "requests/identifiers.py": ((8174, 11, 46),),
+    "requests/modalities.py": ((8228, 10, 7),),
+    "requests/old_texts.py": ((8243, 11, 61),),
+    "requests/parameters.py": ((8312, 12, 59),),
+    "requests/plugins.py": ((8379, 13, 20),),
+    "requests/reasoning.py": ((8407, 13, 87),),
+    "requests/replay.py": ((8502, 14, 122),),
+    "requests/chat_body.py": ((8632, 13, 141),),
+    "requests/history.py": ((8781, 13, 116),),
+    "requests/next_round.py": ((8905, 22, 81),),
+    "requests/recovery.py": ((8994, 16, 107),),
+    "requests/retention.py": ((9109, 13, 80),),
+    "requests/attachments.py": ((9197, 25, 208),),
+    "requests/routing_table.py": ((9413, 14, 38),),
+    "requests/routing.py": ((9459, 13, 34),),
+    "requests/tasks.py": ((9501, 11, 35),),
+    "requests/tools.py": ((9544, 13, 41),),
+    "requests/normalise.py": ((9593, 28, 39),),
+    "streaming/collector.py": ((9640, 31, 266),),
+    "streaming/completion_notes.py": ((9914, 11, 41),),
+    "streaming/open_calls.py": ((9963, 10, 25),),
+    "streaming/renderer.py": ((9996, 9, 13),),
+    "streaming/citations.py": ((10017, 13, 57),),
+    "streaming/layout.py": ((10086, 18, 59),),
+    "streaming/output_items.py": ((10153, 10, 69),),
+    "streaming/server_tools.py": ((10230, 15, 46),),
+    "streaming/status.py": ((10284, 10, 47),),
+    "streaming/think_tags.py": ((10339, 20, 134),),
+    "streaming/thinking_status.py": ((10481, 11, 53),),
+    "streaming/usage.py": ((10542, 10, 92),),
+    "streaming/completion_chunks.py": ((10642, 31, 93),),
+    "streaming/completion_dict.py": ((10743, 36, 108),),
+    "streaming/response_events.py": ((10859, 47, 275),),
+    "streaming/transcript.py": ((11142, 29, 129),),
+    "tools/policy.py": ((11279, 13, 47),),
+    "tools/results.py": ((11334, 11, 116),),
+    "tools/schema.py": ((11461, 15, 298),),
+    "tools/arguments.py": ((11767, 13, 113),),
+    "tools/definitions.py": ((11888, 14, 85),),
+    "tools/executor.py": ((11981, 55, 194),),
+    "tools/toolbox.py": ((12183, 23, 130),),
+    "runtime.py": ((12321, 30, 165),),
+    "attempts.py": ((12494, 33, 80),),
+    "rounds.py": ((12582, 30, 190),),
+    "orchestrator.py": ((12780, 37, 126),),
+    "pipe.py": ((12914, 30, 112),),
 }

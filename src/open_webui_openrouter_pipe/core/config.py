@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .attachment_valves import AttachmentRules, AttachmentValves, read_attachment_rules
 from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
+from .metadata_valves import MetadataRules, MetadataValves, read_metadata_rules
 from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
@@ -361,6 +362,7 @@ class SystemValves(
     RoutingValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -382,6 +384,7 @@ class Settings:
     silence_timeout: float
     catalog: CatalogRules
     attachments: AttachmentRules
+    metadata: MetadataRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -448,6 +451,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
         attachments=read_attachment_rules(valves),
+        metadata=read_metadata_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),

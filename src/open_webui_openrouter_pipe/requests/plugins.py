@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..api.http import COMPRESSION_PLUGIN
 from ..core.config import Settings
 from ..core.json_values import JsonObject, objects_in
 
@@ -16,7 +17,7 @@ def plugin_fields(
     own = objects_in(body.get("plugins"))
     wanted: list[JsonObject] = []
     if settings.auto_context_trimming:
-        wanted.append({"id": "context-compression", "engine": "middle-out"})
+        wanted.append({"id": COMPRESSION_PLUGIN, "engine": "middle-out"})
     if settings.attachments.pdf_engine and _holds_file(conversation):
         engine = {"engine": settings.attachments.pdf_engine}
         wanted.append({"id": "file-parser", "pdf": engine})

@@ -89,7 +89,7 @@ class Downloads:
         for _ in range(_MOST_REDIRECTS + 1):
             address = read_address(url, rules.addresses)
             pinned = _PinnedResolver(await self._checked_addresses(address, rules))
-            answer = await _ask(address, pinned, rules.max_bytes)
+            answer = await _ask_server(address, pinned, rules.max_bytes)
             if isinstance(answer, bytes):
                 return answer
             url = urljoin(address.url, answer)
@@ -143,7 +143,7 @@ class _PinnedResolver(AbstractResolver):
         """Nothing is held."""
 
 
-async def _ask(address: WebAddress, pinned: _PinnedResolver, limit: int) -> bytes | str:
+async def _ask_server(address: WebAddress, pinned: _PinnedResolver, limit: int) -> bytes | str:
     """The file, or where the server says it is."""
     timeout = aiohttp.ClientTimeout(connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
     connector = aiohttp.TCPConnector(resolver=pinned, use_dns_cache=False, force_close=True)
