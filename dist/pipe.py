@@ -69,99 +69,99 @@ license: MIT
 # host/  Open WebUI: the only folder that imports it.
 #   5056  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
 #   5121  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5208  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5303  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5318  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5356  events.py                     What the page is told beside the stream of the answer.
-#   5368  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5383  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5416  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5556  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5597  users.py                      The person who asks, and what they have set for themselves.
-#   5672  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5741  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5840  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   6092  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   5209  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5304  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5319  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5357  events.py                     What the page is told beside the stream of the answer.
+#   5369  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5384  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5417  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5557  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5598  users.py                      The person who asks, and what they have set for themselves.
+#   5673  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5742  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5841  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6093  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6130  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   6243  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6294  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6408  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6550  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6625  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6666  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6903  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   7064  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7289  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7363  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6131  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   6244  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6295  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6409  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6551  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6626  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6667  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6904  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7065  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7290  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7364  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7521  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   7706  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   7794  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7914  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7522  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   7707  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   7795  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7915  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7999  allow_list.py                 Only what the API knows goes out.
-#   8035  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   8063  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   8147  fallbacks.py                  Further models, for when the first one fails.
-#   8168  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   8222  modalities.py                 Pictures are asked for where the model draws.
-#   8237  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   8306  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8373  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#   8401  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8496  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8626  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8775  history.py                    Chat messages become input items.
-#   8899  next_round.py                 The request of another round: the one before, and what came of it.
-#   8988  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   9103  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   9191  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#   9407  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   9453  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   9495  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   9538  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   9587  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8000  allow_list.py                 Only what the API knows goes out.
+#   8036  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8064  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8148  fallbacks.py                  Further models, for when the first one fails.
+#   8169  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8223  modalities.py                 Pictures are asked for where the model draws.
+#   8238  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   8307  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8374  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#   8402  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8497  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8627  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8776  history.py                    Chat messages become input items.
+#   8900  next_round.py                 The request of another round: the one before, and what came of it.
+#   8989  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9104  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9192  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#   9408  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9454  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   9496  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   9539  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9588  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9634  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9908  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9957  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9990  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  10011  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  10076  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  10147  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  10224  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  10278  status.py                     The status line of an answer: few words, all of them true.
-#  10333  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  10475  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10536  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10636  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10737  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10853  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  11136  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9635  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9909  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9958  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9991  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  10012  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  10077  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  10148  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10225  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10279  status.py                     The status line of an answer: few words, all of them true.
+#  10334  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10476  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10537  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10637  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10738  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10854  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  11137  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  11273  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  11328  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  11452  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11761  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11882  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11975  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  12177  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11274  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11329  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11453  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11762  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11883  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11976  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  12178  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  12315  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12316  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  12488  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  12489  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12576  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12577  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12774  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12775  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12908  pipe.py                       The entrance: what Open WebUI calls.
+#  12909  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -5170,9 +5170,10 @@ async def read_message_files(context: RequestContext) -> list[tuple[str, list[Js
         from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
             ChatMessage,
         )
-    except ImportError:
+
+        columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
+    except (ImportError, AttributeError):
         return chain
-    columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
     async with get_async_db_context() as session:
         chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
         rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
@@ -13079,83 +13080,83 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/chat_completions.py": ((5022, 15, 12),),
     "api/gateway/responses.py": ((5042, 15, 12),),
     "host/blocking.py": ((5062, 12, 57),),
-    "host/chats.py": ((5127, 13, 79),),
-    "host/columns.py": ((5218, 20, 83),),
-    "host/data_folder.py": ((5309, 9, 7),),
-    "host/departure.py": ((5324, 11, 30),),
-    "host/events.py": ((5362, 9, 4),),
-    "host/middleware.py": ((5374, 8, 7),),
-    "host/citing.py": ((5389, 15, 25),),
-    "host/models.py": ((5422, 16, 132),),
-    "host/single_worker.py": ((5562, 14, 33),),
-    "host/users.py": ((5603, 14, 67),),
-    "host/call.py": ((5678, 15, 61),),
-    "host/files.py": ((5747, 18, 91),),
-    "host/tools.py": ((5849, 23, 241),),
-    "host/versions.py": ((6098, 10, 30),),
-    "models/catalog_shelf.py": ((6136, 19, 105),),
-    "models/key_limit.py": ((6249, 13, 43),),
-    "models/pricing.py": ((6300, 12, 106),),
-    "models/family.py": ((6414, 14, 134),),
-    "models/variants.py": ((6556, 11, 67),),
-    "models/known.py": ((6631, 12, 33),),
-    "models/metadata_sync.py": ((6675, 23, 226),),
-    "models/registry.py": ((6909, 21, 153),),
-    "models/visibility.py": ((7070, 16, 217),),
-    "models/entries.py": ((7295, 25, 66),),
-    "models/sync_job.py": ((7369, 30, 150),),
-    "storage/downloads.py": ((7531, 25, 173),),
-    "storage/encoded_files.py": ((7712, 19, 80),),
-    "storage/pictures.py": ((7800, 20, 112),),
-    "storage/spending.py": ((7920, 20, 77),),
-    "requests/allow_list.py": ((8005, 10, 28),),
-    "requests/caching.py": ((8041, 13, 20),),
-    "requests/content_parts.py": ((8069, 10, 76),),
-    "requests/fallbacks.py": ((8153, 12, 13),),
-    "requests/identifiers.py": ((8174, 11, 46),),
-    "requests/modalities.py": ((8228, 10, 7),),
-    "requests/old_texts.py": ((8243, 11, 61),),
-    "requests/parameters.py": ((8312, 12, 59),),
-    "requests/plugins.py": ((8379, 13, 20),),
-    "requests/reasoning.py": ((8407, 13, 87),),
-    "requests/replay.py": ((8502, 14, 122),),
-    "requests/chat_body.py": ((8632, 13, 141),),
-    "requests/history.py": ((8781, 13, 116),),
-    "requests/next_round.py": ((8905, 22, 81),),
-    "requests/recovery.py": ((8994, 16, 107),),
-    "requests/retention.py": ((9109, 13, 80),),
-    "requests/attachments.py": ((9197, 25, 208),),
-    "requests/routing_table.py": ((9413, 14, 38),),
-    "requests/routing.py": ((9459, 13, 34),),
-    "requests/tasks.py": ((9501, 11, 35),),
-    "requests/tools.py": ((9544, 13, 41),),
-    "requests/normalise.py": ((9593, 28, 39),),
-    "streaming/collector.py": ((9640, 31, 266),),
-    "streaming/completion_notes.py": ((9914, 11, 41),),
-    "streaming/open_calls.py": ((9963, 10, 25),),
-    "streaming/renderer.py": ((9996, 9, 13),),
-    "streaming/citations.py": ((10017, 13, 57),),
-    "streaming/layout.py": ((10086, 18, 59),),
-    "streaming/output_items.py": ((10153, 10, 69),),
-    "streaming/server_tools.py": ((10230, 15, 46),),
-    "streaming/status.py": ((10284, 10, 47),),
-    "streaming/think_tags.py": ((10339, 20, 134),),
-    "streaming/thinking_status.py": ((10481, 11, 53),),
-    "streaming/usage.py": ((10542, 10, 92),),
-    "streaming/completion_chunks.py": ((10642, 31, 93),),
-    "streaming/completion_dict.py": ((10743, 36, 108),),
-    "streaming/response_events.py": ((10859, 47, 275),),
-    "streaming/transcript.py": ((11142, 29, 129),),
-    "tools/policy.py": ((11279, 13, 47),),
-    "tools/results.py": ((11334, 11, 116),),
-    "tools/schema.py": ((11461, 15, 298),),
-    "tools/arguments.py": ((11767, 13, 113),),
-    "tools/definitions.py": ((11888, 14, 85),),
-    "tools/executor.py": ((11981, 55, 194),),
-    "tools/toolbox.py": ((12183, 23, 130),),
-    "runtime.py": ((12321, 30, 165),),
-    "attempts.py": ((12494, 33, 80),),
-    "rounds.py": ((12582, 30, 190),),
-    "orchestrator.py": ((12780, 37, 126),),
-    "pipe.py": ((12914, 30, 112),),
+    "host/chats.py": ((5127, 13, 80),),
+    "host/columns.py": ((5219, 20, 83),),
+    "host/data_folder.py": ((5310, 9, 7),),
+    "host/departure.py": ((5325, 11, 30),),
+    "host/events.py": ((5363, 9, 4),),
+    "host/middleware.py": ((5375, 8, 7),),
+    "host/citing.py": ((5390, 15, 25),),
+    "host/models.py": ((5423, 16, 132),),
+    "host/single_worker.py": ((5563, 14, 33),),
+    "host/users.py": ((5604, 14, 67),),
+    "host/call.py": ((5679, 15, 61),),
+    "host/files.py": ((5748, 18, 91),),
+    "host/tools.py": ((5850, 23, 241),),
+    "host/versions.py": ((6099, 10, 30),),
+    "models/catalog_shelf.py": ((6137, 19, 105),),
+    "models/key_limit.py": ((6250, 13, 43),),
+    "models/pricing.py": ((6301, 12, 106),),
+    "models/family.py": ((6415, 14, 134),),
+    "models/variants.py": ((6557, 11, 67),),
+    "models/known.py": ((6632, 12, 33),),
+    "models/metadata_sync.py": ((6676, 23, 226),),
+    "models/registry.py": ((6910, 21, 153),),
+    "models/visibility.py": ((7071, 16, 217),),
+    "models/entries.py": ((7296, 25, 66),),
+    "models/sync_job.py": ((7370, 30, 150),),
+    "storage/downloads.py": ((7532, 25, 173),),
+    "storage/encoded_files.py": ((7713, 19, 80),),
+    "storage/pictures.py": ((7801, 20, 112),),
+    "storage/spending.py": ((7921, 20, 77),),
+    "requests/allow_list.py": ((8006, 10, 28),),
+    "requests/caching.py": ((8042, 13, 20),),
+    "requests/content_parts.py": ((8070, 10, 76),),
+    "requests/fallbacks.py": ((8154, 12, 13),),
+    "requests/identifiers.py": ((8175, 11, 46),),
+    "requests/modalities.py": ((8229, 10, 7),),
+    "requests/old_texts.py": ((8244, 11, 61),),
+    "requests/parameters.py": ((8313, 12, 59),),
+    "requests/plugins.py": ((8380, 13, 20),),
+    "requests/reasoning.py": ((8408, 13, 87),),
+    "requests/replay.py": ((8503, 14, 122),),
+    "requests/chat_body.py": ((8633, 13, 141),),
+    "requests/history.py": ((8782, 13, 116),),
+    "requests/next_round.py": ((8906, 22, 81),),
+    "requests/recovery.py": ((8995, 16, 107),),
+    "requests/retention.py": ((9110, 13, 80),),
+    "requests/attachments.py": ((9198, 25, 208),),
+    "requests/routing_table.py": ((9414, 14, 38),),
+    "requests/routing.py": ((9460, 13, 34),),
+    "requests/tasks.py": ((9502, 11, 35),),
+    "requests/tools.py": ((9545, 13, 41),),
+    "requests/normalise.py": ((9594, 28, 39),),
+    "streaming/collector.py": ((9641, 31, 266),),
+    "streaming/completion_notes.py": ((9915, 11, 41),),
+    "streaming/open_calls.py": ((9964, 10, 25),),
+    "streaming/renderer.py": ((9997, 9, 13),),
+    "streaming/citations.py": ((10018, 13, 57),),
+    "streaming/layout.py": ((10087, 18, 59),),
+    "streaming/output_items.py": ((10154, 10, 69),),
+    "streaming/server_tools.py": ((10231, 15, 46),),
+    "streaming/status.py": ((10285, 10, 47),),
+    "streaming/think_tags.py": ((10340, 20, 134),),
+    "streaming/thinking_status.py": ((10482, 11, 53),),
+    "streaming/usage.py": ((10543, 10, 92),),
+    "streaming/completion_chunks.py": ((10643, 31, 93),),
+    "streaming/completion_dict.py": ((10744, 36, 108),),
+    "streaming/response_events.py": ((10860, 47, 275),),
+    "streaming/transcript.py": ((11143, 29, 129),),
+    "tools/policy.py": ((11280, 13, 47),),
+    "tools/results.py": ((11335, 11, 116),),
+    "tools/schema.py": ((11462, 15, 298),),
+    "tools/arguments.py": ((11768, 13, 113),),
+    "tools/definitions.py": ((11889, 14, 85),),
+    "tools/executor.py": ((11982, 55, 194),),
+    "tools/toolbox.py": ((12184, 23, 130),),
+    "runtime.py": ((12322, 30, 165),),
+    "attempts.py": ((12495, 33, 80),),
+    "rounds.py": ((12583, 30, 190),),
+    "orchestrator.py": ((12781, 37, 126),),
+    "pipe.py": ((12915, 30, 112),),
 }

@@ -56,9 +56,10 @@ async def read_message_files(context: RequestContext) -> list[tuple[str, list[Js
         from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
             ChatMessage,
         )
-    except ImportError:
+
+        columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
+    except (ImportError, AttributeError):
         return chain
-    columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
     async with get_async_db_context() as session:
         chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
         rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
