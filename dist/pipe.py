@@ -16,163 +16,169 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    269  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    325  ids.py                        Identifiers of our own making.
-#    359  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    396  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    435  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#    468  money.py                      Amounts of money: in words, and exact.
-#    491  process.py                    What every copy of the pipe in one process shares.
-#    512  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    589  errors.py                     Every cause of failure a person can act on, each with its words.
-#    783  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    841  retry.py                      Whether a failed request may be sent again, and when.
-#    882  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    976  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1008  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1072  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1145  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1289  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   1358  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1441  personal_valves.py            What each user can set for themselves.
-#   1525  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   1604  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1699  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2190  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2246  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2346  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2530  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    290  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    346  ids.py                        Identifiers of our own making.
+#    380  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    417  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    456  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#    489  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#    561  money.py                      Amounts of money: in words, and exact.
+#    584  process.py                    What every copy of the pipe in one process shares.
+#    605  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    682  errors.py                     Every cause of failure a person can act on, each with its words.
+#    886  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1067  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1125  retry.py                      Whether a failed request may be sent again, and when.
+#   1166  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1260  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1292  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1356  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1429  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   1551  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1695  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   1764  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1847  personal_valves.py            What each user can set for themselves.
+#   1931  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2010  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2105  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2599  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2655  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2755  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2939  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2674  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2762  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2808  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3000  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3288  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3307  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3365  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3509  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3575  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3614  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3676  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3754  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3781  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3849  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4063  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4267  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4438  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4622  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4714  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4846  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4866  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3083  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3171  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3217  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3409  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3697  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3716  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3774  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3918  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3984  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4023  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4085  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   4163  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   4190  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   4258  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4472  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4676  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4860  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5044  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   5136  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   5268  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   5288  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4886  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4951  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5008  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5108  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5123  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   5187  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5225  events.py                     What the page is told beside the stream of the answer.
-#   5237  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   5335  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   5368  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5383  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5416  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5529  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5547  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5588  users.py                      The person who asks, and what they have set for themselves.
-#   5691  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5763  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5819  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   6071  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   5308  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   5373  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5461  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5561  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5576  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5640  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5678  events.py                     What the page is told beside the stream of the answer.
+#   5690  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   5788  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   5821  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5836  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5869  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5982  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6000  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6041  users.py                      The person who asks, and what they have set for themselves.
+#   6144  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   6216  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   6315  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6567  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   6109  sources.py                    The text of each companion filter, by the name of its file.
+#   6605  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6441  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   6554  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6605  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6719  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6870  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   6973  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   7048  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   7089  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   7346  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   7507  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7732  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7806  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6937  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7050  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   7101  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   7215  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   7366  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   7469  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   7544  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   7585  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   7842  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8003  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   8228  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   8302  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7997  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   8033  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   8153  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#   8254  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   8444  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   8537  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   8656  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   8493  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   8529  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   8714  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   8802  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   8922  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   9023  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   9213  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   9306  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   9425  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   8741  allow_list.py                 Only what the API knows goes out.
-#   8777  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   8805  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   8889  fallbacks.py                  Further models, for when the first one fails.
-#   8910  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   8964  modalities.py                 Pictures are asked for where the model draws.
-#   8979  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   9048  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   9115  reasoning.py                  How hard the model thinks, and what is told of it.
-#   9210  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   9340  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   9489  history.py                    Chat messages become input items.
-#   9613  next_round.py                 The request of another round: the one before, and what came of it.
-#   9702  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   9817  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   9905  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   9951  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  10001  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  10044  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  10093  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#  10108  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  10170  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   9510  allow_list.py                 Only what the API knows goes out.
+#   9546  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   9574  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   9658  fallbacks.py                  Further models, for when the first one fails.
+#   9679  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   9733  modalities.py                 Pictures are asked for where the model draws.
+#   9748  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   9817  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   9884  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#   9912  reasoning.py                  How hard the model thinks, and what is told of it.
+#  10007  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  10137  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  10286  history.py                    Chat messages become input items.
+#  10410  next_round.py                 The request of another round: the one before, and what came of it.
+#  10499  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  10614  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  10702  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  10918  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  10964  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  11014  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  11057  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  11106  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  11168  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  10220  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  10494  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  10543  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  10576  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  10597  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  10662  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  10733  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  10810  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  10864  status.py                     The status line of an answer: few words, all of them true.
-#  10919  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  11061  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  11122  usage.py                      What an answer took and cost, under the names its reader knows.
-#  11222  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  11323  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  11439  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  11722  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  11218  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  11492  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  11541  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  11574  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  11595  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  11660  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  11731  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  11808  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  11862  status.py                     The status line of an answer: few words, all of them true.
+#  11917  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  12059  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  12120  usage.py                      What an answer took and cost, under the names its reader knows.
+#  12220  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  12321  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  12437  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  12720  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  11859  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  11914  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  12038  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  12347  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  12468  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  12552  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  12754  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  12857  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  12912  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  13036  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  13345  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  13466  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  13550  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  13752  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  12892  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  13890  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  13077  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  14076  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  13167  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  14166  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  13365  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  14364  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  13508  pipe.py                       The entrance: what Open WebUI calls.
+#  14512  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -192,6 +198,7 @@ import queue
 import random
 import re
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -229,17 +236,31 @@ from fnmatch import fnmatchcase
 from functools import cache, lru_cache, partial, wraps
 from hashlib import blake2s, sha256
 from io import BytesIO
+from ipaddress import ip_address, ip_network, IPv4Address, IPv6Address
 from itertools import groupby, islice
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, cast, get_args, Literal, ParamSpec, Protocol, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    cast,
+    get_args,
+    IO,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+)
+from urllib.parse import quote, urljoin
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
 import aiohttp
 import httpx
 import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -466,6 +487,78 @@ def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
 
 
 ################################
+# core/media_types.py
+#
+# What a file is, by the bytes it begins with: its name and the type it came with are claims.
+################################
+
+_HEAD_BYTES = 4096
+
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
+    (b"\x1a\x45\xdf\xa3", "video/webm"),
+    (b"\x00\x00\x01\xba", "video/mpeg"),
+    (b"\x00\x00\x01\xb3", "video/mpeg"),
+)
+# RIFF, FORM and ISO containers name their kind after a length.
+_CONTAINERS = {
+    (b"RIFF", b"WEBP"): "image/webp",
+    (b"RIFF", b"WAVE"): "audio/wav",
+    (b"FORM", b"AIFF"): "audio/aiff",
+    (b"FORM", b"AIFC"): "audio/aiff",
+}
+_BRANDS = {b"qt  ": "video/quicktime", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4"}
+_PICTURE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
+
+
+def sniff_media_type(content: bytes | bytearray | memoryview) -> str:
+    """The media type, for what a model can be given; empty for anything else, programs above all.
+
+    The beginning of the content is enough.
+    """
+    head = bytes(content[:_HEAD_BYTES])
+    for beginning, media_type in _BEGINNINGS:
+        if head.startswith(beginning):
+            return media_type
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return "" if brand in _PICTURE_BRANDS else _BRANDS.get(brand, "video/mp4")
+    if found := _CONTAINERS.get((head[:4], head[8:12])):
+        return found
+    if b"%PDF-" in head[:1024]:
+        return "application/pdf"
+    return _sniff_frames(head) or ("text/plain" if _is_text(head) else "")
+
+
+def _sniff_frames(head: bytes) -> str:
+    """Sound that begins with a frame: eleven or twelve set bits, then its kind."""
+    if len(head) < 4 or head[0] != 0xFF:
+        return ""
+    if head[1] & 0xF6 == 0xF0:
+        return "audio/aac"
+    layer, bit_rate, sample_rate = head[1] & 0x06, head[2] >> 4, head[2] & 0x0C
+    is_mpeg = head[1] & 0xE0 == 0xE0 and layer and bit_rate < 15 and sample_rate != 0x0C
+    return "audio/mpeg" if is_mpeg else ""
+
+
+def _is_text(head: bytes) -> bool:
+    if not head or any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in head):
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # A character may be cut where the beginning ends.
+        return len(head) == _HEAD_BYTES and error.start > len(head) - 4
+    return True
+
+
+################################
 # core/money.py
 #
 # Amounts of money: in words, and exact.
@@ -601,6 +694,8 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── FileNotStoredError       what the model made could not be kept
 # ├── BudgetSpentError         what may be spent is spent
 # ├── LedgerError              what was spent cannot be told
+# ├── AddressRefusedError      an address that must not be fetched
+# ├── DownloadFailedError      a file of the web that did not come
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
 # ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -667,6 +762,14 @@ class BudgetSpentError(PipeError):
 
 class LedgerError(PipeError):
     """The spend ledger is off, or cannot be read."""
+
+
+class AddressRefusedError(PipeError):
+    """An address in a message leads where the server must not go."""
+
+
+class DownloadFailedError(PipeError):
+    """A file of the web did not come, or not in a form that can be used."""
 
 
 class BusyError(PipeError):
@@ -778,6 +881,187 @@ def advise_on_failure(failure: ApiFailure) -> str:
     if failure.status is not None and failure.status < 500:
         return "Change the request or choose another model."
     return "Try again in a moment, or choose another model."
+
+
+################################
+# core/addresses.py
+#
+# Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#
+# The list of what is allowed is short and everything else is refused: a spelling that two readers
+# could understand differently, and a network that is not the public internet.
+################################
+
+_LONGEST_URL = 4096
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# No user name, no backslash, no percent sign can stand in the host: what does not match is refused.
+_URL = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?((?:/|\?|#).*)?", re.IGNORECASE
+)
+# The last label begins with a letter: 127.1, 0x7f.0.0.1 and 2130706433 are numbers, not names.
+_NAME = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+_KEPT_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
+
+# https://www.iana.org/assignments/iana-ipv4-special-registry and …-ipv6-special-registry. Spelled
+# out: what `ipaddress` calls global differs between versions of Python, and lets relays through.
+_SPECIAL_V4 = tuple(
+    map(
+        ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+            *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24"),
+            *("192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
+        ),
+    )
+)
+# Everything outside of it is local, reserved, or IPv4 in disguise (::ffff:0:0/96, 64:ff9b::/96).
+_PUBLIC_V6 = ip_network("2000::/3")
+_SPECIAL_V6 = tuple(
+    map(
+        ip_network,
+        # Teredo and other protocols, documentation, 6to4, AS112, documentation.
+        ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
+_ISATAP = b"\x5e\xfe"
+
+# Where clouds tell a machine its secrets. The others are link-local, or in 192.0.0.0/24.
+_METADATA = frozenset(map(ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
+
+# What an admin may open by name: networks of their own, and never a metadata service.
+_OWN_NETWORKS = tuple(
+    map(
+        ip_network,
+        (
+            *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+            *("::1/128", "fc00::/7"),
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRules:
+    """What may be asked besides `https` on its own port."""
+
+    trusted_origins: frozenset[str] = frozenset()
+    """Scheme, host and port of servers that the admin has named, as `read_origins` writes them."""
+    ports: frozenset[int] = frozenset({443})
+
+
+@dataclass(frozen=True, slots=True)
+class WebAddress:
+    """A URL whose spelling is beyond doubt."""
+
+    scheme: str
+    host: str
+    """A name, or an IP address in its one normal form, without brackets."""
+    port: int
+    target: str
+    """Path and query, as they stand in a request."""
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the host is an IP address itself."""
+        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """All of it, spelled out."""
+        return self.origin + self.target
+
+
+def read_address(url: str, rules: AddressRules) -> WebAddress:
+    """Read a URL; raises `AddressRefusedError` for one that the rules do not allow.
+
+    Where its name leads is another question: `may_connect` answers it.
+    """
+    address = _spelled(url)
+    if address is None:
+        raise AddressRefusedError(
+            "Its address is not spelled the way it must be: https://, a host, a path."
+        )
+    if address.origin in rules.trusted_origins:
+        return address
+    if address.scheme != "https":
+        raise AddressRefusedError(f"{address.host} can only be asked over https.")
+    if address.port not in rules.ports:
+        raise AddressRefusedError(f"Port {address.port} of {address.host} may not be asked.")
+    if not address.is_literal and "." not in address.host:
+        raise not_public(address)
+    return address
+
+
+def not_public(address: WebAddress) -> AddressRefusedError:
+    """The refusal of a host that is not on the public internet; it does not say where it is."""
+    return AddressRefusedError(f"{address.host} is not a server on the public internet.")
+
+
+def read_origins(entries: Iterable[str]) -> frozenset[str]:
+    """The origins in a list of them; `https` where no scheme is given, unreadable ones left out."""
+    full = (entry if "://" in entry else f"https://{entry}" for entry in entries)
+    return frozenset(address.origin for address in map(_spelled, full) if address is not None)
+
+
+def _spelled(url: str) -> WebAddress | None:
+    # What is not ASCII is escaped: fine in a path, while no host can hold a percent sign.
+    escaped = quote(url, safe=_KEPT_CHARACTERS, errors="replace")
+    found = _URL.fullmatch(escaped) if len(escaped) <= _LONGEST_URL else None
+    if found is None:
+        return None
+    scheme, host, port, rest = found.groups(default="")
+    normal_host = _normal_host(host.lower())
+    number = int(port) if port else _DEFAULT_PORTS[scheme.lower()]
+    if not normal_host or not 0 < number < 65536:
+        return None
+    target = rest.partition("#")[0]
+    if not target.startswith("/"):
+        target = f"/{target}"
+    return WebAddress(scheme.lower(), normal_host, number, target)
+
+
+def _normal_host(host: str) -> str:
+    if _NAME.fullmatch(host):
+        return host if len(host) <= 253 else ""
+    try:
+        if host.startswith("["):
+            return str(IPv6Address(host[1:-1]))
+        return str(IPv4Address(host))  # four decimal numbers, no leading zeros
+    except ValueError:
+        return ""
+
+
+def may_connect(ip: str, *, is_trusted: bool) -> bool:
+    """Whether a connection to this IP address is allowed; `is_trusted` if the admin named the host.
+
+    A name counts as public only if every address it leads to does.
+    """
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return False
+    if address in _METADATA:
+        return False
+    if is_trusted and any(address in network for network in _OWN_NETWORKS):
+        return True
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _SPECIAL_V4)
+    return (
+        address in _PUBLIC_V6
+        and address.scope_id is None
+        and address.packed[10:12] != _ISATAP
+        and not any(address in network for network in _SPECIAL_V6)
+    )
 
 
 ################################
@@ -1140,6 +1424,128 @@ Text = Annotated[str, BeforeValidator(_read_text)]
 Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
 Words = Annotated[list[str], BeforeValidator(_read_words)]
+
+
+################################
+# core/attachment_valves.py
+#
+# The valves for what people attach and link to, and the value object they become.
+################################
+
+ImageSelection = Literal["user_turn_only", "user_then_assistant"]
+PdfEngine = Literal["auto", "native", "cloudflare-ai", "mistral-ocr"]
+
+_MEGABYTE = 1024 * 1024
+
+
+class AttachmentValves(BaseModel):
+    """What of people's files goes to the model."""
+
+    BASE64_MAX_SIZE_MB: Annotated[int, whole_number(1, 500, 50)] = Field(
+        default=50,
+        title="Largest attachment (MB)",
+        description="Pictures, documents and sound above this size are left out.",
+    )
+    VIDEO_MAX_SIZE_MB: Annotated[int, whole_number(1, 1_000, 100)] = Field(
+        default=100,
+        title="Largest video (MB)",
+        description="Videos above this size are left out.",
+    )
+    MAX_INPUT_IMAGES_PER_REQUEST: Annotated[int, whole_number(1, 20, 5)] = Field(
+        default=5,
+        title="Pictures per request",
+        description="How many pictures a request may carry; the newest ones count.",
+    )
+    IMAGE_INPUT_SELECTION: Annotated[
+        ImageSelection, one_of(*get_args(ImageSelection), fallback="user_then_assistant")
+    ] = Field(
+        default="user_then_assistant",
+        title="Pictures of earlier answers",
+        description=(
+            "`user_then_assistant`: a message without a picture of its own goes out with those "
+            "of the last answer, so that they can be edited. `user_turn_only`: never."
+        ),
+    )
+    PDF_ENGINE: Annotated[PdfEngine, one_of(*get_args(PdfEngine), fallback="auto")] = Field(
+        default="auto",
+        title="Reader of PDFs",
+        description=(
+            "Who reads PDFs: the model (`native`), `cloudflare-ai` (free), `mistral-ocr` (paid "
+            "by page); `auto` leaves it to OpenRouter."
+        ),
+    )
+    REMOTE_FILE_MAX_SIZE_MB: Annotated[int, whole_number(1, 500, 50)] = Field(
+        default=50,
+        title="Largest linked file (MB)",
+        description="Files behind a link above this size are not downloaded.",
+    )
+    REMOTE_DOWNLOAD_TRUSTED_ORIGINS: Text = Field(
+        default="",
+        title="Own servers for links",
+        description=(
+            "Servers of your own network, comma-separated, from which linked files may be "
+            "fetched: `http://nas.lan:8080`; every other one must be public and speak https."
+        ),
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    REMOTE_DOWNLOAD_MAX_RETRIES: Annotated[int, whole_number(0, 10, 3)] = Field(
+        default=3,
+        title="Retries of a download",
+        description="How often a download that failed in passing is tried again.",
+    )
+    REMOTE_DOWNLOAD_INITIAL_RETRY_DELAY_SECONDS: Annotated[int, whole_number(1, 60, 5)] = Field(
+        default=5,
+        title="First wait between downloads (seconds)",
+        description="How long to wait before the first retry; doubles each time.",
+    )
+    REMOTE_DOWNLOAD_MAX_RETRY_TIME_SECONDS: Annotated[int, whole_number(5, 300, 45)] = Field(
+        default=45,
+        title="Time for a download (seconds)",
+        description="How long one download may take, all its retries included.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRules:
+    """From where, how often and how long files of the web are fetched."""
+
+    addresses: AddressRules
+    max_bytes: int
+    max_retries: int
+    first_wait: float
+    """Seconds, as the one below."""
+    time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentRules:
+    """What of people's files goes to the model."""
+
+    max_bytes: int
+    max_video_bytes: int
+    max_images: int
+    reuses_answers_images: bool
+    pdf_engine: str
+    """Empty leaves it to OpenRouter."""
+    downloads: DownloadRules
+
+
+def read_attachment_rules(valves: AttachmentValves) -> AttachmentRules:
+    """Read the valves about files."""
+    return AttachmentRules(
+        max_bytes=valves.BASE64_MAX_SIZE_MB * _MEGABYTE,
+        max_video_bytes=valves.VIDEO_MAX_SIZE_MB * _MEGABYTE,
+        max_images=valves.MAX_INPUT_IMAGES_PER_REQUEST,
+        reuses_answers_images=valves.IMAGE_INPUT_SELECTION == "user_then_assistant",
+        pdf_engine="" if valves.PDF_ENGINE == "auto" else valves.PDF_ENGINE,
+        downloads=DownloadRules(
+            AddressRules(read_origins(split_list(valves.REMOTE_DOWNLOAD_TRUSTED_ORIGINS))),
+            max_bytes=valves.REMOTE_FILE_MAX_SIZE_MB * _MEGABYTE,
+            max_retries=valves.REMOTE_DOWNLOAD_MAX_RETRIES,
+            first_wait=float(valves.REMOTE_DOWNLOAD_INITIAL_RETRY_DELAY_SECONDS),
+            time_limit=float(valves.REMOTE_DOWNLOAD_MAX_RETRY_TIME_SECONDS),
+        ),
+    )
 
 
 ################################
@@ -2038,6 +2444,7 @@ class SystemValves(
     DisplayValves,
     ServerToolValves,
     ToolValves,
+    AttachmentValves,
     IdentifierValves,
     CachingValves,
     RoutingValves,
@@ -2065,6 +2472,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    attachments: AttachmentRules
     metadata: MetadataRules
     companions: CompanionRules
     default_endpoint: str
@@ -2133,6 +2541,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        attachments=read_attachment_rules(valves),
         metadata=read_metadata_rules(valves),
         companions=read_companion_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
@@ -4271,6 +4680,7 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
 ################################
 
 _READ_BUFFER_BYTES = 128 * 1024
+_PIECE_SENT_BYTES = 256 * 1024
 _KEEPALIVE_SECONDS = 60.0
 _DNS_CACHE_SECONDS = 300
 
@@ -4311,7 +4721,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 response = await session.request(
                     request.method,
                     URL(str(request.url), encoded=True),
-                    data=await request.aread() or None,
+                    data=_in_pieces(await request.aread()),
                     headers=request.headers.multi_items(),
                     timeout=_read_timeout(request),
                     allow_redirects=False,
@@ -4405,6 +4815,18 @@ def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
         yield
     finally:
         transport.resume_reading()
+
+
+def _in_pieces(body: bytes) -> bytes | AsyncIterator[bytes] | None:
+    """A large body piece by piece: whole, asyncio would copy what the socket does not take."""
+    if len(body) <= _PIECE_SENT_BYTES:
+        return body or None
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), _PIECE_SENT_BYTES):
+            yield body[start : start + _PIECE_SENT_BYTES]
+
+    return pieces()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -4981,6 +5403,37 @@ async def add_message_files(
             context.chat_id, context.message_id, list(files)
         )
     )
+
+
+async def read_message_files(context: RequestContext) -> list[tuple[str, list[JsonObject]]]:
+    """Role and files of each message up to the one that is answered, oldest first.
+
+    Only these columns are read. What the page sends along is the newest message itself.
+    """
+    metadata = context.host.metadata
+    newest = as_object(metadata.get("user_message"))
+    chain = [("user", objects_in(newest.get("files")))]
+    if not is_saved_chat(context.chat_id):
+        return chain
+    try:
+        from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+            get_async_db_context,
+        )
+        from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+            ChatMessage,
+        )
+
+        columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
+    except (ImportError, AttributeError):
+        return chain
+    async with get_async_db_context() as session:
+        chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
+        rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
+    parent: Any = newest.get("parentId")
+    while row := rows.pop(f"{context.chat_id}-{parent}", None):
+        parent, role, files = row
+        chain.append((role, objects_in(files)))
+    return chain[::-1]
 
 
 async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
@@ -5814,6 +6267,49 @@ async def _upload(**what: Any) -> StoredFile:
             "The admin should check the disk, and the size limit of files.",
         ) from error
     return StoredFile(stored.id, stored.filename)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that the person who asks may read."""
+
+    id: str
+    path: str
+    """Where Open WebUI's storage keeps it."""
+    version: int
+    """Changes with its content."""
+    has_text: bool
+    """Whether Open WebUI could read text out of it, for its own retrieval."""
+
+
+async def find_file(context: RequestContext, file_id: str) -> FoundFile | None:
+    """Find a file; `None` where there is none, and just so where this person may not read it."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+    from open_webui.utils.access_control.files import (  # pyright: ignore[reportMissingImports]
+        has_access_to_file,
+    )
+
+    user, file = await load_user(context.host), await Files.get_file_by_id(file_id)
+    if user is None or file is None or not file.path:
+        return None
+    if file.user_id != user.id and not await has_access_to_file(file_id, "read", user):
+        return None
+    has_text = bool(text_of(as_object(file.data).get("content")).strip())
+    return FoundFile(file.id, file.path, whole_of(file.updated_at) or 0, has_text)
+
+
+def local_path(file: FoundFile) -> str:
+    """Where the file lies on this machine; blocks while a cloud's storage hands it over."""
+    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
+
+    return Storage.get_file(file.path)
+
+
+def reads_documents(handles: HostHandles) -> bool:
+    """Whether Open WebUI itself gives the model the text of attached documents."""
+    model = as_object(handles.metadata.get("model"))
+    meta = as_object(as_object(model.get("info")).get("meta"))
+    return as_object(meta.get("capabilities")).get("file_context", True) is not False
 
 
 ################################
@@ -8031,6 +8527,279 @@ async def push_cost(context: RequestContext, usage: Usage) -> None:
 
 
 ################################
+# storage/downloads.py
+#
+# Files of the web, fetched without a way into the server's own network.
+#
+# The name is looked up once, every address it leads to is checked, and the connection goes to those
+# addresses and no others: an answer that changes between check and use changes nothing. Redirects
+# take the same way again, as often as they come.
+################################
+
+Lookup = Callable[[str], Awaitable[list[str]]]
+"""Gives the IP addresses of a host; raises `OSError` when there are none."""
+Pause = Callable[[float], Awaitable[object]]
+
+_MOST_REDIRECTS = 5
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 20.0
+_PIECE_BYTES = 256 * 1024
+_WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",  # what is packed could grow beyond every limit
+    "User-Agent": "Mozilla/5.0 (compatible; Open WebUI)",
+}
+
+
+async def look_up(host: str) -> list[str]:
+    """The IP addresses of a host, by the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Downloads:
+    """Fetches files; whoever asks for one that is on its way waits for it with the others."""
+
+    def __init__(self, lookup: Lookup = look_up, pause: Pause = asyncio.sleep) -> None:
+        self._lookup = lookup
+        self._pause = pause
+        self._running: dict[tuple[str, DownloadRules], _SharedDownload] = {}
+
+    async def fetch(self, url: str, rules: DownloadRules) -> bytes:
+        """Fetch a file; raises `AddressRefusedError` or `DownloadFailedError`.
+
+        Cancelling one who waits ends the download only if nobody else waits for it.
+        """
+        key = (url, rules)
+        shared = self._running.get(key)
+        if shared is None:
+            task = asyncio.create_task(self._fetch(url, rules))
+            shared = self._running[key] = _SharedDownload(task)
+        shared.waiting += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.waiting -= 1
+            if not shared.waiting:
+                del self._running[key]
+                shared.task.cancel()
+
+    async def _fetch(self, url: str, rules: DownloadRules) -> bytes:
+        try:
+            async with asyncio.timeout(rules.time_limit):
+                return await self._keep_trying(url, rules)
+        except TimeoutError:
+            raise DownloadFailedError("downloading it took too long") from None
+
+    async def _keep_trying(self, url: str, rules: DownloadRules) -> bytes:
+        for retry in range(rules.max_retries):
+            with suppress(_PassingError):
+                return await self._follow(url, rules)
+            await self._pause(rules.first_wait * 2**retry)
+        return await self._follow(url, rules)
+
+    async def _follow(self, url: str, rules: DownloadRules) -> bytes:
+        for _ in range(_MOST_REDIRECTS + 1):
+            address = read_address(url, rules.addresses)
+            pinned = _PinnedResolver(await self._checked_addresses(address, rules))
+            answer = await _ask_server(address, pinned, rules.max_bytes)
+            if isinstance(answer, bytes):
+                return answer
+            url = urljoin(address.url, answer)
+        raise DownloadFailedError("it was redirected too often")
+
+    async def _checked_addresses(self, address: WebAddress, rules: DownloadRules) -> list[str]:
+        found = [address.host]
+        if not address.is_literal:
+            try:
+                found = await self._lookup(address.host)
+            except (OSError, UnicodeError) as error:
+                raise _PassingError(f"{address.host} was not found") from error
+        is_trusted = address.origin in rules.addresses.trusted_origins
+        if not found or not all(may_connect(ip, is_trusted=is_trusted) for ip in found):
+            raise not_public(address)
+        return found
+
+
+@dataclass(slots=True)
+class _SharedDownload:
+    task: asyncio.Task[bytes]
+    waiting: int = 0
+
+
+class _PassingError(DownloadFailedError):
+    """Another try may succeed."""
+
+
+class _PinnedResolver(AbstractResolver):
+    """Knows the checked addresses, whatever it is asked."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def _ask_server(address: WebAddress, pinned: _PinnedResolver, limit: int) -> bytes | str:
+    """The file, or where the server says it is."""
+    timeout = aiohttp.ClientTimeout(connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+    connector = aiohttp.TCPConnector(resolver=pinned, use_dns_cache=False, force_close=True)
+    try:
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,  # a proxy would look the name up again
+                timeout=timeout,
+            ) as session,
+            session.get(
+                URL(address.url, encoded=True), allow_redirects=False, headers=_HEADERS
+            ) as response,
+        ):
+            if response.status in (301, 302, 303, 307, 308):
+                return response.headers.get("Location", "")
+            _refuse_answer(response, limit)
+            return await _read(response, limit)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _PassingError(f"{address.host} did not send it") from error
+    except ValueError as error:
+        raise DownloadFailedError(f"{address.host} did not answer as a web server does") from error
+
+
+def _refuse_answer(response: aiohttp.ClientResponse, limit: int) -> None:
+    host = response.url.host
+    if response.status in _WORTH_ANOTHER_TRY:
+        raise _PassingError(f"{host} answered with status {response.status}")
+    if response.status != 200:
+        raise DownloadFailedError(f"{host} answered with status {response.status}")
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise DownloadFailedError(f"{host} sends it packed")
+    if (response.content_length or 0) > limit:
+        raise _too_large(limit)
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    left = limit
+    async for piece in response.content.iter_chunked(_PIECE_BYTES):
+        left -= len(piece)
+        if left < 0:
+            raise _too_large(limit)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> DownloadFailedError:
+    return DownloadFailedError(f"it is larger than {limit // 1024**2} MB")
+
+
+################################
+# storage/encoded_files.py
+#
+# Files in the form a request carries them; the same picture is not read with every turn.
+################################
+
+CheckFile = Callable[[str, int], None]
+"""Raises `UnsupportedInputError` for a media type and a size (bytes) that cannot go out."""
+
+_CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that of the whole
+_KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
+_KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFile:
+    """A file as text: itself where it is text, base64 where it is sound, else a data URL."""
+
+    media_type: str
+    size: int
+    """Bytes."""
+    text: str
+
+
+class EncodedFiles:
+    """Encodes stored and linked files, and remembers the smaller ones."""
+
+    def __init__(self, downloads: Downloads | None = None) -> None:
+        self._downloads = downloads or Downloads()
+        self._kept: OrderedDict[tuple[object, ...], EncodedFile] = OrderedDict()
+
+    async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
+        """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
+
+        def read() -> EncodedFile:
+            path = Path(local_path(file))
+            with path.open("rb") as content:
+                return encode_file(content, path.stat().st_size, check)
+
+        key = (file.id, file.version)
+        return self._recall(key, check) or self._keep(key, await asyncio.to_thread(read))
+
+    async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
+        """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
+        key = (url, rules.addresses)
+        if known := self._recall(key, check):
+            return known
+        content = await self._downloads.fetch(url, rules)
+        return self._keep(
+            key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
+        )
+
+    def _recall(self, key: tuple[object, ...], check: CheckFile) -> EncodedFile | None:
+        known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
+            check(known.media_type, known.size)
+        return known
+
+    def _keep(self, key: tuple[object, ...], file: EncodedFile) -> EncodedFile:
+        if len(file.text) <= _KEPT_CHARACTERS_EACH:
+            self._kept[key] = file
+            while sum(len(each.text) for each in self._kept.values()) > _KEPT_CHARACTERS_IN_ALL:
+                self._kept.popitem(last=False)
+        return file
+
+
+def encode_file(content: IO[bytes], size: int, check: CheckFile) -> EncodedFile:
+    """Encode a file chunk by chunk; `check` sees what it is before more than its head is read."""
+    chunk = content.read(_CHUNK_BYTES)
+    media_type = sniff_media_type(chunk)
+    check(media_type, size)
+    if media_type.startswith("text/"):
+        return EncodedFile(media_type, size, (chunk + content.read()).decode(errors="replace"))
+    prefix = "" if media_type.startswith("audio/") else f"data:{media_type};base64,"
+    # One block, filled: of many pieces, put together at the end, the allocator keeps the holes.
+    encoded = bytearray(len(prefix) + (size + 2) // 3 * 4)
+    encoded[: len(prefix)] = prefix.encode()
+    end = len(prefix)
+    while chunk:
+        piece = base64.b64encode(chunk)
+        encoded[end : end + len(piece)] = piece
+        end += len(piece)
+        chunk = content.read(_CHUNK_BYTES)
+    del encoded[end:]
+    return EncodedFile(media_type, size, encoded.decode("ascii"))
+
+
+################################
 # storage/pictures.py
 #
 # Pictures the model draws: files of the person who asked, seen in the message as they come.
@@ -9113,6 +9882,34 @@ def _number_in(value: Any) -> float | int | None:
 
 
 ################################
+# requests/plugins.py
+#
+# OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+################################
+
+def plugin_fields(
+    body: Mapping[str, Any], conversation: Sequence[Mapping[str, Any]], settings: Settings
+) -> dict[str, Any]:
+    """The request's `plugins`: the chat's own, and what the admin wants besides."""
+    own = objects_in(body.get("plugins"))
+    wanted: list[JsonObject] = []
+    if settings.auto_context_trimming:
+        wanted.append({"id": COMPRESSION_PLUGIN, "engine": "middle-out"})
+    if settings.attachments.pdf_engine and _holds_file(conversation):
+        engine = {"engine": settings.attachments.pdf_engine}
+        wanted.append({"id": "file-parser", "pdf": engine})
+    # A chat's own word on a plugin stays.
+    named = {plugin.get("id") for plugin in own}
+    added = [plugin for plugin in wanted if plugin["id"] not in named]
+    return {"plugins": [*own, *added]} if added else {}
+
+
+def _holds_file(conversation: Sequence[Mapping[str, Any]]) -> bool:
+    contents = (objects_in(item.get("content")) for item in conversation)
+    return any(part.get("type") == "input_file" for parts in contents for part in parts)
+
+
+################################
 # requests/reasoning.py
 #
 # How hard the model thinks, and what is told of it.
@@ -9903,6 +10700,222 @@ def shorten_old_result(output: str) -> str:
 
 
 ################################
+# requests/attachments.py
+#
+# What people attach: found, checked, and put into their messages as the model takes it.
+################################
+
+_GONE = "it is no longer there, or not yours to read"
+# How a part is called on either endpoint, and where its file stands.
+_PLACES = {
+    "image_url": "image_url",
+    "input_image": "image_url",
+    "video_url": "video_url",
+    "input_video": "video_url",
+    "input_audio": "data",
+    "file": "file_data",
+    "input_file": "file_data",
+}
+_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+_SOUND_FORMATS = {"audio/mpeg": "mp3", "audio/mp4": "m4a"}
+_PART_WORDS = {"image": "image", "audio": "audio", "video": "video", "application": "file"}
+_MODALITIES = {"image": "pictures", "audio": "sound", "video": "video"}
+# Vendors know these films; nobody downloads them.
+_YOUTUBE = re.compile(r"https://(www\.|m\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
+_FILE_ADDRESS = re.compile(r"(?:https?://[^/]+)?/api/v1/files/([\w-]+)(?:/content)?")
+_HEAD_CHARACTERS = 5_600
+
+
+async def attach_files(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+) -> tuple[CompletionsBody, list[str]]:
+    """The body with its files as the model takes them, and what to tell of those left out."""
+    intake = _Intake(context, family, files)
+    messages = objects_in(body.get("messages"))
+    turns = turn_numbers(messages)
+    extras = await intake.files_of_turns(turns)
+    fitted: list[JsonObject] = []
+    # The newest first: they get what is limited.
+    for message, turn, extra in zip(messages[::-1], turns[::-1], extras[::-1], strict=True):
+        intake.is_newest = turn == turns[-1]
+        fitted.append(await intake.fit_message(message, extra))
+    return cast("CompletionsBody", {**body, "messages": fitted[::-1]}), intake.left_out
+
+
+@dataclass(frozen=True, slots=True)
+class _Attachment:
+    """A part of a message that is a file."""
+
+    part: JsonObject
+    name: str
+    address: str
+    """A data URL, a link, the id of a file, or the base64 of sound."""
+
+
+class _Intake:
+    """The files of one request."""
+
+    def __init__(
+        self, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+    ) -> None:
+        self._context = context
+        self._rules = context.settings.attachments
+        self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
+        self._files = files
+        self._pictures_left = self._rules.max_images
+        self.is_newest = True
+        self.left_out: list[str] = []
+        """What the person is told. Of earlier turns' files they have been told."""
+
+    async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
+        """For each message the files that Open WebUI has not put into it itself."""
+        extras: list[list[JsonObject]] = [[] for _ in turns]
+        chain = await read_message_files(self._context)
+        starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
+        asked = [files for role, files in chain if role == "user"]
+        for start, files in zip(starts[::-1], asked[::-1], strict=False):
+            own = (file for file in files if file.get("type") == "file" and not _is_picture(file))
+            extras[start] = list(map(_as_part, own))
+        if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
+            answers = (files for role, files in chain[::-1] if role == "assistant")
+            drawn = [file for file in next(answers, []) if _is_picture(file)]
+            extras[starts[-1]] += map(_as_part, drawn)
+        return extras
+
+    @property
+    def _reuses_pictures(self) -> bool:
+        return self._rules.reuses_answers_images and "image" in self._modalities
+
+    async def fit_message(self, message: JsonObject, extra: list[JsonObject]) -> JsonObject:
+        """The message with its files, each as the model takes it."""
+        content = message.get("content")
+        if not isinstance(content, list):
+            if not extra:
+                return message
+            content = [{"type": "text", "text": content}] if content else []
+        parts = [*objects_in(cast("Any", content)), *extra]
+        fitted = [await self._fit(part) for part in parts[::-1]]
+        return {**message, "content": [part for part in fitted[::-1] if part]}
+
+    async def _fit(self, part: JsonObject) -> JsonObject:
+        file = _read_attachment(part)
+        if file is None:
+            return part
+        try:
+            return await self._replace(file)
+        except PipeError as error:
+            reason = error.cause.rstrip(".")
+        except (OSError, ImportError):
+            reason = _GONE
+        except ValueError:
+            reason = "it is damaged"
+        words = f"{file.name} was left out: {reason}."
+        LOG.info("attachments: %s", words)
+        if self.is_newest:
+            self.left_out.append(words)
+        return {"type": "text", "text": f"[{words}]"}
+
+    async def _replace(self, file: _Attachment) -> JsonObject:
+        address = file.address
+        if file.part["type"] == "input_audio" or address.startswith("data:"):
+            return await self._check_inline(file)
+        stored = _FILE_ADDRESS.fullmatch(address)
+        if stored is None and "://" in address:
+            if _YOUTUBE.match(address) and "video" in file.part["type"]:
+                return file.part
+            linked = self._files.linked(address, self._rules.downloads, self._check)
+            return _part_of(await linked, file.name)
+        found = await find_file(self._context, stored[1] if stored else address)
+        if found is None:
+            raise UnsupportedInputError(_GONE)
+        if "file" in file.part and found.has_text and reads_documents(self._context.host):
+            return {}  # its text is in the message already
+        return _part_of(await self._files.stored(found, self._check), file.name)
+
+    async def _check_inline(self, file: _Attachment) -> JsonObject:
+        """Look at the beginning; only what claims to be something else is decoded."""
+        claim, _, _ = file.address[:200].rpartition(",")
+        start = len(claim) + 1 if claim else 0
+        head = file.address[start : start + _HEAD_CHARACTERS]
+        media_type = sniff_media_type(base64.b64decode(head[: len(head) // 4 * 4]))
+        size = (len(file.address) - start) * 3 // 4
+        kind = media_type.partition("/")[0]
+        is_meant_so = _PART_WORDS.get(kind, "?") in file.part["type"]
+        if is_meant_so and claim in ("", f"data:{media_type};base64"):
+            self._check(media_type, size)
+            return file.part if claim else _part_of(EncodedFile(media_type, size, file.address), "")
+        self._check_size(kind, size)
+        content = BytesIO(base64.b64decode(file.address[start:]))
+        encoded = await asyncio.to_thread(encode_file, content, size, self._check)
+        return _part_of(encoded, file.name)
+
+    def _check(self, media_type: str, size: int) -> None:
+        kind = media_type.partition("/")[0]
+        if not media_type or (kind == "image" and media_type not in _PICTURES):
+            raise UnsupportedInputError("it is no kind of file that models read")
+        if kind in _MODALITIES and kind not in self._modalities:
+            raise UnsupportedInputError(f"this model takes no {_MODALITIES[kind]}")
+        self._check_size(kind, size)
+        if kind == "image":
+            if not self._pictures_left:
+                most = self._rules.max_images
+                raise UnsupportedInputError(f"only the {most} newest pictures go out")
+            self._pictures_left -= 1
+
+    def _check_size(self, kind: str, size: int) -> None:
+        limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes
+        if size > limit:
+            raise UnsupportedInputError(f"it is larger than {limit // 1024**2} MB")
+
+
+def _is_picture(file: JsonObject) -> bool:
+    # As Open WebUI does (`is_raster_image_content_type`): these it puts into the message itself.
+    media_type = text_of(file.get("content_type"))
+    return file.get("type") == "image" or (
+        media_type.startswith("image/") and not media_type.startswith("image/svg")
+    )
+
+
+def _as_part(file: JsonObject) -> JsonObject:
+    """A file of a message as a part of its content."""
+    address = text_of(file.get("id")) or text_of(file.get("url"))
+    if _is_picture(file):
+        return {"type": "image_url", "image_url": {"url": address}}
+    return {"type": "file", "file": {"filename": text_of(file.get("name")), "file_data": address}}
+
+
+def _read_attachment(part: JsonObject) -> _Attachment | None:
+    kind = text_of(part.get("type"))
+    place = _PLACES.get(kind, "")
+    inner = part.get("file") or part.get("input_audio") or part.get(place)
+    fields = as_object(inner) or part
+    address = next(
+        filter(None, (text_of(fields.get(key)) for key in (place, "url", "file_url"))), ""
+    )
+    if not place or not address:
+        return None
+    names = {"image": "A picture", "audio": "A recording", "video": "A video"}
+    spoken = next((words for word, words in names.items() if word in kind), "A file")
+    name = text_of(fields.get("filename"))
+    return _Attachment(part, f"“{name}”" if name else spoken, address)
+
+
+def _part_of(file: EncodedFile, name: str) -> JsonObject:
+    name = name.strip("“”")
+    kind, _, subtype = file.media_type.partition("/")
+    match kind:
+        case "image" | "video":
+            return {"type": f"{kind}_url", f"{kind}_url": {"url": file.text}}
+        case "audio":
+            sound = {"data": file.text, "format": _SOUND_FORMATS.get(file.media_type, subtype)}
+            return {"type": "input_audio", "input_audio": sound}
+        case "text":
+            return {"type": "text", "text": f'<file name="{name}">\n{file.text}\n</file>'}
+        case _:
+            return {"type": "file", "file": {"filename": name, "file_data": file.text}}
+
+
+################################
 # requests/routing_table.py
 #
 # The admin's table of provider preferences: one line for each pattern of model ids.
@@ -10091,21 +11104,6 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 
 
 ################################
-# requests/trimming.py
-#
-# Conversations that are too long: shortened in their middle, where the admin wants that.
-################################
-
-def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The request's `plugins` with the one that trims; a chat's own word on it stays."""
-    plugins = objects_in(body.get("plugins"))
-    is_settled = any(plugin.get("id") == COMPRESSION_PLUGIN for plugin in plugins)
-    if is_settled or not settings.auto_context_trimming:
-        return {}
-    return {"plugins": [*plugins, {"id": COMPRESSION_PLUGIN, "engine": "middle-out"}]}
-
-
-################################
 # requests/web_search.py
 #
 # The search that a person has switched on in the chat: as a tool, or for the model.
@@ -10202,7 +11200,7 @@ def build_responses_body(
         **passed_fields(body),
         **fallback_fields(body),
         **provider_fields(body, context),
-        **trimming_fields(body, context.settings),
+        **plugin_fields(body, conversation, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
@@ -12928,6 +13926,7 @@ class Runtime:
         self._key_limit: KeyLimit | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
+        self.files = EncodedFiles()
         self._function_id = ""
         self._sync: MetadataSync | None = None
         self._leases = 0
@@ -13452,6 +14451,11 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    if not context.task:
+        with timing_scope("attachments"):
+            body, left_out = await attach_files(body, context, family, runtime.files)
+        if left_out:
+            yield [Notice(" ".join(left_out))]
     toolbox = turn.open_tools(context, body, family)
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
@@ -13632,141 +14636,147 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((275, 8, 48),),
-    "core/ids.py": ((331, 9, 26),),
-    "core/json_codec.py": ((365, 11, 29),),
-    "core/json_values.py": ((402, 8, 31),),
-    "core/hand_over.py": ((441, 11, 25),),
-    "core/money.py": ((474, 8, 15),),
-    "core/process.py": ((497, 10, 13),),
-    "core/redaction.py": ((518, 9, 69),),
-    "core/errors.py": ((612, 28, 169),),
-    "core/admission.py": ((789, 12, 50),),
-    "core/retry.py": ((847, 7, 33),),
-    "core/secrets.py": ((888, 19, 86),),
-    "core/source_map.py": ((982, 7, 24),),
-    "core/template_language.py": ((1014, 8, 56),),
-    "core/valve_types.py": ((1080, 17, 63),),
-    "core/catalog_valves.py": ((1151, 12, 136),),
-    "core/companion_valves.py": ((1295, 13, 61),),
-    "core/metadata_valves.py": ((1364, 12, 75),),
-    "core/personal_valves.py": ((1447, 11, 76),),
-    "core/spend_valves.py": ((1531, 12, 71),),
-    "core/template_valves.py": ((1610, 13, 87),),
-    "core/config.py": ((1705, 20, 483),),
-    "core/context.py": ((2196, 15, 48),),
-    "core/logging_system.py": ((2252, 11, 92),),
-    "core/error_templates.py": ((2352, 28, 176),),
-    "core/timing_logger.py": ((2538, 21, 134),),
-    "api/bodies.py": ((2680, 8, 80),),
-    "api/error_figures.py": ((2768, 8, 38),),
-    "api/errors.py": ((2814, 18, 184),),
-    "api/events.py": ((3006, 12, 280),),
-    "api/exchange_log.py": ((3294, 16, 11),),
-    "api/gateway/batch.py": ((3316, 14, 47),),
-    "api/gateway/items.py": ((3371, 22, 136),),
-    "api/gateway/part_ends.py": ((3515, 8, 58),),
-    "api/gateway/payloads.py": ((3581, 14, 31),),
-    "api/gateway/selection.py": ((3620, 15, 54),),
-    "api/gateway/text_run.py": ((3682, 10, 70),),
-    "api/pacing.py": ((3760, 7, 19),),
-    "api/sse.py": ((3787, 5, 60),),
-    "api/gateway/chat_reader.py": ((3855, 30, 206),),
-    "api/gateway/responses_reader.py": ((4069, 33, 196),),
-    "api/transport.py": ((4273, 18, 163),),
-    "api/http.py": ((4444, 23, 176),),
-    "api/catalog.py": ((4628, 18, 84),),
-    "api/gateway/stream.py": ((4720, 33, 124),),
-    "api/gateway/chat_completions.py": ((4852, 15, 12),),
-    "api/gateway/responses.py": ((4872, 15, 12),),
-    "host/blocking.py": ((4892, 12, 57),),
-    "host/chats.py": ((4957, 13, 49),),
-    "host/columns.py": ((5018, 20, 88),),
-    "host/data_folder.py": ((5114, 9, 7),),
-    "host/database.py": ((5129, 15, 56),),
-    "host/departure.py": ((5193, 11, 30),),
-    "host/events.py": ((5231, 9, 4),),
-    "host/functions.py": ((5246, 20, 87),),
-    "host/kept_ids.py": ((5343, 11, 23),),
-    "host/middleware.py": ((5374, 8, 7),),
-    "host/citing.py": ((5389, 15, 25),),
-    "host/models.py": ((5422, 14, 105),),
-    "host/redis.py": ((5535, 8, 10),),
-    "host/single_worker.py": ((5553, 14, 33),),
-    "host/users.py": ((5594, 14, 95),),
-    "host/call.py": ((5697, 16, 64),),
-    "host/files.py": ((5769, 17, 48),),
-    "host/tools.py": ((5828, 23, 241),),
-    "host/versions.py": ((6077, 10, 30),),
-    "filters/provider_routing.py": ((6117, 2, 165),),
-    "filters/search_toggle.py": ((6284, 2, 153),),
-    "models/catalog_shelf.py": ((6447, 19, 105),),
-    "models/key_limit.py": ((6560, 13, 43),),
-    "models/pricing.py": ((6611, 12, 106),),
-    "models/family.py": ((6725, 14, 143),),
-    "models/companions.py": ((6876, 15, 95),),
-    "models/variants.py": ((6979, 11, 67),),
-    "models/known.py": ((7054, 12, 33),),
-    "models/metadata_sync.py": ((7098, 24, 246),),
-    "models/registry.py": ((7352, 21, 153),),
-    "models/visibility.py": ((7513, 16, 217),),
-    "models/entries.py": ((7738, 25, 66),),
-    "models/sync_job.py": ((7812, 33, 183),),
-    "storage/cost_snapshots.py": ((8003, 16, 28),),
-    "storage/pictures.py": ((8039, 20, 112),),
-    "storage/spend_table.py": ((8159, 23, 93),),
-    "storage/spend_ledger.py": ((8260, 23, 182),),
-    "storage/budgets.py": ((8450, 17, 85),),
-    "storage/spend_report.py": ((8543, 27, 111),),
-    "storage/spending.py": ((8662, 20, 77),),
-    "requests/allow_list.py": ((8747, 10, 28),),
-    "requests/caching.py": ((8783, 13, 20),),
-    "requests/content_parts.py": ((8811, 10, 76),),
-    "requests/fallbacks.py": ((8895, 12, 13),),
-    "requests/identifiers.py": ((8916, 11, 46),),
-    "requests/modalities.py": ((8970, 10, 7),),
-    "requests/old_texts.py": ((8985, 11, 61),),
-    "requests/parameters.py": ((9054, 12, 59),),
-    "requests/reasoning.py": ((9121, 13, 87),),
-    "requests/replay.py": ((9216, 14, 122),),
-    "requests/chat_body.py": ((9346, 13, 141),),
-    "requests/history.py": ((9495, 13, 116),),
-    "requests/next_round.py": ((9619, 22, 81),),
-    "requests/recovery.py": ((9708, 16, 107),),
-    "requests/retention.py": ((9823, 13, 80),),
-    "requests/routing_table.py": ((9911, 14, 38),),
-    "requests/routing.py": ((9957, 13, 42),),
-    "requests/tasks.py": ((10007, 11, 35),),
-    "requests/tools.py": ((10050, 13, 41),),
-    "requests/trimming.py": ((10099, 13, 7),),
-    "requests/web_search.py": ((10114, 15, 54),),
-    "requests/normalise.py": ((10176, 29, 42),),
-    "streaming/collector.py": ((10226, 31, 266),),
-    "streaming/completion_notes.py": ((10500, 11, 41),),
-    "streaming/open_calls.py": ((10549, 10, 25),),
-    "streaming/renderer.py": ((10582, 9, 13),),
-    "streaming/citations.py": ((10603, 13, 57),),
-    "streaming/layout.py": ((10672, 18, 59),),
-    "streaming/output_items.py": ((10739, 10, 69),),
-    "streaming/server_tools.py": ((10816, 15, 46),),
-    "streaming/status.py": ((10870, 10, 47),),
-    "streaming/think_tags.py": ((10925, 20, 134),),
-    "streaming/thinking_status.py": ((11067, 11, 53),),
-    "streaming/usage.py": ((11128, 10, 92),),
-    "streaming/completion_chunks.py": ((11228, 31, 93),),
-    "streaming/completion_dict.py": ((11329, 36, 108),),
-    "streaming/response_events.py": ((11445, 47, 275),),
-    "streaming/transcript.py": ((11728, 29, 129),),
-    "tools/policy.py": ((11865, 13, 47),),
-    "tools/results.py": ((11920, 11, 116),),
-    "tools/schema.py": ((12047, 15, 298),),
-    "tools/arguments.py": ((12353, 13, 113),),
-    "tools/definitions.py": ((12474, 13, 76),),
-    "tools/executor.py": ((12558, 55, 194),),
-    "tools/toolbox.py": ((12760, 23, 130),),
-    "runtime.py": ((12898, 31, 177),),
-    "attempts.py": ((13083, 35, 82),),
-    "rounds.py": ((13173, 30, 190),),
-    "orchestrator.py": ((13371, 45, 135),),
-    "pipe.py": ((13514, 30, 113),),
+    "core/circuit_breaker.py": ((296, 8, 48),),
+    "core/ids.py": ((352, 9, 26),),
+    "core/json_codec.py": ((386, 11, 29),),
+    "core/json_values.py": ((423, 8, 31),),
+    "core/hand_over.py": ((462, 11, 25),),
+    "core/media_types.py": ((495, 5, 64),),
+    "core/money.py": ((567, 8, 15),),
+    "core/process.py": ((590, 10, 13),),
+    "core/redaction.py": ((611, 9, 69),),
+    "core/errors.py": ((707, 30, 177),),
+    "core/addresses.py": ((895, 17, 170),),
+    "core/admission.py": ((1073, 12, 50),),
+    "core/retry.py": ((1131, 7, 33),),
+    "core/secrets.py": ((1172, 19, 86),),
+    "core/source_map.py": ((1266, 7, 24),),
+    "core/template_language.py": ((1298, 8, 56),),
+    "core/valve_types.py": ((1364, 17, 63),),
+    "core/attachment_valves.py": ((1435, 13, 114),),
+    "core/catalog_valves.py": ((1557, 12, 136),),
+    "core/companion_valves.py": ((1701, 13, 61),),
+    "core/metadata_valves.py": ((1770, 12, 75),),
+    "core/personal_valves.py": ((1853, 11, 76),),
+    "core/spend_valves.py": ((1937, 12, 71),),
+    "core/template_valves.py": ((2016, 13, 87),),
+    "core/config.py": ((2111, 21, 486),),
+    "core/context.py": ((2605, 15, 48),),
+    "core/logging_system.py": ((2661, 11, 92),),
+    "core/error_templates.py": ((2761, 28, 176),),
+    "core/timing_logger.py": ((2947, 21, 134),),
+    "api/bodies.py": ((3089, 8, 80),),
+    "api/error_figures.py": ((3177, 8, 38),),
+    "api/errors.py": ((3223, 18, 184),),
+    "api/events.py": ((3415, 12, 280),),
+    "api/exchange_log.py": ((3703, 16, 11),),
+    "api/gateway/batch.py": ((3725, 14, 47),),
+    "api/gateway/items.py": ((3780, 22, 136),),
+    "api/gateway/part_ends.py": ((3924, 8, 58),),
+    "api/gateway/payloads.py": ((3990, 14, 31),),
+    "api/gateway/selection.py": ((4029, 15, 54),),
+    "api/gateway/text_run.py": ((4091, 10, 70),),
+    "api/pacing.py": ((4169, 7, 19),),
+    "api/sse.py": ((4196, 5, 60),),
+    "api/gateway/chat_reader.py": ((4264, 30, 206),),
+    "api/gateway/responses_reader.py": ((4478, 33, 196),),
+    "api/transport.py": ((4682, 18, 176),),
+    "api/http.py": ((4866, 23, 176),),
+    "api/catalog.py": ((5050, 18, 84),),
+    "api/gateway/stream.py": ((5142, 33, 124),),
+    "api/gateway/chat_completions.py": ((5274, 15, 12),),
+    "api/gateway/responses.py": ((5294, 15, 12),),
+    "host/blocking.py": ((5314, 12, 57),),
+    "host/chats.py": ((5379, 13, 80),),
+    "host/columns.py": ((5471, 20, 88),),
+    "host/data_folder.py": ((5567, 9, 7),),
+    "host/database.py": ((5582, 15, 56),),
+    "host/departure.py": ((5646, 11, 30),),
+    "host/events.py": ((5684, 9, 4),),
+    "host/functions.py": ((5699, 20, 87),),
+    "host/kept_ids.py": ((5796, 11, 23),),
+    "host/middleware.py": ((5827, 8, 7),),
+    "host/citing.py": ((5842, 15, 25),),
+    "host/models.py": ((5875, 14, 105),),
+    "host/redis.py": ((5988, 8, 10),),
+    "host/single_worker.py": ((6006, 14, 33),),
+    "host/users.py": ((6047, 14, 95),),
+    "host/call.py": ((6150, 16, 64),),
+    "host/files.py": ((6222, 18, 91),),
+    "host/tools.py": ((6324, 23, 241),),
+    "host/versions.py": ((6573, 10, 30),),
+    "filters/provider_routing.py": ((6613, 2, 165),),
+    "filters/search_toggle.py": ((6780, 2, 153),),
+    "models/catalog_shelf.py": ((6943, 19, 105),),
+    "models/key_limit.py": ((7056, 13, 43),),
+    "models/pricing.py": ((7107, 12, 106),),
+    "models/family.py": ((7221, 14, 143),),
+    "models/companions.py": ((7372, 15, 95),),
+    "models/variants.py": ((7475, 11, 67),),
+    "models/known.py": ((7550, 12, 33),),
+    "models/metadata_sync.py": ((7594, 24, 246),),
+    "models/registry.py": ((7848, 21, 153),),
+    "models/visibility.py": ((8009, 16, 217),),
+    "models/entries.py": ((8234, 25, 66),),
+    "models/sync_job.py": ((8308, 33, 183),),
+    "storage/cost_snapshots.py": ((8499, 16, 28),),
+    "storage/downloads.py": ((8539, 25, 173),),
+    "storage/encoded_files.py": ((8720, 19, 80),),
+    "storage/pictures.py": ((8808, 20, 112),),
+    "storage/spend_table.py": ((8928, 23, 93),),
+    "storage/spend_ledger.py": ((9029, 23, 182),),
+    "storage/budgets.py": ((9219, 17, 85),),
+    "storage/spend_report.py": ((9312, 27, 111),),
+    "storage/spending.py": ((9431, 20, 77),),
+    "requests/allow_list.py": ((9516, 10, 28),),
+    "requests/caching.py": ((9552, 13, 20),),
+    "requests/content_parts.py": ((9580, 10, 76),),
+    "requests/fallbacks.py": ((9664, 12, 13),),
+    "requests/identifiers.py": ((9685, 11, 46),),
+    "requests/modalities.py": ((9739, 10, 7),),
+    "requests/old_texts.py": ((9754, 11, 61),),
+    "requests/parameters.py": ((9823, 12, 59),),
+    "requests/plugins.py": ((9890, 13, 20),),
+    "requests/reasoning.py": ((9918, 13, 87),),
+    "requests/replay.py": ((10013, 14, 122),),
+    "requests/chat_body.py": ((10143, 13, 141),),
+    "requests/history.py": ((10292, 13, 116),),
+    "requests/next_round.py": ((10416, 22, 81),),
+    "requests/recovery.py": ((10505, 16, 107),),
+    "requests/retention.py": ((10620, 13, 80),),
+    "requests/attachments.py": ((10708, 25, 208),),
+    "requests/routing_table.py": ((10924, 14, 38),),
+    "requests/routing.py": ((10970, 13, 42),),
+    "requests/tasks.py": ((11020, 11, 35),),
+    "requests/tools.py": ((11063, 13, 41),),
+    "requests/web_search.py": ((11112, 15, 54),),
+    "requests/normalise.py": ((11174, 29, 42),),
+    "streaming/collector.py": ((11224, 31, 266),),
+    "streaming/completion_notes.py": ((11498, 11, 41),),
+    "streaming/open_calls.py": ((11547, 10, 25),),
+    "streaming/renderer.py": ((11580, 9, 13),),
+    "streaming/citations.py": ((11601, 13, 57),),
+    "streaming/layout.py": ((11670, 18, 59),),
+    "streaming/output_items.py": ((11737, 10, 69),),
+    "streaming/server_tools.py": ((11814, 15, 46),),
+    "streaming/status.py": ((11868, 10, 47),),
+    "streaming/think_tags.py": ((11923, 20, 134),),
+    "streaming/thinking_status.py": ((12065, 11, 53),),
+    "streaming/usage.py": ((12126, 10, 92),),
+    "streaming/completion_chunks.py": ((12226, 31, 93),),
+    "streaming/completion_dict.py": ((12327, 36, 108),),
+    "streaming/response_events.py": ((12443, 47, 275),),
+    "streaming/transcript.py": ((12726, 29, 129),),
+    "tools/policy.py": ((12863, 13, 47),),
+    "tools/results.py": ((12918, 11, 116),),
+    "tools/schema.py": ((13045, 15, 298),),
+    "tools/arguments.py": ((13351, 13, 113),),
+    "tools/definitions.py": ((13472, 13, 76),),
+    "tools/executor.py": ((13556, 55, 194),),
+    "tools/toolbox.py": ((13758, 23, 130),),
+    "runtime.py": ((13896, 32, 178),),
+    "attempts.py": ((14082, 35, 82),),
+    "rounds.py": ((14172, 30, 190),),
+    "orchestrator.py": ((14370, 46, 140),),
+    "pipe.py": ((14518, 30, 113),),
 }

@@ -25,6 +25,7 @@ from .models.catalog_shelf import CatalogShelf
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
 from .models.sync_job import MetadataSync
+from .storage.encoded_files import EncodedFiles
 from .storage.spend_ledger import SpendLedger
 
 
@@ -61,6 +62,7 @@ class Runtime:
         self._key_limit: KeyLimit | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
+        self.files = EncodedFiles()
         self._function_id = ""
         self._sync: MetadataSync | None = None
         self._leases = 0

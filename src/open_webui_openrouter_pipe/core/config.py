@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .attachment_valves import AttachmentRules, AttachmentValves, read_attachment_rules
 from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
 from .companion_valves import CompanionRules, CompanionValves, read_companion_rules
 from .metadata_valves import MetadataRules, MetadataValves, read_metadata_rules
@@ -353,6 +354,7 @@ class SystemValves(
     DisplayValves,
     ServerToolValves,
     ToolValves,
+    AttachmentValves,
     IdentifierValves,
     CachingValves,
     RoutingValves,
@@ -380,6 +382,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    attachments: AttachmentRules
     metadata: MetadataRules
     companions: CompanionRules
     default_endpoint: str
@@ -448,6 +451,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        attachments=read_attachment_rules(valves),
         metadata=read_metadata_rules(valves),
         companions=read_companion_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,

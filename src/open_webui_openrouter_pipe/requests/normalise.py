@@ -17,12 +17,12 @@ from .history import build_input
 from .identifiers import identifier_fields
 from .modalities import modality_fields
 from .parameters import translate_parameters
+from .plugins import plugin_fields
 from .reasoning import heed_earlier_thinking, reasoning_fields
 from .retention import remember
 from .routing import provider_fields
 from .tasks import as_chore, is_chore
 from .tools import tool_fields
-from .trimming import trimming_fields
 from .web_search import plan_search
 
 
@@ -55,7 +55,7 @@ def build_responses_body(
         **passed_fields(body),
         **fallback_fields(body),
         **provider_fields(body, context),
-        **trimming_fields(body, context.settings),
+        **plugin_fields(body, conversation, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
