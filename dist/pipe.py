@@ -16,137 +16,138 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    224  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    280  ids.py                        Identifiers of our own making.
-#    314  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    351  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    390  money.py                      Amounts of money in words.
-#    402  process.py                    What every copy of the pipe in one process shares.
-#    423  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    500  errors.py                     Every cause of failure a person can act on, each with its words.
-#    684  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    742  retry.py                      Whether a failed request may be sent again, and when.
-#    783  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    877  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    909  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    973  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1046  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1192  personal_valves.py            What each user can set for themselves.
-#   1276  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1373  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1860  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1914  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2014  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2198  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    230  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    286  ids.py                        Identifiers of our own making.
+#    320  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    357  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    396  money.py                      Amounts of money in words.
+#    408  process.py                    What every copy of the pipe in one process shares.
+#    429  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    506  errors.py                     Every cause of failure a person can act on, each with its words.
+#    695  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    753  retry.py                      Whether a failed request may be sent again, and when.
+#    794  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    888  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    920  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    984  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1057  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1203  personal_valves.py            What each user can set for themselves.
+#   1287  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1384  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1871  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1925  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2025  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2209  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2342  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2432  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2478  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2670  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2946  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2965  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3023  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3159  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2353  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2443  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2489  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2681  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2957  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2976  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3034  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3170  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3236  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3275  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3337  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3403  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3430  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3488  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3699  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3900  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4057  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4232  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4288  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4419  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4439  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4502  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4559  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4654  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4692  events.py                     What the page is told beside the stream of the answer.
-#   4704  users.py                      The person who asks, and what they have set for themselves.
-#   4779  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4848  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4904  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5165  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4459  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4513  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4570  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4665  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4703  events.py                     What the page is told beside the stream of the answer.
+#   4715  users.py                      The person who asks, and what they have set for themselves.
+#   4790  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4859  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   4915  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5176  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5203  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5254  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5368  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5508  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5583  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5624  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5729  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5954  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5214  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5265  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5379  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5519  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5594  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5635  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5740  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   5965  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6028  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6148  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6039  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#   6240  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6360  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6233  allow_list.py                 Only what the API knows goes out.
-#   6269  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6297  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6381  fallbacks.py                  Further models, for when the first one fails.
-#   6402  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6456  modalities.py                 Pictures are asked for where the model draws.
-#   6471  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6540  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6607  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6702  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6982  history.py                    Chat messages become input items.
-#   7106  next_round.py                 The request of another round: the one before, and what came of it.
-#   7179  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7294  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7382  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7428  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7470  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7513  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7561  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7578  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6445  allow_list.py                 Only what the API knows goes out.
+#   6481  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6509  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6593  fallbacks.py                  Further models, for when the first one fails.
+#   6614  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6668  modalities.py                 Pictures are asked for where the model draws.
+#   6683  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6752  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6819  reasoning.py                  How hard the model thinks, and what is told of it.
+#   6914  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7044  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7194  history.py                    Chat messages become input items.
+#   7318  next_round.py                 The request of another round: the one before, and what came of it.
+#   7391  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7506  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7594  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7640  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7682  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7725  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7773  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7790  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7625  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7899  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7948  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7981  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8002  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8066  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8137  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8214  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8268  status.py                     The status line of an answer: few words, all of them true.
-#   8323  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8465  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8526  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8626  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8727  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8840  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7837  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8111  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8160  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8193  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8214  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8278  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8349  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8426  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8480  status.py                     The status line of an answer: few words, all of them true.
+#   8535  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8677  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8738  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8838  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   8939  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9052  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9331  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9256  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9306  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9430  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9739  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9860  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10151  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9468  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9518  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9642  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#   9951  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10072  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10165  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10363  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10285  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10497  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10438  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10650  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10526  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10738  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10706  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  10918  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10835  pipe.py                       The entrance: what Open WebUI calls.
+#  11047  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -156,6 +157,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import importlib
 import inspect
 import json
 import logging
@@ -167,6 +169,7 @@ import sys
 import threading
 import time
 import traceback
+import zlib
 from collections import Counter, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
@@ -196,7 +199,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from io import BytesIO
 from itertools import groupby
 from math import isfinite
@@ -209,9 +212,12 @@ from uuid import uuid4
 import aiohttp
 import httpx
 import orjson
+from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
 from sqlalchemy import select
@@ -510,6 +516,7 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 # ├── UnsupportedInputError    a message holds something that cannot be sent
 # ├── FileNotStoredError       what the model made could not be kept
+# ├── SealedPayloadError       what was kept cannot be opened
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
 # ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -568,6 +575,10 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class SealedPayloadError(PipeError):
+    """What was kept is damaged, belongs elsewhere, or needs another key."""
 
 
 class BusyError(PipeError):
@@ -6026,6 +6037,207 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
+# storage/payload_codec.py
+#
+# Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+# where they belong.
+#
+# The format stands in docs/storage.md, byte by byte. Sealing and opening may take a while (scrypt, a
+# large payload): they belong in a thread.
+################################
+
+LARGEST_PAYLOAD = 64 * 1024 * 1024
+"""Bytes; what would become larger when it is opened is refused."""
+
+_PAYLOAD_VERSION = 1
+_COMPRESSIONS = ("plain", "zlib", "lz4")
+_IS_ENCRYPTED = 0x80
+_FIRST_BYTES = 2
+_DIGEST_AT = slice(2, 18)
+_SALT_AT, _KEY_ID_AT, _NONCE_AT = slice(2, 18), slice(18, 26), slice(26, 38)
+_TAG_BYTES = 16
+_FAST_ZLIB = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLabel:
+    """What a payload says of itself without being opened."""
+
+    version: int
+    compression: str
+    key_id: str
+    """Names the key, in hex; empty where the payload is not encrypted."""
+
+    def __str__(self) -> str:
+        cipher = "+aes256gcm" if self.key_id else ""
+        return f"v{self.version}+{self.compression}{cipher}"
+
+
+class PayloadCodec:
+    """Seals what is kept with one key, and opens it with that one or an older one.
+
+    `identity` says where a payload belongs (whose, in which chat, under which id): it is not stored
+    in it, but without the very same one it does not open. Without a key nothing is encrypted.
+    """
+
+    def __init__(
+        self,
+        key: str = "",
+        old_keys: Iterable[str] = (),
+        *,
+        compress_from: int = 1_024,
+        use_lz4: bool = True,
+    ) -> None:
+        self._key = key
+        self._keys = [known for known in (key, *old_keys) if known]
+        self._compress_from = compress_from
+        self._use_lz4 = use_lz4
+        self._salt = os.urandom(16)
+
+    def seal(self, content: bytes, identity: Sequence[str], *, encrypt: bool = True) -> bytes:
+        """The payload to keep; with `encrypt` off it is only made small."""
+        compression, body = self._compressed(content)
+        if not (self._key and encrypt):
+            header = bytes((_PAYLOAD_VERSION, compression))
+            return header + _payload_digest(header, identity, body) + body
+        key, key_id = _derive_key(self._key, self._salt)
+        nonce = os.urandom(12)
+        first = bytes((_PAYLOAD_VERSION, compression | _IS_ENCRYPTED))
+        header = first + self._salt + key_id + nonce
+        return header + AESGCM(key).encrypt(nonce, body, header + _identity_bytes(identity))
+
+    def open(
+        self, payload: bytes, identity: Sequence[str], largest: int = LARGEST_PAYLOAD
+    ) -> bytes:
+        """What was sealed; raises `SealedPayloadError` for everything but exactly that."""
+        label = read_label(payload)
+        if label.key_id:
+            body = self._decrypted(payload, identity)
+        else:
+            body = payload[_DIGEST_AT.stop :]
+            digest = _payload_digest(payload[:_FIRST_BYTES], identity, body)
+            if not hmac.compare_digest(payload[_DIGEST_AT], digest):
+                raise _not_as_sealed()
+        return _decompressed(label.compression, body, largest)
+
+    def _compressed(self, content: bytes) -> tuple[int, bytes]:
+        """The shorter form and its number: what does not get shorter stays as it is."""
+        if len(content) < max(self._compress_from, 1):
+            return 0, content
+        lz4 = _lz4_block() if self._use_lz4 else None
+        body = lz4.compress(content) if lz4 else zlib.compress(content, _FAST_ZLIB)
+        return (2 if lz4 else 1, body) if len(body) < len(content) else (0, content)
+
+    def _decrypted(self, payload: bytes, identity: Sequence[str]) -> bytes:
+        header, ciphertext = payload[: _NONCE_AT.stop], payload[_NONCE_AT.stop :]
+        salt = header[_SALT_AT]
+        for known in self._keys:
+            key, key_id = _derive_key(known, salt)
+            if hmac.compare_digest(header[_KEY_ID_AT], key_id):
+                break
+        else:
+            raise SealedPayloadError("It was sealed with a key that is not known here.")
+        try:
+            place = header + _identity_bytes(identity)
+            body = AESGCM(key).decrypt(header[_NONCE_AT], ciphertext, place)
+        except InvalidTag as error:
+            raise _not_as_sealed() from error
+        if known == self._key:
+            # One salt for many payloads: each new one costs its first reader a derivation.
+            self._salt = salt
+        return body
+
+
+def read_label(payload: bytes) -> PayloadLabel:
+    """What the payload's head says; raises `SealedPayloadError` where there is no such head."""
+    if len(payload) < _DIGEST_AT.stop:
+        raise SealedPayloadError("It is cut short.")
+    version, flags = payload[0], payload[1]
+    if version != _PAYLOAD_VERSION:
+        raise SealedPayloadError(f"It has format {version}, which this version cannot read.")
+    compression = flags & ~_IS_ENCRYPTED
+    if compression >= len(_COMPRESSIONS):
+        raise _not_as_sealed()
+    if not flags & _IS_ENCRYPTED:
+        return PayloadLabel(version, _COMPRESSIONS[compression], "")
+    if len(payload) < _NONCE_AT.stop + _TAG_BYTES:
+        raise SealedPayloadError("It is cut short.")
+    return PayloadLabel(version, _COMPRESSIONS[compression], payload[_KEY_ID_AT].hex())
+
+
+def _not_as_sealed() -> SealedPayloadError:
+    return SealedPayloadError("It is not as it was sealed: damaged, changed, or put elsewhere.")
+
+
+def _decompressed(compression: str, body: bytes, largest: int) -> bytes:
+    """The content; it is never grown beyond the limit to find out that it is too large."""
+    match compression:
+        case "zlib":
+            content = _inflated(body, largest)
+        case "lz4":
+            content = _unpacked(body, largest)
+        case _:
+            content = body
+    if len(content) > largest:
+        raise _payload_too_large(largest)
+    return content
+
+
+def _inflated(body: bytes, largest: int) -> bytes:
+    reader = zlib.decompressobj()
+    try:
+        content = reader.decompress(body, largest + 1)
+    except zlib.error as error:
+        raise _not_as_sealed() from error
+    if not reader.eof and len(content) <= largest:
+        raise SealedPayloadError("It is cut short.")
+    return content
+
+
+def _unpacked(body: bytes, largest: int) -> bytes:
+    lz4 = _lz4_block()
+    if lz4 is None:
+        raise SealedPayloadError("It is compressed with lz4, which is not installed here.")
+    if int.from_bytes(body[:4], "little") > largest:
+        raise _payload_too_large(largest)
+    try:
+        return lz4.decompress(body)
+    except (lz4.LZ4BlockError, ValueError) as error:
+        raise _not_as_sealed() from error
+
+
+def _payload_too_large(largest: int) -> SealedPayloadError:
+    return SealedPayloadError(f"It holds more than {largest:,} bytes.")
+
+
+def _identity_bytes(identity: Sequence[str]) -> bytes:
+    """The parts with their lengths, so that no two identities look alike."""
+    parts = [part.encode("utf-8", "surrogatepass") for part in identity]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _payload_digest(header: bytes, identity: Sequence[str], body: bytes) -> bytes:
+    """Finds damage and mistakes; only a key keeps out someone who means it."""
+    return blake2b(header + _identity_bytes(identity) + body, digest_size=16).digest()
+
+
+@lru_cache(maxsize=128)
+def _derive_key(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:
+    """The key and its id; it takes some 50 ms and 16 MB, which is what protects a weak one."""
+    derivation = Scrypt(salt=salt, length=32 + 8, n=2**14, r=8, p=1)
+    derived = derivation.derive(passphrase.encode("utf-8", "surrogatepass"))
+    return derived[:32], derived[32:]
+
+
+@cache
+def _lz4_block() -> Any:
+    try:
+        return importlib.import_module("lz4.block")
+    except ImportError:
+        return None
+
+
+################################
 # storage/pictures.py
 #
 # Pictures the model draws: files of the person who asked, seen in the message as they come.
@@ -10954,116 +11166,117 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((230, 8, 48),),
-    "core/ids.py": ((286, 9, 26),),
-    "core/json_codec.py": ((320, 11, 29),),
-    "core/json_values.py": ((357, 8, 31),),
-    "core/money.py": ((396, 6, 4),),
-    "core/process.py": ((408, 10, 13),),
-    "core/redaction.py": ((429, 9, 69),),
-    "core/errors.py": ((521, 26, 161),),
-    "core/admission.py": ((690, 12, 50),),
-    "core/retry.py": ((748, 7, 33),),
-    "core/secrets.py": ((789, 19, 86),),
-    "core/source_map.py": ((883, 7, 24),),
-    "core/template_language.py": ((915, 8, 56),),
-    "core/valve_types.py": ((981, 17, 63),),
-    "core/catalog_valves.py": ((1052, 12, 138),),
-    "core/personal_valves.py": ((1198, 11, 76),),
-    "core/template_valves.py": ((1282, 13, 89),),
-    "core/config.py": ((1379, 17, 479),),
-    "core/context.py": ((1866, 14, 46),),
-    "core/logging_system.py": ((1920, 11, 92),),
-    "core/error_templates.py": ((2020, 28, 176),),
-    "core/timing_logger.py": ((2206, 21, 134),),
-    "api/bodies.py": ((2348, 8, 82),),
-    "api/error_figures.py": ((2438, 8, 38),),
-    "api/errors.py": ((2484, 18, 184),),
-    "api/events.py": ((2676, 11, 268),),
-    "api/exchange_log.py": ((2952, 16, 11),),
-    "api/gateway/batch.py": ((2974, 14, 47),),
-    "api/gateway/items.py": ((3029, 20, 128),),
-    "api/gateway/part_ends.py": ((3165, 8, 58),),
-    "api/gateway/payloads.py": ((3231, 14, 31),),
-    "api/gateway/selection.py": ((3270, 15, 54),),
-    "api/gateway/text_run.py": ((3332, 10, 58),),
-    "api/pacing.py": ((3398, 7, 19),),
-    "api/sse.py": ((3425, 5, 50),),
-    "api/gateway/chat_reader.py": ((3483, 30, 203),),
-    "api/gateway/responses_reader.py": ((3694, 33, 193),),
-    "api/transport.py": ((3895, 17, 149),),
-    "api/http.py": ((4052, 23, 167),),
-    "api/catalog.py": ((4227, 15, 48),),
-    "api/gateway/stream.py": ((4283, 32, 123),),
-    "api/gateway/chat_completions.py": ((4414, 15, 12),),
-    "api/gateway/responses.py": ((4434, 15, 12),),
-    "host/blocking.py": ((4454, 13, 46),),
-    "host/chats.py": ((4508, 13, 49),),
-    "host/columns.py": ((4569, 20, 83),),
-    "host/departure.py": ((4660, 11, 30),),
-    "host/events.py": ((4698, 9, 4),),
-    "host/users.py": ((4710, 14, 67),),
-    "host/call.py": ((4785, 15, 61),),
-    "host/files.py": ((4854, 17, 48),),
-    "host/tools.py": ((4913, 22, 250),),
-    "host/versions.py": ((5171, 10, 30),),
-    "models/key_limit.py": ((5209, 13, 43),),
-    "models/pricing.py": ((5260, 12, 106),),
-    "models/family.py": ((5374, 14, 132),),
-    "models/variants.py": ((5514, 11, 67),),
-    "models/known.py": ((5589, 12, 33),),
-    "models/registry.py": ((5630, 17, 97),),
-    "models/visibility.py": ((5735, 16, 217),),
-    "models/entries.py": ((5960, 25, 66),),
-    "storage/pictures.py": ((6034, 20, 112),),
-    "storage/spending.py": ((6154, 20, 77),),
-    "requests/allow_list.py": ((6239, 10, 28),),
-    "requests/caching.py": ((6275, 13, 20),),
-    "requests/content_parts.py": ((6303, 10, 76),),
-    "requests/fallbacks.py": ((6387, 12, 13),),
-    "requests/identifiers.py": ((6408, 11, 46),),
-    "requests/modalities.py": ((6462, 10, 7),),
-    "requests/old_texts.py": ((6477, 11, 61),),
-    "requests/parameters.py": ((6546, 12, 59),),
-    "requests/reasoning.py": ((6613, 13, 87),),
-    "requests/replay.py": ((6708, 14, 122),),
-    "requests/chat_body.py": ((6838, 13, 142),),
-    "requests/history.py": ((6988, 13, 116),),
-    "requests/next_round.py": ((7112, 21, 65),),
-    "requests/recovery.py": ((7185, 16, 107),),
-    "requests/retention.py": ((7300, 13, 80),),
-    "requests/routing_table.py": ((7388, 14, 38),),
-    "requests/routing.py": ((7434, 13, 34),),
-    "requests/tasks.py": ((7476, 11, 35),),
-    "requests/tools.py": ((7519, 13, 40),),
-    "requests/trimming.py": ((7567, 11, 9),),
-    "requests/normalise.py": ((7584, 28, 39),),
-    "streaming/collector.py": ((7631, 31, 266),),
-    "streaming/completion_notes.py": ((7905, 11, 41),),
-    "streaming/open_calls.py": ((7954, 10, 25),),
-    "streaming/renderer.py": ((7987, 9, 13),),
-    "streaming/citations.py": ((8008, 13, 56),),
-    "streaming/layout.py": ((8076, 18, 59),),
-    "streaming/output_items.py": ((8143, 10, 69),),
-    "streaming/server_tools.py": ((8220, 15, 46),),
-    "streaming/status.py": ((8274, 10, 47),),
-    "streaming/think_tags.py": ((8329, 20, 134),),
-    "streaming/thinking_status.py": ((8471, 11, 53),),
-    "streaming/usage.py": ((8532, 10, 92),),
-    "streaming/completion_chunks.py": ((8632, 31, 93),),
-    "streaming/completion_dict.py": ((8733, 35, 105),),
-    "streaming/response_events.py": ((8846, 47, 271),),
-    "streaming/transcript.py": ((9125, 29, 129),),
-    "tools/policy.py": ((9262, 13, 42),),
-    "tools/results.py": ((9312, 11, 116),),
-    "tools/schema.py": ((9439, 15, 298),),
-    "tools/arguments.py": ((9745, 13, 113),),
-    "tools/definitions.py": ((9866, 14, 85),),
-    "tools/executor.py": ((9959, 55, 190),),
-    "tools/toolbox.py": ((10157, 23, 126),),
-    "runtime.py": ((10291, 25, 145),),
-    "attempts.py": ((10444, 33, 80),),
-    "rounds.py": ((10532, 28, 172),),
-    "orchestrator.py": ((10712, 36, 121),),
-    "pipe.py": ((10841, 30, 108),),
+    "core/circuit_breaker.py": ((236, 8, 48),),
+    "core/ids.py": ((292, 9, 26),),
+    "core/json_codec.py": ((326, 11, 29),),
+    "core/json_values.py": ((363, 8, 31),),
+    "core/money.py": ((402, 6, 4),),
+    "core/process.py": ((414, 10, 13),),
+    "core/redaction.py": ((435, 9, 69),),
+    "core/errors.py": ((528, 27, 165),),
+    "core/admission.py": ((701, 12, 50),),
+    "core/retry.py": ((759, 7, 33),),
+    "core/secrets.py": ((800, 19, 86),),
+    "core/source_map.py": ((894, 7, 24),),
+    "core/template_language.py": ((926, 8, 56),),
+    "core/valve_types.py": ((992, 17, 63),),
+    "core/catalog_valves.py": ((1063, 12, 138),),
+    "core/personal_valves.py": ((1209, 11, 76),),
+    "core/template_valves.py": ((1293, 13, 89),),
+    "core/config.py": ((1390, 17, 479),),
+    "core/context.py": ((1877, 14, 46),),
+    "core/logging_system.py": ((1931, 11, 92),),
+    "core/error_templates.py": ((2031, 28, 176),),
+    "core/timing_logger.py": ((2217, 21, 134),),
+    "api/bodies.py": ((2359, 8, 82),),
+    "api/error_figures.py": ((2449, 8, 38),),
+    "api/errors.py": ((2495, 18, 184),),
+    "api/events.py": ((2687, 11, 268),),
+    "api/exchange_log.py": ((2963, 16, 11),),
+    "api/gateway/batch.py": ((2985, 14, 47),),
+    "api/gateway/items.py": ((3040, 20, 128),),
+    "api/gateway/part_ends.py": ((3176, 8, 58),),
+    "api/gateway/payloads.py": ((3242, 14, 31),),
+    "api/gateway/selection.py": ((3281, 15, 54),),
+    "api/gateway/text_run.py": ((3343, 10, 58),),
+    "api/pacing.py": ((3409, 7, 19),),
+    "api/sse.py": ((3436, 5, 50),),
+    "api/gateway/chat_reader.py": ((3494, 30, 203),),
+    "api/gateway/responses_reader.py": ((3705, 33, 193),),
+    "api/transport.py": ((3906, 17, 149),),
+    "api/http.py": ((4063, 23, 167),),
+    "api/catalog.py": ((4238, 15, 48),),
+    "api/gateway/stream.py": ((4294, 32, 123),),
+    "api/gateway/chat_completions.py": ((4425, 15, 12),),
+    "api/gateway/responses.py": ((4445, 15, 12),),
+    "host/blocking.py": ((4465, 13, 46),),
+    "host/chats.py": ((4519, 13, 49),),
+    "host/columns.py": ((4580, 20, 83),),
+    "host/departure.py": ((4671, 11, 30),),
+    "host/events.py": ((4709, 9, 4),),
+    "host/users.py": ((4721, 14, 67),),
+    "host/call.py": ((4796, 15, 61),),
+    "host/files.py": ((4865, 17, 48),),
+    "host/tools.py": ((4924, 22, 250),),
+    "host/versions.py": ((5182, 10, 30),),
+    "models/key_limit.py": ((5220, 13, 43),),
+    "models/pricing.py": ((5271, 12, 106),),
+    "models/family.py": ((5385, 14, 132),),
+    "models/variants.py": ((5525, 11, 67),),
+    "models/known.py": ((5600, 12, 33),),
+    "models/registry.py": ((5641, 17, 97),),
+    "models/visibility.py": ((5746, 16, 217),),
+    "models/entries.py": ((5971, 25, 66),),
+    "storage/payload_codec.py": ((6049, 26, 189),),
+    "storage/pictures.py": ((6246, 20, 112),),
+    "storage/spending.py": ((6366, 20, 77),),
+    "requests/allow_list.py": ((6451, 10, 28),),
+    "requests/caching.py": ((6487, 13, 20),),
+    "requests/content_parts.py": ((6515, 10, 76),),
+    "requests/fallbacks.py": ((6599, 12, 13),),
+    "requests/identifiers.py": ((6620, 11, 46),),
+    "requests/modalities.py": ((6674, 10, 7),),
+    "requests/old_texts.py": ((6689, 11, 61),),
+    "requests/parameters.py": ((6758, 12, 59),),
+    "requests/reasoning.py": ((6825, 13, 87),),
+    "requests/replay.py": ((6920, 14, 122),),
+    "requests/chat_body.py": ((7050, 13, 142),),
+    "requests/history.py": ((7200, 13, 116),),
+    "requests/next_round.py": ((7324, 21, 65),),
+    "requests/recovery.py": ((7397, 16, 107),),
+    "requests/retention.py": ((7512, 13, 80),),
+    "requests/routing_table.py": ((7600, 14, 38),),
+    "requests/routing.py": ((7646, 13, 34),),
+    "requests/tasks.py": ((7688, 11, 35),),
+    "requests/tools.py": ((7731, 13, 40),),
+    "requests/trimming.py": ((7779, 11, 9),),
+    "requests/normalise.py": ((7796, 28, 39),),
+    "streaming/collector.py": ((7843, 31, 266),),
+    "streaming/completion_notes.py": ((8117, 11, 41),),
+    "streaming/open_calls.py": ((8166, 10, 25),),
+    "streaming/renderer.py": ((8199, 9, 13),),
+    "streaming/citations.py": ((8220, 13, 56),),
+    "streaming/layout.py": ((8288, 18, 59),),
+    "streaming/output_items.py": ((8355, 10, 69),),
+    "streaming/server_tools.py": ((8432, 15, 46),),
+    "streaming/status.py": ((8486, 10, 47),),
+    "streaming/think_tags.py": ((8541, 20, 134),),
+    "streaming/thinking_status.py": ((8683, 11, 53),),
+    "streaming/usage.py": ((8744, 10, 92),),
+    "streaming/completion_chunks.py": ((8844, 31, 93),),
+    "streaming/completion_dict.py": ((8945, 35, 105),),
+    "streaming/response_events.py": ((9058, 47, 271),),
+    "streaming/transcript.py": ((9337, 29, 129),),
+    "tools/policy.py": ((9474, 13, 42),),
+    "tools/results.py": ((9524, 11, 116),),
+    "tools/schema.py": ((9651, 15, 298),),
+    "tools/arguments.py": ((9957, 13, 113),),
+    "tools/definitions.py": ((10078, 14, 85),),
+    "tools/executor.py": ((10171, 55, 190),),
+    "tools/toolbox.py": ((10369, 23, 126),),
+    "runtime.py": ((10503, 25, 145),),
+    "attempts.py": ((10656, 33, 80),),
+    "rounds.py": ((10744, 28, 172),),
+    "orchestrator.py": ((10924, 36, 121),),
+    "pipe.py": ((11053, 30, 108),),
 }

@@ -8,6 +8,7 @@ PipeError
 ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 ├── UnsupportedInputError    a message holds something that cannot be sent
 ├── FileNotStoredError       what the model made could not be kept
+├── SealedPayloadError       what was kept cannot be opened
 ├── BusyError                every slot and every waiting place is taken
 ├── ConnectionFailedError    OpenRouter could not be reached
 ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -73,6 +74,10 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class SealedPayloadError(PipeError):
+    """What was kept is damaged, belongs elsewhere, or needs another key."""
 
 
 class BusyError(PipeError):
