@@ -16,138 +16,140 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    230  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    286  ids.py                        Identifiers of our own making.
-#    320  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    357  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    396  money.py                      Amounts of money in words.
-#    408  process.py                    What every copy of the pipe in one process shares.
-#    429  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    506  errors.py                     Every cause of failure a person can act on, each with its words.
-#    695  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    753  retry.py                      Whether a failed request may be sent again, and when.
-#    794  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    888  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    920  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    984  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1057  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1203  personal_valves.py            What each user can set for themselves.
-#   1287  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1384  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1871  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1925  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2025  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2209  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    233  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    289  ids.py                        Identifiers of our own making.
+#    323  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    360  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    399  money.py                      Amounts of money in words.
+#    411  process.py                    What every copy of the pipe in one process shares.
+#    432  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    509  errors.py                     Every cause of failure a person can act on, each with its words.
+#    698  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    756  retry.py                      Whether a failed request may be sent again, and when.
+#    797  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    891  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    923  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    987  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1060  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1206  personal_valves.py            What each user can set for themselves.
+#   1290  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1387  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1874  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1928  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2028  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2212  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2353  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2443  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2489  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2681  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2957  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2976  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3034  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3170  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3236  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3275  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3337  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3403  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3430  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3488  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3699  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3900  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4057  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4232  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4288  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4419  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4439  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2356  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2446  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2492  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2684  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   2960  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   2979  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3037  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3173  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3239  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3278  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3340  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3406  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3433  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3491  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3702  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   3903  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4060  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4235  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4291  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4422  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4442  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4459  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4513  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4570  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4665  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4703  events.py                     What the page is told beside the stream of the answer.
-#   4715  users.py                      The person who asks, and what they have set for themselves.
-#   4790  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4859  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4915  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5176  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4462  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4516  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4573  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4668  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4741  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4779  events.py                     What the page is told beside the stream of the answer.
+#   4791  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   4818  users.py                      The person who asks, and what they have set for themselves.
+#   4893  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4962  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5018  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5279  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5214  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5265  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5379  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5519  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5594  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5635  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5740  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5965  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5317  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5368  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5482  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5622  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5697  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5738  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5843  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6068  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6039  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#   6240  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6360  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6142  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#   6343  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   6463  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6445  allow_list.py                 Only what the API knows goes out.
-#   6481  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6509  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6593  fallbacks.py                  Further models, for when the first one fails.
-#   6614  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6668  modalities.py                 Pictures are asked for where the model draws.
-#   6683  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6752  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6819  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6914  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7044  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7194  history.py                    Chat messages become input items.
-#   7318  next_round.py                 The request of another round: the one before, and what came of it.
-#   7391  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7506  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7594  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7640  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7682  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7725  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7773  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7790  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6548  allow_list.py                 Only what the API knows goes out.
+#   6584  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6612  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6696  fallbacks.py                  Further models, for when the first one fails.
+#   6717  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6771  modalities.py                 Pictures are asked for where the model draws.
+#   6786  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   6855  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6922  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7017  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7147  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7297  history.py                    Chat messages become input items.
+#   7421  next_round.py                 The request of another round: the one before, and what came of it.
+#   7494  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7609  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7697  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7743  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7785  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7828  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7876  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7893  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7837  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8111  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8160  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8193  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8214  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8278  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8349  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8426  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8480  status.py                     The status line of an answer: few words, all of them true.
-#   8535  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8677  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8738  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8838  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8939  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9052  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9331  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7940  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8214  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8263  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8296  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8317  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8381  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8452  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8529  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8583  status.py                     The status line of an answer: few words, all of them true.
+#   8638  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8780  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8841  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8941  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9042  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9155  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9434  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9468  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9518  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9642  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9951  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10072  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10165  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10363  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9571  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9621  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9745  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10054  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10175  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10268  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10466  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10497  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10600  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10650  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10753  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10738  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10841  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10918  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11021  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11047  pipe.py                       The entrance: what Open WebUI calls.
+#  11150  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -220,7 +222,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
-from sqlalchemy import select
+from sqlalchemy import Connection, select, Table
+from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -4663,6 +4666,79 @@ def flat_parameters(parameters: Any) -> JsonObject:
 
 
 ################################
+# host/database.py
+#
+# Open WebUI's database: tables of our own beside its, through its own engine and schema.
+################################
+
+FindEngine = Callable[[], "AsyncEngine | None"]
+
+# Two workers that make a table at once: the second one looks again, and finds it.
+_MAKING_TRIES = 3
+
+
+def find_engine() -> AsyncEngine | None:
+    """Open WebUI's engine, which puts our tables into its schema; `None` outside of it."""
+    try:
+        from open_webui.env import DATABASE_SCHEMA  # pyright: ignore[reportMissingImports]
+        from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    if not DATABASE_SCHEMA:
+        return async_engine
+    return async_engine.execution_options(schema_translate_map={None: DATABASE_SCHEMA})
+
+
+class OwnTable:
+    """One table of ours, made where it is missing when it is first used.
+
+    It may be made, and dropped, by anyone at any time: after every failure it is looked for again.
+    """
+
+    def __init__(self, table: Table, find: FindEngine = find_engine) -> None:
+        self._table = table
+        self._find = find
+        self._is_there = False
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database at all: there is none outside of Open WebUI."""
+        return self._find() is not None
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncGenerator[AsyncConnection]:
+        """One transaction: kept at the end of the block, undone where that raises.
+
+        Raises `SQLAlchemyError` where the database does not do its work.
+        """
+        engine = self._find()
+        if engine is None:
+            raise LookupError("There is no database outside of Open WebUI.")
+        if not self._is_there:
+            await self._make(engine)
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        except DBAPIError:
+            self._is_there = False
+            raise
+
+    async def _make(self, engine: AsyncEngine) -> None:
+        for left in reversed(range(_MAKING_TRIES)):
+            try:
+                async with engine.begin() as connection:
+                    await connection.run_sync(self._create)
+                break
+            except DBAPIError:
+                if not left:
+                    raise
+        self._is_there = True
+
+    def _create(self, connection: Connection) -> None:
+        self._table.create(connection, checkfirst=True)
+
+
+################################
 # host/departure.py
 #
 # The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
@@ -4710,6 +4786,33 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+################################
+# host/redis.py
+#
+# Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+################################
+
+def find_redis() -> Any:
+    """The asyncio client that Open WebUI's own configuration makes; `None` without one.
+
+    It is shared with Open WebUI, which closes it.
+    """
+    try:
+        from open_webui.utils.redis import get_redis_client  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return get_redis_client(async_mode=True)
+
+
+def redis_key(*parts: str) -> str:
+    """A key of ours, under the prefix that keeps this Open WebUI apart from others."""
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        REDIS_KEY_PREFIX = "open-webui"
+    return ":".join((REDIS_KEY_PREFIX, "openrouter-pipe", *parts))
 
 
 ################################
@@ -11166,117 +11269,119 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((236, 8, 48),),
-    "core/ids.py": ((292, 9, 26),),
-    "core/json_codec.py": ((326, 11, 29),),
-    "core/json_values.py": ((363, 8, 31),),
-    "core/money.py": ((402, 6, 4),),
-    "core/process.py": ((414, 10, 13),),
-    "core/redaction.py": ((435, 9, 69),),
-    "core/errors.py": ((528, 27, 165),),
-    "core/admission.py": ((701, 12, 50),),
-    "core/retry.py": ((759, 7, 33),),
-    "core/secrets.py": ((800, 19, 86),),
-    "core/source_map.py": ((894, 7, 24),),
-    "core/template_language.py": ((926, 8, 56),),
-    "core/valve_types.py": ((992, 17, 63),),
-    "core/catalog_valves.py": ((1063, 12, 138),),
-    "core/personal_valves.py": ((1209, 11, 76),),
-    "core/template_valves.py": ((1293, 13, 89),),
-    "core/config.py": ((1390, 17, 479),),
-    "core/context.py": ((1877, 14, 46),),
-    "core/logging_system.py": ((1931, 11, 92),),
-    "core/error_templates.py": ((2031, 28, 176),),
-    "core/timing_logger.py": ((2217, 21, 134),),
-    "api/bodies.py": ((2359, 8, 82),),
-    "api/error_figures.py": ((2449, 8, 38),),
-    "api/errors.py": ((2495, 18, 184),),
-    "api/events.py": ((2687, 11, 268),),
-    "api/exchange_log.py": ((2963, 16, 11),),
-    "api/gateway/batch.py": ((2985, 14, 47),),
-    "api/gateway/items.py": ((3040, 20, 128),),
-    "api/gateway/part_ends.py": ((3176, 8, 58),),
-    "api/gateway/payloads.py": ((3242, 14, 31),),
-    "api/gateway/selection.py": ((3281, 15, 54),),
-    "api/gateway/text_run.py": ((3343, 10, 58),),
-    "api/pacing.py": ((3409, 7, 19),),
-    "api/sse.py": ((3436, 5, 50),),
-    "api/gateway/chat_reader.py": ((3494, 30, 203),),
-    "api/gateway/responses_reader.py": ((3705, 33, 193),),
-    "api/transport.py": ((3906, 17, 149),),
-    "api/http.py": ((4063, 23, 167),),
-    "api/catalog.py": ((4238, 15, 48),),
-    "api/gateway/stream.py": ((4294, 32, 123),),
-    "api/gateway/chat_completions.py": ((4425, 15, 12),),
-    "api/gateway/responses.py": ((4445, 15, 12),),
-    "host/blocking.py": ((4465, 13, 46),),
-    "host/chats.py": ((4519, 13, 49),),
-    "host/columns.py": ((4580, 20, 83),),
-    "host/departure.py": ((4671, 11, 30),),
-    "host/events.py": ((4709, 9, 4),),
-    "host/users.py": ((4721, 14, 67),),
-    "host/call.py": ((4796, 15, 61),),
-    "host/files.py": ((4865, 17, 48),),
-    "host/tools.py": ((4924, 22, 250),),
-    "host/versions.py": ((5182, 10, 30),),
-    "models/key_limit.py": ((5220, 13, 43),),
-    "models/pricing.py": ((5271, 12, 106),),
-    "models/family.py": ((5385, 14, 132),),
-    "models/variants.py": ((5525, 11, 67),),
-    "models/known.py": ((5600, 12, 33),),
-    "models/registry.py": ((5641, 17, 97),),
-    "models/visibility.py": ((5746, 16, 217),),
-    "models/entries.py": ((5971, 25, 66),),
-    "storage/payload_codec.py": ((6049, 26, 189),),
-    "storage/pictures.py": ((6246, 20, 112),),
-    "storage/spending.py": ((6366, 20, 77),),
-    "requests/allow_list.py": ((6451, 10, 28),),
-    "requests/caching.py": ((6487, 13, 20),),
-    "requests/content_parts.py": ((6515, 10, 76),),
-    "requests/fallbacks.py": ((6599, 12, 13),),
-    "requests/identifiers.py": ((6620, 11, 46),),
-    "requests/modalities.py": ((6674, 10, 7),),
-    "requests/old_texts.py": ((6689, 11, 61),),
-    "requests/parameters.py": ((6758, 12, 59),),
-    "requests/reasoning.py": ((6825, 13, 87),),
-    "requests/replay.py": ((6920, 14, 122),),
-    "requests/chat_body.py": ((7050, 13, 142),),
-    "requests/history.py": ((7200, 13, 116),),
-    "requests/next_round.py": ((7324, 21, 65),),
-    "requests/recovery.py": ((7397, 16, 107),),
-    "requests/retention.py": ((7512, 13, 80),),
-    "requests/routing_table.py": ((7600, 14, 38),),
-    "requests/routing.py": ((7646, 13, 34),),
-    "requests/tasks.py": ((7688, 11, 35),),
-    "requests/tools.py": ((7731, 13, 40),),
-    "requests/trimming.py": ((7779, 11, 9),),
-    "requests/normalise.py": ((7796, 28, 39),),
-    "streaming/collector.py": ((7843, 31, 266),),
-    "streaming/completion_notes.py": ((8117, 11, 41),),
-    "streaming/open_calls.py": ((8166, 10, 25),),
-    "streaming/renderer.py": ((8199, 9, 13),),
-    "streaming/citations.py": ((8220, 13, 56),),
-    "streaming/layout.py": ((8288, 18, 59),),
-    "streaming/output_items.py": ((8355, 10, 69),),
-    "streaming/server_tools.py": ((8432, 15, 46),),
-    "streaming/status.py": ((8486, 10, 47),),
-    "streaming/think_tags.py": ((8541, 20, 134),),
-    "streaming/thinking_status.py": ((8683, 11, 53),),
-    "streaming/usage.py": ((8744, 10, 92),),
-    "streaming/completion_chunks.py": ((8844, 31, 93),),
-    "streaming/completion_dict.py": ((8945, 35, 105),),
-    "streaming/response_events.py": ((9058, 47, 271),),
-    "streaming/transcript.py": ((9337, 29, 129),),
-    "tools/policy.py": ((9474, 13, 42),),
-    "tools/results.py": ((9524, 11, 116),),
-    "tools/schema.py": ((9651, 15, 298),),
-    "tools/arguments.py": ((9957, 13, 113),),
-    "tools/definitions.py": ((10078, 14, 85),),
-    "tools/executor.py": ((10171, 55, 190),),
-    "tools/toolbox.py": ((10369, 23, 126),),
-    "runtime.py": ((10503, 25, 145),),
-    "attempts.py": ((10656, 33, 80),),
-    "rounds.py": ((10744, 28, 172),),
-    "orchestrator.py": ((10924, 36, 121),),
-    "pipe.py": ((11053, 30, 108),),
+    "core/circuit_breaker.py": ((239, 8, 48),),
+    "core/ids.py": ((295, 9, 26),),
+    "core/json_codec.py": ((329, 11, 29),),
+    "core/json_values.py": ((366, 8, 31),),
+    "core/money.py": ((405, 6, 4),),
+    "core/process.py": ((417, 10, 13),),
+    "core/redaction.py": ((438, 9, 69),),
+    "core/errors.py": ((531, 27, 165),),
+    "core/admission.py": ((704, 12, 50),),
+    "core/retry.py": ((762, 7, 33),),
+    "core/secrets.py": ((803, 19, 86),),
+    "core/source_map.py": ((897, 7, 24),),
+    "core/template_language.py": ((929, 8, 56),),
+    "core/valve_types.py": ((995, 17, 63),),
+    "core/catalog_valves.py": ((1066, 12, 138),),
+    "core/personal_valves.py": ((1212, 11, 76),),
+    "core/template_valves.py": ((1296, 13, 89),),
+    "core/config.py": ((1393, 17, 479),),
+    "core/context.py": ((1880, 14, 46),),
+    "core/logging_system.py": ((1934, 11, 92),),
+    "core/error_templates.py": ((2034, 28, 176),),
+    "core/timing_logger.py": ((2220, 21, 134),),
+    "api/bodies.py": ((2362, 8, 82),),
+    "api/error_figures.py": ((2452, 8, 38),),
+    "api/errors.py": ((2498, 18, 184),),
+    "api/events.py": ((2690, 11, 268),),
+    "api/exchange_log.py": ((2966, 16, 11),),
+    "api/gateway/batch.py": ((2988, 14, 47),),
+    "api/gateway/items.py": ((3043, 20, 128),),
+    "api/gateway/part_ends.py": ((3179, 8, 58),),
+    "api/gateway/payloads.py": ((3245, 14, 31),),
+    "api/gateway/selection.py": ((3284, 15, 54),),
+    "api/gateway/text_run.py": ((3346, 10, 58),),
+    "api/pacing.py": ((3412, 7, 19),),
+    "api/sse.py": ((3439, 5, 50),),
+    "api/gateway/chat_reader.py": ((3497, 30, 203),),
+    "api/gateway/responses_reader.py": ((3708, 33, 193),),
+    "api/transport.py": ((3909, 17, 149),),
+    "api/http.py": ((4066, 23, 167),),
+    "api/catalog.py": ((4241, 15, 48),),
+    "api/gateway/stream.py": ((4297, 32, 123),),
+    "api/gateway/chat_completions.py": ((4428, 15, 12),),
+    "api/gateway/responses.py": ((4448, 15, 12),),
+    "host/blocking.py": ((4468, 13, 46),),
+    "host/chats.py": ((4522, 13, 49),),
+    "host/columns.py": ((4583, 20, 83),),
+    "host/database.py": ((4674, 15, 65),),
+    "host/departure.py": ((4747, 11, 30),),
+    "host/events.py": ((4785, 9, 4),),
+    "host/redis.py": ((4797, 8, 19),),
+    "host/users.py": ((4824, 14, 67),),
+    "host/call.py": ((4899, 15, 61),),
+    "host/files.py": ((4968, 17, 48),),
+    "host/tools.py": ((5027, 22, 250),),
+    "host/versions.py": ((5285, 10, 30),),
+    "models/key_limit.py": ((5323, 13, 43),),
+    "models/pricing.py": ((5374, 12, 106),),
+    "models/family.py": ((5488, 14, 132),),
+    "models/variants.py": ((5628, 11, 67),),
+    "models/known.py": ((5703, 12, 33),),
+    "models/registry.py": ((5744, 17, 97),),
+    "models/visibility.py": ((5849, 16, 217),),
+    "models/entries.py": ((6074, 25, 66),),
+    "storage/payload_codec.py": ((6152, 26, 189),),
+    "storage/pictures.py": ((6349, 20, 112),),
+    "storage/spending.py": ((6469, 20, 77),),
+    "requests/allow_list.py": ((6554, 10, 28),),
+    "requests/caching.py": ((6590, 13, 20),),
+    "requests/content_parts.py": ((6618, 10, 76),),
+    "requests/fallbacks.py": ((6702, 12, 13),),
+    "requests/identifiers.py": ((6723, 11, 46),),
+    "requests/modalities.py": ((6777, 10, 7),),
+    "requests/old_texts.py": ((6792, 11, 61),),
+    "requests/parameters.py": ((6861, 12, 59),),
+    "requests/reasoning.py": ((6928, 13, 87),),
+    "requests/replay.py": ((7023, 14, 122),),
+    "requests/chat_body.py": ((7153, 13, 142),),
+    "requests/history.py": ((7303, 13, 116),),
+    "requests/next_round.py": ((7427, 21, 65),),
+    "requests/recovery.py": ((7500, 16, 107),),
+    "requests/retention.py": ((7615, 13, 80),),
+    "requests/routing_table.py": ((7703, 14, 38),),
+    "requests/routing.py": ((7749, 13, 34),),
+    "requests/tasks.py": ((7791, 11, 35),),
+    "requests/tools.py": ((7834, 13, 40),),
+    "requests/trimming.py": ((7882, 11, 9),),
+    "requests/normalise.py": ((7899, 28, 39),),
+    "streaming/collector.py": ((7946, 31, 266),),
+    "streaming/completion_notes.py": ((8220, 11, 41),),
+    "streaming/open_calls.py": ((8269, 10, 25),),
+    "streaming/renderer.py": ((8302, 9, 13),),
+    "streaming/citations.py": ((8323, 13, 56),),
+    "streaming/layout.py": ((8391, 18, 59),),
+    "streaming/output_items.py": ((8458, 10, 69),),
+    "streaming/server_tools.py": ((8535, 15, 46),),
+    "streaming/status.py": ((8589, 10, 47),),
+    "streaming/think_tags.py": ((8644, 20, 134),),
+    "streaming/thinking_status.py": ((8786, 11, 53),),
+    "streaming/usage.py": ((8847, 10, 92),),
+    "streaming/completion_chunks.py": ((8947, 31, 93),),
+    "streaming/completion_dict.py": ((9048, 35, 105),),
+    "streaming/response_events.py": ((9161, 47, 271),),
+    "streaming/transcript.py": ((9440, 29, 129),),
+    "tools/policy.py": ((9577, 13, 42),),
+    "tools/results.py": ((9627, 11, 116),),
+    "tools/schema.py": ((9754, 15, 298),),
+    "tools/arguments.py": ((10060, 13, 113),),
+    "tools/definitions.py": ((10181, 14, 85),),
+    "tools/executor.py": ((10274, 55, 190),),
+    "tools/toolbox.py": ((10472, 23, 126),),
+    "runtime.py": ((10606, 25, 145),),
+    "attempts.py": ((10759, 33, 80),),
+    "rounds.py": ((10847, 28, 172),),
+    "orchestrator.py": ((11027, 36, 121),),
+    "pipe.py": ((11156, 30, 108),),
 }
