@@ -16,140 +16,146 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    233  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    289  ids.py                        Identifiers of our own making.
-#    323  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    360  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    399  money.py                      Amounts of money in words.
-#    411  process.py                    What every copy of the pipe in one process shares.
-#    432  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    509  errors.py                     Every cause of failure a person can act on, each with its words.
-#    698  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    756  retry.py                      Whether a failed request may be sent again, and when.
-#    797  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    891  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    923  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    987  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1060  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1206  personal_valves.py            What each user can set for themselves.
-#   1290  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1387  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1874  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1928  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2028  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2212  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    255  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    311  ids.py                        Identifiers of our own making.
+#    355  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    392  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    431  money.py                      Amounts of money in words.
+#    443  process.py                    What every copy of the pipe in one process shares.
+#    464  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    541  errors.py                     Every cause of failure a person can act on, each with its words.
+#    730  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    788  retry.py                      Whether a failed request may be sent again, and when.
+#    829  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    923  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    955  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1019  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1092  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1238  personal_valves.py            What each user can set for themselves.
+#   1322  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   1415  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1512  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2002  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2056  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2156  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2340  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2356  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2446  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2492  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2684  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2960  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2979  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3037  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3173  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3239  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3278  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3340  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3406  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3433  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3491  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3702  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3903  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4060  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4235  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4291  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4422  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4442  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2484  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2574  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2620  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2812  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3088  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3107  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3165  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3301  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3367  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3406  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3468  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3534  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3561  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3619  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3830  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4031  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4188  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4363  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4419  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4550  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4570  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4462  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4516  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4573  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4668  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4741  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4779  events.py                     What the page is told beside the stream of the answer.
-#   4791  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   4818  users.py                      The person who asks, and what they have set for themselves.
-#   4893  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4962  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5018  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5279  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4590  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4644  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4701  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4796  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4869  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4907  events.py                     What the page is told beside the stream of the answer.
+#   4919  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   4946  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   4987  users.py                      The person who asks, and what they have set for themselves.
+#   5062  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5131  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5187  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5448  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5317  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5368  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5482  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5622  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5697  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5738  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5843  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6068  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5486  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5537  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5651  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5791  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5866  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5907  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6012  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6237  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6142  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#   6343  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6463  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6311  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   6412  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#   6613  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   6919  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   6961  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7081  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6548  allow_list.py                 Only what the API knows goes out.
-#   6584  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6612  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6696  fallbacks.py                  Further models, for when the first one fails.
-#   6717  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6771  modalities.py                 Pictures are asked for where the model draws.
-#   6786  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6855  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6922  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7017  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7147  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7297  history.py                    Chat messages become input items.
-#   7421  next_round.py                 The request of another round: the one before, and what came of it.
-#   7494  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7609  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7697  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7743  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7785  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7828  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7876  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7893  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7166  allow_list.py                 Only what the API knows goes out.
+#   7202  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7230  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7314  fallbacks.py                  Further models, for when the first one fails.
+#   7335  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7389  modalities.py                 Pictures are asked for where the model draws.
+#   7404  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7473  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7540  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7635  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   7673  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7803  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7953  history.py                    Chat messages become input items.
+#   8077  next_round.py                 The request of another round: the one before, and what came of it.
+#   8150  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8265  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8353  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8399  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8441  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8484  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8532  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8549  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7940  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8214  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8263  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8296  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8317  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8381  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8452  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8529  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8583  status.py                     The status line of an answer: few words, all of them true.
-#   8638  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8780  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8841  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8941  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9042  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9155  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9434  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8596  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8870  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8919  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8952  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8973  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9037  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9110  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9187  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9241  status.py                     The status line of an answer: few words, all of them true.
+#   9296  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9438  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9499  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9599  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9700  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9813  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10092  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9571  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9621  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9745  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10054  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10175  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10268  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10466  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10229  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10279  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10403  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10712  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10833  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10926  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11124  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10600  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11258  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10753  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11420  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10841  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11508  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11021  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11688  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11150  pipe.py                       The entrance: what Open WebUI calls.
+#  11834  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -165,6 +171,7 @@ import json
 import logging
 import os
 import queue
+import random
 import re
 import secrets
 import sys
@@ -203,7 +210,7 @@ from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
 from hashlib import blake2b, sha256
 from io import BytesIO
-from itertools import groupby
+from itertools import groupby, islice
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
@@ -222,7 +229,22 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
-from sqlalchemy import Connection, select, Table
+from redis.exceptions import RedisError
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    delete,
+    exists,
+    Index,
+    insert,
+    LargeBinary,
+    MetaData,
+    select,
+    String,
+    Table,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
@@ -298,6 +320,10 @@ SERVER_TOOL_CALL_PREFIX = "openrouter:"
 LAYOUT_DETAIL = "openrouter_pipe.layout"
 """The type of the detail that tells how the parts of an answer stood: it never goes out."""
 
+STORED_DETAIL = "openrouter_pipe.stored"
+"""The type of the detail that stands for thinking kept elsewhere: it never goes out."""
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -310,6 +336,12 @@ def new_request_id() -> str:
 def new_item_id(prefix: str) -> str:
     """An id for an output item that came without one: `msg_…`, `rs_…`."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def new_ulid(now: float) -> str:
+    """An id that sorts by its time (seconds since 1970): 48 bits of milliseconds, 80 of chance."""
+    number = int(now * 1_000) << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def api_tool_name(name: str) -> str:
@@ -1288,6 +1320,99 @@ class PersonalValves(BaseModel):
 
 
 ################################
+# core/storage_valves.py
+#
+# The valves that say where what the chat needs again is kept, and the value object they become.
+################################
+
+ArtifactPlaceChoice = Literal["chat", "database"]
+
+
+class StorageValves(BaseModel):
+    """Where and how long is kept what later turns of a chat need."""
+
+    ARTIFACT_STORAGE: Annotated[
+        ArtifactPlaceChoice, one_of(*get_args(ArtifactPlaceChoice), fallback="chat")
+    ] = Field(
+        default="chat",
+        title="Artifacts: where they are kept",
+        description=(
+            "`chat`: sealed thinking stands in the chat itself. `database`: in a table of its own, "
+            "and the chat only refers to it."
+        ),
+    )
+    ARTIFACT_ENCRYPTION_KEY: Secret = Field(
+        default=EncryptedStr(""),
+        title="Artifacts: passphrase",
+        description="Encrypts what the table keeps; empty means that it is not encrypted.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    ARTIFACT_ENCRYPTION_OLD_KEYS: Secret = Field(
+        default=EncryptedStr(""),
+        title="Artifacts: earlier passphrases",
+        description="Comma-separated; what was kept under them can still be read.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    ENABLE_LZ4_COMPRESSION: Switch = Field(
+        default=True,
+        title="Artifacts: lz4",
+        description="Whether they are compressed with lz4 where it is installed, else with zlib.",
+    )
+    MIN_COMPRESS_BYTES: Annotated[int, whole_number(0, 1_000_000, 1_024)] = Field(
+        default=1_024,
+        title="Artifacts: smallest to compress (bytes)",
+        description="What is smaller is kept as it is.",
+    )
+    DB_BATCH_SIZE: Annotated[int, whole_number(1, 100, 10)] = Field(
+        default=10,
+        title="Artifacts: rows at once",
+        description="How many are written in one transaction, where several wait.",
+    )
+    ARTIFACT_CLEANUP_DAYS: Annotated[int, whole_number(1, 3_650, 90)] = Field(
+        default=90,
+        title="Artifacts: kept (days)",
+        description="How long they are kept after they were last used.",
+    )
+    ARTIFACT_CLEANUP_INTERVAL_HOURS: Annotated[float, amount(1.0)] = Field(
+        default=1.0,
+        title="Artifacts: clean-up (hours)",
+        description="How often the old ones, and those of deleted chats, are looked for.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRules:
+    """Where and how artifacts are kept."""
+
+    in_database: bool = False
+    key: EncryptedStr = EncryptedStr("")
+    """Empty for no encryption."""
+    old_keys: EncryptedStr = EncryptedStr("")
+    """Comma-separated."""
+    use_lz4: bool = True
+    compress_from: int = 1_024
+    """Bytes."""
+    batch_size: int = 10
+    cleanup_days: int = 90
+    cleanup_interval: float = 3_600.0
+    """Seconds."""
+
+
+def read_artifact_rules(valves: StorageValves) -> ArtifactRules:
+    """The rules of one request."""
+    return ArtifactRules(
+        in_database=valves.ARTIFACT_STORAGE == "database",
+        key=valves.ARTIFACT_ENCRYPTION_KEY,
+        old_keys=valves.ARTIFACT_ENCRYPTION_OLD_KEYS,
+        use_lz4=valves.ENABLE_LZ4_COMPRESSION,
+        compress_from=valves.MIN_COMPRESS_BYTES,
+        batch_size=valves.DB_BATCH_SIZE,
+        cleanup_days=valves.ARTIFACT_CLEANUP_DAYS,
+        cleanup_interval=max(0.5, min(24.0, valves.ARTIFACT_CLEANUP_INTERVAL_HOURS)) * 3_600.0,
+    )
+
+
+################################
 # core/template_valves.py
 #
 # The valves with which an admin words the errors, and the value object they become.
@@ -1733,6 +1858,7 @@ class SystemValves(
     IdentifierValves,
     CachingValves,
     RoutingValves,
+    StorageValves,
     HistoryValves,
     ReasoningValves,
     CatalogValves,
@@ -1794,6 +1920,7 @@ class Settings:
     reasoning_retention: str
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
+    artifacts: ArtifactRules
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
@@ -1853,6 +1980,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         ),
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
+        artifacts=read_artifact_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
@@ -4816,6 +4944,47 @@ def redis_key(*parts: str) -> str:
 
 
 ################################
+# host/single_worker.py
+#
+# One worker at a time, where Open WebUI runs several: they have its Redis in common.
+################################
+
+@asynccontextmanager
+async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
+    """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
+
+    Without a Redis, or with one that does not answer, every worker may.
+    """
+    client, key = _shared_redis(job)
+    if client is None:
+        yield True
+        return
+    try:
+        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+    except (RedisError, OSError) as error:
+        LOG.debug("redis: %s is not locked: %s", job, error)
+        yield True
+        return
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(RedisError, OSError):
+                await client.delete(key)
+
+
+def _shared_redis(job: str) -> tuple[Any, str]:
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
+            get_redis_client,
+        )
+    except ImportError:
+        return None, ""
+    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
+
+
+################################
 # host/users.py
 #
 # The person who asks, and what they have set for themselves.
@@ -6140,6 +6309,107 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
+# storage/artifact_table.py
+#
+# The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+################################
+
+_LONGEST_ID = 255
+# A chat that has just begun may not be in its table yet.
+_YOUNG_SECONDS = 3_600
+_PURGE_BATCH = 200
+
+ARTIFACTS = Table(
+    "openrouter_pipe_artifacts",
+    MetaData(),
+    Column("id", String(26), primary_key=True),
+    Column("pipe_id", String(_LONGEST_ID), nullable=False),
+    Column("user_id", String(_LONGEST_ID), nullable=False),
+    Column("chat_id", String(_LONGEST_ID), nullable=False),
+    Column("message_id", String(_LONGEST_ID), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("codec", String(32), nullable=False),
+    Column("key_id", String(32), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+    Index("openrouter_pipe_artifacts_by_chat", "chat_id"),
+    Index("openrouter_pipe_artifacts_by_use", "pipe_id", "used_at"),
+)
+"""Times are whole seconds since 1970."""
+
+# Open WebUI's own table; that is all we read of it.
+_CHATS = Table("chat", MetaData(), Column("id", String(_LONGEST_ID), primary_key=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactHome:
+    """Where an artifact belongs: it is found, and opens, nowhere else."""
+
+    pipe_id: str
+    user_id: str
+    chat_id: str
+
+    def identity(self, artifact_id: str) -> tuple[str, ...]:
+        """What binds the payload of one artifact to its place."""
+        return self.pipe_id, self.user_id, self.chat_id, artifact_id
+
+
+def home_of(context: RequestContext) -> ArtifactHome:
+    """Where the artifacts of a call belong."""
+    return ArtifactHome(context.function_id, context.user_id, context.chat_id)
+
+
+async def insert_artifacts(connection: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Add the rows; those that are there already, from a writing in doubt, are left alone."""
+    ids = [row["id"] for row in rows]
+    known = select(ARTIFACTS.c.id).where(ARTIFACTS.c.id.in_(ids))
+    there = set((await connection.execute(known)).scalars())
+    if missing := [row for row in rows if row["id"] not in there]:
+        await connection.execute(insert(ARTIFACTS), missing)
+
+
+async def select_payloads(
+    connection: Any, home: ArtifactHome, ids: Iterable[str]
+) -> list[tuple[str, bytes, int]]:
+    """Id, payload and last use of those artifacts that belong there."""
+    rows = select(ARTIFACTS.c.id, ARTIFACTS.c.payload, ARTIFACTS.c.used_at).where(
+        ARTIFACTS.c.id.in_(list(ids)),
+        ARTIFACTS.c.chat_id == home.chat_id,
+        ARTIFACTS.c.user_id == home.user_id,
+        ARTIFACTS.c.pipe_id == home.pipe_id,
+    )
+    return [(row.id, bytes(row.payload), row.used_at) for row in await connection.execute(rows)]
+
+
+async def note_use(connection: Any, ids: Iterable[str], now: float) -> None:
+    """Their time to live begins anew."""
+    used = update(ARTIFACTS).where(ARTIFACTS.c.id.in_(list(ids)))
+    await connection.execute(used.values(used_at=int(now)))
+
+
+async def purge_unused(connection: Any, pipe_id: str, before: float) -> bool:
+    """Delete some of a pipe's artifacts not used since then; whether there may be more."""
+    unused = ARTIFACTS.c.pipe_id == pipe_id, ARTIFACTS.c.used_at < int(before)
+    return await _purge_some(connection, *unused)
+
+
+async def purge_orphans(connection: Any, now: float) -> bool:
+    """Delete some artifacts whose chat is gone; whether there may be more."""
+    has_chat = exists().where(_CHATS.c.id == ARTIFACTS.c.chat_id)
+    old_enough = ARTIFACTS.c.created_at < int(now - _YOUNG_SECONDS)
+    return await _purge_some(connection, old_enough, ~has_chat)
+
+
+async def _purge_some(connection: Any, *which: Any) -> bool:
+    some = select(ARTIFACTS.c.id).where(*which).limit(_PURGE_BATCH)
+    ids = list((await connection.execute(some)).scalars())
+    if ids:
+        await connection.execute(delete(ARTIFACTS).where(ARTIFACTS.c.id.in_(ids)))
+    return len(ids) == _PURGE_BATCH
+
+
+################################
 # storage/payload_codec.py
 #
 # Bytes that are kept: made small, and sealed so that only the right key opens them, and only
@@ -6338,6 +6608,354 @@ def _lz4_block() -> Any:
         return importlib.import_module("lz4.block")
     except ImportError:
         return None
+
+
+################################
+# storage/artifacts.py
+#
+# The artifact store: takes what later turns need at once, and writes it beside the answers.
+#
+# Nothing of it may cost an answer: while the database fails nothing new is taken (the chat then
+# carries it itself), what was taken waits in memory, and what cannot be loaded is done without.
+################################
+
+_MOST_WAITING_BYTES = 32 * 1024 * 1024
+_MOST_LOADED = 900
+"""SQLite took no more than 999 values in a query for long."""
+_WRITE_SECONDS = 30.0
+_LOAD_SECONDS = 3.0
+_BLIND_SECONDS = 10.0
+"""After a failure no turn waits for the database so long."""
+_SETTLE_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 30.0
+_LAST_TRIES = 5
+"""While the store closes, a second apart."""
+_USE_IS_NEWS_SECONDS = 24 * 3_600
+_SWEEP_LOCK_SECONDS = 600
+_BREATH_SECONDS = 0.05
+"""Between two small transactions of the clean-up, for the writers of chats."""
+_MOST_WARNED_CHATS = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingArtifact:
+    """One that is taken and not in the table yet."""
+
+    id: str
+    home: ArtifactHome
+    message_id: str
+    kind: str
+    content: bytes
+    codec: PayloadCodec
+    created_at: float
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def row(self) -> dict[str, Any]:
+        """The row for the table; sealing may take a while."""
+        payload = self.codec.seal(self.content, self.home.identity(self.id))
+        label = read_label(payload)
+        return {
+            "id": self.id,
+            "pipe_id": self.home.pipe_id,
+            "user_id": self.home.user_id,
+            "chat_id": self.home.chat_id,
+            "message_id": self.message_id,
+            "kind": self.kind,
+            "codec": str(label),
+            "key_id": label.key_id,
+            "payload": payload,
+            "created_at": int(self.created_at),
+            "used_at": int(self.created_at),
+        }
+
+
+class ArtifactStore:
+    """Keeps artifacts in a table beside Open WebUI's own; one task writes, another cleans up."""
+
+    def __init__(
+        self, table: OwnTable | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._table = table or OwnTable(ARTIFACTS)
+        self._clock = clock
+        self._rules = ArtifactRules()
+        self._pipe_id = ""
+        self._codec: PayloadCodec | None = None
+        self._waiting: dict[str, WaitingArtifact] = {}
+        self._waiting_bytes = 0
+        self._used: set[str] = set()
+        """Artifacts in the table whose use is to be noted there."""
+        self._failures = 0
+        self._blind_until = 0.0
+        self._is_reported = False
+        self._warned_chats: set[str] = set()
+        self._closing = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def keep(self, context: RequestContext, kind: str, content: Any) -> str:
+        """Take something for the context's chat and give its id; empty where that must keep it."""
+        rules = context.settings.artifacts
+        if not (rules.in_database and context.user_id and is_saved_chat(context.chat_id)):
+            return ""
+        if self._failures or not self._table.has_database:
+            return ""
+        self._follow(context)
+        written = encode_json(content)
+        if self._codec is None or self._waiting_bytes + len(written) > _MOST_WAITING_BYTES:
+            return ""
+        now = self._clock()
+        artifact = WaitingArtifact(
+            new_ulid(now),
+            home_of(context),
+            context.message_id,
+            kind,
+            written,
+            self._codec,
+            now,
+        )
+        self._waiting[artifact.id] = artifact
+        self._waiting_bytes += len(written)
+        self._ensure_writer()
+        return artifact.id
+
+    async def settle(self, ids: Iterable[str]) -> None:
+        """Wait until they are in the table: in vain, and not for long, while the database fails."""
+        waiting = [self._waiting[each].written for each in ids if each in self._waiting]
+        if waiting and not self._failures:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_SECONDS):
+                    for written in waiting:
+                        await written.wait()
+
+    async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
+        """What was kept under these ids for the context's chat and user, as far as it opens."""
+        self._follow(context)
+        home, wanted = home_of(context), list(dict.fromkeys(ids))
+        found: dict[str, Any] = {
+            each: decode_json(waiting.content)
+            for each in wanted
+            if (waiting := self._waiting.get(each)) is not None and waiting.home == home
+        }
+        problems: Counter[str] = Counter()
+        if missing := [each for each in wanted if each not in found]:
+            rows = await self._read(home, missing[-_MOST_LOADED:], problems)
+            if rows:
+                found |= await asyncio.to_thread(self._opened, home, rows, problems)
+            self._note_used(rows)
+        self._warn_of(home.chat_id, len(wanted) - len(found), problems)
+        return found
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        self._closing.set()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        tasks = {task for task in (self._writer, self._sweeper) if task is not None}
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def sweep(self) -> None:
+        """Delete what was not used for long, and what belongs to deleted chats."""
+        now = self._clock()
+        unused_since = now - self._rules.cleanup_days * 24 * 3_600.0
+        async with only_worker("artifacts", _SWEEP_LOCK_SECONDS) as is_ours:
+            if not is_ours:
+                return
+            await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
+            await self._purge(lambda c: purge_orphans(c, now))
+
+    async def _purge(self, purge_some: Callable[[Any], Any]) -> None:
+        more = True
+        while more:
+            async with self._table.begin() as connection:
+                more = await purge_some(connection)
+            if more:
+                await asyncio.sleep(_BREATH_SECONDS)
+
+    def _follow(self, context: RequestContext) -> None:
+        """Work by the rules of the newest call."""
+        rules = context.settings.artifacts
+        self._pipe_id = context.function_id
+        if self._sweeper is None and self._table.has_database:
+            self._sweeper = asyncio.create_task(self._sweep_on())
+        if self._rules == rules and self._codec is not None:
+            return
+        self._rules, self._codec = rules, None
+        try:
+            key, old_keys = rules.key.reveal(), split_list(rules.old_keys.reveal())
+        except PipeError:
+            self._report("a passphrase cannot be decrypted: WEBUI_SECRET_KEY has changed")
+            return
+        self._codec = PayloadCodec(
+            key, old_keys, compress_from=rules.compress_from, use_lz4=rules.use_lz4
+        )
+
+    def _ensure_writer(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_on())
+
+    async def _write_on(self) -> None:
+        """Write batch after batch until nothing waits; after a failure again, a while later."""
+        try:
+            while self._waiting or self._used:
+                if await self._write_batch(self._rules.batch_size):
+                    continue
+                if self._closing.is_set() and self._failures >= _LAST_TRIES:
+                    break
+                await self._pause()
+        finally:  # cancelled, too: the server stops
+            if self._waiting and not await self._write_batch(len(self._waiting)):
+                LOG.warning("artifacts: %d could not be written and are lost", len(self._waiting))
+            self._writer = None
+
+    async def _write_batch(self, size: int) -> bool:
+        batch, used = list(islice(self._waiting.values(), size)), list(self._used)
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
+                async with self._table.begin() as connection:
+                    if rows:
+                        await insert_artifacts(connection, rows)
+                    if used:
+                        await note_use(connection, used, self._clock())
+        except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
+            self._failures += 1
+            self._report(describe_fault(error))
+            return False
+        for artifact in batch:
+            del self._waiting[artifact.id]
+            self._waiting_bytes -= len(artifact.content)
+            artifact.written.set()
+        self._used.difference_update(used)
+        self._failures = 0
+        self._report("")
+        return True
+
+    async def _pause(self) -> None:
+        if self._closing.is_set():
+            await asyncio.sleep(1.0)
+            return
+        seconds = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+
+    async def _sweep_on(self) -> None:
+        share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
+        while True:
+            await asyncio.sleep(self._rules.cleanup_interval * share)
+            share = random.uniform(0.75, 1.25)
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                LOG.warning("artifacts: the clean-up failed: %s", describe_fault(error))
+
+    async def _read(
+        self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]
+    ) -> list[tuple[str, bytes, int]]:
+        if self._clock() < self._blind_until or not self._table.has_database:
+            problems["the database does not answer"] = len(ids)
+            return []
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS), self._table.begin() as connection:
+                rows = await select_payloads(connection, home, ids)
+        except Exception as error:  # noqa: BLE001 - the turn goes on without
+            self._blind_until = self._clock() + _BLIND_SECONDS
+            problems[describe_fault(error)] = len(ids)
+            return []
+        if len(rows) < len(ids):
+            problems["not kept for this chat and user"] = len(ids) - len(rows)
+        return rows
+
+    def _opened(
+        self, home: ArtifactHome, rows: Sequence[tuple[str, bytes, int]], problems: Counter[str]
+    ) -> dict[str, Any]:
+        opened: dict[str, Any] = {}
+        for artifact_id, payload, _ in rows:
+            try:
+                if self._codec is None:
+                    raise SealedPayloadError("Its passphrase cannot be read.")
+                opened[artifact_id] = decode_json(
+                    self._codec.open(payload, home.identity(artifact_id))
+                )
+            except SealedPayloadError as error:
+                problems[error.cause] += 1
+        return opened
+
+    def _note_used(self, rows: Sequence[tuple[str, bytes, int]]) -> None:
+        before = self._clock() - _USE_IS_NEWS_SECONDS
+        self._used.update(artifact_id for artifact_id, _, used_at in rows if used_at < before)
+        if self._used:
+            self._ensure_writer()
+
+    def _warn_of(self, chat_id: str, lost: int, problems: Counter[str]) -> None:
+        """Once for each chat: a copy of one has lost its thinking for good."""
+        if not lost or chat_id in self._warned_chats:
+            return
+        if len(self._warned_chats) >= _MOST_WARNED_CHATS:
+            self._warned_chats.clear()
+        self._warned_chats.add(chat_id)
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in problems.items())
+        LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
+
+    def _report(self, fault: str) -> None:
+        """Say once that it fails, and once that it works again."""
+        if bool(fault) == self._is_reported:
+            return
+        self._is_reported = bool(fault)
+        if fault:
+            LOG.warning("artifacts: they stay in the chats until this is over: %s", fault)
+        else:
+            LOG.info("artifacts: they are kept in the database again")
+
+
+def describe_fault(error: Exception) -> str:
+    """The first line of what went wrong, without the values that SQLAlchemy adds."""
+    cause = getattr(error, "orig", None) or error
+    first = next(iter(str(cause).splitlines()), "")
+    return f"{type(cause).__name__}: {first}" if first else type(cause).__name__
+
+
+################################
+# storage/kept_thinking.py
+#
+# Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+################################
+
+async def keep_thinking(
+    answer: AsyncGenerator[list[Event]], context: RequestContext, store: ArtifactStore
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on with references; its end waits until what they stand for is written.
+
+    Open WebUI saves the message only after that end, so a saved reference leads somewhere.
+    """
+    kept: list[str] = []
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            referring = [_referring(event, context, store, kept) for event in batch]
+            if isinstance(referring[-1], ResponseFinished | ResponseFailed) and kept:
+                if referring[:-1]:
+                    yield referring[:-1]
+                await store.settle(kept)
+                referring = referring[-1:]
+            yield referring
+
+
+def _referring(
+    event: Event, context: RequestContext, store: ArtifactStore, kept: list[str]
+) -> Event:
+    """The event for the reader; the next round of this answer still needs the item as it is."""
+    match event:
+        case ItemFinished(_, ReasoningItem(details=details) as item) if details:
+            artifact_id = store.keep(context, "reasoning", details)
+            if not artifact_id:
+                return event
+            kept.append(artifact_id)
+            seals = sum(bool(detail.get("data") or detail.get("signature")) for detail in details)
+            reference = {"type": STORED_DETAIL, "id": artifact_id, "sealed": seals}
+            return replace(event, item=replace(item, details=[reference]))
+        case _:
+            return event
 
 
 ################################
@@ -7012,6 +7630,44 @@ def _accepted_effort(effort: str, ability: ReasoningAbility | None) -> str:
         return effort if ability.efforts is None else ""
     wanted = EFFORTS.index(effort)
     return min(accepted, key=lambda name: (abs(EFFORTS.index(name) - wanted), EFFORTS.index(name)))
+
+
+################################
+# requests/references.py
+#
+# Thinking that the chat only refers to: which, and how it comes back to its place.
+################################
+
+def references_in(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ids of what is kept elsewhere, oldest first."""
+    details = (
+        detail for message in messages for detail in objects_in(message.get("reasoning_details"))
+    )
+    return [text_of(detail.get("id")) for detail in details if _refers(detail)]
+
+
+def with_kept_details(messages: Sequence[JsonObject], kept: Mapping[str, Any]) -> list[JsonObject]:
+    """The messages with the details themselves; a reference that leads nowhere is left out."""
+    return [
+        {**message, "reasoning_details": _details_for(message["reasoning_details"], kept)}
+        if "reasoning_details" in message
+        else message
+        for message in messages
+    ]
+
+
+def _details_for(details: Any, kept: Mapping[str, Any]) -> list[JsonObject]:
+    resolved: list[JsonObject] = []
+    for detail in objects_in(details):
+        if _refers(detail):
+            resolved.extend(objects_in(kept.get(text_of(detail.get("id")))))
+        else:
+            resolved.append(detail)
+    return resolved
+
+
+def _refers(detail: JsonObject) -> bool:
+    return detail.get("type") == STORED_DETAIL
 
 
 ################################
@@ -8421,7 +9077,7 @@ def _layout_of(items: list[OutputItem]) -> list[JsonObject]:
     layout: list[JsonObject] = []
     for item in items:
         match item:
-            case ReasoningItem(details=details) if sealed := sum(map(is_sealed, details)):
+            case ReasoningItem(details=details) if sealed := sum(map(seals_of_detail, details)):
                 layout.append({"kind": "reasoning", "sealed": sealed})
             case MessageItem(text=text, phase=phase) if text:
                 named = {"phase": phase} if phase else {}
@@ -8433,9 +9089,11 @@ def _layout_of(items: list[OutputItem]) -> list[JsonObject]:
     return layout
 
 
-def is_sealed(detail: JsonObject) -> bool:
-    """Whether a detail holds what the vendor encrypted or signed."""
-    return bool(detail.get("data") or detail.get("signature"))
+def seals_of_detail(detail: JsonObject) -> int:
+    """How much a detail holds, or stands for, of what the vendor encrypted or signed."""
+    if detail.get("type") == STORED_DETAIL:
+        return whole_of(detail.get("sealed")) or 0
+    return int(bool(detail.get("data") or detail.get("signature")))
 
 
 def _is_plain(layout: list[JsonObject]) -> bool:
@@ -10634,6 +11292,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
+        self._artifacts: ArtifactStore | None = None
         self._account: tuple[str, str, bool] | None = None
         self._leases = 0
         self._retired = False
@@ -10688,6 +11347,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def artifacts(self) -> ArtifactStore:
+        """What keeps parts of answers for later turns, where the chats do not."""
+        if self._artifacts is None:
+            self._loop = asyncio.get_running_loop()
+            self._artifacts = ArtifactStore()
+        return self._artifacts
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
@@ -10722,8 +11388,9 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client)
+            self._close_later(**services, client=self._client, artifacts=self._artifacts)
             self._client, self._registry, self._key_limit = None, None, None
+            self._artifacts = None
 
     def _close_later(self, **services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
@@ -10746,7 +11413,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit():
+            case OpenRouterModelRegistry() | KeyLimit() | ArtifactStore():
                 await service.close()
 
 
@@ -11074,7 +11741,10 @@ class Turn:
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its pictures stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
-    answer = keep_pictures(_answer(turn), context)
+    answer = _answer(turn)
+    if context.settings.artifacts.in_database and not context.task:
+        answer = keep_thinking(answer, context, turn.runtime.artifacts())
+    answer = keep_pictures(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -11097,6 +11767,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
     toolbox = turn.open_tools(context, body, family)
+    body = await _with_kept_thinking(body, context, runtime)
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
@@ -11116,6 +11787,19 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     finally:
         leave_gate(gate)
         timing_mark("end of the answer")
+
+
+async def _with_kept_thinking(
+    body: CompletionsBody, context: RequestContext, runtime: Runtime
+) -> CompletionsBody:
+    """The body with the thinking that the chat only refers to, as far as the model may have it."""
+    messages = objects_in(body.get("messages"))
+    if not references_in(messages):
+        return body
+    messages = remember(messages, context.settings)
+    with timing_scope("artifacts"):
+        kept = await runtime.artifacts().load(context, references_in(messages))
+    return {**body, "messages": with_kept_details(messages, kept)}
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:
@@ -11269,119 +11953,125 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((239, 8, 48),),
-    "core/ids.py": ((295, 9, 26),),
-    "core/json_codec.py": ((329, 11, 29),),
-    "core/json_values.py": ((366, 8, 31),),
-    "core/money.py": ((405, 6, 4),),
-    "core/process.py": ((417, 10, 13),),
-    "core/redaction.py": ((438, 9, 69),),
-    "core/errors.py": ((531, 27, 165),),
-    "core/admission.py": ((704, 12, 50),),
-    "core/retry.py": ((762, 7, 33),),
-    "core/secrets.py": ((803, 19, 86),),
-    "core/source_map.py": ((897, 7, 24),),
-    "core/template_language.py": ((929, 8, 56),),
-    "core/valve_types.py": ((995, 17, 63),),
-    "core/catalog_valves.py": ((1066, 12, 138),),
-    "core/personal_valves.py": ((1212, 11, 76),),
-    "core/template_valves.py": ((1296, 13, 89),),
-    "core/config.py": ((1393, 17, 479),),
-    "core/context.py": ((1880, 14, 46),),
-    "core/logging_system.py": ((1934, 11, 92),),
-    "core/error_templates.py": ((2034, 28, 176),),
-    "core/timing_logger.py": ((2220, 21, 134),),
-    "api/bodies.py": ((2362, 8, 82),),
-    "api/error_figures.py": ((2452, 8, 38),),
-    "api/errors.py": ((2498, 18, 184),),
-    "api/events.py": ((2690, 11, 268),),
-    "api/exchange_log.py": ((2966, 16, 11),),
-    "api/gateway/batch.py": ((2988, 14, 47),),
-    "api/gateway/items.py": ((3043, 20, 128),),
-    "api/gateway/part_ends.py": ((3179, 8, 58),),
-    "api/gateway/payloads.py": ((3245, 14, 31),),
-    "api/gateway/selection.py": ((3284, 15, 54),),
-    "api/gateway/text_run.py": ((3346, 10, 58),),
-    "api/pacing.py": ((3412, 7, 19),),
-    "api/sse.py": ((3439, 5, 50),),
-    "api/gateway/chat_reader.py": ((3497, 30, 203),),
-    "api/gateway/responses_reader.py": ((3708, 33, 193),),
-    "api/transport.py": ((3909, 17, 149),),
-    "api/http.py": ((4066, 23, 167),),
-    "api/catalog.py": ((4241, 15, 48),),
-    "api/gateway/stream.py": ((4297, 32, 123),),
-    "api/gateway/chat_completions.py": ((4428, 15, 12),),
-    "api/gateway/responses.py": ((4448, 15, 12),),
-    "host/blocking.py": ((4468, 13, 46),),
-    "host/chats.py": ((4522, 13, 49),),
-    "host/columns.py": ((4583, 20, 83),),
-    "host/database.py": ((4674, 15, 65),),
-    "host/departure.py": ((4747, 11, 30),),
-    "host/events.py": ((4785, 9, 4),),
-    "host/redis.py": ((4797, 8, 19),),
-    "host/users.py": ((4824, 14, 67),),
-    "host/call.py": ((4899, 15, 61),),
-    "host/files.py": ((4968, 17, 48),),
-    "host/tools.py": ((5027, 22, 250),),
-    "host/versions.py": ((5285, 10, 30),),
-    "models/key_limit.py": ((5323, 13, 43),),
-    "models/pricing.py": ((5374, 12, 106),),
-    "models/family.py": ((5488, 14, 132),),
-    "models/variants.py": ((5628, 11, 67),),
-    "models/known.py": ((5703, 12, 33),),
-    "models/registry.py": ((5744, 17, 97),),
-    "models/visibility.py": ((5849, 16, 217),),
-    "models/entries.py": ((6074, 25, 66),),
-    "storage/payload_codec.py": ((6152, 26, 189),),
-    "storage/pictures.py": ((6349, 20, 112),),
-    "storage/spending.py": ((6469, 20, 77),),
-    "requests/allow_list.py": ((6554, 10, 28),),
-    "requests/caching.py": ((6590, 13, 20),),
-    "requests/content_parts.py": ((6618, 10, 76),),
-    "requests/fallbacks.py": ((6702, 12, 13),),
-    "requests/identifiers.py": ((6723, 11, 46),),
-    "requests/modalities.py": ((6777, 10, 7),),
-    "requests/old_texts.py": ((6792, 11, 61),),
-    "requests/parameters.py": ((6861, 12, 59),),
-    "requests/reasoning.py": ((6928, 13, 87),),
-    "requests/replay.py": ((7023, 14, 122),),
-    "requests/chat_body.py": ((7153, 13, 142),),
-    "requests/history.py": ((7303, 13, 116),),
-    "requests/next_round.py": ((7427, 21, 65),),
-    "requests/recovery.py": ((7500, 16, 107),),
-    "requests/retention.py": ((7615, 13, 80),),
-    "requests/routing_table.py": ((7703, 14, 38),),
-    "requests/routing.py": ((7749, 13, 34),),
-    "requests/tasks.py": ((7791, 11, 35),),
-    "requests/tools.py": ((7834, 13, 40),),
-    "requests/trimming.py": ((7882, 11, 9),),
-    "requests/normalise.py": ((7899, 28, 39),),
-    "streaming/collector.py": ((7946, 31, 266),),
-    "streaming/completion_notes.py": ((8220, 11, 41),),
-    "streaming/open_calls.py": ((8269, 10, 25),),
-    "streaming/renderer.py": ((8302, 9, 13),),
-    "streaming/citations.py": ((8323, 13, 56),),
-    "streaming/layout.py": ((8391, 18, 59),),
-    "streaming/output_items.py": ((8458, 10, 69),),
-    "streaming/server_tools.py": ((8535, 15, 46),),
-    "streaming/status.py": ((8589, 10, 47),),
-    "streaming/think_tags.py": ((8644, 20, 134),),
-    "streaming/thinking_status.py": ((8786, 11, 53),),
-    "streaming/usage.py": ((8847, 10, 92),),
-    "streaming/completion_chunks.py": ((8947, 31, 93),),
-    "streaming/completion_dict.py": ((9048, 35, 105),),
-    "streaming/response_events.py": ((9161, 47, 271),),
-    "streaming/transcript.py": ((9440, 29, 129),),
-    "tools/policy.py": ((9577, 13, 42),),
-    "tools/results.py": ((9627, 11, 116),),
-    "tools/schema.py": ((9754, 15, 298),),
-    "tools/arguments.py": ((10060, 13, 113),),
-    "tools/definitions.py": ((10181, 14, 85),),
-    "tools/executor.py": ((10274, 55, 190),),
-    "tools/toolbox.py": ((10472, 23, 126),),
-    "runtime.py": ((10606, 25, 145),),
-    "attempts.py": ((10759, 33, 80),),
-    "rounds.py": ((10847, 28, 172),),
-    "orchestrator.py": ((11027, 36, 121),),
-    "pipe.py": ((11156, 30, 108),),
+    "core/circuit_breaker.py": ((261, 8, 48),),
+    "core/ids.py": ((317, 9, 36),),
+    "core/json_codec.py": ((361, 11, 29),),
+    "core/json_values.py": ((398, 8, 31),),
+    "core/money.py": ((437, 6, 4),),
+    "core/process.py": ((449, 10, 13),),
+    "core/redaction.py": ((470, 9, 69),),
+    "core/errors.py": ((563, 27, 165),),
+    "core/admission.py": ((736, 12, 50),),
+    "core/retry.py": ((794, 7, 33),),
+    "core/secrets.py": ((835, 19, 86),),
+    "core/source_map.py": ((929, 7, 24),),
+    "core/template_language.py": ((961, 8, 56),),
+    "core/valve_types.py": ((1027, 17, 63),),
+    "core/catalog_valves.py": ((1098, 12, 138),),
+    "core/personal_valves.py": ((1244, 11, 76),),
+    "core/storage_valves.py": ((1328, 13, 85),),
+    "core/template_valves.py": ((1421, 13, 89),),
+    "core/config.py": ((1518, 18, 482),),
+    "core/context.py": ((2008, 14, 46),),
+    "core/logging_system.py": ((2062, 11, 92),),
+    "core/error_templates.py": ((2162, 28, 176),),
+    "core/timing_logger.py": ((2348, 21, 134),),
+    "api/bodies.py": ((2490, 8, 82),),
+    "api/error_figures.py": ((2580, 8, 38),),
+    "api/errors.py": ((2626, 18, 184),),
+    "api/events.py": ((2818, 11, 268),),
+    "api/exchange_log.py": ((3094, 16, 11),),
+    "api/gateway/batch.py": ((3116, 14, 47),),
+    "api/gateway/items.py": ((3171, 20, 128),),
+    "api/gateway/part_ends.py": ((3307, 8, 58),),
+    "api/gateway/payloads.py": ((3373, 14, 31),),
+    "api/gateway/selection.py": ((3412, 15, 54),),
+    "api/gateway/text_run.py": ((3474, 10, 58),),
+    "api/pacing.py": ((3540, 7, 19),),
+    "api/sse.py": ((3567, 5, 50),),
+    "api/gateway/chat_reader.py": ((3625, 30, 203),),
+    "api/gateway/responses_reader.py": ((3836, 33, 193),),
+    "api/transport.py": ((4037, 17, 149),),
+    "api/http.py": ((4194, 23, 167),),
+    "api/catalog.py": ((4369, 15, 48),),
+    "api/gateway/stream.py": ((4425, 32, 123),),
+    "api/gateway/chat_completions.py": ((4556, 15, 12),),
+    "api/gateway/responses.py": ((4576, 15, 12),),
+    "host/blocking.py": ((4596, 13, 46),),
+    "host/chats.py": ((4650, 13, 49),),
+    "host/columns.py": ((4711, 20, 83),),
+    "host/database.py": ((4802, 15, 65),),
+    "host/departure.py": ((4875, 11, 30),),
+    "host/events.py": ((4913, 9, 4),),
+    "host/redis.py": ((4925, 8, 19),),
+    "host/single_worker.py": ((4952, 14, 33),),
+    "host/users.py": ((4993, 14, 67),),
+    "host/call.py": ((5068, 15, 61),),
+    "host/files.py": ((5137, 17, 48),),
+    "host/tools.py": ((5196, 22, 250),),
+    "host/versions.py": ((5454, 10, 30),),
+    "models/key_limit.py": ((5492, 13, 43),),
+    "models/pricing.py": ((5543, 12, 106),),
+    "models/family.py": ((5657, 14, 132),),
+    "models/variants.py": ((5797, 11, 67),),
+    "models/known.py": ((5872, 12, 33),),
+    "models/registry.py": ((5913, 17, 97),),
+    "models/visibility.py": ((6018, 16, 217),),
+    "models/entries.py": ((6243, 25, 66),),
+    "storage/artifact_table.py": ((6317, 26, 93),),
+    "storage/payload_codec.py": ((6422, 26, 189),),
+    "storage/artifacts.py": ((6622, 41, 295),),
+    "storage/kept_thinking.py": ((6925, 15, 34),),
+    "storage/pictures.py": ((6967, 20, 112),),
+    "storage/spending.py": ((7087, 20, 77),),
+    "requests/allow_list.py": ((7172, 10, 28),),
+    "requests/caching.py": ((7208, 13, 20),),
+    "requests/content_parts.py": ((7236, 10, 76),),
+    "requests/fallbacks.py": ((7320, 12, 13),),
+    "requests/identifiers.py": ((7341, 11, 46),),
+    "requests/modalities.py": ((7395, 10, 7),),
+    "requests/old_texts.py": ((7410, 11, 61),),
+    "requests/parameters.py": ((7479, 12, 59),),
+    "requests/reasoning.py": ((7546, 13, 87),),
+    "requests/references.py": ((7641, 12, 30),),
+    "requests/replay.py": ((7679, 14, 122),),
+    "requests/chat_body.py": ((7809, 13, 142),),
+    "requests/history.py": ((7959, 13, 116),),
+    "requests/next_round.py": ((8083, 21, 65),),
+    "requests/recovery.py": ((8156, 16, 107),),
+    "requests/retention.py": ((8271, 13, 80),),
+    "requests/routing_table.py": ((8359, 14, 38),),
+    "requests/routing.py": ((8405, 13, 34),),
+    "requests/tasks.py": ((8447, 11, 35),),
+    "requests/tools.py": ((8490, 13, 40),),
+    "requests/trimming.py": ((8538, 11, 9),),
+    "requests/normalise.py": ((8555, 28, 39),),
+    "streaming/collector.py": ((8602, 31, 266),),
+    "streaming/completion_notes.py": ((8876, 11, 41),),
+    "streaming/open_calls.py": ((8925, 10, 25),),
+    "streaming/renderer.py": ((8958, 9, 13),),
+    "streaming/citations.py": ((8979, 13, 56),),
+    "streaming/layout.py": ((9047, 18, 61),),
+    "streaming/output_items.py": ((9116, 10, 69),),
+    "streaming/server_tools.py": ((9193, 15, 46),),
+    "streaming/status.py": ((9247, 10, 47),),
+    "streaming/think_tags.py": ((9302, 20, 134),),
+    "streaming/thinking_status.py": ((9444, 11, 53),),
+    "streaming/usage.py": ((9505, 10, 92),),
+    "streaming/completion_chunks.py": ((9605, 31, 93),),
+    "streaming/completion_dict.py": ((9706, 35, 105),),
+    "streaming/response_events.py": ((9819, 47, 271),),
+    "streaming/transcript.py": ((10098, 29, 129),),
+    "tools/policy.py": ((10235, 13, 42),),
+    "tools/results.py": ((10285, 11, 116),),
+    "tools/schema.py": ((10412, 15, 298),),
+    "tools/arguments.py": ((10718, 13, 113),),
+    "tools/definitions.py": ((10839, 14, 85),),
+    "tools/executor.py": ((10932, 55, 190),),
+    "tools/toolbox.py": ((11130, 23, 126),),
+    "runtime.py": ((11264, 26, 154),),
+    "attempts.py": ((11426, 33, 80),),
+    "rounds.py": ((11514, 28, 172),),
+    "orchestrator.py": ((11694, 40, 138),),
+    "pipe.py": ((11840, 30, 108),),
 }

@@ -14,6 +14,7 @@ from .core.admission import enter_gate, leave_gate
 from .core.context import RequestContext, current_request
 from .core.error_templates import explain_failure, without_key
 from .core.errors import InternalError, ModelUnavailableError, PipeError
+from .core.json_values import objects_in
 from .core.logging_system import LOG
 from .core.source_map import trace_of
 from .core.timing_logger import timing_mark, timing_scope
@@ -25,8 +26,11 @@ from .models.visibility import allowed_only, require_allowed
 from .requests.chat_body import needs_chat_endpoint
 from .requests.history import call_ids_in
 from .requests.normalise import build_responses_body
+from .requests.references import references_in, with_kept_details
+from .requests.retention import remember
 from .rounds import Rounds
 from .runtime import Runtime
+from .storage.kept_thinking import keep_thinking
 from .storage.pictures import keep_pictures
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
 from .streaming.renderer import Piece, Renderer
@@ -83,7 +87,10 @@ class Turn:
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its pictures stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
-    answer = keep_pictures(_answer(turn), context)
+    answer = _answer(turn)
+    if context.settings.artifacts.in_database and not context.task:
+        answer = keep_thinking(answer, context, turn.runtime.artifacts())
+    answer = keep_pictures(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -106,6 +113,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
     toolbox = turn.open_tools(context, body, family)
+    body = await _with_kept_thinking(body, context, runtime)
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
@@ -125,6 +133,19 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     finally:
         leave_gate(gate)
         timing_mark("end of the answer")
+
+
+async def _with_kept_thinking(
+    body: CompletionsBody, context: RequestContext, runtime: Runtime
+) -> CompletionsBody:
+    """The body with the thinking that the chat only refers to, as far as the model may have it."""
+    messages = objects_in(body.get("messages"))
+    if not references_in(messages):
+        return body
+    messages = remember(messages, context.settings)
+    with timing_scope("artifacts"):
+        kept = await runtime.artifacts().load(context, references_in(messages))
+    return {**body, "messages": with_kept_details(messages, kept)}
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:

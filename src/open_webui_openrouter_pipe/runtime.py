@@ -20,6 +20,7 @@ from .core.process import shared_by_process
 from .core.timing_logger import TIMING
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
+from .storage.artifacts import ArtifactStore
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
+        self._artifacts: ArtifactStore | None = None
         self._account: tuple[str, str, bool] | None = None
         self._leases = 0
         self._retired = False
@@ -107,6 +109,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def artifacts(self) -> ArtifactStore:
+        """What keeps parts of answers for later turns, where the chats do not."""
+        if self._artifacts is None:
+            self._loop = asyncio.get_running_loop()
+            self._artifacts = ArtifactStore()
+        return self._artifacts
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
@@ -141,8 +150,9 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client)
+            self._close_later(**services, client=self._client, artifacts=self._artifacts)
             self._client, self._registry, self._key_limit = None, None, None
+            self._artifacts = None
 
     def _close_later(self, **services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
@@ -165,5 +175,5 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit():
+            case OpenRouterModelRegistry() | KeyLimit() | ArtifactStore():
                 await service.close()

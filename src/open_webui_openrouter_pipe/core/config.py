@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
 from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
+from .storage_valves import ArtifactRules, StorageValves, read_artifact_rules
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
 from .valve_types import Secret, Switch, Text, amount, one_of, split_list, whole_number
 
@@ -357,6 +358,7 @@ class SystemValves(
     IdentifierValves,
     CachingValves,
     RoutingValves,
+    StorageValves,
     HistoryValves,
     ReasoningValves,
     CatalogValves,
@@ -418,6 +420,7 @@ class Settings:
     reasoning_retention: str
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
+    artifacts: ArtifactRules
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
@@ -477,6 +480,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         ),
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
+        artifacts=read_artifact_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
