@@ -33,129 +33,129 @@ license: MIT
 #   1092  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
 #   1238  personal_valves.py            What each user can set for themselves.
 #   1322  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   1415  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1512  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2002  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2056  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2156  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2340  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1417  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1514  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2004  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2058  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2158  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2342  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2484  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2574  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2620  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2812  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3088  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3107  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3165  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3301  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3367  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3406  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3468  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3534  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3561  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3619  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3830  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4031  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4188  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4363  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4419  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4550  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4570  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2486  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2576  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2622  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2814  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3090  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3109  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3167  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3303  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3369  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3408  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3470  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3536  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3563  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3621  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3832  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4033  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4190  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4365  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4421  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4552  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4572  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4590  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4644  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4701  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4796  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4869  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4907  events.py                     What the page is told beside the stream of the answer.
-#   4919  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   4946  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   4987  users.py                      The person who asks, and what they have set for themselves.
-#   5062  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5131  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5187  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5448  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4592  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4646  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4703  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4798  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4871  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4909  events.py                     What the page is told beside the stream of the answer.
+#   4921  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   4948  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   4989  users.py                      The person who asks, and what they have set for themselves.
+#   5064  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5133  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5189  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5450  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5486  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5537  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5651  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5791  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5866  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5907  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6012  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6237  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5488  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5539  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5653  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5793  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5868  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5909  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6014  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6239  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6311  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   6412  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#   6613  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   6919  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   6961  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7081  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6313  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   6414  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#   6615  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   6921  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   6963  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7083  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7166  allow_list.py                 Only what the API knows goes out.
-#   7202  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7230  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7314  fallbacks.py                  Further models, for when the first one fails.
-#   7335  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7389  modalities.py                 Pictures are asked for where the model draws.
-#   7404  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7473  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7540  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7635  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   7673  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7803  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7953  history.py                    Chat messages become input items.
-#   8077  next_round.py                 The request of another round: the one before, and what came of it.
-#   8150  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8265  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8353  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8399  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8441  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8484  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8532  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8549  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7168  allow_list.py                 Only what the API knows goes out.
+#   7204  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7232  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7316  fallbacks.py                  Further models, for when the first one fails.
+#   7337  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7391  modalities.py                 Pictures are asked for where the model draws.
+#   7406  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7475  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7542  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7637  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   7675  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7805  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7955  history.py                    Chat messages become input items.
+#   8079  next_round.py                 The request of another round: the one before, and what came of it.
+#   8152  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8267  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8355  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8401  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8443  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8486  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8534  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8551  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8596  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8870  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8919  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8952  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8973  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9037  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9110  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9187  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9241  status.py                     The status line of an answer: few words, all of them true.
-#   9296  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9438  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9499  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9599  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9700  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9813  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10092  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8598  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8872  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8921  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8954  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8975  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9039  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9112  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9189  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9243  status.py                     The status line of an answer: few words, all of them true.
+#   9298  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9440  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9501  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9601  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9702  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9815  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10094  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10229  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10279  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10403  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10712  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10833  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10926  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11124  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10231  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10281  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10405  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10714  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10835  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10928  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11126  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11258  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11260  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11420  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11422  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11508  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11510  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11688  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11690  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11834  pipe.py                       The entrance: what Open WebUI calls.
+#  11836  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -1325,6 +1325,8 @@ class PersonalValves(BaseModel):
 # The valves that say where what the chat needs again is kept, and the value object they become.
 ################################
 
+_NO_PASSPHRASE = EncryptedStr("")
+
 ArtifactPlaceChoice = Literal["chat", "database"]
 
 
@@ -1342,13 +1344,13 @@ class StorageValves(BaseModel):
         ),
     )
     ARTIFACT_ENCRYPTION_KEY: Secret = Field(
-        default=EncryptedStr(""),
+        default=_NO_PASSPHRASE,
         title="Artifacts: passphrase",
         description="Encrypts what the table keeps; empty means that it is not encrypted.",
         json_schema_extra={"input": {"type": "password"}},
     )
     ARTIFACT_ENCRYPTION_OLD_KEYS: Secret = Field(
-        default=EncryptedStr(""),
+        default=_NO_PASSPHRASE,
         title="Artifacts: earlier passphrases",
         description="Comma-separated; what was kept under them can still be read.",
         json_schema_extra={"input": {"type": "password"}},
@@ -1385,9 +1387,9 @@ class ArtifactRules:
     """Where and how artifacts are kept."""
 
     in_database: bool = False
-    key: EncryptedStr = EncryptedStr("")
+    key: EncryptedStr = _NO_PASSPHRASE
     """Empty for no encryption."""
-    old_keys: EncryptedStr = EncryptedStr("")
+    old_keys: EncryptedStr = _NO_PASSPHRASE
     """Comma-separated."""
     use_lz4: bool = True
     compress_from: int = 1_024
@@ -11969,109 +11971,109 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/valve_types.py": ((1027, 17, 63),),
     "core/catalog_valves.py": ((1098, 12, 138),),
     "core/personal_valves.py": ((1244, 11, 76),),
-    "core/storage_valves.py": ((1328, 13, 85),),
-    "core/template_valves.py": ((1421, 13, 89),),
-    "core/config.py": ((1518, 18, 482),),
-    "core/context.py": ((2008, 14, 46),),
-    "core/logging_system.py": ((2062, 11, 92),),
-    "core/error_templates.py": ((2162, 28, 176),),
-    "core/timing_logger.py": ((2348, 21, 134),),
-    "api/bodies.py": ((2490, 8, 82),),
-    "api/error_figures.py": ((2580, 8, 38),),
-    "api/errors.py": ((2626, 18, 184),),
-    "api/events.py": ((2818, 11, 268),),
-    "api/exchange_log.py": ((3094, 16, 11),),
-    "api/gateway/batch.py": ((3116, 14, 47),),
-    "api/gateway/items.py": ((3171, 20, 128),),
-    "api/gateway/part_ends.py": ((3307, 8, 58),),
-    "api/gateway/payloads.py": ((3373, 14, 31),),
-    "api/gateway/selection.py": ((3412, 15, 54),),
-    "api/gateway/text_run.py": ((3474, 10, 58),),
-    "api/pacing.py": ((3540, 7, 19),),
-    "api/sse.py": ((3567, 5, 50),),
-    "api/gateway/chat_reader.py": ((3625, 30, 203),),
-    "api/gateway/responses_reader.py": ((3836, 33, 193),),
-    "api/transport.py": ((4037, 17, 149),),
-    "api/http.py": ((4194, 23, 167),),
-    "api/catalog.py": ((4369, 15, 48),),
-    "api/gateway/stream.py": ((4425, 32, 123),),
-    "api/gateway/chat_completions.py": ((4556, 15, 12),),
-    "api/gateway/responses.py": ((4576, 15, 12),),
-    "host/blocking.py": ((4596, 13, 46),),
-    "host/chats.py": ((4650, 13, 49),),
-    "host/columns.py": ((4711, 20, 83),),
-    "host/database.py": ((4802, 15, 65),),
-    "host/departure.py": ((4875, 11, 30),),
-    "host/events.py": ((4913, 9, 4),),
-    "host/redis.py": ((4925, 8, 19),),
-    "host/single_worker.py": ((4952, 14, 33),),
-    "host/users.py": ((4993, 14, 67),),
-    "host/call.py": ((5068, 15, 61),),
-    "host/files.py": ((5137, 17, 48),),
-    "host/tools.py": ((5196, 22, 250),),
-    "host/versions.py": ((5454, 10, 30),),
-    "models/key_limit.py": ((5492, 13, 43),),
-    "models/pricing.py": ((5543, 12, 106),),
-    "models/family.py": ((5657, 14, 132),),
-    "models/variants.py": ((5797, 11, 67),),
-    "models/known.py": ((5872, 12, 33),),
-    "models/registry.py": ((5913, 17, 97),),
-    "models/visibility.py": ((6018, 16, 217),),
-    "models/entries.py": ((6243, 25, 66),),
-    "storage/artifact_table.py": ((6317, 26, 93),),
-    "storage/payload_codec.py": ((6422, 26, 189),),
-    "storage/artifacts.py": ((6622, 41, 295),),
-    "storage/kept_thinking.py": ((6925, 15, 34),),
-    "storage/pictures.py": ((6967, 20, 112),),
-    "storage/spending.py": ((7087, 20, 77),),
-    "requests/allow_list.py": ((7172, 10, 28),),
-    "requests/caching.py": ((7208, 13, 20),),
-    "requests/content_parts.py": ((7236, 10, 76),),
-    "requests/fallbacks.py": ((7320, 12, 13),),
-    "requests/identifiers.py": ((7341, 11, 46),),
-    "requests/modalities.py": ((7395, 10, 7),),
-    "requests/old_texts.py": ((7410, 11, 61),),
-    "requests/parameters.py": ((7479, 12, 59),),
-    "requests/reasoning.py": ((7546, 13, 87),),
-    "requests/references.py": ((7641, 12, 30),),
-    "requests/replay.py": ((7679, 14, 122),),
-    "requests/chat_body.py": ((7809, 13, 142),),
-    "requests/history.py": ((7959, 13, 116),),
-    "requests/next_round.py": ((8083, 21, 65),),
-    "requests/recovery.py": ((8156, 16, 107),),
-    "requests/retention.py": ((8271, 13, 80),),
-    "requests/routing_table.py": ((8359, 14, 38),),
-    "requests/routing.py": ((8405, 13, 34),),
-    "requests/tasks.py": ((8447, 11, 35),),
-    "requests/tools.py": ((8490, 13, 40),),
-    "requests/trimming.py": ((8538, 11, 9),),
-    "requests/normalise.py": ((8555, 28, 39),),
-    "streaming/collector.py": ((8602, 31, 266),),
-    "streaming/completion_notes.py": ((8876, 11, 41),),
-    "streaming/open_calls.py": ((8925, 10, 25),),
-    "streaming/renderer.py": ((8958, 9, 13),),
-    "streaming/citations.py": ((8979, 13, 56),),
-    "streaming/layout.py": ((9047, 18, 61),),
-    "streaming/output_items.py": ((9116, 10, 69),),
-    "streaming/server_tools.py": ((9193, 15, 46),),
-    "streaming/status.py": ((9247, 10, 47),),
-    "streaming/think_tags.py": ((9302, 20, 134),),
-    "streaming/thinking_status.py": ((9444, 11, 53),),
-    "streaming/usage.py": ((9505, 10, 92),),
-    "streaming/completion_chunks.py": ((9605, 31, 93),),
-    "streaming/completion_dict.py": ((9706, 35, 105),),
-    "streaming/response_events.py": ((9819, 47, 271),),
-    "streaming/transcript.py": ((10098, 29, 129),),
-    "tools/policy.py": ((10235, 13, 42),),
-    "tools/results.py": ((10285, 11, 116),),
-    "tools/schema.py": ((10412, 15, 298),),
-    "tools/arguments.py": ((10718, 13, 113),),
-    "tools/definitions.py": ((10839, 14, 85),),
-    "tools/executor.py": ((10932, 55, 190),),
-    "tools/toolbox.py": ((11130, 23, 126),),
-    "runtime.py": ((11264, 26, 154),),
-    "attempts.py": ((11426, 33, 80),),
-    "rounds.py": ((11514, 28, 172),),
-    "orchestrator.py": ((11694, 40, 138),),
-    "pipe.py": ((11840, 30, 108),),
+    "core/storage_valves.py": ((1328, 13, 87),),
+    "core/template_valves.py": ((1423, 13, 89),),
+    "core/config.py": ((1520, 18, 482),),
+    "core/context.py": ((2010, 14, 46),),
+    "core/logging_system.py": ((2064, 11, 92),),
+    "core/error_templates.py": ((2164, 28, 176),),
+    "core/timing_logger.py": ((2350, 21, 134),),
+    "api/bodies.py": ((2492, 8, 82),),
+    "api/error_figures.py": ((2582, 8, 38),),
+    "api/errors.py": ((2628, 18, 184),),
+    "api/events.py": ((2820, 11, 268),),
+    "api/exchange_log.py": ((3096, 16, 11),),
+    "api/gateway/batch.py": ((3118, 14, 47),),
+    "api/gateway/items.py": ((3173, 20, 128),),
+    "api/gateway/part_ends.py": ((3309, 8, 58),),
+    "api/gateway/payloads.py": ((3375, 14, 31),),
+    "api/gateway/selection.py": ((3414, 15, 54),),
+    "api/gateway/text_run.py": ((3476, 10, 58),),
+    "api/pacing.py": ((3542, 7, 19),),
+    "api/sse.py": ((3569, 5, 50),),
+    "api/gateway/chat_reader.py": ((3627, 30, 203),),
+    "api/gateway/responses_reader.py": ((3838, 33, 193),),
+    "api/transport.py": ((4039, 17, 149),),
+    "api/http.py": ((4196, 23, 167),),
+    "api/catalog.py": ((4371, 15, 48),),
+    "api/gateway/stream.py": ((4427, 32, 123),),
+    "api/gateway/chat_completions.py": ((4558, 15, 12),),
+    "api/gateway/responses.py": ((4578, 15, 12),),
+    "host/blocking.py": ((4598, 13, 46),),
+    "host/chats.py": ((4652, 13, 49),),
+    "host/columns.py": ((4713, 20, 83),),
+    "host/database.py": ((4804, 15, 65),),
+    "host/departure.py": ((4877, 11, 30),),
+    "host/events.py": ((4915, 9, 4),),
+    "host/redis.py": ((4927, 8, 19),),
+    "host/single_worker.py": ((4954, 14, 33),),
+    "host/users.py": ((4995, 14, 67),),
+    "host/call.py": ((5070, 15, 61),),
+    "host/files.py": ((5139, 17, 48),),
+    "host/tools.py": ((5198, 22, 250),),
+    "host/versions.py": ((5456, 10, 30),),
+    "models/key_limit.py": ((5494, 13, 43),),
+    "models/pricing.py": ((5545, 12, 106),),
+    "models/family.py": ((5659, 14, 132),),
+    "models/variants.py": ((5799, 11, 67),),
+    "models/known.py": ((5874, 12, 33),),
+    "models/registry.py": ((5915, 17, 97),),
+    "models/visibility.py": ((6020, 16, 217),),
+    "models/entries.py": ((6245, 25, 66),),
+    "storage/artifact_table.py": ((6319, 26, 93),),
+    "storage/payload_codec.py": ((6424, 26, 189),),
+    "storage/artifacts.py": ((6624, 41, 295),),
+    "storage/kept_thinking.py": ((6927, 15, 34),),
+    "storage/pictures.py": ((6969, 20, 112),),
+    "storage/spending.py": ((7089, 20, 77),),
+    "requests/allow_list.py": ((7174, 10, 28),),
+    "requests/caching.py": ((7210, 13, 20),),
+    "requests/content_parts.py": ((7238, 10, 76),),
+    "requests/fallbacks.py": ((7322, 12, 13),),
+    "requests/identifiers.py": ((7343, 11, 46),),
+    "requests/modalities.py": ((7397, 10, 7),),
+    "requests/old_texts.py": ((7412, 11, 61),),
+    "requests/parameters.py": ((7481, 12, 59),),
+    "requests/reasoning.py": ((7548, 13, 87),),
+    "requests/references.py": ((7643, 12, 30),),
+    "requests/replay.py": ((7681, 14, 122),),
+    "requests/chat_body.py": ((7811, 13, 142),),
+    "requests/history.py": ((7961, 13, 116),),
+    "requests/next_round.py": ((8085, 21, 65),),
+    "requests/recovery.py": ((8158, 16, 107),),
+    "requests/retention.py": ((8273, 13, 80),),
+    "requests/routing_table.py": ((8361, 14, 38),),
+    "requests/routing.py": ((8407, 13, 34),),
+    "requests/tasks.py": ((8449, 11, 35),),
+    "requests/tools.py": ((8492, 13, 40),),
+    "requests/trimming.py": ((8540, 11, 9),),
+    "requests/normalise.py": ((8557, 28, 39),),
+    "streaming/collector.py": ((8604, 31, 266),),
+    "streaming/completion_notes.py": ((8878, 11, 41),),
+    "streaming/open_calls.py": ((8927, 10, 25),),
+    "streaming/renderer.py": ((8960, 9, 13),),
+    "streaming/citations.py": ((8981, 13, 56),),
+    "streaming/layout.py": ((9049, 18, 61),),
+    "streaming/output_items.py": ((9118, 10, 69),),
+    "streaming/server_tools.py": ((9195, 15, 46),),
+    "streaming/status.py": ((9249, 10, 47),),
+    "streaming/think_tags.py": ((9304, 20, 134),),
+    "streaming/thinking_status.py": ((9446, 11, 53),),
+    "streaming/usage.py": ((9507, 10, 92),),
+    "streaming/completion_chunks.py": ((9607, 31, 93),),
+    "streaming/completion_dict.py": ((9708, 35, 105),),
+    "streaming/response_events.py": ((9821, 47, 271),),
+    "streaming/transcript.py": ((10100, 29, 129),),
+    "tools/policy.py": ((10237, 13, 42),),
+    "tools/results.py": ((10287, 11, 116),),
+    "tools/schema.py": ((10414, 15, 298),),
+    "tools/arguments.py": ((10720, 13, 113),),
+    "tools/definitions.py": ((10841, 14, 85),),
+    "tools/executor.py": ((10934, 55, 190),),
+    "tools/toolbox.py": ((11132, 23, 126),),
+    "runtime.py": ((11266, 26, 154),),
+    "attempts.py": ((11428, 33, 80),),
+    "rounds.py": ((11516, 28, 172),),
+    "orchestrator.py": ((11696, 40, 138),),
+    "pipe.py": ((11842, 30, 108),),
 }
