@@ -52,110 +52,110 @@ license: MIT
 #   3369  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
 #   3408  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   3470  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3536  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3563  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3621  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3832  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4033  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4190  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4365  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4421  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4552  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4572  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3548  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3575  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3643  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3854  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4056  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4227  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4402  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4458  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4589  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4609  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4592  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4646  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4703  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4798  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4871  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4909  events.py                     What the page is told beside the stream of the answer.
-#   4921  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   4948  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   4989  users.py                      The person who asks, and what they have set for themselves.
-#   5064  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5133  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5189  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5450  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4629  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4683  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4740  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4835  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4908  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4946  events.py                     What the page is told beside the stream of the answer.
+#   4958  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   4985  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5026  users.py                      The person who asks, and what they have set for themselves.
+#   5101  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5170  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5226  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5487  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5488  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5539  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5653  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5793  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5868  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5909  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6014  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6239  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5525  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5576  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5690  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5830  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5905  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5946  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6051  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6276  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6313  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   6414  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#   6615  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   6921  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   6963  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7083  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6350  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   6451  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#   6652  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   6958  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   7000  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7120  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7168  allow_list.py                 Only what the API knows goes out.
-#   7204  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7232  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7316  fallbacks.py                  Further models, for when the first one fails.
-#   7337  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7391  modalities.py                 Pictures are asked for where the model draws.
-#   7406  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7475  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7542  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7637  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   7675  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7805  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7955  history.py                    Chat messages become input items.
-#   8079  next_round.py                 The request of another round: the one before, and what came of it.
-#   8152  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8267  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8355  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8401  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8443  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8486  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8534  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8551  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7205  allow_list.py                 Only what the API knows goes out.
+#   7241  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7269  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7353  fallbacks.py                  Further models, for when the first one fails.
+#   7374  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7428  modalities.py                 Pictures are asked for where the model draws.
+#   7443  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7512  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7579  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7674  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   7712  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7842  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7992  history.py                    Chat messages become input items.
+#   8116  next_round.py                 The request of another round: the one before, and what came of it.
+#   8189  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8304  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8392  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8438  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8480  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8523  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8571  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8588  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8598  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8872  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8921  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8954  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8975  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9039  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9112  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9189  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9243  status.py                     The status line of an answer: few words, all of them true.
-#   9298  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9440  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9501  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9601  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9702  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9815  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10094  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8635  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8909  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8958  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8991  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9012  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9076  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9149  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9226  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9280  status.py                     The status line of an answer: few words, all of them true.
+#   9335  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9477  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9538  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9638  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9739  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9852  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10131  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10231  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10281  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10405  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10714  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10835  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10928  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11126  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10268  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10318  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10442  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10751  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10872  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10965  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11163  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11260  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11297  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11422  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11459  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11510  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11547  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11690  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11727  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11836  pipe.py                       The entrance: what Open WebUI calls.
+#  11873  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -3474,9 +3474,10 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 ################################
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -3499,16 +3500,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
@@ -3567,6 +3579,8 @@ def shows_text(batch: list[Event]) -> bool:
 ################################
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -3594,28 +3608,36 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1
 
 
 ################################
@@ -3881,14 +3903,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 
@@ -4127,11 +4150,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -4142,6 +4167,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
@@ -11988,92 +12025,92 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/part_ends.py": ((3309, 8, 58),),
     "api/gateway/payloads.py": ((3375, 14, 31),),
     "api/gateway/selection.py": ((3414, 15, 54),),
-    "api/gateway/text_run.py": ((3476, 10, 58),),
-    "api/pacing.py": ((3542, 7, 19),),
-    "api/sse.py": ((3569, 5, 50),),
-    "api/gateway/chat_reader.py": ((3627, 30, 203),),
-    "api/gateway/responses_reader.py": ((3838, 33, 193),),
-    "api/transport.py": ((4039, 17, 149),),
-    "api/http.py": ((4196, 23, 167),),
-    "api/catalog.py": ((4371, 15, 48),),
-    "api/gateway/stream.py": ((4427, 32, 123),),
-    "api/gateway/chat_completions.py": ((4558, 15, 12),),
-    "api/gateway/responses.py": ((4578, 15, 12),),
-    "host/blocking.py": ((4598, 13, 46),),
-    "host/chats.py": ((4652, 13, 49),),
-    "host/columns.py": ((4713, 20, 83),),
-    "host/database.py": ((4804, 15, 65),),
-    "host/departure.py": ((4877, 11, 30),),
-    "host/events.py": ((4915, 9, 4),),
-    "host/redis.py": ((4927, 8, 19),),
-    "host/single_worker.py": ((4954, 14, 33),),
-    "host/users.py": ((4995, 14, 67),),
-    "host/call.py": ((5070, 15, 61),),
-    "host/files.py": ((5139, 17, 48),),
-    "host/tools.py": ((5198, 22, 250),),
-    "host/versions.py": ((5456, 10, 30),),
-    "models/key_limit.py": ((5494, 13, 43),),
-    "models/pricing.py": ((5545, 12, 106),),
-    "models/family.py": ((5659, 14, 132),),
-    "models/variants.py": ((5799, 11, 67),),
-    "models/known.py": ((5874, 12, 33),),
-    "models/registry.py": ((5915, 17, 97),),
-    "models/visibility.py": ((6020, 16, 217),),
-    "models/entries.py": ((6245, 25, 66),),
-    "storage/artifact_table.py": ((6319, 26, 93),),
-    "storage/payload_codec.py": ((6424, 26, 189),),
-    "storage/artifacts.py": ((6624, 41, 295),),
-    "storage/kept_thinking.py": ((6927, 15, 34),),
-    "storage/pictures.py": ((6969, 20, 112),),
-    "storage/spending.py": ((7089, 20, 77),),
-    "requests/allow_list.py": ((7174, 10, 28),),
-    "requests/caching.py": ((7210, 13, 20),),
-    "requests/content_parts.py": ((7238, 10, 76),),
-    "requests/fallbacks.py": ((7322, 12, 13),),
-    "requests/identifiers.py": ((7343, 11, 46),),
-    "requests/modalities.py": ((7397, 10, 7),),
-    "requests/old_texts.py": ((7412, 11, 61),),
-    "requests/parameters.py": ((7481, 12, 59),),
-    "requests/reasoning.py": ((7548, 13, 87),),
-    "requests/references.py": ((7643, 12, 30),),
-    "requests/replay.py": ((7681, 14, 122),),
-    "requests/chat_body.py": ((7811, 13, 142),),
-    "requests/history.py": ((7961, 13, 116),),
-    "requests/next_round.py": ((8085, 21, 65),),
-    "requests/recovery.py": ((8158, 16, 107),),
-    "requests/retention.py": ((8273, 13, 80),),
-    "requests/routing_table.py": ((8361, 14, 38),),
-    "requests/routing.py": ((8407, 13, 34),),
-    "requests/tasks.py": ((8449, 11, 35),),
-    "requests/tools.py": ((8492, 13, 40),),
-    "requests/trimming.py": ((8540, 11, 9),),
-    "requests/normalise.py": ((8557, 28, 39),),
-    "streaming/collector.py": ((8604, 31, 266),),
-    "streaming/completion_notes.py": ((8878, 11, 41),),
-    "streaming/open_calls.py": ((8927, 10, 25),),
-    "streaming/renderer.py": ((8960, 9, 13),),
-    "streaming/citations.py": ((8981, 13, 56),),
-    "streaming/layout.py": ((9049, 18, 61),),
-    "streaming/output_items.py": ((9118, 10, 69),),
-    "streaming/server_tools.py": ((9195, 15, 46),),
-    "streaming/status.py": ((9249, 10, 47),),
-    "streaming/think_tags.py": ((9304, 20, 134),),
-    "streaming/thinking_status.py": ((9446, 11, 53),),
-    "streaming/usage.py": ((9507, 10, 92),),
-    "streaming/completion_chunks.py": ((9607, 31, 93),),
-    "streaming/completion_dict.py": ((9708, 35, 105),),
-    "streaming/response_events.py": ((9821, 47, 271),),
-    "streaming/transcript.py": ((10100, 29, 129),),
-    "tools/policy.py": ((10237, 13, 42),),
-    "tools/results.py": ((10287, 11, 116),),
-    "tools/schema.py": ((10414, 15, 298),),
-    "tools/arguments.py": ((10720, 13, 113),),
-    "tools/definitions.py": ((10841, 14, 85),),
-    "tools/executor.py": ((10934, 55, 190),),
-    "tools/toolbox.py": ((11132, 23, 126),),
-    "runtime.py": ((11266, 26, 154),),
-    "attempts.py": ((11428, 33, 80),),
-    "rounds.py": ((11516, 28, 172),),
-    "orchestrator.py": ((11696, 40, 138),),
-    "pipe.py": ((11842, 30, 108),),
+    "api/gateway/text_run.py": ((3476, 10, 70),),
+    "api/pacing.py": ((3554, 7, 19),),
+    "api/sse.py": ((3581, 5, 60),),
+    "api/gateway/chat_reader.py": ((3649, 30, 203),),
+    "api/gateway/responses_reader.py": ((3860, 33, 194),),
+    "api/transport.py": ((4062, 18, 163),),
+    "api/http.py": ((4233, 23, 167),),
+    "api/catalog.py": ((4408, 15, 48),),
+    "api/gateway/stream.py": ((4464, 32, 123),),
+    "api/gateway/chat_completions.py": ((4595, 15, 12),),
+    "api/gateway/responses.py": ((4615, 15, 12),),
+    "host/blocking.py": ((4635, 13, 46),),
+    "host/chats.py": ((4689, 13, 49),),
+    "host/columns.py": ((4750, 20, 83),),
+    "host/database.py": ((4841, 15, 65),),
+    "host/departure.py": ((4914, 11, 30),),
+    "host/events.py": ((4952, 9, 4),),
+    "host/redis.py": ((4964, 8, 19),),
+    "host/single_worker.py": ((4991, 14, 33),),
+    "host/users.py": ((5032, 14, 67),),
+    "host/call.py": ((5107, 15, 61),),
+    "host/files.py": ((5176, 17, 48),),
+    "host/tools.py": ((5235, 22, 250),),
+    "host/versions.py": ((5493, 10, 30),),
+    "models/key_limit.py": ((5531, 13, 43),),
+    "models/pricing.py": ((5582, 12, 106),),
+    "models/family.py": ((5696, 14, 132),),
+    "models/variants.py": ((5836, 11, 67),),
+    "models/known.py": ((5911, 12, 33),),
+    "models/registry.py": ((5952, 17, 97),),
+    "models/visibility.py": ((6057, 16, 217),),
+    "models/entries.py": ((6282, 25, 66),),
+    "storage/artifact_table.py": ((6356, 26, 93),),
+    "storage/payload_codec.py": ((6461, 26, 189),),
+    "storage/artifacts.py": ((6661, 41, 295),),
+    "storage/kept_thinking.py": ((6964, 15, 34),),
+    "storage/pictures.py": ((7006, 20, 112),),
+    "storage/spending.py": ((7126, 20, 77),),
+    "requests/allow_list.py": ((7211, 10, 28),),
+    "requests/caching.py": ((7247, 13, 20),),
+    "requests/content_parts.py": ((7275, 10, 76),),
+    "requests/fallbacks.py": ((7359, 12, 13),),
+    "requests/identifiers.py": ((7380, 11, 46),),
+    "requests/modalities.py": ((7434, 10, 7),),
+    "requests/old_texts.py": ((7449, 11, 61),),
+    "requests/parameters.py": ((7518, 12, 59),),
+    "requests/reasoning.py": ((7585, 13, 87),),
+    "requests/references.py": ((7680, 12, 30),),
+    "requests/replay.py": ((7718, 14, 122),),
+    "requests/chat_body.py": ((7848, 13, 142),),
+    "requests/history.py": ((7998, 13, 116),),
+    "requests/next_round.py": ((8122, 21, 65),),
+    "requests/recovery.py": ((8195, 16, 107),),
+    "requests/retention.py": ((8310, 13, 80),),
+    "requests/routing_table.py": ((8398, 14, 38),),
+    "requests/routing.py": ((8444, 13, 34),),
+    "requests/tasks.py": ((8486, 11, 35),),
+    "requests/tools.py": ((8529, 13, 40),),
+    "requests/trimming.py": ((8577, 11, 9),),
+    "requests/normalise.py": ((8594, 28, 39),),
+    "streaming/collector.py": ((8641, 31, 266),),
+    "streaming/completion_notes.py": ((8915, 11, 41),),
+    "streaming/open_calls.py": ((8964, 10, 25),),
+    "streaming/renderer.py": ((8997, 9, 13),),
+    "streaming/citations.py": ((9018, 13, 56),),
+    "streaming/layout.py": ((9086, 18, 61),),
+    "streaming/output_items.py": ((9155, 10, 69),),
+    "streaming/server_tools.py": ((9232, 15, 46),),
+    "streaming/status.py": ((9286, 10, 47),),
+    "streaming/think_tags.py": ((9341, 20, 134),),
+    "streaming/thinking_status.py": ((9483, 11, 53),),
+    "streaming/usage.py": ((9544, 10, 92),),
+    "streaming/completion_chunks.py": ((9644, 31, 93),),
+    "streaming/completion_dict.py": ((9745, 35, 105),),
+    "streaming/response_events.py": ((9858, 47, 271),),
+    "streaming/transcript.py": ((10137, 29, 129),),
+    "tools/policy.py": ((10274, 13, 42),),
+    "tools/results.py": ((10324, 11, 116),),
+    "tools/schema.py": ((10451, 15, 298),),
+    "tools/arguments.py": ((10757, 13, 113),),
+    "tools/definitions.py": ((10878, 14, 85),),
+    "tools/executor.py": ((10971, 55, 190),),
+    "tools/toolbox.py": ((11169, 23, 126),),
+    "runtime.py": ((11303, 26, 154),),
+    "attempts.py": ((11465, 33, 80),),
+    "rounds.py": ((11553, 28, 172),),
+    "orchestrator.py": ((11733, 40, 138),),
+    "pipe.py": ((11879, 30, 108),),
 }
