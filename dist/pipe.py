@@ -16,32 +16,32 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    255  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    311  ids.py                        Identifiers of our own making.
-#    355  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    392  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    431  money.py                      Amounts of money in words.
-#    443  process.py                    What every copy of the pipe in one process shares.
-#    464  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    541  errors.py                     Every cause of failure a person can act on, each with its words.
-#    730  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    788  retry.py                      Whether a failed request may be sent again, and when.
-#    829  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    923  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    955  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1019  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1092  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1238  personal_valves.py            What each user can set for themselves.
-#   1322  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   1417  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1514  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2004  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2058  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2158  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2342  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    257  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    313  ids.py                        Identifiers of our own making.
+#    357  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    394  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    433  money.py                      Amounts of money in words.
+#    445  process.py                    What every copy of the pipe in one process shares.
+#    466  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    543  errors.py                     Every cause of failure a person can act on, each with its words.
+#    732  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    790  retry.py                      Whether a failed request may be sent again, and when.
+#    831  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    925  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    957  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1021  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1094  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1240  personal_valves.py            What each user can set for themselves.
+#   1324  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   1419  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1516  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2006  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2060  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2160  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2344  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2486  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2488  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
 #   2576  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
 #   2622  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
 #   2814  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
@@ -65,97 +65,99 @@ license: MIT
 #
 # host/  Open WebUI: the only folder that imports it.
 #   4629  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4683  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4740  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4835  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4908  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4946  events.py                     What the page is told beside the stream of the answer.
-#   4958  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   4985  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5026  users.py                      The person who asks, and what they have set for themselves.
-#   5101  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5170  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5226  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5487  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4694  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4751  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4846  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   4919  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4957  events.py                     What the page is told beside the stream of the answer.
+#   4969  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4984  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5017  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5044  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5085  users.py                      The person who asks, and what they have set for themselves.
+#   5160  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5229  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5285  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5537  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5525  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5576  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5690  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5830  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5905  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5946  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6051  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6276  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5575  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5626  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5740  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5880  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5955  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5996  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6101  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6326  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6350  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   6451  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#   6652  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   6958  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   7000  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7120  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6400  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   6501  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#   6702  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   7008  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   7050  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7170  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7205  allow_list.py                 Only what the API knows goes out.
-#   7241  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7269  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7353  fallbacks.py                  Further models, for when the first one fails.
-#   7374  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7428  modalities.py                 Pictures are asked for where the model draws.
-#   7443  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7512  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7579  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7674  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   7712  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7842  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7992  history.py                    Chat messages become input items.
-#   8116  next_round.py                 The request of another round: the one before, and what came of it.
-#   8189  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8304  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8392  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8438  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8480  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8523  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8571  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8588  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7255  allow_list.py                 Only what the API knows goes out.
+#   7291  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7319  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7403  fallbacks.py                  Further models, for when the first one fails.
+#   7424  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7478  modalities.py                 Pictures are asked for where the model draws.
+#   7493  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7562  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7629  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7724  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   7762  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7892  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8041  history.py                    Chat messages become input items.
+#   8165  next_round.py                 The request of another round: the one before, and what came of it.
+#   8254  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8369  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8457  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8503  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8545  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8588  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8637  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8654  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8635  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8909  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8958  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8991  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9012  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9076  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9149  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9226  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9280  status.py                     The status line of an answer: few words, all of them true.
-#   9335  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9477  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9538  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9638  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9739  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9852  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10131  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8701  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8975  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9024  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9057  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9078  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9143  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9216  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9293  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9347  status.py                     The status line of an answer: few words, all of them true.
+#   9402  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9544  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9605  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9705  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9806  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9922  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10201  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10268  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10318  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10442  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10751  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10872  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10965  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11163  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10338  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10393  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10517  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10826  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10947  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11040  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11242  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11297  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11380  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11459  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11542  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11547  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11630  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11727  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11828  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11873  pipe.py                       The entrance: what Open WebUI calls.
+#  11974  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -2525,7 +2527,6 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -2569,7 +2570,6 @@ class ChatBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -4632,6 +4632,11 @@ def stream_responses(
 # Python tools written without `async`: run off the event loop, which they would hold up.
 ################################
 
+_THREAD_NAME = "openrouter-tool"
+_MOST_THREADS = 500
+"""In one process; a tool that never ends keeps its own."""
+
+
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
     wrapped = getattr(function, "__function__", None)
@@ -4641,8 +4646,14 @@ def is_blocking(function: Any) -> bool:
 async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
 
-    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself. Raises
+    `RuntimeError` where too many have not.
     """
+    if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise RuntimeError(
+            f"{_MOST_THREADS} Python tools run or hang already. "
+            "If they hang, the admin should restart the server."
+        )
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
@@ -4664,7 +4675,7 @@ async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, An
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    threading.Thread(target=work, name=_THREAD_NAME, daemon=True).start()
     result = await outcome
     return await result if inspect.isawaitable(result) else result
 
@@ -4953,6 +4964,54 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+################################
+# host/middleware.py
+#
+# The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+################################
+
+def middleware_part(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
+
+
+################################
+# host/citing.py
+#
+# The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+################################
+
+@dataclass(slots=True)
+class SourceNumbers:
+    """The numbers given so far in one answer: those of the chat's files, then those of tools."""
+
+    handles: HostHandles
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
+        """Tags that number the sources, and how to cite by them, where the model has not read it.
+
+        Both are empty where the host does not say.
+        """
+        try:
+            number = middleware_part("get_source_context")
+            if not self.numbers:  # the chat's files came with the host's words on citing
+                number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            is_explained = bool(self.numbers)
+            tags = number(sources, self.numbers, include_content=False).strip()
+            if is_explained or not tags:
+                return tags, ""
+            template = await middleware_part("Config").get("rag.template")
+            return tags, await middleware_part("rag_template")(template, tags, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
+            return "", ""
 
 
 ################################
@@ -5383,10 +5442,10 @@ async def read_result(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
 ) -> ToolResult:
     """What the tool returned, as Open WebUI understands it."""
-    process = _from_middleware("process_tool_result")
+    process = middleware_part("process_tool_result")
     if process is None:
         return _result_of(_text_without_host(raw))
-    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+    if (terminal_file := middleware_part("build_terminal_file_tool_result")) is not None:
         raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
     user = await load_user(handles)
     direct = bool(tool.entry.get("direct"))
@@ -5398,23 +5457,14 @@ async def read_result(
     result.sources = _sources_of(handles, tool, arguments, result.text)
     for file in objects_in(files):
         await _add_file(result, file, handles, user)
-    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+    if (tell_terminal := middleware_part("terminal_event_handler")) is not None:
         await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
     return result
 
 
-def _from_middleware(name: str) -> Any:
-    """A part of the host's chat middleware; `None` where this version has none of that name."""
-    try:
-        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    return getattr(middleware, name, None)
-
-
 def _result_of(text: str) -> ToolResult:
     """The text, and whether Open WebUI shows it as a failure."""
-    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    is_error = middleware_part("_is_tool_result_error") or _begins_as_error
     return ToolResult(text=text, failed=bool(is_error(text)))
 
 
@@ -5435,8 +5485,8 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
-    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    cited = middleware_part("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = middleware_part("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
     return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
@@ -5466,7 +5516,7 @@ async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, 
 
 async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
     """The address under which the chat keeps the picture; without one, the picture itself."""
-    store = _from_middleware("store_tool_result_image")
+    store = middleware_part("store_tool_result_image")
     if store is None:
         return data_url
     return await store(handles.request, data_url, handles.metadata, user)
@@ -7880,7 +7930,6 @@ _SAME_FIELDS = (
     "metadata",
     "trace",
     "parallel_tool_calls",
-    "max_tool_calls",
     "stop_server_tools_when",
 )
 
@@ -8155,9 +8204,25 @@ def ask_for_words(
     return cast("ResponsesBody", fields)
 
 
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    items = [*request.get("input", [])]
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 
@@ -8554,18 +8619,19 @@ def _tool_choice(choice: Any) -> str | JsonObject:
 
 
 def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
-    if conditions := objects_in(body.get("stop_server_tools_when")):
-        return {"stop_server_tools_when": conditions}
-    asked = number_of(body.get("max_tool_calls"))
-    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
-    if not settings.server_tools_max_cost:
-        return {"max_tool_calls": most} if most else {}
-    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
-    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
-    if most:
-        conditions.append({"type": "step_count_is", "step_count": most})
-    return {"stop_server_tools_when": conditions}
+    """Where OpenRouter's tools stop: a chat may ask for less than the admin allows, not for more.
+
+    `max_tool_calls` becomes a condition: beside others the API ignores it, and so does the chat
+    endpoint.
+    """
+    conditions = objects_in(body.get("stop_server_tools_when"))
+    if cost := settings.server_tools_max_cost:
+        conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
+    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
+    if limits:
+        conditions.append({"type": "step_count_is", "step_count": min(limits)})
+    return {"stop_server_tools_when": conditions} if conditions else {}
 
 
 ################################
@@ -9021,7 +9087,8 @@ _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 class Sources:
     """Gathers what an answer leans on, each once, in the order it was found.
 
-    Open WebUI numbers sources as they come, and takes those of one address for one.
+    Open WebUI numbers sources as they come, and takes those of one address for one. Only those
+    that tools found are cited by number, so they come before those the model itself named.
     """
 
     __slots__ = ("_by_origin", "_known")
@@ -9054,7 +9121,7 @@ class Sources:
 
     def events(self) -> list[HostEvent]:
         """One event for each origin, for each one costs a write of the whole chat."""
-        found = self._by_origin.values()
+        found = sorted(self._by_origin.values(), key=lambda data: data["source"] is _CITED)
         return [{"event": {"type": "source", "data": data}} for data in found]
 
     def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
@@ -9807,7 +9874,8 @@ class CompletionDict:
             # The pictures of a chat are files of its message; with nothing at all in `output`
             # Open WebUI would not end the message.
             items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
-            completion["output"] = [_output_of(item) for item in items]
+            ends = {item.call_id: item.status for item in items if isinstance(item, ToolOutputItem)}
+            completion["output"] = [_output_of(item, ends) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -9837,14 +9905,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: _KeptItem) -> dict[str, Any]:
+def _output_of(item: _KeptItem, ends: Mapping[str, str]) -> dict[str, Any]:
     match item:
         case MessageItem():
             return message_output(item, item.status, [output_text_part(item.text)])
         case ReasoningItem():
             return reasoning_output(item)
         case FunctionCallItem():
-            return function_call_item(item)
+            # The card of a call that came to nothing says so.
+            status = ends.get(item.call_id) if item.status == "completed" else None
+            return function_call_item(item) | ({"status": status} if status else {})
         case ToolOutputItem():
             return tool_output_item(item)
 
@@ -10287,6 +10357,11 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def takes_its_time(tool: HostTool) -> bool:
+    """Whether the tool waits for a person or for a whole answer, so that no time limit fits it."""
+    return tool.is_builtin and tool.name in HOSTS_OWN_TOOLS
+
+
 def asks_the_person(tool: HostTool) -> bool:
     """Whether the tool is itself a question to the person, so that none need stand before it."""
     return tool.is_builtin and tool.name == "ask_user"
@@ -10311,7 +10386,7 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+        or any(map(takes_its_time, called))
     )
 
 
@@ -11068,6 +11143,8 @@ class Executor:
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
             deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        if takes_its_time(tool):  # nor may it keep a place from the tools of its own sub-agent
+            return await self._run(tool, arguments, None)
         return await self._run_in_turn(tool, arguments, deadline)
 
     async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
@@ -11083,7 +11160,10 @@ class Executor:
             # The time to wait is bounded here, the tool's own while it runs.
             async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
                 waiting.reschedule(None)
-                return await self._run(tool, arguments, deadline)
+                seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+                if seconds <= 0:
+                    return not_begun(tool.name)
+                return await self._run(tool, arguments, seconds)
         except TimeoutError:
             return not_begun(tool.name)
 
@@ -11099,11 +11179,10 @@ class Executor:
             finally:
                 leave_gate(gate)
 
-    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+    async def _run(
+        self, tool: HostTool, arguments: JsonObject, seconds: float | None
+    ) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
-        if seconds <= 0:
-            return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
         self._limits.running.add(task)
         task.add_done_callback(self._limits.running.discard)
@@ -11113,7 +11192,7 @@ class Executor:
             task.cancel()
         if not task.done():
             self._note_failure(tool)
-            return timed_out(tool.name, seconds)
+            return timed_out(tool.name, seconds or 0.0)
         if task.cancelled():
             self._note_failure(tool)
             return raised(tool.name, "it was cancelled.")
@@ -11182,7 +11261,10 @@ class CallOutcome:
 
     output: ToolOutputItem
     sources: list[JsonObject] = field(default_factory=list[JsonObject])
-    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+    """What the person may look up, each as the `data` of Open WebUI's `source` event.
+
+    Only an answer that streams into a chat shows any.
+    """
 
 
 class Toolbox:
@@ -11236,7 +11318,8 @@ class Toolbox:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in filter(done.__contains__, tasks):
-                    yield _outcome(tasks[task], task.result(), room)
+                    outcome = _outcome(tasks[task], task.result(), room)
+                    yield outcome if self._host_can_run else replace(outcome, sources=[])
         finally:
             open_tasks = [task for task in tasks if not task.done()]
             for task in open_tasks:
@@ -11588,6 +11671,10 @@ class Rounds:
     """Whether the round under way was asked to do without tools."""
     made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How often each call was made, by name and arguments."""
+    source_numbers: SourceNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source_numbers = SourceNumbers(self.ask.context.host)
 
     async def run(self) -> AsyncGenerator[list[Event]]:
         """Ask, run what was called, and ask again, until the model has answered."""
@@ -11677,13 +11764,27 @@ class Rounds:
                 if call is None:
                     LOG.warning("rounds: an output that no call waits for was left out")
                     continue
-                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                output = self._noticing_repeats(call, outcome.output)
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                found[call.call_id] = await self._numbering(output, outcome.sources)
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
             output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
+
+    async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
+        """The output as the model reads it: with the numbers by which it may cite the sources.
+
+        They stand behind the output, so that the rounds before stay in the prompt cache.
+        """
+        if not sources:
+            return output
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
+        return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
         made = call.name, "".join(call.arguments.split())
@@ -11992,30 +12093,30 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((261, 8, 48),),
-    "core/ids.py": ((317, 9, 36),),
-    "core/json_codec.py": ((361, 11, 29),),
-    "core/json_values.py": ((398, 8, 31),),
-    "core/money.py": ((437, 6, 4),),
-    "core/process.py": ((449, 10, 13),),
-    "core/redaction.py": ((470, 9, 69),),
-    "core/errors.py": ((563, 27, 165),),
-    "core/admission.py": ((736, 12, 50),),
-    "core/retry.py": ((794, 7, 33),),
-    "core/secrets.py": ((835, 19, 86),),
-    "core/source_map.py": ((929, 7, 24),),
-    "core/template_language.py": ((961, 8, 56),),
-    "core/valve_types.py": ((1027, 17, 63),),
-    "core/catalog_valves.py": ((1098, 12, 138),),
-    "core/personal_valves.py": ((1244, 11, 76),),
-    "core/storage_valves.py": ((1328, 13, 87),),
-    "core/template_valves.py": ((1423, 13, 89),),
-    "core/config.py": ((1520, 18, 482),),
-    "core/context.py": ((2010, 14, 46),),
-    "core/logging_system.py": ((2064, 11, 92),),
-    "core/error_templates.py": ((2164, 28, 176),),
-    "core/timing_logger.py": ((2350, 21, 134),),
-    "api/bodies.py": ((2492, 8, 82),),
+    "core/circuit_breaker.py": ((263, 8, 48),),
+    "core/ids.py": ((319, 9, 36),),
+    "core/json_codec.py": ((363, 11, 29),),
+    "core/json_values.py": ((400, 8, 31),),
+    "core/money.py": ((439, 6, 4),),
+    "core/process.py": ((451, 10, 13),),
+    "core/redaction.py": ((472, 9, 69),),
+    "core/errors.py": ((565, 27, 165),),
+    "core/admission.py": ((738, 12, 50),),
+    "core/retry.py": ((796, 7, 33),),
+    "core/secrets.py": ((837, 19, 86),),
+    "core/source_map.py": ((931, 7, 24),),
+    "core/template_language.py": ((963, 8, 56),),
+    "core/valve_types.py": ((1029, 17, 63),),
+    "core/catalog_valves.py": ((1100, 12, 138),),
+    "core/personal_valves.py": ((1246, 11, 76),),
+    "core/storage_valves.py": ((1330, 13, 87),),
+    "core/template_valves.py": ((1425, 13, 89),),
+    "core/config.py": ((1522, 18, 482),),
+    "core/context.py": ((2012, 14, 46),),
+    "core/logging_system.py": ((2066, 11, 92),),
+    "core/error_templates.py": ((2166, 28, 176),),
+    "core/timing_logger.py": ((2352, 21, 134),),
+    "api/bodies.py": ((2494, 8, 80),),
     "api/error_figures.py": ((2582, 8, 38),),
     "api/errors.py": ((2628, 18, 184),),
     "api/events.py": ((2820, 11, 268),),
@@ -12036,81 +12137,83 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/stream.py": ((4464, 32, 123),),
     "api/gateway/chat_completions.py": ((4595, 15, 12),),
     "api/gateway/responses.py": ((4615, 15, 12),),
-    "host/blocking.py": ((4635, 13, 46),),
-    "host/chats.py": ((4689, 13, 49),),
-    "host/columns.py": ((4750, 20, 83),),
-    "host/database.py": ((4841, 15, 65),),
-    "host/departure.py": ((4914, 11, 30),),
-    "host/events.py": ((4952, 9, 4),),
-    "host/redis.py": ((4964, 8, 19),),
-    "host/single_worker.py": ((4991, 14, 33),),
-    "host/users.py": ((5032, 14, 67),),
-    "host/call.py": ((5107, 15, 61),),
-    "host/files.py": ((5176, 17, 48),),
-    "host/tools.py": ((5235, 22, 250),),
-    "host/versions.py": ((5493, 10, 30),),
-    "models/key_limit.py": ((5531, 13, 43),),
-    "models/pricing.py": ((5582, 12, 106),),
-    "models/family.py": ((5696, 14, 132),),
-    "models/variants.py": ((5836, 11, 67),),
-    "models/known.py": ((5911, 12, 33),),
-    "models/registry.py": ((5952, 17, 97),),
-    "models/visibility.py": ((6057, 16, 217),),
-    "models/entries.py": ((6282, 25, 66),),
-    "storage/artifact_table.py": ((6356, 26, 93),),
-    "storage/payload_codec.py": ((6461, 26, 189),),
-    "storage/artifacts.py": ((6661, 41, 295),),
-    "storage/kept_thinking.py": ((6964, 15, 34),),
-    "storage/pictures.py": ((7006, 20, 112),),
-    "storage/spending.py": ((7126, 20, 77),),
-    "requests/allow_list.py": ((7211, 10, 28),),
-    "requests/caching.py": ((7247, 13, 20),),
-    "requests/content_parts.py": ((7275, 10, 76),),
-    "requests/fallbacks.py": ((7359, 12, 13),),
-    "requests/identifiers.py": ((7380, 11, 46),),
-    "requests/modalities.py": ((7434, 10, 7),),
-    "requests/old_texts.py": ((7449, 11, 61),),
-    "requests/parameters.py": ((7518, 12, 59),),
-    "requests/reasoning.py": ((7585, 13, 87),),
-    "requests/references.py": ((7680, 12, 30),),
-    "requests/replay.py": ((7718, 14, 122),),
-    "requests/chat_body.py": ((7848, 13, 142),),
-    "requests/history.py": ((7998, 13, 116),),
-    "requests/next_round.py": ((8122, 21, 65),),
-    "requests/recovery.py": ((8195, 16, 107),),
-    "requests/retention.py": ((8310, 13, 80),),
-    "requests/routing_table.py": ((8398, 14, 38),),
-    "requests/routing.py": ((8444, 13, 34),),
-    "requests/tasks.py": ((8486, 11, 35),),
-    "requests/tools.py": ((8529, 13, 40),),
-    "requests/trimming.py": ((8577, 11, 9),),
-    "requests/normalise.py": ((8594, 28, 39),),
-    "streaming/collector.py": ((8641, 31, 266),),
-    "streaming/completion_notes.py": ((8915, 11, 41),),
-    "streaming/open_calls.py": ((8964, 10, 25),),
-    "streaming/renderer.py": ((8997, 9, 13),),
-    "streaming/citations.py": ((9018, 13, 56),),
-    "streaming/layout.py": ((9086, 18, 61),),
-    "streaming/output_items.py": ((9155, 10, 69),),
-    "streaming/server_tools.py": ((9232, 15, 46),),
-    "streaming/status.py": ((9286, 10, 47),),
-    "streaming/think_tags.py": ((9341, 20, 134),),
-    "streaming/thinking_status.py": ((9483, 11, 53),),
-    "streaming/usage.py": ((9544, 10, 92),),
-    "streaming/completion_chunks.py": ((9644, 31, 93),),
-    "streaming/completion_dict.py": ((9745, 35, 105),),
-    "streaming/response_events.py": ((9858, 47, 271),),
-    "streaming/transcript.py": ((10137, 29, 129),),
-    "tools/policy.py": ((10274, 13, 42),),
-    "tools/results.py": ((10324, 11, 116),),
-    "tools/schema.py": ((10451, 15, 298),),
-    "tools/arguments.py": ((10757, 13, 113),),
-    "tools/definitions.py": ((10878, 14, 85),),
-    "tools/executor.py": ((10971, 55, 190),),
-    "tools/toolbox.py": ((11169, 23, 126),),
-    "runtime.py": ((11303, 26, 154),),
-    "attempts.py": ((11465, 33, 80),),
-    "rounds.py": ((11553, 28, 172),),
-    "orchestrator.py": ((11733, 40, 138),),
-    "pipe.py": ((11879, 30, 108),),
+    "host/blocking.py": ((4635, 12, 57),),
+    "host/chats.py": ((4700, 13, 49),),
+    "host/columns.py": ((4761, 20, 83),),
+    "host/database.py": ((4852, 15, 65),),
+    "host/departure.py": ((4925, 11, 30),),
+    "host/events.py": ((4963, 9, 4),),
+    "host/middleware.py": ((4975, 8, 7),),
+    "host/citing.py": ((4990, 15, 25),),
+    "host/redis.py": ((5023, 8, 19),),
+    "host/single_worker.py": ((5050, 14, 33),),
+    "host/users.py": ((5091, 14, 67),),
+    "host/call.py": ((5166, 15, 61),),
+    "host/files.py": ((5235, 17, 48),),
+    "host/tools.py": ((5294, 23, 241),),
+    "host/versions.py": ((5543, 10, 30),),
+    "models/key_limit.py": ((5581, 13, 43),),
+    "models/pricing.py": ((5632, 12, 106),),
+    "models/family.py": ((5746, 14, 132),),
+    "models/variants.py": ((5886, 11, 67),),
+    "models/known.py": ((5961, 12, 33),),
+    "models/registry.py": ((6002, 17, 97),),
+    "models/visibility.py": ((6107, 16, 217),),
+    "models/entries.py": ((6332, 25, 66),),
+    "storage/artifact_table.py": ((6406, 26, 93),),
+    "storage/payload_codec.py": ((6511, 26, 189),),
+    "storage/artifacts.py": ((6711, 41, 295),),
+    "storage/kept_thinking.py": ((7014, 15, 34),),
+    "storage/pictures.py": ((7056, 20, 112),),
+    "storage/spending.py": ((7176, 20, 77),),
+    "requests/allow_list.py": ((7261, 10, 28),),
+    "requests/caching.py": ((7297, 13, 20),),
+    "requests/content_parts.py": ((7325, 10, 76),),
+    "requests/fallbacks.py": ((7409, 12, 13),),
+    "requests/identifiers.py": ((7430, 11, 46),),
+    "requests/modalities.py": ((7484, 10, 7),),
+    "requests/old_texts.py": ((7499, 11, 61),),
+    "requests/parameters.py": ((7568, 12, 59),),
+    "requests/reasoning.py": ((7635, 13, 87),),
+    "requests/references.py": ((7730, 12, 30),),
+    "requests/replay.py": ((7768, 14, 122),),
+    "requests/chat_body.py": ((7898, 13, 141),),
+    "requests/history.py": ((8047, 13, 116),),
+    "requests/next_round.py": ((8171, 22, 81),),
+    "requests/recovery.py": ((8260, 16, 107),),
+    "requests/retention.py": ((8375, 13, 80),),
+    "requests/routing_table.py": ((8463, 14, 38),),
+    "requests/routing.py": ((8509, 13, 34),),
+    "requests/tasks.py": ((8551, 11, 35),),
+    "requests/tools.py": ((8594, 13, 41),),
+    "requests/trimming.py": ((8643, 11, 9),),
+    "requests/normalise.py": ((8660, 28, 39),),
+    "streaming/collector.py": ((8707, 31, 266),),
+    "streaming/completion_notes.py": ((8981, 11, 41),),
+    "streaming/open_calls.py": ((9030, 10, 25),),
+    "streaming/renderer.py": ((9063, 9, 13),),
+    "streaming/citations.py": ((9084, 13, 57),),
+    "streaming/layout.py": ((9153, 18, 61),),
+    "streaming/output_items.py": ((9222, 10, 69),),
+    "streaming/server_tools.py": ((9299, 15, 46),),
+    "streaming/status.py": ((9353, 10, 47),),
+    "streaming/think_tags.py": ((9408, 20, 134),),
+    "streaming/thinking_status.py": ((9550, 11, 53),),
+    "streaming/usage.py": ((9611, 10, 92),),
+    "streaming/completion_chunks.py": ((9711, 31, 93),),
+    "streaming/completion_dict.py": ((9812, 36, 108),),
+    "streaming/response_events.py": ((9928, 47, 271),),
+    "streaming/transcript.py": ((10207, 29, 129),),
+    "tools/policy.py": ((10344, 13, 47),),
+    "tools/results.py": ((10399, 11, 116),),
+    "tools/schema.py": ((10526, 15, 298),),
+    "tools/arguments.py": ((10832, 13, 113),),
+    "tools/definitions.py": ((10953, 14, 85),),
+    "tools/executor.py": ((11046, 55, 194),),
+    "tools/toolbox.py": ((11248, 23, 130),),
+    "runtime.py": ((11386, 26, 154),),
+    "attempts.py": ((11548, 33, 80),),
+    "rounds.py": ((11636, 30, 190),),
+    "orchestrator.py": ((11834, 40, 138),),
+    "pipe.py": ((11980, 30, 108),),
 }
