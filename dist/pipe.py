@@ -94,70 +94,70 @@ license: MIT
 #   6400  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
 #   6501  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
 #   6702  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   7008  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   7050  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7170  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7012  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   7054  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7174  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7255  allow_list.py                 Only what the API knows goes out.
-#   7291  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7319  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7403  fallbacks.py                  Further models, for when the first one fails.
-#   7424  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7478  modalities.py                 Pictures are asked for where the model draws.
-#   7493  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7562  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7629  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7724  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   7762  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7892  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8041  history.py                    Chat messages become input items.
-#   8165  next_round.py                 The request of another round: the one before, and what came of it.
-#   8254  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8369  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8457  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8503  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8545  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8588  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8637  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8654  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7259  allow_list.py                 Only what the API knows goes out.
+#   7295  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7323  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7407  fallbacks.py                  Further models, for when the first one fails.
+#   7428  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7482  modalities.py                 Pictures are asked for where the model draws.
+#   7497  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7566  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7633  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7728  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   7766  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7896  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8045  history.py                    Chat messages become input items.
+#   8169  next_round.py                 The request of another round: the one before, and what came of it.
+#   8258  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8373  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8461  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8507  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8549  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8592  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8641  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8658  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8701  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8975  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9024  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9057  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9078  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9143  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9216  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9293  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9347  status.py                     The status line of an answer: few words, all of them true.
-#   9402  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9544  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9605  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9705  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9806  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9922  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10201  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8705  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8979  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9028  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9061  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9082  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9147  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9220  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9297  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9351  status.py                     The status line of an answer: few words, all of them true.
+#   9406  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9548  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9609  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9709  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9810  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9926  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10205  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10338  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10393  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10517  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10826  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10947  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11040  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11242  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10342  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10397  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10521  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10830  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10951  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11044  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11246  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11380  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11384  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11542  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11546  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11630  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11634  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11828  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11832  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11974  pipe.py                       The entrance: what Open WebUI calls.
+#  11978  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6562,10 +6562,10 @@ class PayloadCodec:
         if not (self._key and encrypt):
             header = bytes((_PAYLOAD_VERSION, compression))
             return header + _payload_digest(header, identity, body) + body
-        key, key_id = _derive_key(self._key, self._salt)
-        nonce = os.urandom(12)
+        salt, nonce = self._salt, os.urandom(12)  # another thread may put another salt there
+        key, key_id = _derive_key(self._key, salt)
         first = bytes((_PAYLOAD_VERSION, compression | _IS_ENCRYPTED))
-        header = first + self._salt + key_id + nonce
+        header = first + salt + key_id + nonce
         return header + AESGCM(key).encrypt(nonce, body, header + _identity_bytes(identity))
 
     def open(
@@ -6776,7 +6776,8 @@ class ArtifactStore:
         """Artifacts in the table whose use is to be noted there."""
         self._failures = 0
         self._blind_until = 0.0
-        self._is_reported = False
+        self._reported: set[str] = set()
+        """What fails at present, and has been told."""
         self._warned_chats: set[str] = set()
         self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -6874,7 +6875,7 @@ class ArtifactStore:
         try:
             key, old_keys = rules.key.reveal(), split_list(rules.old_keys.reveal())
         except PipeError:
-            self._report("a passphrase cannot be decrypted: WEBUI_SECRET_KEY has changed")
+            self._report("writing", "a passphrase is lost: WEBUI_SECRET_KEY has changed")
             return
         self._codec = PayloadCodec(
             key, old_keys, compress_from=rules.compress_from, use_lz4=rules.use_lz4
@@ -6910,7 +6911,7 @@ class ArtifactStore:
                         await note_use(connection, used, self._clock())
         except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
             self._failures += 1
-            self._report(describe_fault(error))
+            self._report("writing", describe_fault(error))
             return False
         for artifact in batch:
             del self._waiting[artifact.id]
@@ -6918,7 +6919,7 @@ class ArtifactStore:
             artifact.written.set()
         self._used.difference_update(used)
         self._failures = 0
-        self._report("")
+        self._report("writing", "")
         return True
 
     async def _pause(self) -> None:
@@ -6943,15 +6944,15 @@ class ArtifactStore:
         self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]
     ) -> list[tuple[str, bytes, int]]:
         if self._clock() < self._blind_until or not self._table.has_database:
-            problems["the database does not answer"] = len(ids)
             return []
         try:
             async with asyncio.timeout(_LOAD_SECONDS), self._table.begin() as connection:
                 rows = await select_payloads(connection, home, ids)
         except Exception as error:  # noqa: BLE001 - the turn goes on without
             self._blind_until = self._clock() + _BLIND_SECONDS
-            problems[describe_fault(error)] = len(ids)
+            self._report("loading", describe_fault(error))
             return []
+        self._report("loading", "")
         if len(rows) < len(ids):
             problems["not kept for this chat and user"] = len(ids) - len(rows)
         return rows
@@ -6969,6 +6970,8 @@ class ArtifactStore:
                 )
             except SealedPayloadError as error:
                 problems[error.cause] += 1
+            except ValueError:
+                problems["It is not JSON."] += 1
         return opened
 
     def _note_used(self, rows: Sequence[tuple[str, bytes, int]]) -> None:
@@ -6979,7 +6982,7 @@ class ArtifactStore:
 
     def _warn_of(self, chat_id: str, lost: int, problems: Counter[str]) -> None:
         """Once for each chat: a copy of one has lost its thinking for good."""
-        if not lost or chat_id in self._warned_chats:
+        if not problems or chat_id in self._warned_chats:
             return
         if len(self._warned_chats) >= _MOST_WARNED_CHATS:
             self._warned_chats.clear()
@@ -6987,15 +6990,16 @@ class ArtifactStore:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in problems.items())
         LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
 
-    def _report(self, fault: str) -> None:
+    def _report(self, what: str, fault: str) -> None:
         """Say once that it fails, and once that it works again."""
-        if bool(fault) == self._is_reported:
+        if bool(fault) == (what in self._reported):
             return
-        self._is_reported = bool(fault)
         if fault:
-            LOG.warning("artifacts: they stay in the chats until this is over: %s", fault)
+            self._reported.add(what)
+            LOG.warning("artifacts: %s fails, answers go on without: %s", what, fault)
         else:
-            LOG.info("artifacts: they are kept in the database again")
+            self._reported.discard(what)
+            LOG.info("artifacts: %s works again", what)
 
 
 def describe_fault(error: Exception) -> str:
@@ -12162,58 +12166,58 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/entries.py": ((6332, 25, 66),),
     "storage/artifact_table.py": ((6406, 26, 93),),
     "storage/payload_codec.py": ((6511, 26, 189),),
-    "storage/artifacts.py": ((6711, 41, 295),),
-    "storage/kept_thinking.py": ((7014, 15, 34),),
-    "storage/pictures.py": ((7056, 20, 112),),
-    "storage/spending.py": ((7176, 20, 77),),
-    "requests/allow_list.py": ((7261, 10, 28),),
-    "requests/caching.py": ((7297, 13, 20),),
-    "requests/content_parts.py": ((7325, 10, 76),),
-    "requests/fallbacks.py": ((7409, 12, 13),),
-    "requests/identifiers.py": ((7430, 11, 46),),
-    "requests/modalities.py": ((7484, 10, 7),),
-    "requests/old_texts.py": ((7499, 11, 61),),
-    "requests/parameters.py": ((7568, 12, 59),),
-    "requests/reasoning.py": ((7635, 13, 87),),
-    "requests/references.py": ((7730, 12, 30),),
-    "requests/replay.py": ((7768, 14, 122),),
-    "requests/chat_body.py": ((7898, 13, 141),),
-    "requests/history.py": ((8047, 13, 116),),
-    "requests/next_round.py": ((8171, 22, 81),),
-    "requests/recovery.py": ((8260, 16, 107),),
-    "requests/retention.py": ((8375, 13, 80),),
-    "requests/routing_table.py": ((8463, 14, 38),),
-    "requests/routing.py": ((8509, 13, 34),),
-    "requests/tasks.py": ((8551, 11, 35),),
-    "requests/tools.py": ((8594, 13, 41),),
-    "requests/trimming.py": ((8643, 11, 9),),
-    "requests/normalise.py": ((8660, 28, 39),),
-    "streaming/collector.py": ((8707, 31, 266),),
-    "streaming/completion_notes.py": ((8981, 11, 41),),
-    "streaming/open_calls.py": ((9030, 10, 25),),
-    "streaming/renderer.py": ((9063, 9, 13),),
-    "streaming/citations.py": ((9084, 13, 57),),
-    "streaming/layout.py": ((9153, 18, 61),),
-    "streaming/output_items.py": ((9222, 10, 69),),
-    "streaming/server_tools.py": ((9299, 15, 46),),
-    "streaming/status.py": ((9353, 10, 47),),
-    "streaming/think_tags.py": ((9408, 20, 134),),
-    "streaming/thinking_status.py": ((9550, 11, 53),),
-    "streaming/usage.py": ((9611, 10, 92),),
-    "streaming/completion_chunks.py": ((9711, 31, 93),),
-    "streaming/completion_dict.py": ((9812, 36, 108),),
-    "streaming/response_events.py": ((9928, 47, 271),),
-    "streaming/transcript.py": ((10207, 29, 129),),
-    "tools/policy.py": ((10344, 13, 47),),
-    "tools/results.py": ((10399, 11, 116),),
-    "tools/schema.py": ((10526, 15, 298),),
-    "tools/arguments.py": ((10832, 13, 113),),
-    "tools/definitions.py": ((10953, 14, 85),),
-    "tools/executor.py": ((11046, 55, 194),),
-    "tools/toolbox.py": ((11248, 23, 130),),
-    "runtime.py": ((11386, 26, 154),),
-    "attempts.py": ((11548, 33, 80),),
-    "rounds.py": ((11636, 30, 190),),
-    "orchestrator.py": ((11834, 40, 138),),
-    "pipe.py": ((11980, 30, 108),),
+    "storage/artifacts.py": ((6711, 41, 299),),
+    "storage/kept_thinking.py": ((7018, 15, 34),),
+    "storage/pictures.py": ((7060, 20, 112),),
+    "storage/spending.py": ((7180, 20, 77),),
+    "requests/allow_list.py": ((7265, 10, 28),),
+    "requests/caching.py": ((7301, 13, 20),),
+    "requests/content_parts.py": ((7329, 10, 76),),
+    "requests/fallbacks.py": ((7413, 12, 13),),
+    "requests/identifiers.py": ((7434, 11, 46),),
+    "requests/modalities.py": ((7488, 10, 7),),
+    "requests/old_texts.py": ((7503, 11, 61),),
+    "requests/parameters.py": ((7572, 12, 59),),
+    "requests/reasoning.py": ((7639, 13, 87),),
+    "requests/references.py": ((7734, 12, 30),),
+    "requests/replay.py": ((7772, 14, 122),),
+    "requests/chat_body.py": ((7902, 13, 141),),
+    "requests/history.py": ((8051, 13, 116),),
+    "requests/next_round.py": ((8175, 22, 81),),
+    "requests/recovery.py": ((8264, 16, 107),),
+    "requests/retention.py": ((8379, 13, 80),),
+    "requests/routing_table.py": ((8467, 14, 38),),
+    "requests/routing.py": ((8513, 13, 34),),
+    "requests/tasks.py": ((8555, 11, 35),),
+    "requests/tools.py": ((8598, 13, 41),),
+    "requests/trimming.py": ((8647, 11, 9),),
+    "requests/normalise.py": ((8664, 28, 39),),
+    "streaming/collector.py": ((8711, 31, 266),),
+    "streaming/completion_notes.py": ((8985, 11, 41),),
+    "streaming/open_calls.py": ((9034, 10, 25),),
+    "streaming/renderer.py": ((9067, 9, 13),),
+    "streaming/citations.py": ((9088, 13, 57),),
+    "streaming/layout.py": ((9157, 18, 61),),
+    "streaming/output_items.py": ((9226, 10, 69),),
+    "streaming/server_tools.py": ((9303, 15, 46),),
+    "streaming/status.py": ((9357, 10, 47),),
+    "streaming/think_tags.py": ((9412, 20, 134),),
+    "streaming/thinking_status.py": ((9554, 11, 53),),
+    "streaming/usage.py": ((9615, 10, 92),),
+    "streaming/completion_chunks.py": ((9715, 31, 93),),
+    "streaming/completion_dict.py": ((9816, 36, 108),),
+    "streaming/response_events.py": ((9932, 47, 271),),
+    "streaming/transcript.py": ((10211, 29, 129),),
+    "tools/policy.py": ((10348, 13, 47),),
+    "tools/results.py": ((10403, 11, 116),),
+    "tools/schema.py": ((10530, 15, 298),),
+    "tools/arguments.py": ((10836, 13, 113),),
+    "tools/definitions.py": ((10957, 14, 85),),
+    "tools/executor.py": ((11050, 55, 194),),
+    "tools/toolbox.py": ((11252, 23, 130),),
+    "runtime.py": ((11390, 26, 154),),
+    "attempts.py": ((11552, 33, 80),),
+    "rounds.py": ((11640, 30, 190),),
+    "orchestrator.py": ((11838, 40, 138),),
+    "pipe.py": ((11984, 30, 108),),
 }
