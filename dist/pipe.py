@@ -16,148 +16,154 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    257  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    313  ids.py                        Identifiers of our own making.
-#    357  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    394  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    433  money.py                      Amounts of money in words.
-#    445  process.py                    What every copy of the pipe in one process shares.
-#    466  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    543  errors.py                     Every cause of failure a person can act on, each with its words.
-#    732  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    790  retry.py                      Whether a failed request may be sent again, and when.
-#    831  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    925  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    957  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1021  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1094  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1240  personal_valves.py            What each user can set for themselves.
-#   1324  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   1419  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1516  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2006  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2060  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2160  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2344  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    263  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    319  ids.py                        Identifiers of our own making.
+#    363  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    400  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    439  money.py                      Amounts of money in words.
+#    451  process.py                    What every copy of the pipe in one process shares.
+#    472  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    549  errors.py                     Every cause of failure a person can act on, each with its words.
+#    738  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    796  retry.py                      Whether a failed request may be sent again, and when.
+#    837  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    931  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    963  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1027  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1100  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1246  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1329  personal_valves.py            What each user can set for themselves.
+#   1413  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   1508  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1605  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2098  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2152  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2252  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2436  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2488  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2576  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2622  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2814  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3090  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3109  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3167  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3303  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3369  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3408  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3470  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3548  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3575  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3643  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3854  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4056  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4227  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4402  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4458  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4589  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4609  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2580  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2668  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2714  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2906  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3184  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3203  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3261  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3405  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3471  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3510  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3572  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3650  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3677  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3745  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3957  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4161  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4332  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4516  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4602  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4734  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4754  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4629  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4694  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4751  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4846  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4919  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4957  events.py                     What the page is told beside the stream of the answer.
-#   4969  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   4984  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5017  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5044  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5085  users.py                      The person who asks, and what they have set for themselves.
-#   5160  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5229  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5285  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5537  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4774  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4839  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4896  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4991  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5006  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5079  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5117  events.py                     What the page is told beside the stream of the answer.
+#   5129  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5144  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5177  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5317  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5344  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5385  users.py                      The person who asks, and what they have set for themselves.
+#   5460  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5529  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5585  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5837  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5575  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5626  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5740  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5880  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5955  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5996  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6101  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6326  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5875  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5988  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6039  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6153  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6295  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6370  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6411  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6648  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6809  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7034  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7108  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6400  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   6501  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#   6702  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   7012  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   7054  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7174  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7266  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   7367  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#   7568  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   7878  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   7920  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   8040  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7259  allow_list.py                 Only what the API knows goes out.
-#   7295  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7323  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7407  fallbacks.py                  Further models, for when the first one fails.
-#   7428  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7482  modalities.py                 Pictures are asked for where the model draws.
-#   7497  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7566  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7633  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7728  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   7766  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7896  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8045  history.py                    Chat messages become input items.
-#   8169  next_round.py                 The request of another round: the one before, and what came of it.
-#   8258  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8373  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8461  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8507  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8549  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8592  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8641  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8658  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8125  allow_list.py                 Only what the API knows goes out.
+#   8161  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8189  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8273  fallbacks.py                  Further models, for when the first one fails.
+#   8294  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8348  modalities.py                 Pictures are asked for where the model draws.
+#   8363  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   8432  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8499  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8594  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   8632  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8762  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8911  history.py                    Chat messages become input items.
+#   9035  next_round.py                 The request of another round: the one before, and what came of it.
+#   9124  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9239  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9327  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9373  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   9415  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   9458  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9507  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9522  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8705  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8979  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9028  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9061  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9082  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9147  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9220  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9297  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9351  status.py                     The status line of an answer: few words, all of them true.
-#   9406  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9548  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9609  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9709  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9810  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9926  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10205  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9569  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9843  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9892  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9925  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9946  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  10011  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  10084  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10161  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10215  status.py                     The status line of an answer: few words, all of them true.
+#  10270  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10412  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10473  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10573  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10674  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10790  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  11073  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10342  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10397  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10521  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10830  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10951  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11044  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11246  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11210  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11265  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11389  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11698  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11819  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11912  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  12114  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11384  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12252  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11546  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  12432  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11634  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12520  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11832  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12718  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11978  pipe.py                       The entrance: what Open WebUI calls.
+#  12864  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -210,7 +216,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
-from hashlib import blake2b, sha256
+from hashlib import blake2b, blake2s, sha256
 from io import BytesIO
 from itertools import groupby, islice
 from math import isfinite
@@ -247,7 +253,7 @@ from sqlalchemy import (
     Table,
     update,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -1238,6 +1244,89 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 
 
 ################################
+# core/metadata_valves.py
+#
+# The valves for Open WebUI's own settings of each model, and the value object they become.
+################################
+
+MetadataSyncMode = Literal["on", "dry_run", "off"]
+NewModelAccess = Literal["private", "public"]
+
+
+class MetadataValves(BaseModel):
+    """What is written into Open WebUI's own settings of each model."""
+
+    MODEL_METADATA_SYNC: Annotated[
+        MetadataSyncMode, one_of(*get_args(MetadataSyncMode), fallback="off")
+    ] = Field(
+        default="on",
+        title="Model settings: keep up to date",
+        description=(
+            "Whether each model gets its settings in Open WebUI from the catalog, "
+            "never over an admin's own; `dry_run` only logs what would be written."
+        ),
+    )
+    UPDATE_MODEL_CAPABILITIES: Switch = Field(
+        default=True,
+        title="Model settings: capabilities",
+        description="Tick what a model can do, such as reading pictures.",
+    )
+    UPDATE_MODEL_IMAGES: Switch = Field(
+        default=True,
+        title="Model settings: pictures",
+        description=(
+            "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
+        ),
+    )
+    UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
+        default=False,
+        title="Model settings: descriptions",
+        description=(
+            "Copy OpenRouter's description; the model list, which every page loads, grows by it."
+        ),
+    )
+    UPDATE_MODEL_TAGS: Switch = Field(
+        default=True,
+        title="Model settings: tags",
+        description="Tag each model with its maker, to filter the model list by.",
+    )
+    NEW_MODEL_ACCESS: Annotated[
+        NewModelAccess, one_of(*get_args(NewModelAccess), fallback="private")
+    ] = Field(
+        default="private",
+        title="Model settings: access to new models",
+        description=(
+            "Who may use a model that appears for the first time: admins until they share it, "
+            "or everyone who can sign in."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataRules:
+    """What a sync may write into Open WebUI's settings of the models."""
+
+    mode: str = "off"
+    capabilities: bool = True
+    images: bool = True
+    descriptions: bool = True
+    tags: bool = True
+    new_are_public: bool = False
+
+
+def read_metadata_rules(valves: MetadataValves) -> MetadataRules:
+    """The rules as the admin has set them."""
+    return MetadataRules(
+        mode=valves.MODEL_METADATA_SYNC,
+        capabilities=valves.UPDATE_MODEL_CAPABILITIES,
+        images=valves.UPDATE_MODEL_IMAGES,
+        descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
+        tags=valves.UPDATE_MODEL_TAGS,
+        new_are_public=valves.NEW_MODEL_ACCESS == "public",
+    )
+
+
+################################
 # core/personal_valves.py
 #
 # What each user can set for themselves.
@@ -1865,6 +1954,7 @@ class SystemValves(
     StorageValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -1885,6 +1975,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    metadata: MetadataRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1951,6 +2042,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        metadata=read_metadata_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -3040,6 +3132,8 @@ class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
     text: str
+    in_closing_line: bool = False
+    """Whether it is said once the answer is there, and not before."""
 
 
 @dataclass(slots=True)
@@ -3266,6 +3360,14 @@ def read_citation(annotation: JsonObject) -> Citation | None:
     if not url:
         return None
     return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
+
+
+def trimming_notices(answer: JsonObject) -> list[Event]:
+    """What the person should know when OpenRouter has shortened the chat."""
+    stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
+    if not any(stage.get("type") == "context_compression" for stage in stages):
+        return []
+    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -3711,6 +3813,7 @@ class ChatReader:
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
         self._usage = read_usage(data.get("usage")) or self._usage
+        events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
@@ -3862,6 +3965,7 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     return [
         ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
         *_finished_items(body),
+        *trimming_notices(body),
         _read_end(body),
     ]
 
@@ -3934,8 +4038,9 @@ class ResponsesReader:
                 self._closed.add(event.output_index)
         elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            for item in self._left_out(as_object(data.get("response"))):
-                batch.add(item)
+            response = as_object(data.get("response"))
+            for late in (*self._left_out(response), *trimming_notices(response)):
+                batch.add(late)
         batch.add(event)
 
     def _left_out(self, response: JsonObject) -> list[ItemFinished]:
@@ -4230,6 +4335,9 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 # The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
 ################################
 
+COMPRESSION_PLUGIN = "context-compression"
+"""Leaves out the middle of a chat that is too long for its model."""
+
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
@@ -4293,6 +4401,12 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def metadata_headers(body: Mapping[str, Any]) -> dict[str, str]:
+    """Ask to be told when OpenRouter shortens the chat."""
+    trims = any(each.get("id") == COMPRESSION_PLUGIN for each in objects_in(body.get("plugins")))
+    return {"X-OpenRouter-Metadata": "enabled"} if trims else {}
 
 
 def own_referer(settings: Settings) -> dict[str, str]:
@@ -4411,44 +4525,74 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+_NOT_MODIFIED = 304
 
 
-async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+@dataclass(frozen=True, slots=True)
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
-    Raises a `PipeError` that says why there are none.
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+async def fetch_models(
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
+
+    Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    response = await _ask(client, settings, "/endpoints/zdr", {})
+    endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
+    return number_of(key.get("limit_remaining"))
 
 
-async def _fetch_data(
-    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
-) -> Data:
-    """The `data` of an answer, where it is of the right kind."""
+async def _ask(
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
+) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
-        response = await client.get(
+        return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings)},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+
+
+def _data_in(response: httpx.Response, settings: Settings, kind: type[Data]) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     refuse_web_page(response, settings)
     try:
         data = as_object(decode_json(response.content)).get("data")
-    except ValueError:
+    except ValueError as error:
+        if response.is_success:
+            raise StreamInterruptedError(
+                "OpenRouter's answer came only in part.", "Try again in a moment."
+            ) from error
         data = None
     if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
@@ -4509,6 +4653,7 @@ async def _open(
                 **authorize(settings),
                 **own_referer(settings),
                 **vendor_headers(settings, body),
+                **metadata_headers(body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -4844,6 +4989,21 @@ def flat_parameters(parameters: Any) -> JsonObject:
 
 
 ################################
+# host/data_folder.py
+#
+# The folder in which Open WebUI keeps its data.
+################################
+
+def own_file(name: str, function_id: str) -> Path | None:
+    """Where one installed copy may keep a file; `None` outside of Open WebUI."""
+    try:
+        from open_webui.env import DATA_DIR  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return Path(DATA_DIR) / "openrouter" / f"{re.sub(r'[^0-9A-Za-z_]', '_', function_id)}-{name}"
+
+
+################################
 # host/database.py
 #
 # Open WebUI's database: tables of our own beside its, through its own engine and schema.
@@ -5012,6 +5172,146 @@ class SourceNumbers:
         except Exception as error:  # noqa: BLE001 - a tool's sources are contained
             LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
             return "", ""
+
+
+################################
+# host/models.py
+#
+# Open WebUI's rows of models: what an admin has made of an entry of the model list.
+################################
+
+_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
+# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
+_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the table keeps of one model, apart from who may use it."""
+
+    id: str
+    """As in the model list: the function's id, a dot, the model's."""
+    name: str
+    meta: JsonObject = field(default_factory=dict[str, Any])
+    params: JsonObject = field(default_factory=dict[str, Any])
+    is_active: bool = True
+
+
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
+    try:
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
+    rows = await Models.get_all_models()
+    return {
+        row.id: _read_model_row(row)
+        for row in rows
+        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
+    }
+
+
+async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
+    """Write a row that is not there yet; whether it was written.
+
+    It belongs to the first admin, for its owner may always use a model.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
+        return await Models.insert_new_model(form, owner.id) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not inserted: %s", row.id, error)
+        return False
+
+
+async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
+    """Write a changed row, if it still is what it was when it was read; whether it was written.
+
+    Who may use the model, and whether it is switched on, stay as they are.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    try:
+        stored = await Models.get_model_by_id(before.id)
+        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
+            return False
+        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
+        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
+        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not updated: %s", before.id, error)
+        return False
+
+
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
+    )
+
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
+async def read_known_rows(function_id: str) -> frozenset[str]:
+    """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
+    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
+
+    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
+    worker, and travel with an export of it.
+    """
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    key = _KNOWN_ROWS.format(function_id)
+    async with get_async_db() as database:
+        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
+        await database.commit()
+
+
+def _read_model_row(stored: Any) -> ModelRow:
+    return ModelRow(
+        id=stored.id,
+        name=stored.name,
+        meta=stored.meta.model_dump(),
+        params=stored.params.model_dump(),
+        is_active=stored.is_active,
+    )
+
+
+def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
+    return replace(stored, is_active=before.is_active) == before
+
+
+def _form_of(row: ModelRow, **more: Any) -> Any:
+    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
+
+    return ModelForm(
+        id=row.id,
+        name=row.name,
+        meta=dict(row.meta),
+        params=dict(row.params),
+        commit_message="OpenRouter",
+        **more,
+    )
 
 
 ################################
@@ -5573,6 +5873,119 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ################################
+# models/catalog_shelf.py
+#
+# The last good catalog on disk: a restart lists it without network, and workers share one.
+################################
+
+_TURN_LOOK_SECONDS = 0.25
+# Longer than fetching can take: a worker that died in its turn is not waited for any longer.
+_LONGEST_TURN_SECONDS = 90.0
+
+
+class CatalogShelf:
+    """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
+
+    def __init__(self, path: Path | None = None, account: str = "") -> None:
+        self._path = path
+        self._account = account
+        self._turn_file = path.with_suffix(".turn") if path is not None else None
+        self._has_turn = False
+        self._is_failing = False
+
+    async def read(self) -> CatalogCopy | None:
+        """What is kept; `None` for nothing, for half a file and for another account's."""
+        if self._path is None:
+            return None
+        return await asyncio.to_thread(_read_kept, self._path, self._account)
+
+    async def keep(self, catalog: CatalogCopy) -> None:
+        """Put a new one in the place of the old; a disk that takes none is told of once."""
+        if self._path is None:
+            return
+        try:
+            await asyncio.to_thread(_write_kept, self._path, self._account, catalog)
+            self._is_failing = False
+        except OSError as error:
+            level = logging.DEBUG if self._is_failing else logging.WARNING
+            self._is_failing = True
+            LOG.log(level, "catalog: it cannot be kept for the next start: %s", error)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """One worker at a time: the others wait, and find what it has kept."""
+        try:
+            while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(_TURN_LOOK_SECONDS)
+            yield
+        finally:
+            if self._has_turn and self._turn_file is not None:
+                self._has_turn = False
+                await asyncio.to_thread(_drop_kept_file, self._turn_file)
+
+    def _take_turn(self) -> bool:
+        file = self._turn_file
+        if file is None:
+            return True
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            if not _is_abandoned(file):
+                return False
+            with suppress(OSError):
+                file.touch()
+        except OSError:
+            return True  # nothing can be kept there, so there is nothing to wait for
+        self._has_turn = True
+        return True
+
+
+def _read_kept(path: Path, account: str) -> CatalogCopy | None:
+    try:
+        came_at = path.stat().st_mtime
+        kept = as_object(decode_json(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    rows, zdr_ids = objects_in(kept.get("rows")), kept.get("zdr_ids")
+    if kept.get("account") != account or not rows:
+        return None
+    has_ids = isinstance(zdr_ids, list)
+    return CatalogCopy(
+        rows=rows,
+        etag=text_of(kept.get("etag")),
+        zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
+        age=time.time() - came_at,
+    )
+
+
+def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
+    zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
+    kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(encode_json(kept))
+        draft.replace(path)
+    finally:
+        _drop_kept_file(draft)
+
+
+def _is_abandoned(file: Path) -> bool:
+    try:
+        return not 0 <= time.time() - file.stat().st_mtime < _LONGEST_TURN_SECONDS
+    except FileNotFoundError:
+        return False  # it has just been given away
+    except OSError:
+        return True
+
+
+def _drop_kept_file(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+################################
 # models/key_limit.py
 #
 # What is left of the API key's limit: asked beside the answers, never before one.
@@ -5778,6 +6191,7 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    description: str = ""
 
     @property
     def vendor(self) -> str:
@@ -5824,6 +6238,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        description=text_of(row.get("description")),
     )
 
 
@@ -5994,37 +6409,280 @@ def know_models(
 
 
 ################################
+# models/metadata_sync.py
+#
+# What a sync would write into Open WebUI's rows of models: decided from values alone.
+#
+# Under a key of its own a row's `meta` remembers what was written into it. A field that differs
+# from that is the admin's, and stays; so does one that was filled before the first sync.
+################################
+
+MEMORY_KEY = "openrouter_pipe"
+GONE_TAG = "no longer at OpenRouter"
+"""Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """An entry of the model list."""
+
+    row_id: str
+    family: ModelFamily
+    is_in_catalog: bool = True
+    """Whether the catalog says what it can do; it does not of a preset or an unlisted id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """The rows to write."""
+
+    inserts: tuple[ModelRow, ...] = ()
+    updates: tuple[tuple[ModelRow, ModelRow], ...] = ()
+    """Each as it is, and as it is to be."""
+    gone: tuple[str, ...] = ()
+    """The ids among the updates whose model has vanished."""
+
+    @property
+    def size(self) -> int:
+        """How many rows would be written."""
+        return len(self.inserts) + len(self.updates)
+
+    def with_vanished(self, marked: tuple[tuple[ModelRow, ModelRow], ...]) -> SyncPlan:
+        """The plan with the rows of vanished models added."""
+        gone = tuple(before.id for before, _ in marked)
+        return replace(self, updates=self.updates + marked, gone=gone)
+
+
+def plan_sync(
+    offered: Iterable[OfferedModel],
+    stored: Mapping[str, ModelRow],
+    past: frozenset[str],
+    rules: MetadataRules,
+) -> SyncPlan:
+    """Compare the models that are offered with their rows.
+
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    """
+    inserts: list[ModelRow] = []
+    updates: list[tuple[ModelRow, ModelRow]] = []
+    for model in offered:
+        before = stored.get(model.row_id)
+        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        if before is None and model.row_id not in past:
+            inserts.append(after)
+        elif before is not None and after != before:
+            updates.append((before, after))
+    return SyncPlan(tuple(inserts), tuple(updates))
+
+
+def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
+    """The row with what the catalog says, wherever the admin has said nothing else."""
+    chosen = flat_parameters(row.params)
+    if _is_left_out(row):
+        return row
+    draft = _RowDraft(row)
+    draft.fill("name", model.family.name)
+    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+        draft.fill("description", model.family.description.strip())
+    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+        draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
+    draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    return draft.finished()
+
+
+def mark_vanished(
+    stored: Mapping[str, ModelRow], offered: Iterable[OfferedModel], known: KnownModels
+) -> tuple[tuple[ModelRow, ModelRow], ...]:
+    """The rows of models that the catalog no longer has, as they are and with the mark.
+
+    Only rows that a sync has written count. A catalog that lacks most of them is doubted: the
+    account or the address may have changed, or half of an answer been lost.
+    """
+    entries = {model.row_id for model in offered}
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
+    lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
+    if 2 * len(lost) > len(ours):
+        return ()
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
+
+
+def capabilities_of(family: ModelFamily) -> dict[str, bool]:
+    """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
+    ticks = {"vision": "image" in family.input_modalities}
+    if not family.calls_tools:
+        ticks["builtin_tools"] = False
+    if "image" in family.output_modalities:
+        # It is the switch of Open WebUI's own generator, which such a model does not need.
+        ticks["image_generation"] = False
+    return ticks
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(family.vendor)
+    return _ICONS + file if file else ""
+
+
+def maker_of(family: ModelFamily) -> str:
+    """The maker's name, as it stands before the model's."""
+    maker, colon, _ = family.name.partition(": ")
+    return maker.strip() if colon else family.vendor
+
+
+def _is_on(value: Any) -> bool:
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
+def _is_listed(row_id: str, known: KnownModels) -> bool:
+    """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
+    model_id = from_host_id(row_id.partition(".")[2])
+    if model_id.endswith(":free"):
+        return model_id in known.by_id
+    return model_id.startswith("@preset/") or known.find(model_id) is not None
+
+
+def _mark_gone(row: ModelRow) -> ModelRow:
+    draft = _RowDraft(row)
+    draft.tag(draft.own_tags | {GONE_TAG})
+    return draft.finished()
+
+
+class _RowDraft:
+    """A row on its way from what it is to what it is to be."""
+
+    def __init__(self, row: ModelRow) -> None:
+        self._row = row
+        self._values: JsonObject = {**row.meta, "name": row.name}
+        self._memory = _memory_of(row)
+
+    @property
+    def own_tags(self) -> set[str]:
+        """The tags that a sync has written."""
+        remembered = self._memory.get("tags")
+        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+
+    def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
+        """Write a text, if the one that is there is no admin's."""
+        stored = text_of(self._values.get(field))
+        remembered = self._memory.get(field)
+        is_free = stored in blanks if remembered is None else remembered == _digest(stored)
+        if value and (is_free or stored == value):
+            self._values[field] = value
+            self._memory[field] = _digest(value)
+
+    def tick(self, wanted: Mapping[str, bool]) -> None:
+        """Write capabilities; each is the admin's or ours by itself."""
+        ticks = dict(as_object(self._values.get("capabilities")))
+        remembered = dict(as_object(self._memory.get("capabilities")))
+        for name in {**remembered, **wanted}:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
+                continue
+            if name in wanted:
+                ticks[name] = remembered[name] = wanted[name]
+            else:
+                ticks.pop(name, None)
+                del remembered[name]
+        self._values["capabilities"] = ticks
+        self._memory["capabilities"] = remembered
+
+    def tag(self, wanted: set[str]) -> None:
+        """Write these tags and take back other ones of ours; what an admin removed stays away."""
+        stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
+        ours = self.own_tags
+        kept = [name for name in stored if name not in ours - wanted]
+        added = sorted(wanted - ours - set(stored))
+        if kept + added != stored:
+            self._values["tags"] = [{"name": name} for name in kept + added]
+        if wanted != ours:
+            self._memory["tags"] = sorted(wanted)
+
+    def finished(self) -> ModelRow:
+        """The row as it is to be."""
+        meta = {name: value for name, value in self._values.items() if name != "name"}
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
+
+
+def _digest(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
 ################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
+FetchCatalog = Callable[[Settings, CatalogCopy | None], Awaitable[CatalogCopy]]
+"""Given the copy at hand, which it gives back when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+# Servers that started together shall not ask together: each comes up to a tenth too early.
+_EARLIEST = 0.9
 
 
 class OpenRouterModelRegistry:
     """The models of one account at one address.
 
-    `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
+    `fetch_catalog` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
     def __init__(
         self,
-        fetch_rows: FetchRows,
+        fetch_catalog: FetchCatalog,
         clock: Callable[[], float] = time.monotonic,
         fetch_zdr_ids: FetchIds | None = None,
+        shelf: CatalogShelf | None = None,
     ) -> None:
-        self._fetch_rows = fetch_rows
+        self._fetch_catalog = fetch_catalog
         self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
+        self._shelf = shelf or CatalogShelf()
+        self._has_looked = False
         self.known = NOTHING_KNOWN
-        """The last good catalog."""
+        """The last good catalog; the same object as long as nothing in it changes."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -6037,13 +6695,11 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and (
-            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
-        ):
-            self._refresh = asyncio.create_task(self._load(settings))
+        self._begin_when_due(settings)
         if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
             self._has_waited = self._has_waited or patience > 0
+            self._begin_when_due(settings)  # what was kept may be old
         return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -6057,13 +6713,19 @@ class OpenRouterModelRegistry:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
 
+    def _begin_when_due(self, settings: Settings) -> None:
+        is_due = self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        if self._refresh is None and is_due:
+            self._refresh = asyncio.create_task(self._load(settings))
+
     async def _load(self, settings: Settings) -> None:
         try:
-            self._take(await self._fetch_rows(settings))
-            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
-                zdr_ids = await self._fetch_zdr_ids(settings)
-                self.known = know_models(self.known.families, zdr_ids)
-            self._due_at = self._clock() + settings.catalog.refresh
+            if not self._has_looked:
+                self._has_looked = True
+                if await self._take_kept(settings, await self._shelf.read()):
+                    return
+            async with self._shelf.turn():
+                await self._renew(settings)
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -6080,22 +6742,68 @@ class OpenRouterModelRegistry:
 
     def _lacks_zdr_ids(self, settings: Settings) -> bool:
         """Whether a setting, changed since the last refresh, asks for a list never fetched."""
-        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
-        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+        lacks = self._wants_zdr_ids(settings) and self.known.zdr_ids is None
+        return lacks and self.error is None and not self._is_closed
 
-    def _take(self, rows: list[dict[str, Any]]) -> None:
-        families = tuple(family for row in rows if (family := read_family(row)) is not None)
+    def _wants_zdr_ids(self, settings: Settings) -> bool:
+        return settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+
+    async def _renew(self, settings: Settings) -> None:
+        """Take what another worker has fetched meanwhile, else fetch it."""
+        kept = await self._shelf.read()
+        if kept is not None and self._is_fresh(kept, settings):
+            await self._take_kept(settings, kept)
+        else:
+            await self._fetch(settings, kept)
+
+    async def _take_kept(self, settings: Settings, kept: CatalogCopy | None) -> bool:
+        """Use a kept catalog, be it old; whether there was one."""
+        if kept is None:
+            return False
+        await self._take(kept.rows, kept.zdr_ids)
+        if self._is_fresh(kept, settings):
+            self._rest(settings.catalog.refresh - kept.age)
+        return True
+
+    def _is_fresh(self, kept: CatalogCopy, settings: Settings) -> bool:
+        lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
+        return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
+
+    async def _fetch(self, settings: Settings, kept: CatalogCopy | None) -> None:
+        newest = await self._fetch_catalog(settings, kept)
+        await self._take(newest.rows, self.known.zdr_ids)
+        if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
+            self._know(self.known.families, await self._fetch_zdr_ids(settings))
+        self._rest(settings.catalog.refresh)
+        await self._shelf.keep(replace(newest, zdr_ids=self.known.zdr_ids))
+
+    async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
+        families = await asyncio.to_thread(_families_in, rows)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self.known = know_models(families, self.known.zdr_ids)
+        self._know(families, zdr_ids)
+
+    def _know(self, families: Iterable[ModelFamily], zdr_ids: frozenset[str] | None) -> None:
+        newest = know_models(families, zdr_ids)
+        known = self.known
+        if (newest.families, newest.zdr_ids) != (known.families, known.zdr_ids):
+            self.known = newest
+
+    def _rest(self, seconds: float) -> None:
+        if not self._is_closed:
+            self._due_at = self._clock() + seconds * random.uniform(_EARLIEST, 1.0)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
         level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
-        self._due_at = self._clock() + wait
+        self._rest(wait)
         LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+
+
+def _families_in(rows: list[JsonObject]) -> tuple[ModelFamily, ...]:
+    return tuple(family for row in rows if (family := read_family(row)) is not None)
 
 
 ################################
@@ -6395,6 +7103,164 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
         f"Every OpenRouter model is kept back: {valves}.",
         "The admin should loosen these settings of the OpenRouter function.",
     )
+
+
+################################
+# models/sync_job.py
+#
+# Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+################################
+
+# Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+_PAUSE_SECONDS = 0.03
+_RETRY_SECONDS = 60.0
+# Longer than the longest first sync (seconds).
+_LOCK_SECONDS = 600
+_ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
+)
+
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+"""What a sync is for: when nothing of it has changed, there is nothing to do."""
+
+
+@dataclass(slots=True)
+class SyncTurn:
+    """Whether a sync runs in this process. Copies of other ages read it."""
+
+    is_taken: bool = False
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+
+    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function_id = function_id
+        self._clock = clock
+        self._done: Purpose | None = None
+        self._due_at = float("-inf")
+        self._job: asyncio.Task[None] | None = None
+
+    def look(self, known: KnownModels, settings: Settings) -> None:
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
+        purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
+        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+            return
+        if self._job is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _RETRY_SECONDS
+            self._job = asyncio.create_task(self._run(purpose))
+
+    async def finished(self) -> None:
+        """Wait for the sync that is under way."""
+        if self._job is not None:
+            await asyncio.wait({self._job})
+
+    async def close(self) -> None:
+        """Stop a sync that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait({self._job})
+
+    async def _run(self, purpose: Purpose) -> None:
+        turn = shared_by_process("metadata_sync", SyncTurn)
+        if turn.is_taken:
+            self._job = None
+            return
+        turn.is_taken = True
+        try:
+            async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
+                if is_ours:
+                    await self._sync(purpose)
+                    self._done, self._due_at = purpose, float("-inf")
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("models: the settings of the models could not be brought up to date")
+        finally:
+            turn.is_taken = False
+            self._job = None
+
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
+        stored = await read_model_rows(self._function_id)
+        if stored is None:
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
+        _announce(plan, rules)
+        if rules.mode == "dry_run":
+            return
+        inserted: set[str] = set()
+        try:
+            written = await self._write(plan, rules, inserted)
+        finally:
+            if not past >= (seen := stored.keys() | inserted):
+                await keep_known_rows(self._function_id, past | seen)
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
+
+    def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
+        row_id = f"{self._function_id}.{to_host_id(family.id)}"
+        return OfferedModel(row_id, family, known.find(family.id) is not None)
+
+    async def _write(self, plan: SyncPlan, rules: MetadataRules, inserted: set[str]) -> int:
+        """Write row after row, and count those that were written."""
+        written = 0
+        for number, row in enumerate(plan.inserts, start=1):
+            if await insert_model_row(row, is_public=rules.new_are_public):
+                inserted.add(row.id)
+                written += 1
+            await self._rest(number, plan)
+        for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            written += await update_model_row(before, after)
+            await self._rest(number, plan)
+        return written
+
+    async def _rest(self, number: int, plan: SyncPlan) -> None:
+        if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
+            LOG.info("models: %d of %d settings written", number, plan.size)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
+    if not plan.size:
+        LOG.debug("models: the settings of all models are up to date")
+        return
+    LOG.info(
+        "models: %s settings, %s, of %s; and change those of %s",
+        "a sync would write" if rules.mode == "dry_run" else "this sync will write",
+        "for everyone" if rules.new_are_public else "for admins",
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
+    )
+    if plan.gone:
+        LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
 
 
 ################################
@@ -8644,15 +9510,13 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 # Conversations that are too long: shortened in their middle, where the admin wants that.
 ################################
 
-_COMPRESSION = "context-compression"
-
-
 def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The request's `plugins` with the one that trims; a chat's own word on it stays."""
     plugins = objects_in(body.get("plugins"))
-    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
+    is_settled = any(plugin.get("id") == COMPRESSION_PLUGIN for plugin in plugins)
+    if is_settled or not settings.auto_context_trimming:
         return {}
-    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
+    return {"plugins": [*plugins, {"id": COMPRESSION_PLUGIN, "engine": "middle-out"}]}
 
 
 ################################
@@ -9957,6 +10821,7 @@ class ResponseEvents:
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
+        self._closing_words = ""
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -10003,6 +10868,8 @@ class ResponseEvents:
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
+            case Notice(words, in_closing_line=True):
+                self._closing_words = words
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -10136,11 +11003,12 @@ class ResponseEvents:
         return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        parts = [self._closing_words]
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
-            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
-            return [status_event(line, done=True)]
-        return self._end_waiting()
+            parts += [own, describe_spending(self._spending)]
+        line = " · ".join(filter(None, parts))
+        return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
         """A status that said "trying again" must not go on saying it."""
@@ -11420,6 +12288,8 @@ class Runtime:
         self._key_limit: KeyLimit | None = None
         self._artifacts: ArtifactStore | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._function_id = ""
+        self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
 
@@ -11431,6 +12301,7 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
@@ -11455,10 +12326,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -11479,6 +12355,13 @@ class Runtime:
             self._loop = asyncio.get_running_loop()
             self._artifacts = ArtifactStore()
         return self._artifacts
+
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
 
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
@@ -11508,19 +12391,22 @@ class Runtime:
         key = settings.api_key.fingerprint()
         account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client, artifacts=self._artifacts)
-            self._client, self._registry, self._key_limit = None, None, None
-            self._artifacts = None
+            self._drop_account()
+            self._close_later(self._client, self._artifacts)
+            self._client, self._artifacts = None, None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -11539,7 +12425,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | ArtifactStore():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync() | ArtifactStore():
                 await service.close()
 
 
@@ -12005,12 +12891,16 @@ class Pipe:
     async def pipes(self) -> list[Entry]:
         """The entries for the model list, from memory; the very first call waits a few seconds."""
         settings = take_snapshot(self.valves)
-        with self._runtime.lease(_function_id(), settings):
+        function_id = _function_id()
+        with self._runtime.lease(function_id, settings):
             try:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
-            return await list_entries(self._runtime.registry(settings), settings)
+            registry = self._runtime.registry(settings)
+            entries = await list_entries(registry, settings)
+            self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
+            return entries
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
@@ -12097,127 +12987,133 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((263, 8, 48),),
-    "core/ids.py": ((319, 9, 36),),
-    "core/json_codec.py": ((363, 11, 29),),
-    "core/json_values.py": ((400, 8, 31),),
-    "core/money.py": ((439, 6, 4),),
-    "core/process.py": ((451, 10, 13),),
-    "core/redaction.py": ((472, 9, 69),),
-    "core/errors.py": ((565, 27, 165),),
-    "core/admission.py": ((738, 12, 50),),
-    "core/retry.py": ((796, 7, 33),),
-    "core/secrets.py": ((837, 19, 86),),
-    "core/source_map.py": ((931, 7, 24),),
-    "core/template_language.py": ((963, 8, 56),),
-    "core/valve_types.py": ((1029, 17, 63),),
-    "core/catalog_valves.py": ((1100, 12, 138),),
-    "core/personal_valves.py": ((1246, 11, 76),),
-    "core/storage_valves.py": ((1330, 13, 87),),
-    "core/template_valves.py": ((1425, 13, 89),),
-    "core/config.py": ((1522, 18, 482),),
-    "core/context.py": ((2012, 14, 46),),
-    "core/logging_system.py": ((2066, 11, 92),),
-    "core/error_templates.py": ((2166, 28, 176),),
-    "core/timing_logger.py": ((2352, 21, 134),),
-    "api/bodies.py": ((2494, 8, 80),),
-    "api/error_figures.py": ((2582, 8, 38),),
-    "api/errors.py": ((2628, 18, 184),),
-    "api/events.py": ((2820, 11, 268),),
-    "api/exchange_log.py": ((3096, 16, 11),),
-    "api/gateway/batch.py": ((3118, 14, 47),),
-    "api/gateway/items.py": ((3173, 20, 128),),
-    "api/gateway/part_ends.py": ((3309, 8, 58),),
-    "api/gateway/payloads.py": ((3375, 14, 31),),
-    "api/gateway/selection.py": ((3414, 15, 54),),
-    "api/gateway/text_run.py": ((3476, 10, 70),),
-    "api/pacing.py": ((3554, 7, 19),),
-    "api/sse.py": ((3581, 5, 60),),
-    "api/gateway/chat_reader.py": ((3649, 30, 203),),
-    "api/gateway/responses_reader.py": ((3860, 33, 194),),
-    "api/transport.py": ((4062, 18, 163),),
-    "api/http.py": ((4233, 23, 167),),
-    "api/catalog.py": ((4408, 15, 48),),
-    "api/gateway/stream.py": ((4464, 32, 123),),
-    "api/gateway/chat_completions.py": ((4595, 15, 12),),
-    "api/gateway/responses.py": ((4615, 15, 12),),
-    "host/blocking.py": ((4635, 12, 57),),
-    "host/chats.py": ((4700, 13, 49),),
-    "host/columns.py": ((4761, 20, 83),),
-    "host/database.py": ((4852, 15, 65),),
-    "host/departure.py": ((4925, 11, 30),),
-    "host/events.py": ((4963, 9, 4),),
-    "host/middleware.py": ((4975, 8, 7),),
-    "host/citing.py": ((4990, 15, 25),),
-    "host/redis.py": ((5023, 8, 19),),
-    "host/single_worker.py": ((5050, 14, 33),),
-    "host/users.py": ((5091, 14, 67),),
-    "host/call.py": ((5166, 15, 61),),
-    "host/files.py": ((5235, 17, 48),),
-    "host/tools.py": ((5294, 23, 241),),
-    "host/versions.py": ((5543, 10, 30),),
-    "models/key_limit.py": ((5581, 13, 43),),
-    "models/pricing.py": ((5632, 12, 106),),
-    "models/family.py": ((5746, 14, 132),),
-    "models/variants.py": ((5886, 11, 67),),
-    "models/known.py": ((5961, 12, 33),),
-    "models/registry.py": ((6002, 17, 97),),
-    "models/visibility.py": ((6107, 16, 217),),
-    "models/entries.py": ((6332, 25, 66),),
-    "storage/artifact_table.py": ((6406, 26, 93),),
-    "storage/payload_codec.py": ((6511, 26, 189),),
-    "storage/artifacts.py": ((6711, 41, 299),),
-    "storage/kept_thinking.py": ((7018, 15, 34),),
-    "storage/pictures.py": ((7060, 20, 112),),
-    "storage/spending.py": ((7180, 20, 77),),
-    "requests/allow_list.py": ((7265, 10, 28),),
-    "requests/caching.py": ((7301, 13, 20),),
-    "requests/content_parts.py": ((7329, 10, 76),),
-    "requests/fallbacks.py": ((7413, 12, 13),),
-    "requests/identifiers.py": ((7434, 11, 46),),
-    "requests/modalities.py": ((7488, 10, 7),),
-    "requests/old_texts.py": ((7503, 11, 61),),
-    "requests/parameters.py": ((7572, 12, 59),),
-    "requests/reasoning.py": ((7639, 13, 87),),
-    "requests/references.py": ((7734, 12, 30),),
-    "requests/replay.py": ((7772, 14, 122),),
-    "requests/chat_body.py": ((7902, 13, 141),),
-    "requests/history.py": ((8051, 13, 116),),
-    "requests/next_round.py": ((8175, 22, 81),),
-    "requests/recovery.py": ((8264, 16, 107),),
-    "requests/retention.py": ((8379, 13, 80),),
-    "requests/routing_table.py": ((8467, 14, 38),),
-    "requests/routing.py": ((8513, 13, 34),),
-    "requests/tasks.py": ((8555, 11, 35),),
-    "requests/tools.py": ((8598, 13, 41),),
-    "requests/trimming.py": ((8647, 11, 9),),
-    "requests/normalise.py": ((8664, 28, 39),),
-    "streaming/collector.py": ((8711, 31, 266),),
-    "streaming/completion_notes.py": ((8985, 11, 41),),
-    "streaming/open_calls.py": ((9034, 10, 25),),
-    "streaming/renderer.py": ((9067, 9, 13),),
-    "streaming/citations.py": ((9088, 13, 57),),
-    "streaming/layout.py": ((9157, 18, 61),),
-    "streaming/output_items.py": ((9226, 10, 69),),
-    "streaming/server_tools.py": ((9303, 15, 46),),
-    "streaming/status.py": ((9357, 10, 47),),
-    "streaming/think_tags.py": ((9412, 20, 134),),
-    "streaming/thinking_status.py": ((9554, 11, 53),),
-    "streaming/usage.py": ((9615, 10, 92),),
-    "streaming/completion_chunks.py": ((9715, 31, 93),),
-    "streaming/completion_dict.py": ((9816, 36, 108),),
-    "streaming/response_events.py": ((9932, 47, 271),),
-    "streaming/transcript.py": ((10211, 29, 129),),
-    "tools/policy.py": ((10348, 13, 47),),
-    "tools/results.py": ((10403, 11, 116),),
-    "tools/schema.py": ((10530, 15, 298),),
-    "tools/arguments.py": ((10836, 13, 113),),
-    "tools/definitions.py": ((10957, 14, 85),),
-    "tools/executor.py": ((11050, 55, 194),),
-    "tools/toolbox.py": ((11252, 23, 130),),
-    "runtime.py": ((11390, 26, 154),),
-    "attempts.py": ((11552, 33, 80),),
-    "rounds.py": ((11640, 30, 190),),
-    "orchestrator.py": ((11838, 40, 138),),
-    "pipe.py": ((11984, 30, 108),),
+    "core/circuit_breaker.py": ((269, 8, 48),),
+    "core/ids.py": ((325, 9, 36),),
+    "core/json_codec.py": ((369, 11, 29),),
+    "core/json_values.py": ((406, 8, 31),),
+    "core/money.py": ((445, 6, 4),),
+    "core/process.py": ((457, 10, 13),),
+    "core/redaction.py": ((478, 9, 69),),
+    "core/errors.py": ((571, 27, 165),),
+    "core/admission.py": ((744, 12, 50),),
+    "core/retry.py": ((802, 7, 33),),
+    "core/secrets.py": ((843, 19, 86),),
+    "core/source_map.py": ((937, 7, 24),),
+    "core/template_language.py": ((969, 8, 56),),
+    "core/valve_types.py": ((1035, 17, 63),),
+    "core/catalog_valves.py": ((1106, 12, 138),),
+    "core/metadata_valves.py": ((1252, 12, 75),),
+    "core/personal_valves.py": ((1335, 11, 76),),
+    "core/storage_valves.py": ((1419, 13, 87),),
+    "core/template_valves.py": ((1514, 13, 89),),
+    "core/config.py": ((1611, 19, 485),),
+    "core/context.py": ((2104, 14, 46),),
+    "core/logging_system.py": ((2158, 11, 92),),
+    "core/error_templates.py": ((2258, 28, 176),),
+    "core/timing_logger.py": ((2444, 21, 134),),
+    "api/bodies.py": ((2586, 8, 80),),
+    "api/error_figures.py": ((2674, 8, 38),),
+    "api/errors.py": ((2720, 18, 184),),
+    "api/events.py": ((2912, 11, 270),),
+    "api/exchange_log.py": ((3190, 16, 11),),
+    "api/gateway/batch.py": ((3212, 14, 47),),
+    "api/gateway/items.py": ((3267, 22, 136),),
+    "api/gateway/part_ends.py": ((3411, 8, 58),),
+    "api/gateway/payloads.py": ((3477, 14, 31),),
+    "api/gateway/selection.py": ((3516, 15, 54),),
+    "api/gateway/text_run.py": ((3578, 10, 70),),
+    "api/pacing.py": ((3656, 7, 19),),
+    "api/sse.py": ((3683, 5, 60),),
+    "api/gateway/chat_reader.py": ((3751, 30, 204),),
+    "api/gateway/responses_reader.py": ((3963, 33, 196),),
+    "api/transport.py": ((4167, 18, 163),),
+    "api/http.py": ((4338, 23, 176),),
+    "api/catalog.py": ((4522, 18, 78),),
+    "api/gateway/stream.py": ((4608, 33, 124),),
+    "api/gateway/chat_completions.py": ((4740, 15, 12),),
+    "api/gateway/responses.py": ((4760, 15, 12),),
+    "host/blocking.py": ((4780, 12, 57),),
+    "host/chats.py": ((4845, 13, 49),),
+    "host/columns.py": ((4906, 20, 83),),
+    "host/data_folder.py": ((4997, 9, 7),),
+    "host/database.py": ((5012, 15, 65),),
+    "host/departure.py": ((5085, 11, 30),),
+    "host/events.py": ((5123, 9, 4),),
+    "host/middleware.py": ((5135, 8, 7),),
+    "host/citing.py": ((5150, 15, 25),),
+    "host/models.py": ((5183, 16, 132),),
+    "host/redis.py": ((5323, 8, 19),),
+    "host/single_worker.py": ((5350, 14, 33),),
+    "host/users.py": ((5391, 14, 67),),
+    "host/call.py": ((5466, 15, 61),),
+    "host/files.py": ((5535, 17, 48),),
+    "host/tools.py": ((5594, 23, 241),),
+    "host/versions.py": ((5843, 10, 30),),
+    "models/catalog_shelf.py": ((5881, 19, 105),),
+    "models/key_limit.py": ((5994, 13, 43),),
+    "models/pricing.py": ((6045, 12, 106),),
+    "models/family.py": ((6159, 14, 134),),
+    "models/variants.py": ((6301, 11, 67),),
+    "models/known.py": ((6376, 12, 33),),
+    "models/metadata_sync.py": ((6420, 23, 226),),
+    "models/registry.py": ((6654, 21, 153),),
+    "models/visibility.py": ((6815, 16, 217),),
+    "models/entries.py": ((7040, 25, 66),),
+    "models/sync_job.py": ((7114, 30, 150),),
+    "storage/artifact_table.py": ((7272, 26, 93),),
+    "storage/payload_codec.py": ((7377, 26, 189),),
+    "storage/artifacts.py": ((7577, 41, 299),),
+    "storage/kept_thinking.py": ((7884, 15, 34),),
+    "storage/pictures.py": ((7926, 20, 112),),
+    "storage/spending.py": ((8046, 20, 77),),
+    "requests/allow_list.py": ((8131, 10, 28),),
+    "requests/caching.py": ((8167, 13, 20),),
+    "requests/content_parts.py": ((8195, 10, 76),),
+    "requests/fallbacks.py": ((8279, 12, 13),),
+    "requests/identifiers.py": ((8300, 11, 46),),
+    "requests/modalities.py": ((8354, 10, 7),),
+    "requests/old_texts.py": ((8369, 11, 61),),
+    "requests/parameters.py": ((8438, 12, 59),),
+    "requests/reasoning.py": ((8505, 13, 87),),
+    "requests/references.py": ((8600, 12, 30),),
+    "requests/replay.py": ((8638, 14, 122),),
+    "requests/chat_body.py": ((8768, 13, 141),),
+    "requests/history.py": ((8917, 13, 116),),
+    "requests/next_round.py": ((9041, 22, 81),),
+    "requests/recovery.py": ((9130, 16, 107),),
+    "requests/retention.py": ((9245, 13, 80),),
+    "requests/routing_table.py": ((9333, 14, 38),),
+    "requests/routing.py": ((9379, 13, 34),),
+    "requests/tasks.py": ((9421, 11, 35),),
+    "requests/tools.py": ((9464, 13, 41),),
+    "requests/trimming.py": ((9513, 13, 7),),
+    "requests/normalise.py": ((9528, 28, 39),),
+    "streaming/collector.py": ((9575, 31, 266),),
+    "streaming/completion_notes.py": ((9849, 11, 41),),
+    "streaming/open_calls.py": ((9898, 10, 25),),
+    "streaming/renderer.py": ((9931, 9, 13),),
+    "streaming/citations.py": ((9952, 13, 57),),
+    "streaming/layout.py": ((10021, 18, 61),),
+    "streaming/output_items.py": ((10090, 10, 69),),
+    "streaming/server_tools.py": ((10167, 15, 46),),
+    "streaming/status.py": ((10221, 10, 47),),
+    "streaming/think_tags.py": ((10276, 20, 134),),
+    "streaming/thinking_status.py": ((10418, 11, 53),),
+    "streaming/usage.py": ((10479, 10, 92),),
+    "streaming/completion_chunks.py": ((10579, 31, 93),),
+    "streaming/completion_dict.py": ((10680, 36, 108),),
+    "streaming/response_events.py": ((10796, 47, 275),),
+    "streaming/transcript.py": ((11079, 29, 129),),
+    "tools/policy.py": ((11216, 13, 47),),
+    "tools/results.py": ((11271, 11, 116),),
+    "tools/schema.py": ((11398, 15, 298),),
+    "tools/arguments.py": ((11704, 13, 113),),
+    "tools/definitions.py": ((11825, 14, 85),),
+    "tools/executor.py": ((11918, 55, 194),),
+    "tools/toolbox.py": ((12120, 23, 130),),
+    "runtime.py": ((12258, 30, 172),),
+    "attempts.py": ((12438, 33, 80),),
+    "rounds.py": ((12526, 30, 190),),
+    "orchestrator.py": ((12724, 40, 138),),
+    "pipe.py": ((12870, 30, 112),),
 }
