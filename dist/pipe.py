@@ -100,70 +100,70 @@ license: MIT
 #   7266  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
 #   7367  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
 #   7568  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   7878  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   7920  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   8040  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7879  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   7921  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   8041  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   8125  allow_list.py                 Only what the API knows goes out.
-#   8161  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   8189  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   8273  fallbacks.py                  Further models, for when the first one fails.
-#   8294  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   8348  modalities.py                 Pictures are asked for where the model draws.
-#   8363  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   8432  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8499  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8594  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   8632  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8762  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8911  history.py                    Chat messages become input items.
-#   9035  next_round.py                 The request of another round: the one before, and what came of it.
-#   9124  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   9239  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   9327  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   9373  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   9415  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   9458  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   9507  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   9522  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8126  allow_list.py                 Only what the API knows goes out.
+#   8162  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8190  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8274  fallbacks.py                  Further models, for when the first one fails.
+#   8295  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8349  modalities.py                 Pictures are asked for where the model draws.
+#   8364  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   8433  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8500  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8595  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   8633  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8763  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8912  history.py                    Chat messages become input items.
+#   9036  next_round.py                 The request of another round: the one before, and what came of it.
+#   9125  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9240  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9328  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9374  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   9416  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   9459  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9508  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9523  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9569  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9843  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9892  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9925  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9946  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  10011  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  10084  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  10161  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  10215  status.py                     The status line of an answer: few words, all of them true.
-#  10270  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  10412  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10473  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10573  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10674  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10790  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  11073  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9570  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9844  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9893  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9926  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9947  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  10012  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  10085  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10162  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10216  status.py                     The status line of an answer: few words, all of them true.
+#  10271  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10413  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10474  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10574  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10675  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10791  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  11074  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  11210  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  11265  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  11389  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11698  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11819  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11912  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  12114  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11211  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11266  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11390  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11699  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11820  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11913  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  12115  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  12252  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12253  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  12432  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  12433  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12520  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12521  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12718  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12719  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12864  pipe.py                       The entrance: what Open WebUI calls.
+#  12865  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -7575,8 +7575,8 @@ def _lz4_block() -> Any:
 ################################
 
 _MOST_WAITING_BYTES = 32 * 1024 * 1024
-_MOST_LOADED = 900
-"""SQLite took no more than 999 values in a query for long."""
+_MOST_NAMED = 900
+"""Rows in one query: SQLite took no more than 999 values for long."""
 _WRITE_SECONDS = 30.0
 _LOAD_SECONDS = 3.0
 _BLIND_SECONDS = 10.0
@@ -7695,7 +7695,7 @@ class ArtifactStore:
         }
         problems: Counter[str] = Counter()
         if missing := [each for each in wanted if each not in found]:
-            rows = await self._read(home, missing[-_MOST_LOADED:], problems)
+            rows = await self._read(home, missing[-_MOST_NAMED:], problems)
             if rows:
                 found |= await asyncio.to_thread(self._opened, home, rows, problems)
             self._note_used(rows)
@@ -7766,7 +7766,8 @@ class ArtifactStore:
             self._writer = None
 
     async def _write_batch(self, size: int) -> bool:
-        batch, used = list(islice(self._waiting.values(), size)), list(self._used)
+        batch = list(islice(self._waiting.values(), size))
+        used = list(islice(self._used, _MOST_NAMED))
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
@@ -7792,7 +7793,8 @@ class ArtifactStore:
         if self._closing.is_set():
             await asyncio.sleep(1.0)
             return
-        seconds = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
+        doubled = 2 ** min(self._failures, 10)
+        seconds = min(_FIRST_PAUSE_SECONDS * doubled, _LONGEST_PAUSE_SECONDS)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
 
@@ -7827,13 +7829,12 @@ class ArtifactStore:
         self, home: ArtifactHome, rows: Sequence[tuple[str, bytes, int]], problems: Counter[str]
     ) -> dict[str, Any]:
         opened: dict[str, Any] = {}
+        codec = self._codec  # another call may have other rules by now
         for artifact_id, payload, _ in rows:
             try:
-                if self._codec is None:
+                if codec is None:
                     raise SealedPayloadError("Its passphrase cannot be read.")
-                opened[artifact_id] = decode_json(
-                    self._codec.open(payload, home.identity(artifact_id))
-                )
+                opened[artifact_id] = decode_json(codec.open(payload, home.identity(artifact_id)))
             except SealedPayloadError as error:
                 problems[error.cause] += 1
             except ValueError:
@@ -13062,58 +13063,58 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/sync_job.py": ((7114, 30, 150),),
     "storage/artifact_table.py": ((7272, 26, 93),),
     "storage/payload_codec.py": ((7377, 26, 189),),
-    "storage/artifacts.py": ((7577, 41, 299),),
-    "storage/kept_thinking.py": ((7884, 15, 34),),
-    "storage/pictures.py": ((7926, 20, 112),),
-    "storage/spending.py": ((8046, 20, 77),),
-    "requests/allow_list.py": ((8131, 10, 28),),
-    "requests/caching.py": ((8167, 13, 20),),
-    "requests/content_parts.py": ((8195, 10, 76),),
-    "requests/fallbacks.py": ((8279, 12, 13),),
-    "requests/identifiers.py": ((8300, 11, 46),),
-    "requests/modalities.py": ((8354, 10, 7),),
-    "requests/old_texts.py": ((8369, 11, 61),),
-    "requests/parameters.py": ((8438, 12, 59),),
-    "requests/reasoning.py": ((8505, 13, 87),),
-    "requests/references.py": ((8600, 12, 30),),
-    "requests/replay.py": ((8638, 14, 122),),
-    "requests/chat_body.py": ((8768, 13, 141),),
-    "requests/history.py": ((8917, 13, 116),),
-    "requests/next_round.py": ((9041, 22, 81),),
-    "requests/recovery.py": ((9130, 16, 107),),
-    "requests/retention.py": ((9245, 13, 80),),
-    "requests/routing_table.py": ((9333, 14, 38),),
-    "requests/routing.py": ((9379, 13, 34),),
-    "requests/tasks.py": ((9421, 11, 35),),
-    "requests/tools.py": ((9464, 13, 41),),
-    "requests/trimming.py": ((9513, 13, 7),),
-    "requests/normalise.py": ((9528, 28, 39),),
-    "streaming/collector.py": ((9575, 31, 266),),
-    "streaming/completion_notes.py": ((9849, 11, 41),),
-    "streaming/open_calls.py": ((9898, 10, 25),),
-    "streaming/renderer.py": ((9931, 9, 13),),
-    "streaming/citations.py": ((9952, 13, 57),),
-    "streaming/layout.py": ((10021, 18, 61),),
-    "streaming/output_items.py": ((10090, 10, 69),),
-    "streaming/server_tools.py": ((10167, 15, 46),),
-    "streaming/status.py": ((10221, 10, 47),),
-    "streaming/think_tags.py": ((10276, 20, 134),),
-    "streaming/thinking_status.py": ((10418, 11, 53),),
-    "streaming/usage.py": ((10479, 10, 92),),
-    "streaming/completion_chunks.py": ((10579, 31, 93),),
-    "streaming/completion_dict.py": ((10680, 36, 108),),
-    "streaming/response_events.py": ((10796, 47, 275),),
-    "streaming/transcript.py": ((11079, 29, 129),),
-    "tools/policy.py": ((11216, 13, 47),),
-    "tools/results.py": ((11271, 11, 116),),
-    "tools/schema.py": ((11398, 15, 298),),
-    "tools/arguments.py": ((11704, 13, 113),),
-    "tools/definitions.py": ((11825, 14, 85),),
-    "tools/executor.py": ((11918, 55, 194),),
-    "tools/toolbox.py": ((12120, 23, 130),),
-    "runtime.py": ((12258, 30, 172),),
-    "attempts.py": ((12438, 33, 80),),
-    "rounds.py": ((12526, 30, 190),),
-    "orchestrator.py": ((12724, 40, 138),),
-    "pipe.py": ((12870, 30, 112),),
+    "storage/artifacts.py": ((7577, 41, 300),),
+    "storage/kept_thinking.py": ((7885, 15, 34),),
+    "storage/pictures.py": ((7927, 20, 112),),
+    "storage/spending.py": ((8047, 20, 77),),
+    "requests/allow_list.py": ((8132, 10, 28),),
+    "requests/caching.py": ((8168, 13, 20),),
+    "requests/content_parts.py": ((8196, 10, 76),),
+    "requests/fallbacks.py": ((8280, 12, 13),),
+    "requests/identifiers.py": ((8301, 11, 46),),
+    "requests/modalities.py": ((8355, 10, 7),),
+    "requests/old_texts.py": ((8370, 11, 61),),
+    "requests/parameters.py": ((8439, 12, 59),),
+    "requests/reasoning.py": ((8506, 13, 87),),
+    "requests/references.py": ((8601, 12, 30),),
+    "requests/replay.py": ((8639, 14, 122),),
+    "requests/chat_body.py": ((8769, 13, 141),),
+    "requests/history.py": ((8918, 13, 116),),
+    "requests/next_round.py": ((9042, 22, 81),),
+    "requests/recovery.py": ((9131, 16, 107),),
+    "requests/retention.py": ((9246, 13, 80),),
+    "requests/routing_table.py": ((9334, 14, 38),),
+    "requests/routing.py": ((9380, 13, 34),),
+    "requests/tasks.py": ((9422, 11, 35),),
+    "requests/tools.py": ((9465, 13, 41),),
+    "requests/trimming.py": ((9514, 13, 7),),
+    "requests/normalise.py": ((9529, 28, 39),),
+    "streaming/collector.py": ((9576, 31, 266),),
+    "streaming/completion_notes.py": ((9850, 11, 41),),
+    "streaming/open_calls.py": ((9899, 10, 25),),
+    "streaming/renderer.py": ((9932, 9, 13),),
+    "streaming/citations.py": ((9953, 13, 57),),
+    "streaming/layout.py": ((10022, 18, 61),),
+    "streaming/output_items.py": ((10091, 10, 69),),
+    "streaming/server_tools.py": ((10168, 15, 46),),
+    "streaming/status.py": ((10222, 10, 47),),
+    "streaming/think_tags.py": ((10277, 20, 134),),
+    "streaming/thinking_status.py": ((10419, 11, 53),),
+    "streaming/usage.py": ((10480, 10, 92),),
+    "streaming/completion_chunks.py": ((10580, 31, 93),),
+    "streaming/completion_dict.py": ((10681, 36, 108),),
+    "streaming/response_events.py": ((10797, 47, 275),),
+    "streaming/transcript.py": ((11080, 29, 129),),
+    "tools/policy.py": ((11217, 13, 47),),
+    "tools/results.py": ((11272, 11, 116),),
+    "tools/schema.py": ((11399, 15, 298),),
+    "tools/arguments.py": ((11705, 13, 113),),
+    "tools/definitions.py": ((11826, 14, 85),),
+    "tools/executor.py": ((11919, 55, 194),),
+    "tools/toolbox.py": ((12121, 23, 130),),
+    "runtime.py": ((12259, 30, 172),),
+    "attempts.py": ((12439, 33, 80),),
+    "rounds.py": ((12527, 30, 190),),
+    "orchestrator.py": ((12725, 40, 138),),
+    "pipe.py": ((12871, 30, 112),),
 }
