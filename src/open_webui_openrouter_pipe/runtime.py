@@ -25,6 +25,7 @@ from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
 from .models.sync_job import MetadataSync
 from .storage.artifacts import ArtifactStore
+from .storage.spend_ledger import SpendLedger
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._artifacts: ArtifactStore | None = None
+        self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self._function_id = ""
         self._sync: MetadataSync | None = None
@@ -128,6 +130,13 @@ class Runtime:
             self._artifacts = ArtifactStore()
         return self._artifacts
 
+    def ledger(self) -> SpendLedger:
+        """Where this copy writes down what was spent."""
+        if self._ledger is None:
+            self._loop = asyncio.get_running_loop()
+            self._ledger = SpendLedger()
+        return self._ledger
+
     def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
@@ -169,8 +178,8 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client, self._artifacts)
-            self._client, self._artifacts = None, None
+            self._close_later(self._client, self._artifacts, self._ledger)
+            self._client, self._artifacts, self._ledger = None, None, None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)
@@ -197,5 +206,5 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync() | ArtifactStore():
+            case _:
                 await service.close()
