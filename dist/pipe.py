@@ -16,169 +16,175 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    290  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    346  ids.py                        Identifiers of our own making.
-#    380  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    417  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    456  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#    489  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#    561  money.py                      Amounts of money: in words, and exact.
-#    584  process.py                    What every copy of the pipe in one process shares.
-#    605  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    682  errors.py                     Every cause of failure a person can act on, each with its words.
-#    886  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1067  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1125  retry.py                      Whether a failed request may be sent again, and when.
-#   1166  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1260  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1292  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1356  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1429  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   1551  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1695  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   1764  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1847  personal_valves.py            What each user can set for themselves.
-#   1931  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2010  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2105  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2599  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2655  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2755  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2939  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    305  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    361  ids.py                        Identifiers of our own making.
+#    405  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    442  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    481  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#    514  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#    586  money.py                      Amounts of money: in words, and exact.
+#    609  process.py                    What every copy of the pipe in one process shares.
+#    630  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    707  errors.py                     Every cause of failure a person can act on, each with its words.
+#    916  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1097  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1155  retry.py                      Whether a failed request may be sent again, and when.
+#   1196  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1290  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1322  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1386  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1459  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   1581  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1725  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   1794  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1877  personal_valves.py            What each user can set for themselves.
+#   1961  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2040  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2135  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2230  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2727  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2783  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2883  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3067  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3083  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3171  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3217  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3409  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3697  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3716  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3774  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3918  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3984  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4023  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4085  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   4163  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   4190  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   4258  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4472  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4676  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4860  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5044  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   5136  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   5268  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   5288  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3211  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3299  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3345  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3537  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3825  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3844  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3902  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4046  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4112  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4151  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4213  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   4291  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   4318  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   4386  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4600  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4804  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4988  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5172  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   5264  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   5396  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   5416  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   5308  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   5373  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5461  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5561  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5576  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   5640  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5678  events.py                     What the page is told beside the stream of the answer.
-#   5690  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   5788  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   5821  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5836  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5869  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5982  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6000  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6041  users.py                      The person who asks, and what they have set for themselves.
-#   6144  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   6216  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   6315  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   6567  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   5436  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   5501  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5589  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5689  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5704  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5768  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5806  events.py                     What the page is told beside the stream of the answer.
+#   5818  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   5916  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   5949  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5964  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5997  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6110  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6128  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6169  users.py                      The person who asks, and what they have set for themselves.
+#   6272  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   6344  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   6443  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6695  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   6605  sources.py                    The text of each companion filter, by the name of its file.
+#   6733  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6937  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7050  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   7101  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   7215  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   7366  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   7469  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   7544  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   7585  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   7842  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8003  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   8228  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   8302  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7065  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7178  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   7229  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   7343  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   7494  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   7597  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   7672  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   7713  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   7970  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8131  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   8356  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   8430  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   8493  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   8529  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   8714  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   8802  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   8922  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#   9023  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   9213  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   9306  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   9425  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   8621  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   8722  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   8758  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   8943  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9031  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#   9232  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   9543  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   9585  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   9705  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   9806  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   9996  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  10089  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  10208  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   9510  allow_list.py                 Only what the API knows goes out.
-#   9546  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   9574  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   9658  fallbacks.py                  Further models, for when the first one fails.
-#   9679  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   9733  modalities.py                 Pictures are asked for where the model draws.
-#   9748  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   9817  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   9884  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#   9912  reasoning.py                  How hard the model thinks, and what is told of it.
-#  10007  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  10137  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  10286  history.py                    Chat messages become input items.
-#  10410  next_round.py                 The request of another round: the one before, and what came of it.
-#  10499  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  10614  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  10702  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  10918  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  10964  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  11014  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  11057  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  11106  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  11168  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  10293  allow_list.py                 Only what the API knows goes out.
+#  10329  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  10357  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  10441  fallbacks.py                  Further models, for when the first one fails.
+#  10462  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  10516  modalities.py                 Pictures are asked for where the model draws.
+#  10531  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#  10600  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  10667  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  10695  reasoning.py                  How hard the model thinks, and what is told of it.
+#  10790  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  10828  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  10958  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  11107  history.py                    Chat messages become input items.
+#  11231  next_round.py                 The request of another round: the one before, and what came of it.
+#  11320  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  11435  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  11523  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  11739  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  11785  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  11835  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  11878  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  11927  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  11989  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  11218  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  11492  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  11541  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  11574  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  11595  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  11660  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  11731  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  11808  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  11862  status.py                     The status line of an answer: few words, all of them true.
-#  11917  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  12059  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  12120  usage.py                      What an answer took and cost, under the names its reader knows.
-#  12220  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  12321  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  12437  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  12720  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  12039  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  12313  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  12362  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  12395  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  12416  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  12481  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  12554  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  12631  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  12685  status.py                     The status line of an answer: few words, all of them true.
+#  12740  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  12882  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  12943  usage.py                      What an answer took and cost, under the names its reader knows.
+#  13043  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  13144  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  13260  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  13543  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  12857  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  12912  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  13036  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  13345  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  13466  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  13550  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  13752  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  13680  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  13735  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  13859  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  14168  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  14289  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  14373  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  14575  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  13890  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  14713  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  14076  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  14907  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  14166  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  14997  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  14364  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  15195  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  14512  pipe.py                       The entrance: what Open WebUI calls.
+#  15360  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -189,6 +195,7 @@ import base64
 import csv
 import hashlib
 import hmac
+import importlib
 import inspect
 import io
 import json
@@ -204,6 +211,7 @@ import threading
 import time
 import traceback
 import uuid
+import zlib
 from collections import Counter, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
@@ -234,7 +242,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, partial, wraps
-from hashlib import blake2s, sha256
+from hashlib import blake2b, blake2s, sha256
 from io import BytesIO
 from ipaddress import ip_address, ip_network, IPv4Address, IPv6Address
 from itertools import groupby, islice
@@ -261,9 +269,12 @@ import aiohttp
 import httpx
 import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
 from redis.exceptions import RedisError
@@ -272,12 +283,16 @@ from sqlalchemy import (
     case,
     Column,
     delete,
+    exists,
     func,
     Index,
+    insert,
+    LargeBinary,
     MetaData,
     select,
     String,
     Table,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -355,6 +370,10 @@ SERVER_TOOL_CALL_PREFIX = "openrouter:"
 LAYOUT_DETAIL = "openrouter_pipe.layout"
 """The type of the detail that tells how the parts of an answer stood: it never goes out."""
 
+STORED_DETAIL = "openrouter_pipe.stored"
+"""The type of the detail that stands for thinking kept elsewhere: it never goes out."""
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -367,6 +386,12 @@ def new_request_id() -> str:
 def new_item_id(prefix: str) -> str:
     """An id for an output item that came without one: `msg_…`, `rs_…`."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def new_ulid(now: float) -> str:
+    """An id that sorts by its time (seconds since 1970): 48 bits of milliseconds, 80 of chance."""
+    number = int(now * 1_000) << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def api_tool_name(name: str) -> str:
@@ -692,6 +717,7 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 # ├── UnsupportedInputError    a message holds something that cannot be sent
 # ├── FileNotStoredError       what the model made could not be kept
+# ├── SealedPayloadError       what was kept cannot be opened
 # ├── BudgetSpentError         what may be spent is spent
 # ├── LedgerError              what was spent cannot be told
 # ├── AddressRefusedError      an address that must not be fetched
@@ -754,6 +780,10 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class SealedPayloadError(PipeError):
+    """What was kept is damaged, belongs elsewhere, or needs another key."""
 
 
 class BudgetSpentError(PipeError):
@@ -2008,6 +2038,101 @@ def read_spend_rules(valves: SpendValves) -> SpendRules:
 
 
 ################################
+# core/storage_valves.py
+#
+# The valves that say where what the chat needs again is kept, and the value object they become.
+################################
+
+_NO_PASSPHRASE = EncryptedStr("")
+
+ArtifactPlaceChoice = Literal["chat", "database"]
+
+
+class StorageValves(BaseModel):
+    """Where and how long is kept what later turns of a chat need."""
+
+    ARTIFACT_STORAGE: Annotated[
+        ArtifactPlaceChoice, one_of(*get_args(ArtifactPlaceChoice), fallback="chat")
+    ] = Field(
+        default="chat",
+        title="Artifacts: where they are kept",
+        description=(
+            "`chat`: sealed thinking stands in the chat itself. `database`: in a table of its own, "
+            "and the chat only refers to it."
+        ),
+    )
+    ARTIFACT_ENCRYPTION_KEY: Secret = Field(
+        default=_NO_PASSPHRASE,
+        title="Artifacts: passphrase",
+        description="Encrypts what the table keeps; empty means that it is not encrypted.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    ARTIFACT_ENCRYPTION_OLD_KEYS: Secret = Field(
+        default=_NO_PASSPHRASE,
+        title="Artifacts: earlier passphrases",
+        description="Comma-separated; what was kept under them can still be read.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    ENABLE_LZ4_COMPRESSION: Switch = Field(
+        default=True,
+        title="Artifacts: lz4",
+        description="Whether they are compressed with lz4 where it is installed, else with zlib.",
+    )
+    MIN_COMPRESS_BYTES: Annotated[int, whole_number(0, 1_000_000, 1_024)] = Field(
+        default=1_024,
+        title="Artifacts: smallest to compress (bytes)",
+        description="What is smaller is kept as it is.",
+    )
+    DB_BATCH_SIZE: Annotated[int, whole_number(1, 100, 10)] = Field(
+        default=10,
+        title="Artifacts: rows at once",
+        description="How many are written in one transaction, where several wait.",
+    )
+    ARTIFACT_CLEANUP_DAYS: Annotated[int, whole_number(1, 3_650, 90)] = Field(
+        default=90,
+        title="Artifacts: kept (days)",
+        description="How long they are kept after they were last used.",
+    )
+    ARTIFACT_CLEANUP_INTERVAL_HOURS: Annotated[float, amount(1.0)] = Field(
+        default=1.0,
+        title="Artifacts: clean-up (hours)",
+        description="How often the old ones, and those of deleted chats, are looked for.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRules:
+    """Where and how artifacts are kept."""
+
+    in_database: bool = False
+    key: EncryptedStr = _NO_PASSPHRASE
+    """Empty for no encryption."""
+    old_keys: EncryptedStr = _NO_PASSPHRASE
+    """Comma-separated."""
+    use_lz4: bool = True
+    compress_from: int = 1_024
+    """Bytes."""
+    batch_size: int = 10
+    cleanup_days: int = 90
+    cleanup_interval: float = 3_600.0
+    """Seconds."""
+
+
+def read_artifact_rules(valves: StorageValves) -> ArtifactRules:
+    """The rules of one request."""
+    return ArtifactRules(
+        in_database=valves.ARTIFACT_STORAGE == "database",
+        key=valves.ARTIFACT_ENCRYPTION_KEY,
+        old_keys=valves.ARTIFACT_ENCRYPTION_OLD_KEYS,
+        use_lz4=valves.ENABLE_LZ4_COMPRESSION,
+        compress_from=valves.MIN_COMPRESS_BYTES,
+        batch_size=valves.DB_BATCH_SIZE,
+        cleanup_days=valves.ARTIFACT_CLEANUP_DAYS,
+        cleanup_interval=max(0.5, min(24.0, valves.ARTIFACT_CLEANUP_INTERVAL_HOURS)) * 3_600.0,
+    )
+
+
+################################
 # core/template_valves.py
 #
 # The valves with which an admin words the errors, and the value object they become.
@@ -2448,6 +2573,7 @@ class SystemValves(
     IdentifierValves,
     CachingValves,
     RoutingValves,
+    StorageValves,
     HistoryValves,
     ReasoningValves,
     CompanionValves,
@@ -2514,6 +2640,7 @@ class Settings:
     reasoning_retention: str
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
+    artifacts: ArtifactRules
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
@@ -2577,6 +2704,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         ),
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
+        artifacts=read_artifact_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         spend=read_spend_rules(valves),
@@ -8491,6 +8619,107 @@ def _counted(row_ids: list[str]) -> str:
 
 
 ################################
+# storage/artifact_table.py
+#
+# The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+################################
+
+_LONGEST_ID = 255
+# A chat that has just begun may not be in its table yet.
+_YOUNG_SECONDS = 3_600
+_PURGE_BATCH = 200
+
+ARTIFACTS = Table(
+    "openrouter_pipe_artifacts",
+    MetaData(),
+    Column("id", String(26), primary_key=True),
+    Column("pipe_id", String(_LONGEST_ID), nullable=False),
+    Column("user_id", String(_LONGEST_ID), nullable=False),
+    Column("chat_id", String(_LONGEST_ID), nullable=False),
+    Column("message_id", String(_LONGEST_ID), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("codec", String(32), nullable=False),
+    Column("key_id", String(32), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+    Index("openrouter_pipe_artifacts_by_chat", "chat_id"),
+    Index("openrouter_pipe_artifacts_by_use", "pipe_id", "used_at"),
+)
+"""Times are whole seconds since 1970."""
+
+# Open WebUI's own table; that is all we read of it.
+_CHATS = Table("chat", MetaData(), Column("id", String(_LONGEST_ID), primary_key=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactHome:
+    """Where an artifact belongs: it is found, and opens, nowhere else."""
+
+    pipe_id: str
+    user_id: str
+    chat_id: str
+
+    def identity(self, artifact_id: str) -> tuple[str, ...]:
+        """What binds the payload of one artifact to its place."""
+        return self.pipe_id, self.user_id, self.chat_id, artifact_id
+
+
+def home_of(context: RequestContext) -> ArtifactHome:
+    """Where the artifacts of a call belong."""
+    return ArtifactHome(context.function_id, context.user_id, context.chat_id)
+
+
+async def insert_artifacts(connection: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Add the rows; those that are there already, from a writing in doubt, are left alone."""
+    ids = [row["id"] for row in rows]
+    known = select(ARTIFACTS.c.id).where(ARTIFACTS.c.id.in_(ids))
+    there = set((await connection.execute(known)).scalars())
+    if missing := [row for row in rows if row["id"] not in there]:
+        await connection.execute(insert(ARTIFACTS), missing)
+
+
+async def select_payloads(
+    connection: Any, home: ArtifactHome, ids: Iterable[str]
+) -> list[tuple[str, bytes, int]]:
+    """Id, payload and last use of those artifacts that belong there."""
+    rows = select(ARTIFACTS.c.id, ARTIFACTS.c.payload, ARTIFACTS.c.used_at).where(
+        ARTIFACTS.c.id.in_(list(ids)),
+        ARTIFACTS.c.chat_id == home.chat_id,
+        ARTIFACTS.c.user_id == home.user_id,
+        ARTIFACTS.c.pipe_id == home.pipe_id,
+    )
+    return [(row.id, bytes(row.payload), row.used_at) for row in await connection.execute(rows)]
+
+
+async def note_use(connection: Any, ids: Iterable[str], now: float) -> None:
+    """Their time to live begins anew."""
+    used = update(ARTIFACTS).where(ARTIFACTS.c.id.in_(list(ids)))
+    await connection.execute(used.values(used_at=int(now)))
+
+
+async def purge_unused(connection: Any, pipe_id: str, before: float) -> bool:
+    """Delete some of a pipe's artifacts not used since then; whether there may be more."""
+    unused = ARTIFACTS.c.pipe_id == pipe_id, ARTIFACTS.c.used_at < int(before)
+    return await _purge_some(connection, *unused)
+
+
+async def purge_orphans(connection: Any, now: float) -> bool:
+    """Delete some artifacts whose chat is gone; whether there may be more."""
+    has_chat = exists().where(_CHATS.c.id == ARTIFACTS.c.chat_id)
+    old_enough = ARTIFACTS.c.created_at < int(now - _YOUNG_SECONDS)
+    return await _purge_some(connection, old_enough, ~has_chat)
+
+
+async def _purge_some(connection: Any, *which: Any) -> bool:
+    some = select(ARTIFACTS.c.id).where(*which).limit(_PURGE_BATCH)
+    ids = list((await connection.execute(some)).scalars())
+    if ids:
+        await connection.execute(delete(ARTIFACTS).where(ARTIFACTS.c.id.in_(ids)))
+    return len(ids) == _PURGE_BATCH
+
+
+################################
 # storage/cost_snapshots.py
 #
 # Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
@@ -8797,6 +9026,560 @@ def encode_file(content: IO[bytes], size: int, check: CheckFile) -> EncodedFile:
         chunk = content.read(_CHUNK_BYTES)
     del encoded[end:]
     return EncodedFile(media_type, size, encoded.decode("ascii"))
+
+
+################################
+# storage/payload_codec.py
+#
+# Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+# where they belong.
+#
+# The format stands in docs/storage.md, byte by byte. Sealing and opening may take a while (scrypt, a
+# large payload): they belong in a thread.
+################################
+
+LARGEST_PAYLOAD = 64 * 1024 * 1024
+"""Bytes; what would become larger when it is opened is refused."""
+
+_PAYLOAD_VERSION = 1
+_COMPRESSIONS = ("plain", "zlib", "lz4")
+_IS_ENCRYPTED = 0x80
+_FIRST_BYTES = 2
+_DIGEST_AT = slice(2, 18)
+_SALT_AT, _KEY_ID_AT, _NONCE_AT = slice(2, 18), slice(18, 26), slice(26, 38)
+_TAG_BYTES = 16
+_FAST_ZLIB = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLabel:
+    """What a payload says of itself without being opened."""
+
+    version: int
+    compression: str
+    key_id: str
+    """Names the key, in hex; empty where the payload is not encrypted."""
+
+    def __str__(self) -> str:
+        cipher = "+aes256gcm" if self.key_id else ""
+        return f"v{self.version}+{self.compression}{cipher}"
+
+
+class PayloadCodec:
+    """Seals what is kept with one key, and opens it with that one or an older one.
+
+    `identity` says where a payload belongs (whose, in which chat, under which id): it is not stored
+    in it, but without the very same one it does not open. Without a key nothing is encrypted.
+    """
+
+    def __init__(
+        self,
+        key: str = "",
+        old_keys: Iterable[str] = (),
+        *,
+        compress_from: int = 1_024,
+        use_lz4: bool = True,
+    ) -> None:
+        self._key = key
+        self._keys = [known for known in (key, *old_keys) if known]
+        self._compress_from = compress_from
+        self._use_lz4 = use_lz4
+        self._salt = os.urandom(16)
+
+    def seal(self, content: bytes, identity: Sequence[str], *, encrypt: bool = True) -> bytes:
+        """The payload to keep; with `encrypt` off it is only made small."""
+        compression, body = self._compressed(content)
+        if not (self._key and encrypt):
+            header = bytes((_PAYLOAD_VERSION, compression))
+            return header + _payload_digest(header, identity, body) + body
+        salt, nonce = self._salt, os.urandom(12)  # another thread may put another salt there
+        key, key_id = _derive_key(self._key, salt)
+        first = bytes((_PAYLOAD_VERSION, compression | _IS_ENCRYPTED))
+        header = first + salt + key_id + nonce
+        return header + AESGCM(key).encrypt(nonce, body, header + _identity_bytes(identity))
+
+    def open(
+        self, payload: bytes, identity: Sequence[str], largest: int = LARGEST_PAYLOAD
+    ) -> bytes:
+        """What was sealed; raises `SealedPayloadError` for everything but exactly that."""
+        label = read_label(payload)
+        if label.key_id:
+            body = self._decrypted(payload, identity)
+        else:
+            body = payload[_DIGEST_AT.stop :]
+            digest = _payload_digest(payload[:_FIRST_BYTES], identity, body)
+            if not hmac.compare_digest(payload[_DIGEST_AT], digest):
+                raise _not_as_sealed()
+        return _decompressed(label.compression, body, largest)
+
+    def _compressed(self, content: bytes) -> tuple[int, bytes]:
+        """The shorter form and its number: what does not get shorter stays as it is."""
+        if len(content) < max(self._compress_from, 1):
+            return 0, content
+        lz4 = _lz4_block() if self._use_lz4 else None
+        body = lz4.compress(content) if lz4 else zlib.compress(content, _FAST_ZLIB)
+        return (2 if lz4 else 1, body) if len(body) < len(content) else (0, content)
+
+    def _decrypted(self, payload: bytes, identity: Sequence[str]) -> bytes:
+        header, ciphertext = payload[: _NONCE_AT.stop], payload[_NONCE_AT.stop :]
+        salt = header[_SALT_AT]
+        for known in self._keys:
+            key, key_id = _derive_key(known, salt)
+            if hmac.compare_digest(header[_KEY_ID_AT], key_id):
+                break
+        else:
+            raise SealedPayloadError("It was sealed with a key that is not known here.")
+        try:
+            place = header + _identity_bytes(identity)
+            body = AESGCM(key).decrypt(header[_NONCE_AT], ciphertext, place)
+        except InvalidTag as error:
+            raise _not_as_sealed() from error
+        if known == self._key:
+            # One salt for many payloads: each new one costs its first reader a derivation.
+            self._salt = salt
+        return body
+
+
+def read_label(payload: bytes) -> PayloadLabel:
+    """What the payload's head says; raises `SealedPayloadError` where there is no such head."""
+    if len(payload) < _DIGEST_AT.stop:
+        raise SealedPayloadError("It is cut short.")
+    version, flags = payload[0], payload[1]
+    if version != _PAYLOAD_VERSION:
+        raise SealedPayloadError(f"It has format {version}, which this version cannot read.")
+    compression = flags & ~_IS_ENCRYPTED
+    if compression >= len(_COMPRESSIONS):
+        raise _not_as_sealed()
+    if not flags & _IS_ENCRYPTED:
+        return PayloadLabel(version, _COMPRESSIONS[compression], "")
+    if len(payload) < _NONCE_AT.stop + _TAG_BYTES:
+        raise SealedPayloadError("It is cut short.")
+    return PayloadLabel(version, _COMPRESSIONS[compression], payload[_KEY_ID_AT].hex())
+
+
+def _not_as_sealed() -> SealedPayloadError:
+    return SealedPayloadError("It is not as it was sealed: damaged, changed, or put elsewhere.")
+
+
+def _decompressed(compression: str, body: bytes, largest: int) -> bytes:
+    """The content; it is never grown beyond the limit to find out that it is too large."""
+    match compression:
+        case "zlib":
+            content = _inflated(body, largest)
+        case "lz4":
+            content = _unpacked(body, largest)
+        case _:
+            content = body
+    if len(content) > largest:
+        raise _payload_too_large(largest)
+    return content
+
+
+def _inflated(body: bytes, largest: int) -> bytes:
+    reader = zlib.decompressobj()
+    try:
+        content = reader.decompress(body, largest + 1)
+    except zlib.error as error:
+        raise _not_as_sealed() from error
+    if not reader.eof and len(content) <= largest:
+        raise SealedPayloadError("It is cut short.")
+    return content
+
+
+def _unpacked(body: bytes, largest: int) -> bytes:
+    lz4 = _lz4_block()
+    if lz4 is None:
+        raise SealedPayloadError("It is compressed with lz4, which is not installed here.")
+    if int.from_bytes(body[:4], "little") > largest:
+        raise _payload_too_large(largest)
+    try:
+        return lz4.decompress(body)
+    except (lz4.LZ4BlockError, ValueError) as error:
+        raise _not_as_sealed() from error
+
+
+def _payload_too_large(largest: int) -> SealedPayloadError:
+    return SealedPayloadError(f"It holds more than {largest:,} bytes.")
+
+
+def _identity_bytes(identity: Sequence[str]) -> bytes:
+    """The parts with their lengths, so that no two identities look alike."""
+    parts = [part.encode("utf-8", "surrogatepass") for part in identity]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _payload_digest(header: bytes, identity: Sequence[str], body: bytes) -> bytes:
+    """Finds damage and mistakes; only a key keeps out someone who means it."""
+    return blake2b(header + _identity_bytes(identity) + body, digest_size=16).digest()
+
+
+@lru_cache(maxsize=128)
+def _derive_key(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:
+    """The key and its id; it takes some 50 ms and 16 MB, which is what protects a weak one."""
+    derivation = Scrypt(salt=salt, length=32 + 8, n=2**14, r=8, p=1)
+    derived = derivation.derive(passphrase.encode("utf-8", "surrogatepass"))
+    return derived[:32], derived[32:]
+
+
+@cache
+def _lz4_block() -> Any:
+    try:
+        return importlib.import_module("lz4.block")
+    except ImportError:
+        return None
+
+
+################################
+# storage/artifacts.py
+#
+# The artifact store: takes what later turns need at once, and writes it beside the answers.
+#
+# Nothing of it may cost an answer: while the database fails nothing new is taken (the chat then
+# carries it itself), what was taken waits in memory, and what cannot be loaded is done without.
+################################
+
+_MOST_WAITING_BYTES = 32 * 1024 * 1024
+_MOST_NAMED = 900
+"""Rows in one query: SQLite took no more than 999 values for long."""
+_WRITE_SECONDS = 30.0
+_LOAD_SECONDS = 3.0
+_BLIND_SECONDS = 10.0
+"""After a failure no turn waits for the database so long."""
+_SETTLE_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 30.0
+_LAST_TRIES = 5
+"""While the store closes, a second apart."""
+_USE_IS_NEWS_SECONDS = 24 * 3_600
+_SWEEP_LOCK_SECONDS = 600
+_BREATH_SECONDS = 0.05
+"""Between two small transactions of the clean-up, for the writers of chats."""
+_MOST_WARNED_CHATS = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingArtifact:
+    """One that is taken and not in the table yet."""
+
+    id: str
+    home: ArtifactHome
+    message_id: str
+    kind: str
+    content: bytes
+    codec: PayloadCodec
+    created_at: float
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def row(self) -> dict[str, Any]:
+        """The row for the table; sealing may take a while."""
+        payload = self.codec.seal(self.content, self.home.identity(self.id))
+        label = read_label(payload)
+        return {
+            "id": self.id,
+            "pipe_id": self.home.pipe_id,
+            "user_id": self.home.user_id,
+            "chat_id": self.home.chat_id,
+            "message_id": self.message_id,
+            "kind": self.kind,
+            "codec": str(label),
+            "key_id": label.key_id,
+            "payload": payload,
+            "created_at": int(self.created_at),
+            "used_at": int(self.created_at),
+        }
+
+
+class ArtifactStore:
+    """Keeps artifacts in a table beside Open WebUI's own; one task writes, another cleans up."""
+
+    def __init__(
+        self, table: OwnTable | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._table = table or OwnTable(ARTIFACTS)
+        self._clock = clock
+        self._rules = ArtifactRules()
+        self._pipe_id = ""
+        self._codec: PayloadCodec | None = None
+        self._waiting: dict[str, WaitingArtifact] = {}
+        self._waiting_bytes = 0
+        self._used: set[str] = set()
+        """Artifacts in the table whose use is to be noted there."""
+        self._failures = 0
+        self._blind_until = 0.0
+        self._reported: set[str] = set()
+        """What fails at present, and has been told."""
+        self._warned_chats: set[str] = set()
+        self._closing = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def keep(self, context: RequestContext, kind: str, content: Any) -> str:
+        """Take something for the context's chat and give its id; empty where that must keep it."""
+        rules = context.settings.artifacts
+        if not (rules.in_database and context.user_id and is_saved_chat(context.chat_id)):
+            return ""
+        if self._failures or not self._table.has_database:
+            return ""
+        self._follow(context)
+        written = encode_json(content)
+        if self._codec is None or self._waiting_bytes + len(written) > _MOST_WAITING_BYTES:
+            return ""
+        now = self._clock()
+        artifact = WaitingArtifact(
+            new_ulid(now),
+            home_of(context),
+            context.message_id,
+            kind,
+            written,
+            self._codec,
+            now,
+        )
+        self._waiting[artifact.id] = artifact
+        self._waiting_bytes += len(written)
+        self._ensure_writer()
+        return artifact.id
+
+    async def settle(self, ids: Iterable[str]) -> None:
+        """Wait until they are in the table: in vain, and not for long, while the database fails."""
+        waiting = [self._waiting[each].written for each in ids if each in self._waiting]
+        if waiting and not self._failures:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_SECONDS):
+                    for written in waiting:
+                        await written.wait()
+
+    async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
+        """What was kept under these ids for the context's chat and user, as far as it opens."""
+        self._follow(context)
+        home, wanted = home_of(context), list(dict.fromkeys(ids))
+        found: dict[str, Any] = {
+            each: decode_json(waiting.content)
+            for each in wanted
+            if (waiting := self._waiting.get(each)) is not None and waiting.home == home
+        }
+        problems: Counter[str] = Counter()
+        if missing := [each for each in wanted if each not in found]:
+            rows = await self._read(home, missing[-_MOST_NAMED:], problems)
+            if rows:
+                found |= await asyncio.to_thread(self._opened, home, rows, problems)
+            self._note_used(rows)
+        self._warn_of(home.chat_id, len(wanted) - len(found), problems)
+        return found
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        self._closing.set()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        tasks = {task for task in (self._writer, self._sweeper) if task is not None}
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def sweep(self) -> None:
+        """Delete what was not used for long, and what belongs to deleted chats."""
+        now = self._clock()
+        unused_since = now - self._rules.cleanup_days * 24 * 3_600.0
+        async with only_worker("artifacts", _SWEEP_LOCK_SECONDS) as is_ours:
+            if not is_ours:
+                return
+            await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
+            await self._purge(lambda c: purge_orphans(c, now))
+
+    async def _purge(self, purge_some: Callable[[Any], Any]) -> None:
+        more = True
+        while more:
+            async with self._table.begin() as connection:
+                more = await purge_some(connection)
+            if more:
+                await asyncio.sleep(_BREATH_SECONDS)
+
+    def _follow(self, context: RequestContext) -> None:
+        """Work by the rules of the newest call."""
+        rules = context.settings.artifacts
+        self._pipe_id = context.function_id
+        if self._sweeper is None and self._table.has_database:
+            self._sweeper = asyncio.create_task(self._sweep_on())
+        if self._rules == rules and self._codec is not None:
+            return
+        self._rules, self._codec = rules, None
+        try:
+            key, old_keys = rules.key.reveal(), split_list(rules.old_keys.reveal())
+        except PipeError:
+            self._report("writing", "a passphrase is lost: WEBUI_SECRET_KEY has changed")
+            return
+        self._codec = PayloadCodec(
+            key, old_keys, compress_from=rules.compress_from, use_lz4=rules.use_lz4
+        )
+
+    def _ensure_writer(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_on())
+
+    async def _write_on(self) -> None:
+        """Write batch after batch until nothing waits; after a failure again, a while later."""
+        try:
+            while self._waiting or self._used:
+                if await self._write_batch(self._rules.batch_size):
+                    continue
+                if self._closing.is_set() and self._failures >= _LAST_TRIES:
+                    break
+                await self._pause()
+        finally:  # cancelled, too: the server stops
+            if self._waiting and not await self._write_batch(len(self._waiting)):
+                LOG.warning("artifacts: %d could not be written and are lost", len(self._waiting))
+            self._writer = None
+
+    async def _write_batch(self, size: int) -> bool:
+        batch = list(islice(self._waiting.values(), size))
+        used = list(islice(self._used, _MOST_NAMED))
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
+                async with self._table.begin() as connection:
+                    if rows:
+                        await insert_artifacts(connection, rows)
+                    if used:
+                        await note_use(connection, used, self._clock())
+        except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
+            self._failures += 1
+            self._report("writing", describe_fault(error))
+            return False
+        for artifact in batch:
+            del self._waiting[artifact.id]
+            self._waiting_bytes -= len(artifact.content)
+            artifact.written.set()
+        self._used.difference_update(used)
+        self._failures = 0
+        self._report("writing", "")
+        return True
+
+    async def _pause(self) -> None:
+        if self._closing.is_set():
+            await asyncio.sleep(1.0)
+            return
+        doubled = 2 ** min(self._failures, 10)
+        seconds = min(_FIRST_PAUSE_SECONDS * doubled, _LONGEST_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+
+    async def _sweep_on(self) -> None:
+        share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
+        while True:
+            await asyncio.sleep(self._rules.cleanup_interval * share)
+            share = random.uniform(0.75, 1.25)
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                LOG.warning("artifacts: the clean-up failed: %s", describe_fault(error))
+
+    async def _read(
+        self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]
+    ) -> list[tuple[str, bytes, int]]:
+        if self._clock() < self._blind_until or not self._table.has_database:
+            return []
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS), self._table.begin() as connection:
+                rows = await select_payloads(connection, home, ids)
+        except Exception as error:  # noqa: BLE001 - the turn goes on without
+            self._blind_until = self._clock() + _BLIND_SECONDS
+            self._report("loading", describe_fault(error))
+            return []
+        self._report("loading", "")
+        if len(rows) < len(ids):
+            problems["not kept for this chat and user"] = len(ids) - len(rows)
+        return rows
+
+    def _opened(
+        self, home: ArtifactHome, rows: Sequence[tuple[str, bytes, int]], problems: Counter[str]
+    ) -> dict[str, Any]:
+        opened: dict[str, Any] = {}
+        codec = self._codec  # another call may have other rules by now
+        for artifact_id, payload, _ in rows:
+            try:
+                if codec is None:
+                    raise SealedPayloadError("Its passphrase cannot be read.")
+                opened[artifact_id] = decode_json(codec.open(payload, home.identity(artifact_id)))
+            except SealedPayloadError as error:
+                problems[error.cause] += 1
+            except ValueError:
+                problems["It is not JSON."] += 1
+        return opened
+
+    def _note_used(self, rows: Sequence[tuple[str, bytes, int]]) -> None:
+        before = self._clock() - _USE_IS_NEWS_SECONDS
+        self._used.update(artifact_id for artifact_id, _, used_at in rows if used_at < before)
+        if self._used:
+            self._ensure_writer()
+
+    def _warn_of(self, chat_id: str, lost: int, problems: Counter[str]) -> None:
+        """Once for each chat: a copy of one has lost its thinking for good."""
+        if not problems or chat_id in self._warned_chats:
+            return
+        if len(self._warned_chats) >= _MOST_WARNED_CHATS:
+            self._warned_chats.clear()
+        self._warned_chats.add(chat_id)
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in problems.items())
+        LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
+
+    def _report(self, what: str, fault: str) -> None:
+        """Say once that it fails, and once that it works again."""
+        if bool(fault) == (what in self._reported):
+            return
+        if fault:
+            self._reported.add(what)
+            LOG.warning("artifacts: %s fails, answers go on without: %s", what, fault)
+        else:
+            self._reported.discard(what)
+            LOG.info("artifacts: %s works again", what)
+
+
+def describe_fault(error: Exception) -> str:
+    """The first line of what went wrong, without the values that SQLAlchemy adds."""
+    cause = getattr(error, "orig", None) or error
+    first = next(iter(str(cause).splitlines()), "")
+    return f"{type(cause).__name__}: {first}" if first else type(cause).__name__
+
+
+################################
+# storage/kept_thinking.py
+#
+# Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+################################
+
+async def keep_thinking(
+    answer: AsyncGenerator[list[Event]], context: RequestContext, store: ArtifactStore
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on with references; its end waits until what they stand for is written.
+
+    Open WebUI saves the message only after that end, so a saved reference leads somewhere.
+    """
+    kept: list[str] = []
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            referring = [_referring(event, context, store, kept) for event in batch]
+            if isinstance(referring[-1], ResponseFinished | ResponseFailed) and kept:
+                if referring[:-1]:
+                    yield referring[:-1]
+                await store.settle(kept)
+                referring = referring[-1:]
+            yield referring
+
+
+def _referring(
+    event: Event, context: RequestContext, store: ArtifactStore, kept: list[str]
+) -> Event:
+    """The event for the reader; the next round of this answer still needs the item as it is."""
+    match event:
+        case ItemFinished(_, ReasoningItem(details=details) as item) if details:
+            artifact_id = store.keep(context, "reasoning", details)
+            if not artifact_id:
+                return event
+            kept.append(artifact_id)
+            seals = sum(bool(detail.get("data") or detail.get("signature")) for detail in details)
+            reference = {"type": STORED_DETAIL, "id": artifact_id, "sealed": seals}
+            return replace(event, item=replace(item, details=[reference]))
+        case _:
+            return event
 
 
 ################################
@@ -10002,6 +10785,44 @@ def _accepted_effort(effort: str, ability: ReasoningAbility | None) -> str:
         return effort if ability.efforts is None else ""
     wanted = EFFORTS.index(effort)
     return min(accepted, key=lambda name: (abs(EFFORTS.index(name) - wanted), EFFORTS.index(name)))
+
+
+################################
+# requests/references.py
+#
+# Thinking that the chat only refers to: which, and how it comes back to its place.
+################################
+
+def references_in(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ids of what is kept elsewhere, oldest first."""
+    details = (
+        detail for message in messages for detail in objects_in(message.get("reasoning_details"))
+    )
+    return [text_of(detail.get("id")) for detail in details if _refers(detail)]
+
+
+def with_kept_details(messages: Sequence[JsonObject], kept: Mapping[str, Any]) -> list[JsonObject]:
+    """The messages with the details themselves; a reference that leads nowhere is left out."""
+    return [
+        {**message, "reasoning_details": _details_for(message["reasoning_details"], kept)}
+        if "reasoning_details" in message
+        else message
+        for message in messages
+    ]
+
+
+def _details_for(details: Any, kept: Mapping[str, Any]) -> list[JsonObject]:
+    resolved: list[JsonObject] = []
+    for detail in objects_in(details):
+        if _refers(detail):
+            resolved.extend(objects_in(kept.get(text_of(detail.get("id")))))
+        else:
+            resolved.append(detail)
+    return resolved
+
+
+def _refers(detail: JsonObject) -> bool:
+    return detail.get("type") == STORED_DETAIL
 
 
 ################################
@@ -11700,7 +12521,7 @@ def _layout_of(items: list[OutputItem]) -> list[JsonObject]:
     layout: list[JsonObject] = []
     for item in items:
         match item:
-            case ReasoningItem(details=details) if sealed := sum(map(is_sealed, details)):
+            case ReasoningItem(details=details) if sealed := sum(map(seals_of_detail, details)):
                 layout.append({"kind": "reasoning", "sealed": sealed})
             case MessageItem(text=text, phase=phase) if text:
                 named = {"phase": phase} if phase else {}
@@ -11712,9 +12533,11 @@ def _layout_of(items: list[OutputItem]) -> list[JsonObject]:
     return layout
 
 
-def is_sealed(detail: JsonObject) -> bool:
-    """Whether a detail holds what the vendor encrypted or signed."""
-    return bool(detail.get("data") or detail.get("signature"))
+def seals_of_detail(detail: JsonObject) -> int:
+    """How much a detail holds, or stands for, of what the vendor encrypted or signed."""
+    if detail.get("type") == STORED_DETAIL:
+        return whole_of(detail.get("sealed")) or 0
+    return int(bool(detail.get("data") or detail.get("signature")))
 
 
 def _is_plain(layout: list[JsonObject]) -> bool:
@@ -13924,6 +14747,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
+        self._artifacts: ArtifactStore | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self.files = EncodedFiles()
@@ -13988,6 +14812,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def artifacts(self) -> ArtifactStore:
+        """What keeps parts of answers for later turns, where the chats do not."""
+        if self._artifacts is None:
+            self._loop = asyncio.get_running_loop()
+            self._artifacts = ArtifactStore()
+        return self._artifacts
+
     def ledger(self) -> SpendLedger:
         """Where this copy writes down what was spent."""
         if self._ledger is None:
@@ -14041,8 +14872,8 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client, self._ledger)
-            self._client, self._ledger = None, None
+            self._close_later(self._client, self._artifacts, self._ledger)
+            self._client, self._artifacts, self._ledger = None, None, None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)
@@ -14069,7 +14900,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync() | SpendLedger():
+            case _:
                 await service.close()
 
 
@@ -14419,7 +15250,10 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     context, body = turn.context, turn.body
     if not context.task and (what := read_spend_command(body)) is not None:
         return _spending_told(turn, what)
-    answer = keep_pictures(_answer(turn), context)
+    answer = _answer(turn)
+    if context.settings.artifacts.in_database and not context.task:
+        answer = keep_thinking(answer, context, turn.runtime.artifacts())
+    answer = keep_pictures(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -14457,6 +15291,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
         if left_out:
             yield [Notice(" ".join(left_out))]
     toolbox = turn.open_tools(context, body, family)
+    body = await _with_kept_thinking(body, context, runtime)
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
@@ -14478,6 +15313,19 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     finally:
         leave_gate(gate)
         timing_mark("end of the answer")
+
+
+async def _with_kept_thinking(
+    body: CompletionsBody, context: RequestContext, runtime: Runtime
+) -> CompletionsBody:
+    """The body with the thinking that the chat only refers to, as far as the model may have it."""
+    messages = objects_in(body.get("messages"))
+    if not references_in(messages):
+        return body
+    messages = remember(messages, context.settings)
+    with timing_scope("artifacts"):
+        kept = await runtime.artifacts().load(context, references_in(messages))
+    return {**body, "messages": with_kept_details(messages, kept)}
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:
@@ -14636,147 +15484,153 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((296, 8, 48),),
-    "core/ids.py": ((352, 9, 26),),
-    "core/json_codec.py": ((386, 11, 29),),
-    "core/json_values.py": ((423, 8, 31),),
-    "core/hand_over.py": ((462, 11, 25),),
-    "core/media_types.py": ((495, 5, 64),),
-    "core/money.py": ((567, 8, 15),),
-    "core/process.py": ((590, 10, 13),),
-    "core/redaction.py": ((611, 9, 69),),
-    "core/errors.py": ((707, 30, 177),),
-    "core/addresses.py": ((895, 17, 170),),
-    "core/admission.py": ((1073, 12, 50),),
-    "core/retry.py": ((1131, 7, 33),),
-    "core/secrets.py": ((1172, 19, 86),),
-    "core/source_map.py": ((1266, 7, 24),),
-    "core/template_language.py": ((1298, 8, 56),),
-    "core/valve_types.py": ((1364, 17, 63),),
-    "core/attachment_valves.py": ((1435, 13, 114),),
-    "core/catalog_valves.py": ((1557, 12, 136),),
-    "core/companion_valves.py": ((1701, 13, 61),),
-    "core/metadata_valves.py": ((1770, 12, 75),),
-    "core/personal_valves.py": ((1853, 11, 76),),
-    "core/spend_valves.py": ((1937, 12, 71),),
-    "core/template_valves.py": ((2016, 13, 87),),
-    "core/config.py": ((2111, 21, 486),),
-    "core/context.py": ((2605, 15, 48),),
-    "core/logging_system.py": ((2661, 11, 92),),
-    "core/error_templates.py": ((2761, 28, 176),),
-    "core/timing_logger.py": ((2947, 21, 134),),
-    "api/bodies.py": ((3089, 8, 80),),
-    "api/error_figures.py": ((3177, 8, 38),),
-    "api/errors.py": ((3223, 18, 184),),
-    "api/events.py": ((3415, 12, 280),),
-    "api/exchange_log.py": ((3703, 16, 11),),
-    "api/gateway/batch.py": ((3725, 14, 47),),
-    "api/gateway/items.py": ((3780, 22, 136),),
-    "api/gateway/part_ends.py": ((3924, 8, 58),),
-    "api/gateway/payloads.py": ((3990, 14, 31),),
-    "api/gateway/selection.py": ((4029, 15, 54),),
-    "api/gateway/text_run.py": ((4091, 10, 70),),
-    "api/pacing.py": ((4169, 7, 19),),
-    "api/sse.py": ((4196, 5, 60),),
-    "api/gateway/chat_reader.py": ((4264, 30, 206),),
-    "api/gateway/responses_reader.py": ((4478, 33, 196),),
-    "api/transport.py": ((4682, 18, 176),),
-    "api/http.py": ((4866, 23, 176),),
-    "api/catalog.py": ((5050, 18, 84),),
-    "api/gateway/stream.py": ((5142, 33, 124),),
-    "api/gateway/chat_completions.py": ((5274, 15, 12),),
-    "api/gateway/responses.py": ((5294, 15, 12),),
-    "host/blocking.py": ((5314, 12, 57),),
-    "host/chats.py": ((5379, 13, 80),),
-    "host/columns.py": ((5471, 20, 88),),
-    "host/data_folder.py": ((5567, 9, 7),),
-    "host/database.py": ((5582, 15, 56),),
-    "host/departure.py": ((5646, 11, 30),),
-    "host/events.py": ((5684, 9, 4),),
-    "host/functions.py": ((5699, 20, 87),),
-    "host/kept_ids.py": ((5796, 11, 23),),
-    "host/middleware.py": ((5827, 8, 7),),
-    "host/citing.py": ((5842, 15, 25),),
-    "host/models.py": ((5875, 14, 105),),
-    "host/redis.py": ((5988, 8, 10),),
-    "host/single_worker.py": ((6006, 14, 33),),
-    "host/users.py": ((6047, 14, 95),),
-    "host/call.py": ((6150, 16, 64),),
-    "host/files.py": ((6222, 18, 91),),
-    "host/tools.py": ((6324, 23, 241),),
-    "host/versions.py": ((6573, 10, 30),),
-    "filters/provider_routing.py": ((6613, 2, 165),),
-    "filters/search_toggle.py": ((6780, 2, 153),),
-    "models/catalog_shelf.py": ((6943, 19, 105),),
-    "models/key_limit.py": ((7056, 13, 43),),
-    "models/pricing.py": ((7107, 12, 106),),
-    "models/family.py": ((7221, 14, 143),),
-    "models/companions.py": ((7372, 15, 95),),
-    "models/variants.py": ((7475, 11, 67),),
-    "models/known.py": ((7550, 12, 33),),
-    "models/metadata_sync.py": ((7594, 24, 246),),
-    "models/registry.py": ((7848, 21, 153),),
-    "models/visibility.py": ((8009, 16, 217),),
-    "models/entries.py": ((8234, 25, 66),),
-    "models/sync_job.py": ((8308, 33, 183),),
-    "storage/cost_snapshots.py": ((8499, 16, 28),),
-    "storage/downloads.py": ((8539, 25, 173),),
-    "storage/encoded_files.py": ((8720, 19, 80),),
-    "storage/pictures.py": ((8808, 20, 112),),
-    "storage/spend_table.py": ((8928, 23, 93),),
-    "storage/spend_ledger.py": ((9029, 23, 182),),
-    "storage/budgets.py": ((9219, 17, 85),),
-    "storage/spend_report.py": ((9312, 27, 111),),
-    "storage/spending.py": ((9431, 20, 77),),
-    "requests/allow_list.py": ((9516, 10, 28),),
-    "requests/caching.py": ((9552, 13, 20),),
-    "requests/content_parts.py": ((9580, 10, 76),),
-    "requests/fallbacks.py": ((9664, 12, 13),),
-    "requests/identifiers.py": ((9685, 11, 46),),
-    "requests/modalities.py": ((9739, 10, 7),),
-    "requests/old_texts.py": ((9754, 11, 61),),
-    "requests/parameters.py": ((9823, 12, 59),),
-    "requests/plugins.py": ((9890, 13, 20),),
-    "requests/reasoning.py": ((9918, 13, 87),),
-    "requests/replay.py": ((10013, 14, 122),),
-    "requests/chat_body.py": ((10143, 13, 141),),
-    "requests/history.py": ((10292, 13, 116),),
-    "requests/next_round.py": ((10416, 22, 81),),
-    "requests/recovery.py": ((10505, 16, 107),),
-    "requests/retention.py": ((10620, 13, 80),),
-    "requests/attachments.py": ((10708, 25, 208),),
-    "requests/routing_table.py": ((10924, 14, 38),),
-    "requests/routing.py": ((10970, 13, 42),),
-    "requests/tasks.py": ((11020, 11, 35),),
-    "requests/tools.py": ((11063, 13, 41),),
-    "requests/web_search.py": ((11112, 15, 54),),
-    "requests/normalise.py": ((11174, 29, 42),),
-    "streaming/collector.py": ((11224, 31, 266),),
-    "streaming/completion_notes.py": ((11498, 11, 41),),
-    "streaming/open_calls.py": ((11547, 10, 25),),
-    "streaming/renderer.py": ((11580, 9, 13),),
-    "streaming/citations.py": ((11601, 13, 57),),
-    "streaming/layout.py": ((11670, 18, 59),),
-    "streaming/output_items.py": ((11737, 10, 69),),
-    "streaming/server_tools.py": ((11814, 15, 46),),
-    "streaming/status.py": ((11868, 10, 47),),
-    "streaming/think_tags.py": ((11923, 20, 134),),
-    "streaming/thinking_status.py": ((12065, 11, 53),),
-    "streaming/usage.py": ((12126, 10, 92),),
-    "streaming/completion_chunks.py": ((12226, 31, 93),),
-    "streaming/completion_dict.py": ((12327, 36, 108),),
-    "streaming/response_events.py": ((12443, 47, 275),),
-    "streaming/transcript.py": ((12726, 29, 129),),
-    "tools/policy.py": ((12863, 13, 47),),
-    "tools/results.py": ((12918, 11, 116),),
-    "tools/schema.py": ((13045, 15, 298),),
-    "tools/arguments.py": ((13351, 13, 113),),
-    "tools/definitions.py": ((13472, 13, 76),),
-    "tools/executor.py": ((13556, 55, 194),),
-    "tools/toolbox.py": ((13758, 23, 130),),
-    "runtime.py": ((13896, 32, 178),),
-    "attempts.py": ((14082, 35, 82),),
-    "rounds.py": ((14172, 30, 190),),
-    "orchestrator.py": ((14370, 46, 140),),
-    "pipe.py": ((14518, 30, 113),),
+    "core/circuit_breaker.py": ((311, 8, 48),),
+    "core/ids.py": ((367, 9, 36),),
+    "core/json_codec.py": ((411, 11, 29),),
+    "core/json_values.py": ((448, 8, 31),),
+    "core/hand_over.py": ((487, 11, 25),),
+    "core/media_types.py": ((520, 5, 64),),
+    "core/money.py": ((592, 8, 15),),
+    "core/process.py": ((615, 10, 13),),
+    "core/redaction.py": ((636, 9, 69),),
+    "core/errors.py": ((733, 31, 181),),
+    "core/addresses.py": ((925, 17, 170),),
+    "core/admission.py": ((1103, 12, 50),),
+    "core/retry.py": ((1161, 7, 33),),
+    "core/secrets.py": ((1202, 19, 86),),
+    "core/source_map.py": ((1296, 7, 24),),
+    "core/template_language.py": ((1328, 8, 56),),
+    "core/valve_types.py": ((1394, 17, 63),),
+    "core/attachment_valves.py": ((1465, 13, 114),),
+    "core/catalog_valves.py": ((1587, 12, 136),),
+    "core/companion_valves.py": ((1731, 13, 61),),
+    "core/metadata_valves.py": ((1800, 12, 75),),
+    "core/personal_valves.py": ((1883, 11, 76),),
+    "core/spend_valves.py": ((1967, 12, 71),),
+    "core/storage_valves.py": ((2046, 13, 87),),
+    "core/template_valves.py": ((2141, 13, 87),),
+    "core/config.py": ((2236, 22, 489),),
+    "core/context.py": ((2733, 15, 48),),
+    "core/logging_system.py": ((2789, 11, 92),),
+    "core/error_templates.py": ((2889, 28, 176),),
+    "core/timing_logger.py": ((3075, 21, 134),),
+    "api/bodies.py": ((3217, 8, 80),),
+    "api/error_figures.py": ((3305, 8, 38),),
+    "api/errors.py": ((3351, 18, 184),),
+    "api/events.py": ((3543, 12, 280),),
+    "api/exchange_log.py": ((3831, 16, 11),),
+    "api/gateway/batch.py": ((3853, 14, 47),),
+    "api/gateway/items.py": ((3908, 22, 136),),
+    "api/gateway/part_ends.py": ((4052, 8, 58),),
+    "api/gateway/payloads.py": ((4118, 14, 31),),
+    "api/gateway/selection.py": ((4157, 15, 54),),
+    "api/gateway/text_run.py": ((4219, 10, 70),),
+    "api/pacing.py": ((4297, 7, 19),),
+    "api/sse.py": ((4324, 5, 60),),
+    "api/gateway/chat_reader.py": ((4392, 30, 206),),
+    "api/gateway/responses_reader.py": ((4606, 33, 196),),
+    "api/transport.py": ((4810, 18, 176),),
+    "api/http.py": ((4994, 23, 176),),
+    "api/catalog.py": ((5178, 18, 84),),
+    "api/gateway/stream.py": ((5270, 33, 124),),
+    "api/gateway/chat_completions.py": ((5402, 15, 12),),
+    "api/gateway/responses.py": ((5422, 15, 12),),
+    "host/blocking.py": ((5442, 12, 57),),
+    "host/chats.py": ((5507, 13, 80),),
+    "host/columns.py": ((5599, 20, 88),),
+    "host/data_folder.py": ((5695, 9, 7),),
+    "host/database.py": ((5710, 15, 56),),
+    "host/departure.py": ((5774, 11, 30),),
+    "host/events.py": ((5812, 9, 4),),
+    "host/functions.py": ((5827, 20, 87),),
+    "host/kept_ids.py": ((5924, 11, 23),),
+    "host/middleware.py": ((5955, 8, 7),),
+    "host/citing.py": ((5970, 15, 25),),
+    "host/models.py": ((6003, 14, 105),),
+    "host/redis.py": ((6116, 8, 10),),
+    "host/single_worker.py": ((6134, 14, 33),),
+    "host/users.py": ((6175, 14, 95),),
+    "host/call.py": ((6278, 16, 64),),
+    "host/files.py": ((6350, 18, 91),),
+    "host/tools.py": ((6452, 23, 241),),
+    "host/versions.py": ((6701, 10, 30),),
+    "filters/provider_routing.py": ((6741, 2, 165),),
+    "filters/search_toggle.py": ((6908, 2, 153),),
+    "models/catalog_shelf.py": ((7071, 19, 105),),
+    "models/key_limit.py": ((7184, 13, 43),),
+    "models/pricing.py": ((7235, 12, 106),),
+    "models/family.py": ((7349, 14, 143),),
+    "models/companions.py": ((7500, 15, 95),),
+    "models/variants.py": ((7603, 11, 67),),
+    "models/known.py": ((7678, 12, 33),),
+    "models/metadata_sync.py": ((7722, 24, 246),),
+    "models/registry.py": ((7976, 21, 153),),
+    "models/visibility.py": ((8137, 16, 217),),
+    "models/entries.py": ((8362, 25, 66),),
+    "models/sync_job.py": ((8436, 33, 183),),
+    "storage/artifact_table.py": ((8627, 26, 93),),
+    "storage/cost_snapshots.py": ((8728, 16, 28),),
+    "storage/downloads.py": ((8768, 25, 173),),
+    "storage/encoded_files.py": ((8949, 19, 80),),
+    "storage/payload_codec.py": ((9041, 26, 189),),
+    "storage/artifacts.py": ((9241, 41, 300),),
+    "storage/kept_thinking.py": ((9549, 15, 34),),
+    "storage/pictures.py": ((9591, 20, 112),),
+    "storage/spend_table.py": ((9711, 23, 93),),
+    "storage/spend_ledger.py": ((9812, 23, 182),),
+    "storage/budgets.py": ((10002, 17, 85),),
+    "storage/spend_report.py": ((10095, 27, 111),),
+    "storage/spending.py": ((10214, 20, 77),),
+    "requests/allow_list.py": ((10299, 10, 28),),
+    "requests/caching.py": ((10335, 13, 20),),
+    "requests/content_parts.py": ((10363, 10, 76),),
+    "requests/fallbacks.py": ((10447, 12, 13),),
+    "requests/identifiers.py": ((10468, 11, 46),),
+    "requests/modalities.py": ((10522, 10, 7),),
+    "requests/old_texts.py": ((10537, 11, 61),),
+    "requests/parameters.py": ((10606, 12, 59),),
+    "requests/plugins.py": ((10673, 13, 20),),
+    "requests/reasoning.py": ((10701, 13, 87),),
+    "requests/references.py": ((10796, 12, 30),),
+    "requests/replay.py": ((10834, 14, 122),),
+    "requests/chat_body.py": ((10964, 13, 141),),
+    "requests/history.py": ((11113, 13, 116),),
+    "requests/next_round.py": ((11237, 22, 81),),
+    "requests/recovery.py": ((11326, 16, 107),),
+    "requests/retention.py": ((11441, 13, 80),),
+    "requests/attachments.py": ((11529, 25, 208),),
+    "requests/routing_table.py": ((11745, 14, 38),),
+    "requests/routing.py": ((11791, 13, 42),),
+    "requests/tasks.py": ((11841, 11, 35),),
+    "requests/tools.py": ((11884, 13, 41),),
+    "requests/web_search.py": ((11933, 15, 54),),
+    "requests/normalise.py": ((11995, 29, 42),),
+    "streaming/collector.py": ((12045, 31, 266),),
+    "streaming/completion_notes.py": ((12319, 11, 41),),
+    "streaming/open_calls.py": ((12368, 10, 25),),
+    "streaming/renderer.py": ((12401, 9, 13),),
+    "streaming/citations.py": ((12422, 13, 57),),
+    "streaming/layout.py": ((12491, 18, 61),),
+    "streaming/output_items.py": ((12560, 10, 69),),
+    "streaming/server_tools.py": ((12637, 15, 46),),
+    "streaming/status.py": ((12691, 10, 47),),
+    "streaming/think_tags.py": ((12746, 20, 134),),
+    "streaming/thinking_status.py": ((12888, 11, 53),),
+    "streaming/usage.py": ((12949, 10, 92),),
+    "streaming/completion_chunks.py": ((13049, 31, 93),),
+    "streaming/completion_dict.py": ((13150, 36, 108),),
+    "streaming/response_events.py": ((13266, 47, 275),),
+    "streaming/transcript.py": ((13549, 29, 129),),
+    "tools/policy.py": ((13686, 13, 47),),
+    "tools/results.py": ((13741, 11, 116),),
+    "tools/schema.py": ((13868, 15, 298),),
+    "tools/arguments.py": ((14174, 13, 113),),
+    "tools/definitions.py": ((14295, 13, 76),),
+    "tools/executor.py": ((14379, 55, 194),),
+    "tools/toolbox.py": ((14581, 23, 130),),
+    "runtime.py": ((14719, 33, 186),),
+    "attempts.py": ((14913, 35, 82),),
+    "rounds.py": ((15003, 30, 190),),
+    "orchestrator.py": ((15201, 50, 157),),
+    "pipe.py": ((15366, 30, 113),),
 }

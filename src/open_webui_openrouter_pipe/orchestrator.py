@@ -21,6 +21,7 @@ from .core.admission import enter_gate, leave_gate
 from .core.context import RequestContext, current_request
 from .core.error_templates import explain_failure, without_key
 from .core.errors import InternalError, ModelUnavailableError, PipeError
+from .core.json_values import objects_in
 from .core.logging_system import LOG
 from .core.source_map import trace_of
 from .core.timing_logger import timing_mark, timing_scope
@@ -33,9 +34,12 @@ from .requests.attachments import attach_files
 from .requests.chat_body import needs_chat_endpoint
 from .requests.history import call_ids_in
 from .requests.normalise import build_responses_body
+from .requests.references import references_in, with_kept_details
+from .requests.retention import remember
 from .rounds import Rounds
 from .runtime import Runtime
 from .storage.budgets import budget_warnings
+from .storage.kept_thinking import keep_thinking
 from .storage.pictures import keep_pictures
 from .storage.spend_report import read_spend_command, report_spending
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
@@ -95,7 +99,10 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     context, body = turn.context, turn.body
     if not context.task and (what := read_spend_command(body)) is not None:
         return _spending_told(turn, what)
-    answer = keep_pictures(_answer(turn), context)
+    answer = _answer(turn)
+    if context.settings.artifacts.in_database and not context.task:
+        answer = keep_thinking(answer, context, turn.runtime.artifacts())
+    answer = keep_pictures(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -133,6 +140,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
         if left_out:
             yield [Notice(" ".join(left_out))]
     toolbox = turn.open_tools(context, body, family)
+    body = await _with_kept_thinking(body, context, runtime)
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
@@ -154,6 +162,19 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     finally:
         leave_gate(gate)
         timing_mark("end of the answer")
+
+
+async def _with_kept_thinking(
+    body: CompletionsBody, context: RequestContext, runtime: Runtime
+) -> CompletionsBody:
+    """The body with the thinking that the chat only refers to, as far as the model may have it."""
+    messages = objects_in(body.get("messages"))
+    if not references_in(messages):
+        return body
+    messages = remember(messages, context.settings)
+    with timing_scope("artifacts"):
+        kept = await runtime.artifacts().load(context, references_in(messages))
+    return {**body, "messages": with_kept_details(messages, kept)}
 
 
 async def _check(context: RequestContext, runtime: Runtime) -> None:

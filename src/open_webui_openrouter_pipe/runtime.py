@@ -25,6 +25,7 @@ from .models.catalog_shelf import CatalogShelf
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
 from .models.sync_job import MetadataSync
+from .storage.artifacts import ArtifactStore
 from .storage.encoded_files import EncodedFiles
 from .storage.spend_ledger import SpendLedger
 
@@ -60,6 +61,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
+        self._artifacts: ArtifactStore | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self.files = EncodedFiles()
@@ -124,6 +126,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def artifacts(self) -> ArtifactStore:
+        """What keeps parts of answers for later turns, where the chats do not."""
+        if self._artifacts is None:
+            self._loop = asyncio.get_running_loop()
+            self._artifacts = ArtifactStore()
+        return self._artifacts
+
     def ledger(self) -> SpendLedger:
         """Where this copy writes down what was spent."""
         if self._ledger is None:
@@ -177,8 +186,8 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client, self._ledger)
-            self._client, self._ledger = None, None
+            self._close_later(self._client, self._artifacts, self._ledger)
+            self._client, self._artifacts, self._ledger = None, None, None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)
@@ -205,5 +214,5 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync() | SpendLedger():
+            case _:
                 await service.close()

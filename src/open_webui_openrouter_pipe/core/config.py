@@ -15,6 +15,7 @@ from .metadata_valves import MetadataRules, MetadataValves, read_metadata_rules
 from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
 from .spend_valves import SpendRules, SpendValves, read_spend_rules
+from .storage_valves import ArtifactRules, StorageValves, read_artifact_rules
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
 from .valve_types import Secret, Switch, Text, amount, one_of, split_list, whole_number
 
@@ -358,6 +359,7 @@ class SystemValves(
     IdentifierValves,
     CachingValves,
     RoutingValves,
+    StorageValves,
     HistoryValves,
     ReasoningValves,
     CompanionValves,
@@ -424,6 +426,7 @@ class Settings:
     reasoning_retention: str
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
+    artifacts: ArtifactRules
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
@@ -487,6 +490,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         ),
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
+        artifacts=read_artifact_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         spend=read_spend_rules(valves),

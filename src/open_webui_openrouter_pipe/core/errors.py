@@ -8,6 +8,7 @@ PipeError
 ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 ├── UnsupportedInputError    a message holds something that cannot be sent
 ├── FileNotStoredError       what the model made could not be kept
+├── SealedPayloadError       what was kept cannot be opened
 ├── BudgetSpentError         what may be spent is spent
 ├── LedgerError              what was spent cannot be told
 ├── AddressRefusedError      an address that must not be fetched
@@ -77,6 +78,10 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class SealedPayloadError(PipeError):
+    """What was kept is damaged, belongs elsewhere, or needs another key."""
 
 
 class BudgetSpentError(PipeError):

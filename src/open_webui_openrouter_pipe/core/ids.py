@@ -12,6 +12,10 @@ SERVER_TOOL_CALL_PREFIX = "openrouter:"
 LAYOUT_DETAIL = "openrouter_pipe.layout"
 """The type of the detail that tells how the parts of an answer stood: it never goes out."""
 
+STORED_DETAIL = "openrouter_pipe.stored"
+"""The type of the detail that stands for thinking kept elsewhere: it never goes out."""
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -24,6 +28,12 @@ def new_request_id() -> str:
 def new_item_id(prefix: str) -> str:
     """An id for an output item that came without one: `msg_…`, `rs_…`."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def new_ulid(now: float) -> str:
+    """An id that sorts by its time (seconds since 1970): 48 bits of milliseconds, 80 of chance."""
+    number = int(now * 1_000) << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def api_tool_name(name: str) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..api.events import FunctionCallItem, MessageItem, OutputItem, ReasoningItem
-from ..core.ids import LAYOUT_DETAIL
-from ..core.json_values import JsonObject
+from ..core.ids import LAYOUT_DETAIL, STORED_DETAIL
+from ..core.json_values import JsonObject, whole_of
 from .renderer import HostEvent
 
 
@@ -48,7 +48,7 @@ def _layout_of(items: list[OutputItem]) -> list[JsonObject]:
     layout: list[JsonObject] = []
     for item in items:
         match item:
-            case ReasoningItem(details=details) if sealed := sum(map(is_sealed, details)):
+            case ReasoningItem(details=details) if sealed := sum(map(seals_of_detail, details)):
                 layout.append({"kind": "reasoning", "sealed": sealed})
             case MessageItem(text=text, phase=phase) if text:
                 named = {"phase": phase} if phase else {}
@@ -60,9 +60,11 @@ def _layout_of(items: list[OutputItem]) -> list[JsonObject]:
     return layout
 
 
-def is_sealed(detail: JsonObject) -> bool:
-    """Whether a detail holds what the vendor encrypted or signed."""
-    return bool(detail.get("data") or detail.get("signature"))
+def seals_of_detail(detail: JsonObject) -> int:
+    """How much a detail holds, or stands for, of what the vendor encrypted or signed."""
+    if detail.get("type") == STORED_DETAIL:
+        return whole_of(detail.get("sealed")) or 0
+    return int(bool(detail.get("data") or detail.get("signature")))
 
 
 def _is_plain(layout: list[JsonObject]) -> bool:

@@ -1,0 +1,340 @@
+"""The artifact store: takes what later turns need at once, and writes it beside the answers.
+
+Nothing of it may cost an answer: while the database fails nothing new is taken (the chat then
+carries it itself), what was taken waits in memory, and what cannot be loaded is done without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from ..core.context import RequestContext
+from ..core.errors import PipeError, SealedPayloadError
+from ..core.ids import new_ulid
+from ..core.json_codec import decode_json, encode_json
+from ..core.logging_system import LOG
+from ..core.storage_valves import ArtifactRules
+from ..core.valve_types import split_list
+from ..host.chats import is_saved_chat
+from ..host.database import OwnTable
+from ..host.single_worker import only_worker
+from .artifact_table import (
+    ARTIFACTS,
+    ArtifactHome,
+    home_of,
+    insert_artifacts,
+    note_use,
+    purge_orphans,
+    purge_unused,
+    select_payloads,
+)
+from .payload_codec import PayloadCodec, read_label
+
+_MOST_WAITING_BYTES = 32 * 1024 * 1024
+_MOST_NAMED = 900
+"""Rows in one query: SQLite took no more than 999 values for long."""
+_WRITE_SECONDS = 30.0
+_LOAD_SECONDS = 3.0
+_BLIND_SECONDS = 10.0
+"""After a failure no turn waits for the database so long."""
+_SETTLE_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 30.0
+_LAST_TRIES = 5
+"""While the store closes, a second apart."""
+_USE_IS_NEWS_SECONDS = 24 * 3_600
+_SWEEP_LOCK_SECONDS = 600
+_BREATH_SECONDS = 0.05
+"""Between two small transactions of the clean-up, for the writers of chats."""
+_MOST_WARNED_CHATS = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingArtifact:
+    """One that is taken and not in the table yet."""
+
+    id: str
+    home: ArtifactHome
+    message_id: str
+    kind: str
+    content: bytes
+    codec: PayloadCodec
+    created_at: float
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def row(self) -> dict[str, Any]:
+        """The row for the table; sealing may take a while."""
+        payload = self.codec.seal(self.content, self.home.identity(self.id))
+        label = read_label(payload)
+        return {
+            "id": self.id,
+            "pipe_id": self.home.pipe_id,
+            "user_id": self.home.user_id,
+            "chat_id": self.home.chat_id,
+            "message_id": self.message_id,
+            "kind": self.kind,
+            "codec": str(label),
+            "key_id": label.key_id,
+            "payload": payload,
+            "created_at": int(self.created_at),
+            "used_at": int(self.created_at),
+        }
+
+
+class ArtifactStore:
+    """Keeps artifacts in a table beside Open WebUI's own; one task writes, another cleans up."""
+
+    def __init__(
+        self, table: OwnTable | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._table = table or OwnTable(ARTIFACTS)
+        self._clock = clock
+        self._rules = ArtifactRules()
+        self._pipe_id = ""
+        self._codec: PayloadCodec | None = None
+        self._waiting: dict[str, WaitingArtifact] = {}
+        self._waiting_bytes = 0
+        self._used: set[str] = set()
+        """Artifacts in the table whose use is to be noted there."""
+        self._failures = 0
+        self._blind_until = 0.0
+        self._reported: set[str] = set()
+        """What fails at present, and has been told."""
+        self._warned_chats: set[str] = set()
+        self._closing = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def keep(self, context: RequestContext, kind: str, content: Any) -> str:
+        """Take something for the context's chat and give its id; empty where that must keep it."""
+        rules = context.settings.artifacts
+        if not (rules.in_database and context.user_id and is_saved_chat(context.chat_id)):
+            return ""
+        if self._failures or not self._table.has_database:
+            return ""
+        self._follow(context)
+        written = encode_json(content)
+        if self._codec is None or self._waiting_bytes + len(written) > _MOST_WAITING_BYTES:
+            return ""
+        now = self._clock()
+        artifact = WaitingArtifact(
+            new_ulid(now),
+            home_of(context),
+            context.message_id,
+            kind,
+            written,
+            self._codec,
+            now,
+        )
+        self._waiting[artifact.id] = artifact
+        self._waiting_bytes += len(written)
+        self._ensure_writer()
+        return artifact.id
+
+    async def settle(self, ids: Iterable[str]) -> None:
+        """Wait until they are in the table: in vain, and not for long, while the database fails."""
+        waiting = [self._waiting[each].written for each in ids if each in self._waiting]
+        if waiting and not self._failures:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_SECONDS):
+                    for written in waiting:
+                        await written.wait()
+
+    async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
+        """What was kept under these ids for the context's chat and user, as far as it opens."""
+        self._follow(context)
+        home, wanted = home_of(context), list(dict.fromkeys(ids))
+        found: dict[str, Any] = {
+            each: decode_json(waiting.content)
+            for each in wanted
+            if (waiting := self._waiting.get(each)) is not None and waiting.home == home
+        }
+        problems: Counter[str] = Counter()
+        if missing := [each for each in wanted if each not in found]:
+            rows = await self._read(home, missing[-_MOST_NAMED:], problems)
+            if rows:
+                found |= await asyncio.to_thread(self._opened, home, rows, problems)
+            self._note_used(rows)
+        self._warn_of(home.chat_id, len(wanted) - len(found), problems)
+        return found
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        self._closing.set()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        tasks = {task for task in (self._writer, self._sweeper) if task is not None}
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def sweep(self) -> None:
+        """Delete what was not used for long, and what belongs to deleted chats."""
+        now = self._clock()
+        unused_since = now - self._rules.cleanup_days * 24 * 3_600.0
+        async with only_worker("artifacts", _SWEEP_LOCK_SECONDS) as is_ours:
+            if not is_ours:
+                return
+            await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
+            await self._purge(lambda c: purge_orphans(c, now))
+
+    async def _purge(self, purge_some: Callable[[Any], Any]) -> None:
+        more = True
+        while more:
+            async with self._table.begin() as connection:
+                more = await purge_some(connection)
+            if more:
+                await asyncio.sleep(_BREATH_SECONDS)
+
+    def _follow(self, context: RequestContext) -> None:
+        """Work by the rules of the newest call."""
+        rules = context.settings.artifacts
+        self._pipe_id = context.function_id
+        if self._sweeper is None and self._table.has_database:
+            self._sweeper = asyncio.create_task(self._sweep_on())
+        if self._rules == rules and self._codec is not None:
+            return
+        self._rules, self._codec = rules, None
+        try:
+            key, old_keys = rules.key.reveal(), split_list(rules.old_keys.reveal())
+        except PipeError:
+            self._report("writing", "a passphrase is lost: WEBUI_SECRET_KEY has changed")
+            return
+        self._codec = PayloadCodec(
+            key, old_keys, compress_from=rules.compress_from, use_lz4=rules.use_lz4
+        )
+
+    def _ensure_writer(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_on())
+
+    async def _write_on(self) -> None:
+        """Write batch after batch until nothing waits; after a failure again, a while later."""
+        try:
+            while self._waiting or self._used:
+                if await self._write_batch(self._rules.batch_size):
+                    continue
+                if self._closing.is_set() and self._failures >= _LAST_TRIES:
+                    break
+                await self._pause()
+        finally:  # cancelled, too: the server stops
+            if self._waiting and not await self._write_batch(len(self._waiting)):
+                LOG.warning("artifacts: %d could not be written and are lost", len(self._waiting))
+            self._writer = None
+
+    async def _write_batch(self, size: int) -> bool:
+        batch = list(islice(self._waiting.values(), size))
+        used = list(islice(self._used, _MOST_NAMED))
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
+                async with self._table.begin() as connection:
+                    if rows:
+                        await insert_artifacts(connection, rows)
+                    if used:
+                        await note_use(connection, used, self._clock())
+        except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
+            self._failures += 1
+            self._report("writing", describe_fault(error))
+            return False
+        for artifact in batch:
+            del self._waiting[artifact.id]
+            self._waiting_bytes -= len(artifact.content)
+            artifact.written.set()
+        self._used.difference_update(used)
+        self._failures = 0
+        self._report("writing", "")
+        return True
+
+    async def _pause(self) -> None:
+        if self._closing.is_set():
+            await asyncio.sleep(1.0)
+            return
+        doubled = 2 ** min(self._failures, 10)
+        seconds = min(_FIRST_PAUSE_SECONDS * doubled, _LONGEST_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+
+    async def _sweep_on(self) -> None:
+        share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
+        while True:
+            await asyncio.sleep(self._rules.cleanup_interval * share)
+            share = random.uniform(0.75, 1.25)
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                LOG.warning("artifacts: the clean-up failed: %s", describe_fault(error))
+
+    async def _read(
+        self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]
+    ) -> list[tuple[str, bytes, int]]:
+        if self._clock() < self._blind_until or not self._table.has_database:
+            return []
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS), self._table.begin() as connection:
+                rows = await select_payloads(connection, home, ids)
+        except Exception as error:  # noqa: BLE001 - the turn goes on without
+            self._blind_until = self._clock() + _BLIND_SECONDS
+            self._report("loading", describe_fault(error))
+            return []
+        self._report("loading", "")
+        if len(rows) < len(ids):
+            problems["not kept for this chat and user"] = len(ids) - len(rows)
+        return rows
+
+    def _opened(
+        self, home: ArtifactHome, rows: Sequence[tuple[str, bytes, int]], problems: Counter[str]
+    ) -> dict[str, Any]:
+        opened: dict[str, Any] = {}
+        codec = self._codec  # another call may have other rules by now
+        for artifact_id, payload, _ in rows:
+            try:
+                if codec is None:
+                    raise SealedPayloadError("Its passphrase cannot be read.")
+                opened[artifact_id] = decode_json(codec.open(payload, home.identity(artifact_id)))
+            except SealedPayloadError as error:
+                problems[error.cause] += 1
+            except ValueError:
+                problems["It is not JSON."] += 1
+        return opened
+
+    def _note_used(self, rows: Sequence[tuple[str, bytes, int]]) -> None:
+        before = self._clock() - _USE_IS_NEWS_SECONDS
+        self._used.update(artifact_id for artifact_id, _, used_at in rows if used_at < before)
+        if self._used:
+            self._ensure_writer()
+
+    def _warn_of(self, chat_id: str, lost: int, problems: Counter[str]) -> None:
+        """Once for each chat: a copy of one has lost its thinking for good."""
+        if not problems or chat_id in self._warned_chats:
+            return
+        if len(self._warned_chats) >= _MOST_WARNED_CHATS:
+            self._warned_chats.clear()
+        self._warned_chats.add(chat_id)
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in problems.items())
+        LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
+
+    def _report(self, what: str, fault: str) -> None:
+        """Say once that it fails, and once that it works again."""
+        if bool(fault) == (what in self._reported):
+            return
+        if fault:
+            self._reported.add(what)
+            LOG.warning("artifacts: %s fails, answers go on without: %s", what, fault)
+        else:
+            self._reported.discard(what)
+            LOG.info("artifacts: %s works again", what)
+
+
+def describe_fault(error: Exception) -> str:
+    """The first line of what went wrong, without the values that SQLAlchemy adds."""
+    cause = getattr(error, "orig", None) or error
+    first = next(iter(str(cause).splitlines()), "")
+    return f"{type(cause).__name__}: {first}" if first else type(cause).__name__
