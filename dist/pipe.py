@@ -16,137 +16,140 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    224  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    280  ids.py                        Identifiers of our own making.
-#    314  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    351  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    390  money.py                      Amounts of money in words.
-#    402  process.py                    What every copy of the pipe in one process shares.
-#    423  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    500  errors.py                     Every cause of failure a person can act on, each with its words.
-#    684  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    742  retry.py                      Whether a failed request may be sent again, and when.
-#    783  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    877  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    909  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    973  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1046  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1192  personal_valves.py            What each user can set for themselves.
-#   1276  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1373  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1860  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1914  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2014  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2198  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    228  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    284  ids.py                        Identifiers of our own making.
+#    318  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    355  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    394  money.py                      Amounts of money in words.
+#    406  process.py                    What every copy of the pipe in one process shares.
+#    427  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    504  errors.py                     Every cause of failure a person can act on, each with its words.
+#    688  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    746  retry.py                      Whether a failed request may be sent again, and when.
+#    787  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    881  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    913  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    977  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1050  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1196  personal_valves.py            What each user can set for themselves.
+#   1313  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1410  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1912  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1971  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2071  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2255  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2342  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2432  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2478  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2670  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   2946  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   2965  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3023  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3159  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3225  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3264  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3326  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3392  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3419  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3477  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3688  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   3889  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4046  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4221  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4277  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4408  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4428  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2399  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2489  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2535  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2727  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3031  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3050  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3108  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3249  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3315  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3354  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3416  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   3443  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3509  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3536  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3594  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3816  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4023  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4180  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4355  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4411  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4542  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4562  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4448  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4502  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4559  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4654  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4692  events.py                     What the page is told beside the stream of the answer.
-#   4704  users.py                      The person who asks, and what they have set for themselves.
-#   4779  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4848  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   4904  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5165  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4582  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4636  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4693  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4788  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4826  events.py                     What the page is told beside the stream of the answer.
+#   4838  users.py                      The person who asks, and what they have set for themselves.
+#   4913  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4982  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5048  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5309  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5203  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5254  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5368  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5508  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5583  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5624  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5729  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   5954  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5347  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5398  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5512  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5652  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5727  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5768  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5873  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6098  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6028  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   6148  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6172  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   6244  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#   6370  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#   6460  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6233  allow_list.py                 Only what the API knows goes out.
-#   6269  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6297  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6381  fallbacks.py                  Further models, for when the first one fails.
-#   6402  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6456  modalities.py                 Pictures are asked for where the model draws.
-#   6471  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   6540  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6607  reasoning.py                  How hard the model thinks, and what is told of it.
-#   6702  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   6832  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   6982  history.py                    Chat messages become input items.
-#   7106  next_round.py                 The request of another round: the one before, and what came of it.
-#   7179  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7294  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7382  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7428  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7470  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7513  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7561  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7578  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6545  allow_list.py                 Only what the API knows goes out.
+#   6581  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6609  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6693  fallbacks.py                  Further models, for when the first one fails.
+#   6714  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6768  modalities.py                 Pictures and sound are asked for where the model gives them.
+#   6816  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#   6889  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6956  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7051  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7181  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7331  history.py                    Chat messages become input items.
+#   7455  next_round.py                 The request of another round: the one before, and what came of it.
+#   7528  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7643  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7731  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7777  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7819  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7862  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7910  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7927  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7625  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   7899  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   7948  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   7981  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8002  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8066  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8137  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8214  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8268  status.py                     The status line of an answer: few words, all of them true.
-#   8323  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8465  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8526  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8626  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   8727  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   8840  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7975  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8249  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8298  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8331  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8352  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8416  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8487  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8570  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8624  status.py                     The status line of an answer: few words, all of them true.
+#   8679  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8821  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8882  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8982  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9091  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9209  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9488  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9256  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9306  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9430  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#   9739  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#   9860  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#   9953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10151  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9626  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9676  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9800  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10109  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10230  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10323  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10521  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10285  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10655  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10438  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10808  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10526  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10896  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  10706  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11076  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  10835  pipe.py                       The entrance: what Open WebUI calls.
+#  11206  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -163,6 +166,7 @@ import os
 import queue
 import re
 import secrets
+import struct
 import sys
 import threading
 import time
@@ -1202,6 +1206,12 @@ OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
+OwnAspectRatio = Literal[
+    "inherit", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"
+]
+OwnImageSize = Literal["inherit", "512", "1K", "2K", "4K"]
+OwnImageQuality = Literal["inherit", "low", "medium", "high"]
+
 
 class PersonalValves(BaseModel):
     """What each user can choose for themselves; `inherit` leaves it to the admin."""
@@ -1256,6 +1266,33 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Remember reasoning",
         description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    IMAGE_ASPECT_RATIO: Annotated[
+        OwnAspectRatio, one_of(*get_args(OwnAspectRatio), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Shape of pictures",
+        description="Width to height of the pictures drawn for you, where the model can choose.",
+    )
+    IMAGE_SIZE: Annotated[OwnImageSize, one_of(*get_args(OwnImageSize), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Size of pictures",
+            description="How large pictures are drawn for you; large ones cost more.",
+        )
+    )
+    IMAGE_QUALITY: Annotated[
+        OwnImageQuality, one_of(*get_args(OwnImageQuality), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Quality of pictures",
+        description="How carefully pictures are drawn for you; high quality costs more.",
+    )
+    AUDIO_VOICE: Text = Field(
+        default="",
+        title="Voice",
+        description="The voice of OpenAI's models that speak, such as `coral`; empty for `alloy`.",
+        json_schema_extra={"input": {"type": "text"}},
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -1783,6 +1820,10 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
+    drawing: Mapping[str, str]
+    """How the user wants pictures drawn: `aspect_ratio`, `size`, `quality`."""
+    voice: str
+    """Empty leaves it to the pipe."""
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -1841,6 +1882,8 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
+        drawing=_chosen_drawing(own),
+        voice=own.AUDIO_VOICE,
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
@@ -1855,6 +1898,15 @@ def _own(chosen: str, inherited: str) -> str:
 
 def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
+
+
+def _chosen_drawing(own: PersonalValves) -> dict[str, str]:
+    chosen = {
+        "aspect_ratio": own.IMAGE_ASPECT_RATIO,
+        "size": own.IMAGE_SIZE,
+        "quality": own.IMAGE_QUALITY,
+    }
+    return {name: value for name, value in chosen.items() if value != "inherit"}
 
 
 ################################
@@ -1900,6 +1952,11 @@ class RequestContext:
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
+
+    @property
+    def is_in_message(self) -> bool:
+        """Whether the answer stands in a message that a person reads."""
+        return bool(self.chat_id and self.message_id) and not self.task
 
 
 def current_request() -> ContextVar[RequestContext | None]:
@@ -2768,6 +2825,19 @@ class ImageItem:
 
 
 @dataclass(slots=True)
+class MediaItem:
+    """Something to play."""
+
+    id: str
+    kind: Literal["audio", "video"]
+    content: bytearray = field(default_factory=bytearray)
+    """Whole at the item's end; sound without a container is 16-bit samples, 24,000 a second."""
+    transcript: str = ""
+    """What is said in it; the answer's text says the same."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
 class ServerToolItem:
     """Something OpenRouter or the provider did for the answer: a search, a fetch, a calculation."""
 
@@ -2808,6 +2878,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
+    | MediaItem
     | ServerToolItem
     | OtherItem
 )
@@ -2865,6 +2936,14 @@ class CitationFound:
 
     output_index: int
     citation: Citation
+
+
+@dataclass(slots=True)
+class PictureSketched:
+    """How far a picture has come that is still being drawn."""
+
+    output_index: int
+    data_url: str
 
 
 @dataclass(slots=True)
@@ -2929,7 +3008,13 @@ class ResponseFailed:
 
 
 PlacedEvent = (
-    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
+    ItemStarted
+    | TextDelta
+    | ReasoningDelta
+    | ArgumentsDelta
+    | CitationFound
+    | PictureSketched
+    | ItemFinished
 )
 Event = (
     ResponseStarted
@@ -3110,6 +3195,11 @@ def _image_url_of(item: JsonObject) -> str:
     data = text_of(item.get("result")) or text_of(item.get("imageB64"))
     if not data:
         return text_of(item.get("imageUrl"))
+    return picture_address(data)
+
+
+def picture_address(data: str) -> str:
+    """A picture that came as base64 as a data URL; an address stays as it is."""
     return data if data.startswith(("data:", "https:")) else f"data:image/png;base64,{data}"
 
 
@@ -3324,6 +3414,33 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 
 
 ################################
+# api/gateway/sound.py
+#
+# Sound of an answer, put together from its pieces.
+################################
+
+class SoundPieces:
+    """Adds pieces of base64 to an item; each is decoded as it comes, wherever it was cut."""
+
+    __slots__ = ("_rest", "item")
+
+    def __init__(self, item: MediaItem) -> None:
+        self.item = item
+        self._rest = ""
+
+    def add(self, data: str, transcript: str) -> None:
+        """Take the next piece."""
+        self.item.transcript += transcript
+        waiting = self._rest + data
+        whole = len(waiting) // 4 * 4
+        self._rest = waiting[whole:]
+        try:
+            self.item.content += base64.b64decode(waiting[:whole])
+        except ValueError:
+            LOG.warning("sound: a piece is no base64 and was passed over")
+
+
+################################
 # api/gateway/text_run.py
 #
 # A run of text deltas, read by its bytes: only the words differ from one event to the next.
@@ -3505,6 +3622,7 @@ class ChatReader:
         self._message: int | None = None
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
+        self._sound: SoundPieces | None = None
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -3557,8 +3675,10 @@ class ChatReader:
 
     def _read_delta(self, delta: JsonObject, events: list[Event]) -> None:
         self._read_reasoning(delta, events)
-        transcript = text_of(as_object(delta.get("audio")).get("transcript"))
+        sound = as_object(delta.get("audio"))
+        transcript = text_of(sound.get("transcript"))
         self._read_text(text_of(delta.get("content")) + transcript, events)
+        self._read_sound(text_of(sound.get("data")), transcript, events)
         if refusal := text_of(delta.get("refusal")):
             self._read_text(refusal, events, is_refusal=True)
         for annotation in objects_in(delta.get("annotations")):
@@ -3622,6 +3742,14 @@ class ChatReader:
         if not known.call_id:  # it may come late; another name is another call
             return bool(call_id and name and known.name)
         return call_id not in ("", known.call_id)
+
+    def _read_sound(self, data: str, transcript: str, events: list[Event]) -> None:
+        if self._sound is None and data:
+            self._close_reasoning(events)
+            self._sound = SoundPieces(MediaItem("", "audio"))
+            self._open(self._sound.item, events)
+        if self._sound is not None:
+            self._sound.add(data, transcript)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))
@@ -3824,6 +3952,11 @@ def _read_annotation(data: JsonObject) -> Event | None:
     return CitationFound(_index_of(data), citation) if citation is not None else None
 
 
+def _read_sketch(data: JsonObject) -> Event | None:
+    picture = text_of(data.get("partial_image_b64"))
+    return PictureSketched(_index_of(data), picture_address(picture)) if picture else None
+
+
 def _read_started(data: JsonObject) -> Event:
     response = as_object(data.get("response"))
     return ResponseStarted(text_of(response.get("id")), text_of(response.get("model")))
@@ -3875,6 +4008,7 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
     "response.reasoning_text.delta": _read_reasoning_delta,
     "response.function_call_arguments.delta": _read_arguments_delta,
     "response.output_text.annotation.added": _read_annotation,
+    "response.image_generation_call.partial_image": _read_sketch,
     "response.created": _read_started,
     "response.output_item.added": _read_item_started,
     "response.output_item.done": _read_item_finished,
@@ -4877,6 +5011,16 @@ async def store_file(
         metadata={"chat_id": context.chat_id, "message_id": context.message_id},
         user=user,
     )
+
+
+async def remove_file(file_id: str) -> None:
+    """Delete a file that was of use for a moment only."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
+
+    file = await Files.get_file_by_id(file_id)
+    if file is not None and await Files.delete_file_by_id(file_id):
+        await asyncio.to_thread(Storage.delete_file, file.path)
 
 
 def _headers(media_type: str) -> Headers:
@@ -6026,19 +6170,86 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
-# storage/pictures.py
+# storage/generated.py
 #
-# Pictures the model draws: files of the person who asked, seen in the message as they come.
+# What a model has made becomes a file of the person who asked; a loss is told, not raised.
 ################################
 
-# What a page can show, by the bytes it begins with: the name that comes along is often wrong.
+# What a page can show or play, by the bytes it begins with: what is said of it is often wrong.
 _SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (8, b"WAVE", "audio/wav"),
+    (0, b"ID3", "audio/mpeg"),
+    (0, b"\xff\xfb", "audio/mpeg"),
+    (0, b"\xff\xf3", "audio/mpeg"),
+    (0, b"OggS", "audio/ogg"),
+    (0, b"fLaC", "audio/flac"),
+    (4, b"ftyp", "video/mp4"),
+    (0, b"\x1a\x45\xdf\xa3", "video/webm"),
 )
+_ENDINGS = {"audio/mpeg": "mp3"}
+
+
+def sniff_media_type(content: bytes | bytearray, kind: str) -> str:
+    """The true type of a picture, sound or video; empty for what is none."""
+    for place, mark, media_type in _SIGNATURES:
+        if content[place : place + len(mark)] == mark and media_type.startswith(kind):
+            return media_type
+    return ""
+
+
+async def keep_generated(
+    context: RequestContext, content: bytes, stem: str, media_type: str
+) -> StoredFile:
+    """Store a file that everyone may open who may read the chat."""
+    ending = _ENDINGS.get(media_type, media_type.partition("/")[2])
+    stored = await store_file(context, content, f"{stem}.{ending}", media_type)
+    if is_saved_chat(context.chat_id):
+        await link_file(context, stored.id)
+    return stored
+
+
+@asynccontextmanager
+async def telling_losses(context: RequestContext, what: str) -> AsyncGenerator[None]:
+    """Whatever goes wrong inside costs the file, not the answer; the person is told of it."""
+    try:
+        yield
+    except PipeError as error:
+        await _tell_loss(context, error)
+    except Exception:  # noqa: BLE001 - a file that is lost must not end the answer
+        LOG.exception("files: one could not be stored")
+        await _tell_loss(context, InternalError(f"{what} could not be stored."))
+
+
+async def _tell_loss(context: RequestContext, error: PipeError) -> None:
+    LOG.warning("files: %s", error.cause)
+    words = " ".join(filter(None, (error.cause, error.next_step)))
+    try:
+        await send_event(context.host, "status", {"description": words, "done": True})
+        # The closing line soon covers that status.
+        await send_event(context.host, "notification", {"type": "warning", "content": words})
+    except Exception:  # noqa: BLE001 - nor must the page that cannot be told
+        LOG.exception("files: a loss could not be told")
+
+
+def too_large(what: str) -> FileNotStoredError:
+    """Why a file was not even tried to be stored."""
+    return FileNotStoredError(f"{what} is too large to be stored.")
+
+
+################################
+# storage/pictures.py
+#
+# Pictures the model draws: files of the message, seen as they come, even half drawn.
+################################
+
 _LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
+# Each costs an upload: of an answer that sends more, the first are shown.
+_MOST_SKETCHES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -6053,96 +6264,197 @@ def decode_picture(data_url: str) -> Picture:
     """The picture in a data URL; raises `FileNotStoredError` for what is none, or too large."""
     _, _, data = data_url.partition(",")
     if len(data) // 4 * 3 > _LARGEST_PICTURE_BYTES:
-        raise FileNotStoredError("The picture is too large to be stored.")
+        raise too_large("The picture")
     try:
         content = base64.b64decode(data)
     except ValueError:
         content = b""
-    media_type = _media_type_of(content)
+    media_type = sniff_media_type(content, "image")
     if not media_type:
         raise FileNotStoredError("What the model sent is not a picture that can be shown.")
     return Picture(content, media_type)
 
 
-def _media_type_of(content: bytes) -> str:
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for start, kind in _SIGNATURES if content.startswith(start)), "")
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """A picture that is still being drawn, as the message shows it."""
+
+    mark: int
+    file: JsonObject
 
 
-async def keep_pictures(
-    answer: AsyncGenerator[list[Event]], context: RequestContext
-) -> AsyncGenerator[list[Event]]:
-    """Pass the answer on; what it draws is stored and shown, after the words that came with it.
-
-    Where no message waits, the caller gets the picture itself and nothing is stored.
-    """
-    shown = _ShownPictures(context)
-    in_message = bool(context.chat_id and context.message_id) and not context.task
-    async with aclosing(answer) as batches:
-        async for batch in batches:
-            yield batch
-            for event in batch:
-                match event:
-                    case ItemFinished(_, ImageItem() as item) if in_message:
-                        await shown.add(item)
-                    case _:
-                        pass
-
-
-class _ShownPictures:
+class ShownPictures:
     """The pictures of one message."""
 
-    __slots__ = ("_context", "_files")
+    __slots__ = ("_context", "_files", "_seen", "_sketch", "_sketches")
 
     def __init__(self, context: RequestContext) -> None:
         self._context = context
         self._files: list[JsonObject] = []
+        """All files that the message has now."""
+        self._seen: set[int] = set()
+        """The pictures by their hash: some streams send one twice."""
+        self._sketch: _Sketch | None = None
+        self._sketches = 0
 
     async def add(self, item: ImageItem) -> None:
         """Store and show one; when that fails the person is told, and the answer goes on."""
-        if not item.data_url or any(file["url"] == item.data_url for file in self._files):
+        mark = hash(item.data_url)
+        if not item.data_url or mark in self._seen:
             return
-        try:
+        self._seen.add(mark)
+        async with telling_losses(self._context, "The picture"):
             file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
             item.data_url = file["url"]  # the picture itself is not held in memory any longer
-            await self._show(file)
-        except PipeError as error:
-            await self._tell(error)
-        except Exception:  # noqa: BLE001 - a picture that is lost must not end the answer
-            LOG.exception("pictures: one could not be stored")
-            await self._tell(InternalError("The picture could not be stored."))
+            if is_saved_chat(self._context.chat_id):
+                added = await add_message_files(self._context, [file])
+                self._files = added or [*self._files, file]
+                await self._show(self._files)
+            else:  # the page adds it to what it has
+                await self._show([file])
+        await self.drop_sketch(is_shown=item.data_url.startswith("data:"))
+
+    async def sketch(self, event: PictureSketched) -> None:
+        """Show how far a picture has come, until the picture itself, or the end, takes its place.
+
+        Only the list of a saved message can be replaced.
+        """
+        self._sketches += 1
+        if not is_saved_chat(self._context.chat_id) or self._sketches > _MOST_SKETCHES:
+            return
+        async with telling_losses(self._context, "The unfinished picture"):
+            if self._sketches == 1:
+                self._files = await add_message_files(self._context, [])
+            file = await self._upload(event.data_url)
+            before, self._sketch = self._sketch, _Sketch(hash(event.data_url), file)
+            await self._show([*self._files, file])
+            if before is not None:
+                await remove_file(before.file["id"])
+
+    async def drop_sketch(self, *, is_shown: bool = True) -> None:
+        """Take away what is unfinished; the page may show something else by now."""
+        sketch, self._sketch = self._sketch, None
+        if sketch is None:
+            return
+        try:
+            if is_shown:
+                await self._show(self._files)
+            await remove_file(sketch.file["id"])
+        except Exception:  # noqa: BLE001 - a file too many must not end the answer
+            LOG.exception("pictures: an unfinished one could not be taken away")
 
     async def _store(self, item: ImageItem) -> JsonObject:
-        picture = await asyncio.to_thread(decode_picture, item.data_url)
-        name = f"picture-{len(self._files) + 1}.{picture.media_type.partition('/')[2]}"
-        stored = await store_file(self._context, picture.content, name, picture.media_type)
-        if is_saved_chat(self._context.chat_id):
-            await link_file(self._context, stored.id)
+        sketch = self._sketch
+        if sketch is not None and sketch.mark == hash(item.data_url):  # it was finished already
+            self._sketch = None
+            return sketch.file
+        return await self._upload(item.data_url)
+
+    async def _upload(self, data_url: str) -> JsonObject:
+        picture = await asyncio.to_thread(decode_picture, data_url)
+        name = f"picture-{len(self._files) + 1}"
+        stored = await keep_generated(self._context, picture.content, name, picture.media_type)
         kind = {"type": "image", "content_type": picture.media_type}
         return {**kind, "id": stored.id, "url": stored.url, "name": stored.name}
 
-    async def _show(self, file: JsonObject) -> None:
-        """A saved message gets the list of all its files, others only the new one, to add."""
-        self._files.append(file)
-        files: list[JsonObject] = []
-        if is_saved_chat(self._context.chat_id):
-            files = await add_message_files(self._context, [file]) or self._files
+    async def _show(self, files: list[JsonObject]) -> None:
         # A copy: for a channel Open WebUI rewrites the address in it.
-        data = {"files": [dict(each) for each in files or [file]]}
+        data = {"files": [dict(each) for each in files]}
         await send_event(self._context.host, "chat:message:files", data)
-
-    async def _tell(self, error: PipeError) -> None:
-        LOG.warning("pictures: %s", error.cause)
-        words = " ".join(filter(None, (error.cause, error.next_step)))
-        host = self._context.host
-        await send_event(host, "status", {"description": words, "done": True})
-        # The closing line soon covers that status.
-        await send_event(host, "notification", {"type": "warning", "content": words})
 
 
 def _link(item: ImageItem) -> JsonObject:
     return {"type": "image", "url": item.data_url}
+
+
+################################
+# storage/keeping.py
+#
+# The files of an answer: stored as they come, so that no base64 travels any further.
+################################
+
+_LARGEST_MEDIA_BYTES = 256 * 1024 * 1024
+# Sound that streams has no container (`pcm16`); one second of it has so many samples.
+_SAMPLES_A_SECOND = 24_000
+_NAMES = {"audio": "The sound", "video": "The video"}
+
+
+async def keep_files(
+    answer: AsyncGenerator[list[Event]], context: RequestContext
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; what it draws and plays is stored and shown in the message.
+
+    Where no message waits, the caller gets pictures and sound themselves and nothing is stored.
+    """
+    if not context.is_in_message:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                yield batch
+        return
+    pictures = ShownPictures(context)
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                if events := await _with_players(batch, context):
+                    yield events
+                for event in batch:
+                    match event:
+                        case PictureSketched():
+                            await pictures.sketch(event)
+                        case ItemFinished(_, ImageItem() as item):
+                            await pictures.add(item)
+                        case _:
+                            pass
+    finally:
+        await pictures.drop_sketch()
+
+
+async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
+    """The batch, with a player in the place of each sound or video that is complete."""
+    events: list[Event] = []
+    for event in batch:
+        match event:
+            case ItemStarted(_, MediaItem()):
+                pass
+            case ItemFinished(index, MediaItem() as item):
+                async with telling_losses(context, _NAMES[item.kind]):
+                    events.extend(_spoken(index, await _player(item, context)))
+            case _:
+                events.append(event)
+    return events
+
+
+async def _player(item: MediaItem, context: RequestContext) -> str:
+    """The text that Open WebUI's page makes a player of (`HTMLToken.svelte`)."""
+    if len(item.content) > _LARGEST_MEDIA_BYTES:
+        raise too_large(_NAMES[item.kind])
+    media_type = sniff_media_type(item.content, item.kind)
+    content = bytes(item.content)
+    if not media_type and item.kind == "audio" and content:
+        content = await asyncio.to_thread(as_wav, content)
+        media_type = "audio/wav"
+    if not media_type:
+        raise FileNotStoredError(f"{_NAMES[item.kind]} that came is none that can be played.")
+    stored = await keep_generated(context, content, item.kind, media_type)
+    return f"<{item.kind}>{stored.url}</{item.kind}>"
+
+
+def as_wav(samples: bytes) -> bytes:
+    """Bare 16-bit samples of one channel as a file that every player knows."""
+    rate = _SAMPLES_A_SECOND
+    kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+    body = b"WAVE" + kind + struct.pack("<4sI", b"data", len(samples)) + samples
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
+def _spoken(index: int, text: str) -> list[Event]:
+    """Words of the answer, at this place."""
+    message_id = new_item_id("msg")
+    return [
+        ItemStarted(index, MessageItem(message_id)),
+        TextDelta(index, text),
+        ItemFinished(index, MessageItem(message_id, text)),
+    ]
 
 
 ################################
@@ -6456,8 +6768,11 @@ def allowed_metadata(pairs: Mapping[str, Any]) -> dict[str, str]:
 ################################
 # requests/modalities.py
 #
-# Pictures are asked for where the model draws.
+# Pictures and sound are asked for where the model gives them.
 ################################
+
+_VOICE = "alloy"
+
 
 def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, Any]:
     """The request's `modalities`; nothing for a model that only writes, and for a chore."""
@@ -6468,16 +6783,48 @@ def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, A
     return {"modalities": ["image", "text"] if writes else ["image"]}
 
 
+def drawing_fields(
+    body: CompletionsBody, family: ModelFamily | None, context: RequestContext
+) -> dict[str, Any]:
+    """The request's `image_config`: what the model or the chat says, else what the user wants."""
+    if family is None or context.task or "image" not in family.output_modalities:
+        return {}
+    wanted = dict(context.settings.drawing)
+    if "size" in wanted:
+        wanted["image_size"] = wanted.pop("size")
+    config = {**wanted, **as_object(body.get("image_config"))}
+    return {"image_config": config} if config else {}
+
+
+def ask_for_sound(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily | None
+) -> CompletionsBody:
+    """The body, asking for sound where the model speaks or plays, and a person can listen.
+
+    Only `/chat/completions` gives sound. OpenAI streams it in one format alone.
+    """
+    speaks = family is not None and "audio" in family.output_modalities
+    if family is None or not speaks or not context.is_in_message or "modalities" in body:
+        return body
+    asked = {**body, "modalities": ["text", "audio"]}
+    if family.vendor == "openai":
+        voice = {"voice": context.settings.voice or _VOICE}
+        asked["audio"] = {**voice, **as_object(body.get("audio")), "format": "pcm16"}
+    return asked
+
+
 ################################
 # requests/old_texts.py
 #
-# What other programs left in the texts of old answers, and no model should read.
+# What stands in the texts of old answers and no model should read: players, others' marks.
 ################################
 
 # Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
 _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
+# The player of a file that the answer made (`storage/keeping.py`).
+_PLAYER = re.compile(r"\n*<(audio|video)>/api/v1/files/[\w-]+/content</\1>")
 _CARD_END = "</details>"
 
 
@@ -6498,7 +6845,9 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 
 def clean_text(text: str) -> str:
-    """The text without marker lines and without the cards of Open WebUI before 0.10."""
+    """The text without players, marker lines and the cards of Open WebUI before 0.10."""
+    if "o>/api/v1/files/" in text:
+        text = _PLAYER.sub("", text)
     if "]:" not in text and "<details" not in text:
         return text
     reader = AnswerLines()
@@ -7605,6 +7954,7 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **drawing_fields(body, family, context),
         **fallback_fields(body),
         **provider_fields(body, context.model, context.settings),
         **trimming_fields(body, context.settings),
@@ -7842,7 +8192,7 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
-        case ServerToolItem() | ImageItem():
+        case ServerToolItem() | ImageItem() | MediaItem():
             return replace(item, id=item.id or new_item_id("st"))
         case ToolOutputItem():
             return replace(item, id=item.id or new_item_id("fco"))
@@ -8160,6 +8510,12 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
 def image_part(item: ImageItem, index: int) -> HostEvent:
     """A picture as chat completions carry it, in `images`."""
     return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
+
+
+def audio_part(item: MediaItem) -> HostEvent:
+    """Sound as chat completions carry it, in `audio`."""
+    data = base64.b64encode(item.content).decode()
+    return {"id": item.id, "data": data, "transcript": item.transcript, "expires_at": 0}
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:
@@ -8659,14 +9015,8 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
-                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
-                    self._calls.take(item)
-                    self._notes.take(item)
-                case ItemFinished(_, MessageItem() | ReasoningItem() as item):
-                    self._notes.take(item)
-                case ItemFinished(_, ImageItem() as item) if item.data_url:
-                    chunks.append(self._delta({"images": [image_part(item, self._images)]}))
-                    self._images += 1
+                case ItemFinished(_, item):
+                    chunks.extend(self._finish(item))
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -8674,6 +9024,20 @@ class CompletionChunks:
                 case _:
                     pass
         return chunks
+
+    def _finish(self, item: OutputItem) -> list[bytes]:
+        self._notes.take(item)
+        match item:
+            case FunctionCallItem() | ToolOutputItem():
+                self._calls.take(item)
+            case ImageItem() if item.data_url:
+                self._images += 1
+                return [self._delta({"images": [image_part(item, self._images - 1)]})]
+            case MediaItem():
+                return [self._delta({"audio": audio_part(item)})]
+            case _:
+                pass
+        return []
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         if not self._begun:
@@ -8748,6 +9112,7 @@ class CompletionDict:
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
         self._images: list[ImageItem] = []
+        self._sound: MediaItem | None = None
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -8764,6 +9129,8 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     self._images.append(item)
+                case ItemFinished(_, MediaItem() as item):
+                    self._sound = item
                 case ResponseFinished():
                     return [self._answer(event)]
                 case ResponseFailed(error, usage):
@@ -8818,6 +9185,8 @@ class CompletionDict:
             message |= notes.of_completion()
         if self._images and not self._with_output:
             message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
+        if self._sound is not None:
+            message["audio"] = audio_part(self._sound)
         return message
 
 
@@ -9153,9 +9522,10 @@ class Transcript:
 
     @property
     def has_answer(self) -> bool:
-        """Whether this round said or drew anything for the reader."""
+        """Whether this round said, drew or played anything for the reader."""
         return any(
-            isinstance(item, ImageItem) or (isinstance(item, MessageItem) and item.text.strip())
+            isinstance(item, ImageItem | MediaItem)
+            or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )
 
@@ -10757,9 +11127,9 @@ class Turn:
 
 
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    """The answer, its pictures stored, and what the chat has cost told before its end."""
+    """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
-    answer = keep_pictures(_answer(turn), context)
+    answer = keep_files(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -10777,10 +11147,11 @@ def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
 
 
 async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    context, body, runtime = turn.context, turn.body, turn.runtime
+    context, runtime = turn.context, turn.runtime
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    body = ask_for_sound(turn.body, context, family)
     toolbox = turn.open_tools(context, body, family)
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
@@ -10954,116 +11325,119 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((230, 8, 48),),
-    "core/ids.py": ((286, 9, 26),),
-    "core/json_codec.py": ((320, 11, 29),),
-    "core/json_values.py": ((357, 8, 31),),
-    "core/money.py": ((396, 6, 4),),
-    "core/process.py": ((408, 10, 13),),
-    "core/redaction.py": ((429, 9, 69),),
-    "core/errors.py": ((521, 26, 161),),
-    "core/admission.py": ((690, 12, 50),),
-    "core/retry.py": ((748, 7, 33),),
-    "core/secrets.py": ((789, 19, 86),),
-    "core/source_map.py": ((883, 7, 24),),
-    "core/template_language.py": ((915, 8, 56),),
-    "core/valve_types.py": ((981, 17, 63),),
-    "core/catalog_valves.py": ((1052, 12, 138),),
-    "core/personal_valves.py": ((1198, 11, 76),),
-    "core/template_valves.py": ((1282, 13, 89),),
-    "core/config.py": ((1379, 17, 479),),
-    "core/context.py": ((1866, 14, 46),),
-    "core/logging_system.py": ((1920, 11, 92),),
-    "core/error_templates.py": ((2020, 28, 176),),
-    "core/timing_logger.py": ((2206, 21, 134),),
-    "api/bodies.py": ((2348, 8, 82),),
-    "api/error_figures.py": ((2438, 8, 38),),
-    "api/errors.py": ((2484, 18, 184),),
-    "api/events.py": ((2676, 11, 268),),
-    "api/exchange_log.py": ((2952, 16, 11),),
-    "api/gateway/batch.py": ((2974, 14, 47),),
-    "api/gateway/items.py": ((3029, 20, 128),),
-    "api/gateway/part_ends.py": ((3165, 8, 58),),
-    "api/gateway/payloads.py": ((3231, 14, 31),),
-    "api/gateway/selection.py": ((3270, 15, 54),),
-    "api/gateway/text_run.py": ((3332, 10, 58),),
-    "api/pacing.py": ((3398, 7, 19),),
-    "api/sse.py": ((3425, 5, 50),),
-    "api/gateway/chat_reader.py": ((3483, 30, 203),),
-    "api/gateway/responses_reader.py": ((3694, 33, 193),),
-    "api/transport.py": ((3895, 17, 149),),
-    "api/http.py": ((4052, 23, 167),),
-    "api/catalog.py": ((4227, 15, 48),),
-    "api/gateway/stream.py": ((4283, 32, 123),),
-    "api/gateway/chat_completions.py": ((4414, 15, 12),),
-    "api/gateway/responses.py": ((4434, 15, 12),),
-    "host/blocking.py": ((4454, 13, 46),),
-    "host/chats.py": ((4508, 13, 49),),
-    "host/columns.py": ((4569, 20, 83),),
-    "host/departure.py": ((4660, 11, 30),),
-    "host/events.py": ((4698, 9, 4),),
-    "host/users.py": ((4710, 14, 67),),
-    "host/call.py": ((4785, 15, 61),),
-    "host/files.py": ((4854, 17, 48),),
-    "host/tools.py": ((4913, 22, 250),),
-    "host/versions.py": ((5171, 10, 30),),
-    "models/key_limit.py": ((5209, 13, 43),),
-    "models/pricing.py": ((5260, 12, 106),),
-    "models/family.py": ((5374, 14, 132),),
-    "models/variants.py": ((5514, 11, 67),),
-    "models/known.py": ((5589, 12, 33),),
-    "models/registry.py": ((5630, 17, 97),),
-    "models/visibility.py": ((5735, 16, 217),),
-    "models/entries.py": ((5960, 25, 66),),
-    "storage/pictures.py": ((6034, 20, 112),),
-    "storage/spending.py": ((6154, 20, 77),),
-    "requests/allow_list.py": ((6239, 10, 28),),
-    "requests/caching.py": ((6275, 13, 20),),
-    "requests/content_parts.py": ((6303, 10, 76),),
-    "requests/fallbacks.py": ((6387, 12, 13),),
-    "requests/identifiers.py": ((6408, 11, 46),),
-    "requests/modalities.py": ((6462, 10, 7),),
-    "requests/old_texts.py": ((6477, 11, 61),),
-    "requests/parameters.py": ((6546, 12, 59),),
-    "requests/reasoning.py": ((6613, 13, 87),),
-    "requests/replay.py": ((6708, 14, 122),),
-    "requests/chat_body.py": ((6838, 13, 142),),
-    "requests/history.py": ((6988, 13, 116),),
-    "requests/next_round.py": ((7112, 21, 65),),
-    "requests/recovery.py": ((7185, 16, 107),),
-    "requests/retention.py": ((7300, 13, 80),),
-    "requests/routing_table.py": ((7388, 14, 38),),
-    "requests/routing.py": ((7434, 13, 34),),
-    "requests/tasks.py": ((7476, 11, 35),),
-    "requests/tools.py": ((7519, 13, 40),),
-    "requests/trimming.py": ((7567, 11, 9),),
-    "requests/normalise.py": ((7584, 28, 39),),
-    "streaming/collector.py": ((7631, 31, 266),),
-    "streaming/completion_notes.py": ((7905, 11, 41),),
-    "streaming/open_calls.py": ((7954, 10, 25),),
-    "streaming/renderer.py": ((7987, 9, 13),),
-    "streaming/citations.py": ((8008, 13, 56),),
-    "streaming/layout.py": ((8076, 18, 59),),
-    "streaming/output_items.py": ((8143, 10, 69),),
-    "streaming/server_tools.py": ((8220, 15, 46),),
-    "streaming/status.py": ((8274, 10, 47),),
-    "streaming/think_tags.py": ((8329, 20, 134),),
-    "streaming/thinking_status.py": ((8471, 11, 53),),
-    "streaming/usage.py": ((8532, 10, 92),),
-    "streaming/completion_chunks.py": ((8632, 31, 93),),
-    "streaming/completion_dict.py": ((8733, 35, 105),),
-    "streaming/response_events.py": ((8846, 47, 271),),
-    "streaming/transcript.py": ((9125, 29, 129),),
-    "tools/policy.py": ((9262, 13, 42),),
-    "tools/results.py": ((9312, 11, 116),),
-    "tools/schema.py": ((9439, 15, 298),),
-    "tools/arguments.py": ((9745, 13, 113),),
-    "tools/definitions.py": ((9866, 14, 85),),
-    "tools/executor.py": ((9959, 55, 190),),
-    "tools/toolbox.py": ((10157, 23, 126),),
-    "runtime.py": ((10291, 25, 145),),
-    "attempts.py": ((10444, 33, 80),),
-    "rounds.py": ((10532, 28, 172),),
-    "orchestrator.py": ((10712, 36, 121),),
-    "pipe.py": ((10841, 30, 108),),
+    "core/circuit_breaker.py": ((234, 8, 48),),
+    "core/ids.py": ((290, 9, 26),),
+    "core/json_codec.py": ((324, 11, 29),),
+    "core/json_values.py": ((361, 8, 31),),
+    "core/money.py": ((400, 6, 4),),
+    "core/process.py": ((412, 10, 13),),
+    "core/redaction.py": ((433, 9, 69),),
+    "core/errors.py": ((525, 26, 161),),
+    "core/admission.py": ((694, 12, 50),),
+    "core/retry.py": ((752, 7, 33),),
+    "core/secrets.py": ((793, 19, 86),),
+    "core/source_map.py": ((887, 7, 24),),
+    "core/template_language.py": ((919, 8, 56),),
+    "core/valve_types.py": ((985, 17, 63),),
+    "core/catalog_valves.py": ((1056, 12, 138),),
+    "core/personal_valves.py": ((1202, 11, 109),),
+    "core/template_valves.py": ((1319, 13, 89),),
+    "core/config.py": ((1416, 18, 494),),
+    "core/context.py": ((1918, 14, 51),),
+    "core/logging_system.py": ((1977, 11, 92),),
+    "core/error_templates.py": ((2077, 28, 176),),
+    "core/timing_logger.py": ((2263, 21, 134),),
+    "api/bodies.py": ((2405, 8, 82),),
+    "api/error_figures.py": ((2495, 8, 38),),
+    "api/errors.py": ((2541, 18, 184),),
+    "api/events.py": ((2733, 12, 296),),
+    "api/exchange_log.py": ((3037, 16, 11),),
+    "api/gateway/batch.py": ((3059, 14, 47),),
+    "api/gateway/items.py": ((3114, 20, 133),),
+    "api/gateway/part_ends.py": ((3255, 8, 58),),
+    "api/gateway/payloads.py": ((3321, 14, 31),),
+    "api/gateway/selection.py": ((3360, 15, 54),),
+    "api/gateway/sound.py": ((3422, 11, 19),),
+    "api/gateway/text_run.py": ((3449, 10, 58),),
+    "api/pacing.py": ((3515, 7, 19),),
+    "api/sse.py": ((3542, 5, 50),),
+    "api/gateway/chat_reader.py": ((3600, 32, 214),),
+    "api/gateway/responses_reader.py": ((3822, 34, 199),),
+    "api/transport.py": ((4029, 17, 149),),
+    "api/http.py": ((4186, 23, 167),),
+    "api/catalog.py": ((4361, 15, 48),),
+    "api/gateway/stream.py": ((4417, 32, 123),),
+    "api/gateway/chat_completions.py": ((4548, 15, 12),),
+    "api/gateway/responses.py": ((4568, 15, 12),),
+    "host/blocking.py": ((4588, 13, 46),),
+    "host/chats.py": ((4642, 13, 49),),
+    "host/columns.py": ((4703, 20, 83),),
+    "host/departure.py": ((4794, 11, 30),),
+    "host/events.py": ((4832, 9, 4),),
+    "host/users.py": ((4844, 14, 67),),
+    "host/call.py": ((4919, 15, 61),),
+    "host/files.py": ((4988, 18, 58),),
+    "host/tools.py": ((5057, 22, 250),),
+    "host/versions.py": ((5315, 10, 30),),
+    "models/key_limit.py": ((5353, 13, 43),),
+    "models/pricing.py": ((5404, 12, 106),),
+    "models/family.py": ((5518, 14, 132),),
+    "models/variants.py": ((5658, 11, 67),),
+    "models/known.py": ((5733, 12, 33),),
+    "models/registry.py": ((5774, 17, 97),),
+    "models/visibility.py": ((5879, 16, 217),),
+    "models/entries.py": ((6104, 25, 66),),
+    "storage/generated.py": ((6178, 15, 64),),
+    "storage/pictures.py": ((6250, 19, 118),),
+    "storage/keeping.py": ((6376, 26, 82),),
+    "storage/spending.py": ((6466, 20, 77),),
+    "requests/allow_list.py": ((6551, 10, 28),),
+    "requests/caching.py": ((6587, 13, 20),),
+    "requests/content_parts.py": ((6615, 10, 76),),
+    "requests/fallbacks.py": ((6699, 12, 13),),
+    "requests/identifiers.py": ((6720, 11, 46),),
+    "requests/modalities.py": ((6774, 12, 40),),
+    "requests/old_texts.py": ((6822, 11, 65),),
+    "requests/parameters.py": ((6895, 12, 59),),
+    "requests/reasoning.py": ((6962, 13, 87),),
+    "requests/replay.py": ((7057, 14, 122),),
+    "requests/chat_body.py": ((7187, 13, 142),),
+    "requests/history.py": ((7337, 13, 116),),
+    "requests/next_round.py": ((7461, 21, 65),),
+    "requests/recovery.py": ((7534, 16, 107),),
+    "requests/retention.py": ((7649, 13, 80),),
+    "requests/routing_table.py": ((7737, 14, 38),),
+    "requests/routing.py": ((7783, 13, 34),),
+    "requests/tasks.py": ((7825, 11, 35),),
+    "requests/tools.py": ((7868, 13, 40),),
+    "requests/trimming.py": ((7916, 11, 9),),
+    "requests/normalise.py": ((7933, 28, 40),),
+    "streaming/collector.py": ((7981, 32, 266),),
+    "streaming/completion_notes.py": ((8255, 11, 41),),
+    "streaming/open_calls.py": ((8304, 10, 25),),
+    "streaming/renderer.py": ((8337, 9, 13),),
+    "streaming/citations.py": ((8358, 13, 56),),
+    "streaming/layout.py": ((8426, 18, 59),),
+    "streaming/output_items.py": ((8493, 19, 75),),
+    "streaming/server_tools.py": ((8576, 15, 46),),
+    "streaming/status.py": ((8630, 10, 47),),
+    "streaming/think_tags.py": ((8685, 20, 134),),
+    "streaming/thinking_status.py": ((8827, 11, 53),),
+    "streaming/usage.py": ((8888, 10, 92),),
+    "streaming/completion_chunks.py": ((8988, 31, 101),),
+    "streaming/completion_dict.py": ((9097, 37, 110),),
+    "streaming/response_events.py": ((9215, 47, 271),),
+    "streaming/transcript.py": ((9494, 30, 130),),
+    "tools/policy.py": ((9632, 13, 42),),
+    "tools/results.py": ((9682, 11, 116),),
+    "tools/schema.py": ((9809, 15, 298),),
+    "tools/arguments.py": ((10115, 13, 113),),
+    "tools/definitions.py": ((10236, 14, 85),),
+    "tools/executor.py": ((10329, 55, 190),),
+    "tools/toolbox.py": ((10527, 23, 126),),
+    "runtime.py": ((10661, 25, 145),),
+    "attempts.py": ((10814, 33, 80),),
+    "rounds.py": ((10902, 28, 172),),
+    "orchestrator.py": ((11082, 37, 122),),
+    "pipe.py": ((11212, 30, 108),),
 }

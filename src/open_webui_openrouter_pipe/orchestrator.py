@@ -24,10 +24,11 @@ from .models.family import ModelFamily
 from .models.visibility import allowed_only, require_allowed
 from .requests.chat_body import needs_chat_endpoint
 from .requests.history import call_ids_in
+from .requests.modalities import ask_for_sound
 from .requests.normalise import build_responses_body
 from .rounds import Rounds
 from .runtime import Runtime
-from .storage.pictures import keep_pictures
+from .storage.keeping import keep_files
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
 from .streaming.renderer import Piece, Renderer
 from .streaming.transcript import Transcript
@@ -81,9 +82,9 @@ class Turn:
 
 
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    """The answer, its pictures stored, and what the chat has cost told before its end."""
+    """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
-    answer = keep_pictures(_answer(turn), context)
+    answer = keep_files(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -101,10 +102,11 @@ def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
 
 
 async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    context, body, runtime = turn.context, turn.body, turn.runtime
+    context, runtime = turn.context, turn.runtime
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    body = ask_for_sound(turn.body, context, family)
     toolbox = turn.open_tools(context, body, family)
     request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:

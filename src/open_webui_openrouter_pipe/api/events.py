@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..core.errors import PipeError
 from ..core.json_values import JsonObject
@@ -103,6 +104,19 @@ class ImageItem:
 
 
 @dataclass(slots=True)
+class MediaItem:
+    """Something to play."""
+
+    id: str
+    kind: Literal["audio", "video"]
+    content: bytearray = field(default_factory=bytearray)
+    """Whole at the item's end; sound without a container is 16-bit samples, 24,000 a second."""
+    transcript: str = ""
+    """What is said in it; the answer's text says the same."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
 class ServerToolItem:
     """Something OpenRouter or the provider did for the answer: a search, a fetch, a calculation."""
 
@@ -143,6 +157,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
+    | MediaItem
     | ServerToolItem
     | OtherItem
 )
@@ -200,6 +215,14 @@ class CitationFound:
 
     output_index: int
     citation: Citation
+
+
+@dataclass(slots=True)
+class PictureSketched:
+    """How far a picture has come that is still being drawn."""
+
+    output_index: int
+    data_url: str
 
 
 @dataclass(slots=True)
@@ -264,7 +287,13 @@ class ResponseFailed:
 
 
 PlacedEvent = (
-    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
+    ItemStarted
+    | TextDelta
+    | ReasoningDelta
+    | ArgumentsDelta
+    | CitationFound
+    | PictureSketched
+    | ItemFinished
 )
 Event = (
     ResponseStarted
