@@ -51,105 +51,105 @@ license: MIT
 #   3315  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
 #   3354  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   3416  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   3443  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3509  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3536  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3594  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3816  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4023  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4180  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4355  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4411  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4542  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4562  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3446  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3512  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3539  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3597  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3817  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4024  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4181  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4356  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4412  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4543  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4563  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4582  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4636  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4693  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4788  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4826  events.py                     What the page is told beside the stream of the answer.
-#   4838  users.py                      The person who asks, and what they have set for themselves.
-#   4913  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4982  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5048  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5309  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4583  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4637  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4694  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4789  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4827  events.py                     What the page is told beside the stream of the answer.
+#   4839  users.py                      The person who asks, and what they have set for themselves.
+#   4914  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   4983  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5049  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5310  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5347  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5398  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5512  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5652  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5727  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5768  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5873  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6098  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5348  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5399  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5513  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5653  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5728  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5769  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5874  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6099  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6172  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   6244  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#   6370  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#   6460  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6173  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   6245  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#   6374  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#   6464  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6545  allow_list.py                 Only what the API knows goes out.
-#   6581  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6609  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6693  fallbacks.py                  Further models, for when the first one fails.
-#   6714  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6768  modalities.py                 Pictures and sound are asked for where the model gives them.
-#   6816  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#   6889  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6956  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7051  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7181  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7331  history.py                    Chat messages become input items.
-#   7455  next_round.py                 The request of another round: the one before, and what came of it.
-#   7528  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7643  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7731  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7777  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7819  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7862  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7910  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7927  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6549  allow_list.py                 Only what the API knows goes out.
+#   6585  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6613  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6697  fallbacks.py                  Further models, for when the first one fails.
+#   6718  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6772  modalities.py                 Pictures and sound are asked for where the model gives them.
+#   6820  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#   6893  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6960  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7055  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7185  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7335  history.py                    Chat messages become input items.
+#   7459  next_round.py                 The request of another round: the one before, and what came of it.
+#   7532  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7647  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7735  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7781  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7823  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7866  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7914  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7931  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7975  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8249  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8298  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8331  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8352  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8416  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8487  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8570  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8624  status.py                     The status line of an answer: few words, all of them true.
-#   8679  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8821  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8882  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8982  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9091  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9209  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9488  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7979  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8253  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8302  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8335  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8356  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8420  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8491  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8574  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8628  status.py                     The status line of an answer: few words, all of them true.
+#   8683  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8825  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8886  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8986  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9095  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9213  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9492  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9626  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9676  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9800  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10109  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10230  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10323  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10521  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9630  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9680  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9804  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10113  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10234  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10327  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10525  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10655  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10659  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10808  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10812  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10896  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10900  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11076  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11080  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11206  pipe.py                       The entrance: what Open WebUI calls.
+#  11210  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -3422,15 +3422,18 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 class SoundPieces:
     """Adds pieces of base64 to an item; each is decoded as it comes, wherever it was cut."""
 
-    __slots__ = ("_rest", "item")
+    __slots__ = ("_rest", "is_silent", "item")
 
-    def __init__(self, item: MediaItem) -> None:
-        self.item = item
+    def __init__(self) -> None:
+        self.item = MediaItem("", "audio")
+        self.is_silent = True
+        """Whether nothing has come of it but its transcript."""
         self._rest = ""
 
     def add(self, data: str, transcript: str) -> None:
         """Take the next piece."""
         self.item.transcript += transcript
+        self.is_silent = self.is_silent and not data
         waiting = self._rest + data
         whole = len(waiting) // 4 * 4
         self._rest = waiting[whole:]
@@ -3622,7 +3625,7 @@ class ChatReader:
         self._message: int | None = None
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
-        self._sound: SoundPieces | None = None
+        self._sound = SoundPieces()
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -3744,12 +3747,10 @@ class ChatReader:
         return call_id not in ("", known.call_id)
 
     def _read_sound(self, data: str, transcript: str, events: list[Event]) -> None:
-        if self._sound is None and data:
+        if data and self._sound.is_silent:
             self._close_reasoning(events)
-            self._sound = SoundPieces(MediaItem("", "audio"))
             self._open(self._sound.item, events)
-        if self._sound is not None:
-            self._sound.add(data, transcript)
+        self._sound.add(data, transcript)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))
@@ -6322,7 +6323,7 @@ class ShownPictures:
         self._sketches += 1
         if not is_saved_chat(self._context.chat_id) or self._sketches > _MOST_SKETCHES:
             return
-        async with telling_losses(self._context, "The unfinished picture"):
+        try:
             if self._sketches == 1:
                 self._files = await add_message_files(self._context, [])
             file = await self._upload(event.data_url)
@@ -6330,6 +6331,9 @@ class ShownPictures:
             await self._show([*self._files, file])
             if before is not None:
                 await remove_file(before.file["id"])
+        except Exception:  # noqa: BLE001 - it would soon be gone anyway
+            LOG.exception("pictures: an unfinished one could not be shown")
+            self._sketches = _MOST_SKETCHES
 
     async def drop_sketch(self, *, is_shown: bool = True) -> None:
         """Take away what is unfinished; the page may show something else by now."""
@@ -11357,87 +11361,87 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/part_ends.py": ((3255, 8, 58),),
     "api/gateway/payloads.py": ((3321, 14, 31),),
     "api/gateway/selection.py": ((3360, 15, 54),),
-    "api/gateway/sound.py": ((3422, 11, 19),),
-    "api/gateway/text_run.py": ((3449, 10, 58),),
-    "api/pacing.py": ((3515, 7, 19),),
-    "api/sse.py": ((3542, 5, 50),),
-    "api/gateway/chat_reader.py": ((3600, 32, 214),),
-    "api/gateway/responses_reader.py": ((3822, 34, 199),),
-    "api/transport.py": ((4029, 17, 149),),
-    "api/http.py": ((4186, 23, 167),),
-    "api/catalog.py": ((4361, 15, 48),),
-    "api/gateway/stream.py": ((4417, 32, 123),),
-    "api/gateway/chat_completions.py": ((4548, 15, 12),),
-    "api/gateway/responses.py": ((4568, 15, 12),),
-    "host/blocking.py": ((4588, 13, 46),),
-    "host/chats.py": ((4642, 13, 49),),
-    "host/columns.py": ((4703, 20, 83),),
-    "host/departure.py": ((4794, 11, 30),),
-    "host/events.py": ((4832, 9, 4),),
-    "host/users.py": ((4844, 14, 67),),
-    "host/call.py": ((4919, 15, 61),),
-    "host/files.py": ((4988, 18, 58),),
-    "host/tools.py": ((5057, 22, 250),),
-    "host/versions.py": ((5315, 10, 30),),
-    "models/key_limit.py": ((5353, 13, 43),),
-    "models/pricing.py": ((5404, 12, 106),),
-    "models/family.py": ((5518, 14, 132),),
-    "models/variants.py": ((5658, 11, 67),),
-    "models/known.py": ((5733, 12, 33),),
-    "models/registry.py": ((5774, 17, 97),),
-    "models/visibility.py": ((5879, 16, 217),),
-    "models/entries.py": ((6104, 25, 66),),
-    "storage/generated.py": ((6178, 15, 64),),
-    "storage/pictures.py": ((6250, 19, 118),),
-    "storage/keeping.py": ((6376, 26, 82),),
-    "storage/spending.py": ((6466, 20, 77),),
-    "requests/allow_list.py": ((6551, 10, 28),),
-    "requests/caching.py": ((6587, 13, 20),),
-    "requests/content_parts.py": ((6615, 10, 76),),
-    "requests/fallbacks.py": ((6699, 12, 13),),
-    "requests/identifiers.py": ((6720, 11, 46),),
-    "requests/modalities.py": ((6774, 12, 40),),
-    "requests/old_texts.py": ((6822, 11, 65),),
-    "requests/parameters.py": ((6895, 12, 59),),
-    "requests/reasoning.py": ((6962, 13, 87),),
-    "requests/replay.py": ((7057, 14, 122),),
-    "requests/chat_body.py": ((7187, 13, 142),),
-    "requests/history.py": ((7337, 13, 116),),
-    "requests/next_round.py": ((7461, 21, 65),),
-    "requests/recovery.py": ((7534, 16, 107),),
-    "requests/retention.py": ((7649, 13, 80),),
-    "requests/routing_table.py": ((7737, 14, 38),),
-    "requests/routing.py": ((7783, 13, 34),),
-    "requests/tasks.py": ((7825, 11, 35),),
-    "requests/tools.py": ((7868, 13, 40),),
-    "requests/trimming.py": ((7916, 11, 9),),
-    "requests/normalise.py": ((7933, 28, 40),),
-    "streaming/collector.py": ((7981, 32, 266),),
-    "streaming/completion_notes.py": ((8255, 11, 41),),
-    "streaming/open_calls.py": ((8304, 10, 25),),
-    "streaming/renderer.py": ((8337, 9, 13),),
-    "streaming/citations.py": ((8358, 13, 56),),
-    "streaming/layout.py": ((8426, 18, 59),),
-    "streaming/output_items.py": ((8493, 19, 75),),
-    "streaming/server_tools.py": ((8576, 15, 46),),
-    "streaming/status.py": ((8630, 10, 47),),
-    "streaming/think_tags.py": ((8685, 20, 134),),
-    "streaming/thinking_status.py": ((8827, 11, 53),),
-    "streaming/usage.py": ((8888, 10, 92),),
-    "streaming/completion_chunks.py": ((8988, 31, 101),),
-    "streaming/completion_dict.py": ((9097, 37, 110),),
-    "streaming/response_events.py": ((9215, 47, 271),),
-    "streaming/transcript.py": ((9494, 30, 130),),
-    "tools/policy.py": ((9632, 13, 42),),
-    "tools/results.py": ((9682, 11, 116),),
-    "tools/schema.py": ((9809, 15, 298),),
-    "tools/arguments.py": ((10115, 13, 113),),
-    "tools/definitions.py": ((10236, 14, 85),),
-    "tools/executor.py": ((10329, 55, 190),),
-    "tools/toolbox.py": ((10527, 23, 126),),
-    "runtime.py": ((10661, 25, 145),),
-    "attempts.py": ((10814, 33, 80),),
-    "rounds.py": ((10902, 28, 172),),
-    "orchestrator.py": ((11082, 37, 122),),
-    "pipe.py": ((11212, 30, 108),),
+    "api/gateway/sound.py": ((3422, 11, 22),),
+    "api/gateway/text_run.py": ((3452, 10, 58),),
+    "api/pacing.py": ((3518, 7, 19),),
+    "api/sse.py": ((3545, 5, 50),),
+    "api/gateway/chat_reader.py": ((3603, 31, 212),),
+    "api/gateway/responses_reader.py": ((3823, 34, 199),),
+    "api/transport.py": ((4030, 17, 149),),
+    "api/http.py": ((4187, 23, 167),),
+    "api/catalog.py": ((4362, 15, 48),),
+    "api/gateway/stream.py": ((4418, 32, 123),),
+    "api/gateway/chat_completions.py": ((4549, 15, 12),),
+    "api/gateway/responses.py": ((4569, 15, 12),),
+    "host/blocking.py": ((4589, 13, 46),),
+    "host/chats.py": ((4643, 13, 49),),
+    "host/columns.py": ((4704, 20, 83),),
+    "host/departure.py": ((4795, 11, 30),),
+    "host/events.py": ((4833, 9, 4),),
+    "host/users.py": ((4845, 14, 67),),
+    "host/call.py": ((4920, 15, 61),),
+    "host/files.py": ((4989, 18, 58),),
+    "host/tools.py": ((5058, 22, 250),),
+    "host/versions.py": ((5316, 10, 30),),
+    "models/key_limit.py": ((5354, 13, 43),),
+    "models/pricing.py": ((5405, 12, 106),),
+    "models/family.py": ((5519, 14, 132),),
+    "models/variants.py": ((5659, 11, 67),),
+    "models/known.py": ((5734, 12, 33),),
+    "models/registry.py": ((5775, 17, 97),),
+    "models/visibility.py": ((5880, 16, 217),),
+    "models/entries.py": ((6105, 25, 66),),
+    "storage/generated.py": ((6179, 15, 64),),
+    "storage/pictures.py": ((6251, 19, 121),),
+    "storage/keeping.py": ((6380, 26, 82),),
+    "storage/spending.py": ((6470, 20, 77),),
+    "requests/allow_list.py": ((6555, 10, 28),),
+    "requests/caching.py": ((6591, 13, 20),),
+    "requests/content_parts.py": ((6619, 10, 76),),
+    "requests/fallbacks.py": ((6703, 12, 13),),
+    "requests/identifiers.py": ((6724, 11, 46),),
+    "requests/modalities.py": ((6778, 12, 40),),
+    "requests/old_texts.py": ((6826, 11, 65),),
+    "requests/parameters.py": ((6899, 12, 59),),
+    "requests/reasoning.py": ((6966, 13, 87),),
+    "requests/replay.py": ((7061, 14, 122),),
+    "requests/chat_body.py": ((7191, 13, 142),),
+    "requests/history.py": ((7341, 13, 116),),
+    "requests/next_round.py": ((7465, 21, 65),),
+    "requests/recovery.py": ((7538, 16, 107),),
+    "requests/retention.py": ((7653, 13, 80),),
+    "requests/routing_table.py": ((7741, 14, 38),),
+    "requests/routing.py": ((7787, 13, 34),),
+    "requests/tasks.py": ((7829, 11, 35),),
+    "requests/tools.py": ((7872, 13, 40),),
+    "requests/trimming.py": ((7920, 11, 9),),
+    "requests/normalise.py": ((7937, 28, 40),),
+    "streaming/collector.py": ((7985, 32, 266),),
+    "streaming/completion_notes.py": ((8259, 11, 41),),
+    "streaming/open_calls.py": ((8308, 10, 25),),
+    "streaming/renderer.py": ((8341, 9, 13),),
+    "streaming/citations.py": ((8362, 13, 56),),
+    "streaming/layout.py": ((8430, 18, 59),),
+    "streaming/output_items.py": ((8497, 19, 75),),
+    "streaming/server_tools.py": ((8580, 15, 46),),
+    "streaming/status.py": ((8634, 10, 47),),
+    "streaming/think_tags.py": ((8689, 20, 134),),
+    "streaming/thinking_status.py": ((8831, 11, 53),),
+    "streaming/usage.py": ((8892, 10, 92),),
+    "streaming/completion_chunks.py": ((8992, 31, 101),),
+    "streaming/completion_dict.py": ((9101, 37, 110),),
+    "streaming/response_events.py": ((9219, 47, 271),),
+    "streaming/transcript.py": ((9498, 30, 130),),
+    "tools/policy.py": ((9636, 13, 42),),
+    "tools/results.py": ((9686, 11, 116),),
+    "tools/schema.py": ((9813, 15, 298),),
+    "tools/arguments.py": ((10119, 13, 113),),
+    "tools/definitions.py": ((10240, 14, 85),),
+    "tools/executor.py": ((10333, 55, 190),),
+    "tools/toolbox.py": ((10531, 23, 126),),
+    "runtime.py": ((10665, 25, 145),),
+    "attempts.py": ((10818, 33, 80),),
+    "rounds.py": ((10906, 28, 172),),
+    "orchestrator.py": ((11086, 37, 122),),
+    "pipe.py": ((11216, 30, 108),),
 }

@@ -91,7 +91,7 @@ class ShownPictures:
         self._sketches += 1
         if not is_saved_chat(self._context.chat_id) or self._sketches > _MOST_SKETCHES:
             return
-        async with telling_losses(self._context, "The unfinished picture"):
+        try:
             if self._sketches == 1:
                 self._files = await add_message_files(self._context, [])
             file = await self._upload(event.data_url)
@@ -99,6 +99,9 @@ class ShownPictures:
             await self._show([*self._files, file])
             if before is not None:
                 await remove_file(before.file["id"])
+        except Exception:  # noqa: BLE001 - it would soon be gone anyway
+            LOG.exception("pictures: an unfinished one could not be shown")
+            self._sketches = _MOST_SKETCHES
 
     async def drop_sketch(self, *, is_shown: bool = True) -> None:
         """Take away what is unfinished; the page may show something else by now."""

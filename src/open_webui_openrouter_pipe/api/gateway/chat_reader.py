@@ -12,7 +12,6 @@ from ..events import (
     ImageItem,
     ItemFinished,
     ItemStarted,
-    MediaItem,
     MessageItem,
     OutputItem,
     ReasoningDelta,
@@ -54,7 +53,7 @@ class ChatReader:
         self._message: int | None = None
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
-        self._sound: SoundPieces | None = None
+        self._sound = SoundPieces()
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -176,12 +175,10 @@ class ChatReader:
         return call_id not in ("", known.call_id)
 
     def _read_sound(self, data: str, transcript: str, events: list[Event]) -> None:
-        if self._sound is None and data:
+        if data and self._sound.is_silent:
             self._close_reasoning(events)
-            self._sound = SoundPieces(MediaItem("", "audio"))
             self._open(self._sound.item, events)
-        if self._sound is not None:
-            self._sound.add(data, transcript)
+        self._sound.add(data, transcript)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))

@@ -11,15 +11,18 @@ from ..events import MediaItem
 class SoundPieces:
     """Adds pieces of base64 to an item; each is decoded as it comes, wherever it was cut."""
 
-    __slots__ = ("_rest", "item")
+    __slots__ = ("_rest", "is_silent", "item")
 
-    def __init__(self, item: MediaItem) -> None:
-        self.item = item
+    def __init__(self) -> None:
+        self.item = MediaItem("", "audio")
+        self.is_silent = True
+        """Whether nothing has come of it but its transcript."""
         self._rest = ""
 
     def add(self, data: str, transcript: str) -> None:
         """Take the next piece."""
         self.item.transcript += transcript
+        self.is_silent = self.is_silent and not data
         waiting = self._rest + data
         whole = len(waiting) // 4 * 4
         self._rest = waiting[whole:]
