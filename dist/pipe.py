@@ -89,67 +89,67 @@ license: MIT
 #   6173  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
 #   6245  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
 #   6374  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#   6464  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6465  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6549  allow_list.py                 Only what the API knows goes out.
-#   6585  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6613  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6697  fallbacks.py                  Further models, for when the first one fails.
-#   6718  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6772  modalities.py                 Pictures and sound are asked for where the model gives them.
-#   6820  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#   6893  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6960  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7055  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7185  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7335  history.py                    Chat messages become input items.
-#   7459  next_round.py                 The request of another round: the one before, and what came of it.
-#   7532  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7647  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7735  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7781  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7823  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7866  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7914  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7931  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6550  allow_list.py                 Only what the API knows goes out.
+#   6586  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6614  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6698  fallbacks.py                  Further models, for when the first one fails.
+#   6719  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6773  modalities.py                 Pictures and sound are asked for where the model gives them.
+#   6821  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#   6894  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6961  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7056  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7186  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7336  history.py                    Chat messages become input items.
+#   7460  next_round.py                 The request of another round: the one before, and what came of it.
+#   7533  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7648  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7736  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7782  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7824  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7867  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7915  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7932  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7979  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8253  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8302  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8335  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8356  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8420  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8491  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8574  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8628  status.py                     The status line of an answer: few words, all of them true.
-#   8683  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8825  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8886  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8986  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9095  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9213  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9492  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   7980  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8254  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8303  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8336  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8357  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8421  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8492  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8575  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8629  status.py                     The status line of an answer: few words, all of them true.
+#   8684  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8826  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8887  usage.py                      What an answer took and cost, under the names its reader knows.
+#   8987  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9096  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9214  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9493  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9630  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9680  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9804  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10113  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10234  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10327  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10525  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9631  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9681  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9805  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10114  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10235  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10328  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10526  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10659  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10660  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10812  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10813  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10900  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10901  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11080  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11081  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11210  pipe.py                       The entrance: what Open WebUI calls.
+#  11211  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6440,7 +6440,8 @@ async def _player(item: MediaItem, context: RequestContext) -> str:
     if not media_type:
         raise FileNotStoredError(f"{_NAMES[item.kind]} that came is none that can be played.")
     stored = await keep_generated(context, content, item.kind, media_type)
-    return f"<{item.kind}>{stored.url}</{item.kind}>"
+    # Markdown takes a tag for a block of its own only when lines and a gap say so.
+    return f"\n<{item.kind}>\n{stored.url}\n</{item.kind}>\n"
 
 
 def as_wav(samples: bytes) -> bytes:
@@ -6828,7 +6829,7 @@ _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
 # The player of a file that the answer made (`storage/keeping.py`).
-_PLAYER = re.compile(r"\n*<(audio|video)>/api/v1/files/[\w-]+/content</\1>")
+_PLAYER = re.compile(r"\n*<(audio|video)>\n/api/v1/files/[\w-]+/content\n</\1>\n?")
 _CARD_END = "</details>"
 
 
@@ -6850,7 +6851,7 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 def clean_text(text: str) -> str:
     """The text without players, marker lines and the cards of Open WebUI before 0.10."""
-    if "o>/api/v1/files/" in text:
+    if "o>\n/api/v1/files/" in text:
         text = _PLAYER.sub("", text)
     if "]:" not in text and "<details" not in text:
         return text
@@ -11393,55 +11394,55 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/entries.py": ((6105, 25, 66),),
     "storage/generated.py": ((6179, 15, 64),),
     "storage/pictures.py": ((6251, 19, 121),),
-    "storage/keeping.py": ((6380, 26, 82),),
-    "storage/spending.py": ((6470, 20, 77),),
-    "requests/allow_list.py": ((6555, 10, 28),),
-    "requests/caching.py": ((6591, 13, 20),),
-    "requests/content_parts.py": ((6619, 10, 76),),
-    "requests/fallbacks.py": ((6703, 12, 13),),
-    "requests/identifiers.py": ((6724, 11, 46),),
-    "requests/modalities.py": ((6778, 12, 40),),
-    "requests/old_texts.py": ((6826, 11, 65),),
-    "requests/parameters.py": ((6899, 12, 59),),
-    "requests/reasoning.py": ((6966, 13, 87),),
-    "requests/replay.py": ((7061, 14, 122),),
-    "requests/chat_body.py": ((7191, 13, 142),),
-    "requests/history.py": ((7341, 13, 116),),
-    "requests/next_round.py": ((7465, 21, 65),),
-    "requests/recovery.py": ((7538, 16, 107),),
-    "requests/retention.py": ((7653, 13, 80),),
-    "requests/routing_table.py": ((7741, 14, 38),),
-    "requests/routing.py": ((7787, 13, 34),),
-    "requests/tasks.py": ((7829, 11, 35),),
-    "requests/tools.py": ((7872, 13, 40),),
-    "requests/trimming.py": ((7920, 11, 9),),
-    "requests/normalise.py": ((7937, 28, 40),),
-    "streaming/collector.py": ((7985, 32, 266),),
-    "streaming/completion_notes.py": ((8259, 11, 41),),
-    "streaming/open_calls.py": ((8308, 10, 25),),
-    "streaming/renderer.py": ((8341, 9, 13),),
-    "streaming/citations.py": ((8362, 13, 56),),
-    "streaming/layout.py": ((8430, 18, 59),),
-    "streaming/output_items.py": ((8497, 19, 75),),
-    "streaming/server_tools.py": ((8580, 15, 46),),
-    "streaming/status.py": ((8634, 10, 47),),
-    "streaming/think_tags.py": ((8689, 20, 134),),
-    "streaming/thinking_status.py": ((8831, 11, 53),),
-    "streaming/usage.py": ((8892, 10, 92),),
-    "streaming/completion_chunks.py": ((8992, 31, 101),),
-    "streaming/completion_dict.py": ((9101, 37, 110),),
-    "streaming/response_events.py": ((9219, 47, 271),),
-    "streaming/transcript.py": ((9498, 30, 130),),
-    "tools/policy.py": ((9636, 13, 42),),
-    "tools/results.py": ((9686, 11, 116),),
-    "tools/schema.py": ((9813, 15, 298),),
-    "tools/arguments.py": ((10119, 13, 113),),
-    "tools/definitions.py": ((10240, 14, 85),),
-    "tools/executor.py": ((10333, 55, 190),),
-    "tools/toolbox.py": ((10531, 23, 126),),
-    "runtime.py": ((10665, 25, 145),),
-    "attempts.py": ((10818, 33, 80),),
-    "rounds.py": ((10906, 28, 172),),
-    "orchestrator.py": ((11086, 37, 122),),
-    "pipe.py": ((11216, 30, 108),),
+    "storage/keeping.py": ((6380, 26, 83),),
+    "storage/spending.py": ((6471, 20, 77),),
+    "requests/allow_list.py": ((6556, 10, 28),),
+    "requests/caching.py": ((6592, 13, 20),),
+    "requests/content_parts.py": ((6620, 10, 76),),
+    "requests/fallbacks.py": ((6704, 12, 13),),
+    "requests/identifiers.py": ((6725, 11, 46),),
+    "requests/modalities.py": ((6779, 12, 40),),
+    "requests/old_texts.py": ((6827, 11, 65),),
+    "requests/parameters.py": ((6900, 12, 59),),
+    "requests/reasoning.py": ((6967, 13, 87),),
+    "requests/replay.py": ((7062, 14, 122),),
+    "requests/chat_body.py": ((7192, 13, 142),),
+    "requests/history.py": ((7342, 13, 116),),
+    "requests/next_round.py": ((7466, 21, 65),),
+    "requests/recovery.py": ((7539, 16, 107),),
+    "requests/retention.py": ((7654, 13, 80),),
+    "requests/routing_table.py": ((7742, 14, 38),),
+    "requests/routing.py": ((7788, 13, 34),),
+    "requests/tasks.py": ((7830, 11, 35),),
+    "requests/tools.py": ((7873, 13, 40),),
+    "requests/trimming.py": ((7921, 11, 9),),
+    "requests/normalise.py": ((7938, 28, 40),),
+    "streaming/collector.py": ((7986, 32, 266),),
+    "streaming/completion_notes.py": ((8260, 11, 41),),
+    "streaming/open_calls.py": ((8309, 10, 25),),
+    "streaming/renderer.py": ((8342, 9, 13),),
+    "streaming/citations.py": ((8363, 13, 56),),
+    "streaming/layout.py": ((8431, 18, 59),),
+    "streaming/output_items.py": ((8498, 19, 75),),
+    "streaming/server_tools.py": ((8581, 15, 46),),
+    "streaming/status.py": ((8635, 10, 47),),
+    "streaming/think_tags.py": ((8690, 20, 134),),
+    "streaming/thinking_status.py": ((8832, 11, 53),),
+    "streaming/usage.py": ((8893, 10, 92),),
+    "streaming/completion_chunks.py": ((8993, 31, 101),),
+    "streaming/completion_dict.py": ((9102, 37, 110),),
+    "streaming/response_events.py": ((9220, 47, 271),),
+    "streaming/transcript.py": ((9499, 30, 130),),
+    "tools/policy.py": ((9637, 13, 42),),
+    "tools/results.py": ((9687, 11, 116),),
+    "tools/schema.py": ((9814, 15, 298),),
+    "tools/arguments.py": ((10120, 13, 113),),
+    "tools/definitions.py": ((10241, 14, 85),),
+    "tools/executor.py": ((10334, 55, 190),),
+    "tools/toolbox.py": ((10532, 23, 126),),
+    "runtime.py": ((10666, 25, 145),),
+    "attempts.py": ((10819, 33, 80),),
+    "rounds.py": ((10907, 28, 172),),
+    "orchestrator.py": ((11087, 37, 122),),
+    "pipe.py": ((11217, 30, 108),),
 }

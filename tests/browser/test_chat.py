@@ -177,9 +177,9 @@ async def test_a_picture_the_model_draws_is_seen_and_stays(
 async def test_what_a_model_says_is_heard(site: Site, browser: BrowserPage, pictures: Path) -> None:
     speech = Speech(("Good ", "morning."), tone_in_pieces(2.0))
     reply = chat_answer_reply(Answer((speech,)))
-    site.simulator.script(reply, model="openai/gpt-audio", path="/chat/completions")
+    site.simulator.script(reply, model="openai/gpt-audio-mini", path="/chat/completions")
 
-    await choose_model(browser, "OpenAI: GPT Audio")
+    await choose_model(browser, "OpenAI: GPT Audio Mini")
     await ask(browser, "Say good morning")
 
     heard = (

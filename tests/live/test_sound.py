@@ -17,7 +17,7 @@ from tests.live.stage import Stage
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
 
 MODEL = "openrouter.openai.gpt-audio"
-PLAYER = re.compile(r"<audio>(/api/v1/files/[\w-]+/content)</audio>")
+PLAYER = re.compile(r"<audio>\n(/api/v1/files/[\w-]+/content)\n</audio>")
 
 
 def speech(words: str = "Good morning.") -> Speech:

@@ -86,7 +86,8 @@ async def _player(item: MediaItem, context: RequestContext) -> str:
     if not media_type:
         raise FileNotStoredError(f"{_NAMES[item.kind]} that came is none that can be played.")
     stored = await keep_generated(context, content, item.kind, media_type)
-    return f"<{item.kind}>{stored.url}</{item.kind}>"
+    # Markdown takes a tag for a block of its own only when lines and a gap say so.
+    return f"\n<{item.kind}>\n{stored.url}\n</{item.kind}>\n"
 
 
 def as_wav(samples: bytes) -> bytes:
