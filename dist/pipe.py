@@ -52,104 +52,104 @@ license: MIT
 #   3354  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
 #   3416  gateway/sound.py              Sound of an answer, put together from its pieces.
 #   3446  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3512  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3539  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3597  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3817  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4024  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4181  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4356  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4412  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4543  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4563  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3524  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3551  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3619  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3839  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4047  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4218  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4393  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4449  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4580  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4600  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4583  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4637  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4694  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4789  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4827  events.py                     What the page is told beside the stream of the answer.
-#   4839  users.py                      The person who asks, and what they have set for themselves.
-#   4914  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   4983  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5049  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5310  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4620  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4674  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4731  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4826  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4864  events.py                     What the page is told beside the stream of the answer.
+#   4876  users.py                      The person who asks, and what they have set for themselves.
+#   4951  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5020  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5086  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5347  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5348  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5399  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5513  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5653  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5728  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5769  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5874  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6099  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5385  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5436  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5550  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   5690  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   5765  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   5806  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   5911  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6136  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6173  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   6245  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#   6374  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#   6465  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6210  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   6282  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#   6411  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#   6502  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6550  allow_list.py                 Only what the API knows goes out.
-#   6586  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6614  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6698  fallbacks.py                  Further models, for when the first one fails.
-#   6719  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6773  modalities.py                 Pictures and sound are asked for where the model gives them.
-#   6821  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#   6894  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6961  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7056  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7186  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7336  history.py                    Chat messages become input items.
-#   7460  next_round.py                 The request of another round: the one before, and what came of it.
-#   7533  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7648  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7736  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7782  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7824  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7867  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7915  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7932  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6587  allow_list.py                 Only what the API knows goes out.
+#   6623  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6651  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   6735  fallbacks.py                  Further models, for when the first one fails.
+#   6756  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   6810  modalities.py                 Pictures and sound are asked for where the model gives them.
+#   6858  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#   6931  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   6998  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7093  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7223  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7373  history.py                    Chat messages become input items.
+#   7497  next_round.py                 The request of another round: the one before, and what came of it.
+#   7570  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   7685  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   7773  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   7819  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   7861  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   7904  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   7952  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   7969  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   7980  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8254  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8303  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8336  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8357  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8421  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8492  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8575  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8629  status.py                     The status line of an answer: few words, all of them true.
-#   8684  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8826  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8887  usage.py                      What an answer took and cost, under the names its reader knows.
-#   8987  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9096  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9214  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9493  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8017  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8291  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8340  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8373  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8394  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8458  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8529  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   8612  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   8666  status.py                     The status line of an answer: few words, all of them true.
+#   8721  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   8863  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   8924  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9024  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9133  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9251  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9530  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9631  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9681  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9805  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10114  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10235  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10328  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10526  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#   9668  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#   9718  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#   9842  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10151  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10272  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10365  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10563  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10660  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  10697  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10813  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  10850  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10901  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  10938  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11081  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11118  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11211  pipe.py                       The entrance: what Open WebUI calls.
+#  11248  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -3450,9 +3450,10 @@ class SoundPieces:
 ################################
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -3475,16 +3476,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
@@ -3543,6 +3555,8 @@ def shows_text(batch: list[Event]) -> bool:
 ################################
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -3570,28 +3584,36 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1
 
 
 ################################
@@ -3866,14 +3888,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 
@@ -4118,11 +4141,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -4133,6 +4158,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager
@@ -11363,86 +11400,86 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/payloads.py": ((3321, 14, 31),),
     "api/gateway/selection.py": ((3360, 15, 54),),
     "api/gateway/sound.py": ((3422, 11, 22),),
-    "api/gateway/text_run.py": ((3452, 10, 58),),
-    "api/pacing.py": ((3518, 7, 19),),
-    "api/sse.py": ((3545, 5, 50),),
-    "api/gateway/chat_reader.py": ((3603, 31, 212),),
-    "api/gateway/responses_reader.py": ((3823, 34, 199),),
-    "api/transport.py": ((4030, 17, 149),),
-    "api/http.py": ((4187, 23, 167),),
-    "api/catalog.py": ((4362, 15, 48),),
-    "api/gateway/stream.py": ((4418, 32, 123),),
-    "api/gateway/chat_completions.py": ((4549, 15, 12),),
-    "api/gateway/responses.py": ((4569, 15, 12),),
-    "host/blocking.py": ((4589, 13, 46),),
-    "host/chats.py": ((4643, 13, 49),),
-    "host/columns.py": ((4704, 20, 83),),
-    "host/departure.py": ((4795, 11, 30),),
-    "host/events.py": ((4833, 9, 4),),
-    "host/users.py": ((4845, 14, 67),),
-    "host/call.py": ((4920, 15, 61),),
-    "host/files.py": ((4989, 18, 58),),
-    "host/tools.py": ((5058, 22, 250),),
-    "host/versions.py": ((5316, 10, 30),),
-    "models/key_limit.py": ((5354, 13, 43),),
-    "models/pricing.py": ((5405, 12, 106),),
-    "models/family.py": ((5519, 14, 132),),
-    "models/variants.py": ((5659, 11, 67),),
-    "models/known.py": ((5734, 12, 33),),
-    "models/registry.py": ((5775, 17, 97),),
-    "models/visibility.py": ((5880, 16, 217),),
-    "models/entries.py": ((6105, 25, 66),),
-    "storage/generated.py": ((6179, 15, 64),),
-    "storage/pictures.py": ((6251, 19, 121),),
-    "storage/keeping.py": ((6380, 26, 83),),
-    "storage/spending.py": ((6471, 20, 77),),
-    "requests/allow_list.py": ((6556, 10, 28),),
-    "requests/caching.py": ((6592, 13, 20),),
-    "requests/content_parts.py": ((6620, 10, 76),),
-    "requests/fallbacks.py": ((6704, 12, 13),),
-    "requests/identifiers.py": ((6725, 11, 46),),
-    "requests/modalities.py": ((6779, 12, 40),),
-    "requests/old_texts.py": ((6827, 11, 65),),
-    "requests/parameters.py": ((6900, 12, 59),),
-    "requests/reasoning.py": ((6967, 13, 87),),
-    "requests/replay.py": ((7062, 14, 122),),
-    "requests/chat_body.py": ((7192, 13, 142),),
-    "requests/history.py": ((7342, 13, 116),),
-    "requests/next_round.py": ((7466, 21, 65),),
-    "requests/recovery.py": ((7539, 16, 107),),
-    "requests/retention.py": ((7654, 13, 80),),
-    "requests/routing_table.py": ((7742, 14, 38),),
-    "requests/routing.py": ((7788, 13, 34),),
-    "requests/tasks.py": ((7830, 11, 35),),
-    "requests/tools.py": ((7873, 13, 40),),
-    "requests/trimming.py": ((7921, 11, 9),),
-    "requests/normalise.py": ((7938, 28, 40),),
-    "streaming/collector.py": ((7986, 32, 266),),
-    "streaming/completion_notes.py": ((8260, 11, 41),),
-    "streaming/open_calls.py": ((8309, 10, 25),),
-    "streaming/renderer.py": ((8342, 9, 13),),
-    "streaming/citations.py": ((8363, 13, 56),),
-    "streaming/layout.py": ((8431, 18, 59),),
-    "streaming/output_items.py": ((8498, 19, 75),),
-    "streaming/server_tools.py": ((8581, 15, 46),),
-    "streaming/status.py": ((8635, 10, 47),),
-    "streaming/think_tags.py": ((8690, 20, 134),),
-    "streaming/thinking_status.py": ((8832, 11, 53),),
-    "streaming/usage.py": ((8893, 10, 92),),
-    "streaming/completion_chunks.py": ((8993, 31, 101),),
-    "streaming/completion_dict.py": ((9102, 37, 110),),
-    "streaming/response_events.py": ((9220, 47, 271),),
-    "streaming/transcript.py": ((9499, 30, 130),),
-    "tools/policy.py": ((9637, 13, 42),),
-    "tools/results.py": ((9687, 11, 116),),
-    "tools/schema.py": ((9814, 15, 298),),
-    "tools/arguments.py": ((10120, 13, 113),),
-    "tools/definitions.py": ((10241, 14, 85),),
-    "tools/executor.py": ((10334, 55, 190),),
-    "tools/toolbox.py": ((10532, 23, 126),),
-    "runtime.py": ((10666, 25, 145),),
-    "attempts.py": ((10819, 33, 80),),
-    "rounds.py": ((10907, 28, 172),),
-    "orchestrator.py": ((11087, 37, 122),),
-    "pipe.py": ((11217, 30, 108),),
+    "api/gateway/text_run.py": ((3452, 10, 70),),
+    "api/pacing.py": ((3530, 7, 19),),
+    "api/sse.py": ((3557, 5, 60),),
+    "api/gateway/chat_reader.py": ((3625, 31, 212),),
+    "api/gateway/responses_reader.py": ((3845, 34, 200),),
+    "api/transport.py": ((4053, 18, 163),),
+    "api/http.py": ((4224, 23, 167),),
+    "api/catalog.py": ((4399, 15, 48),),
+    "api/gateway/stream.py": ((4455, 32, 123),),
+    "api/gateway/chat_completions.py": ((4586, 15, 12),),
+    "api/gateway/responses.py": ((4606, 15, 12),),
+    "host/blocking.py": ((4626, 13, 46),),
+    "host/chats.py": ((4680, 13, 49),),
+    "host/columns.py": ((4741, 20, 83),),
+    "host/departure.py": ((4832, 11, 30),),
+    "host/events.py": ((4870, 9, 4),),
+    "host/users.py": ((4882, 14, 67),),
+    "host/call.py": ((4957, 15, 61),),
+    "host/files.py": ((5026, 18, 58),),
+    "host/tools.py": ((5095, 22, 250),),
+    "host/versions.py": ((5353, 10, 30),),
+    "models/key_limit.py": ((5391, 13, 43),),
+    "models/pricing.py": ((5442, 12, 106),),
+    "models/family.py": ((5556, 14, 132),),
+    "models/variants.py": ((5696, 11, 67),),
+    "models/known.py": ((5771, 12, 33),),
+    "models/registry.py": ((5812, 17, 97),),
+    "models/visibility.py": ((5917, 16, 217),),
+    "models/entries.py": ((6142, 25, 66),),
+    "storage/generated.py": ((6216, 15, 64),),
+    "storage/pictures.py": ((6288, 19, 121),),
+    "storage/keeping.py": ((6417, 26, 83),),
+    "storage/spending.py": ((6508, 20, 77),),
+    "requests/allow_list.py": ((6593, 10, 28),),
+    "requests/caching.py": ((6629, 13, 20),),
+    "requests/content_parts.py": ((6657, 10, 76),),
+    "requests/fallbacks.py": ((6741, 12, 13),),
+    "requests/identifiers.py": ((6762, 11, 46),),
+    "requests/modalities.py": ((6816, 12, 40),),
+    "requests/old_texts.py": ((6864, 11, 65),),
+    "requests/parameters.py": ((6937, 12, 59),),
+    "requests/reasoning.py": ((7004, 13, 87),),
+    "requests/replay.py": ((7099, 14, 122),),
+    "requests/chat_body.py": ((7229, 13, 142),),
+    "requests/history.py": ((7379, 13, 116),),
+    "requests/next_round.py": ((7503, 21, 65),),
+    "requests/recovery.py": ((7576, 16, 107),),
+    "requests/retention.py": ((7691, 13, 80),),
+    "requests/routing_table.py": ((7779, 14, 38),),
+    "requests/routing.py": ((7825, 13, 34),),
+    "requests/tasks.py": ((7867, 11, 35),),
+    "requests/tools.py": ((7910, 13, 40),),
+    "requests/trimming.py": ((7958, 11, 9),),
+    "requests/normalise.py": ((7975, 28, 40),),
+    "streaming/collector.py": ((8023, 32, 266),),
+    "streaming/completion_notes.py": ((8297, 11, 41),),
+    "streaming/open_calls.py": ((8346, 10, 25),),
+    "streaming/renderer.py": ((8379, 9, 13),),
+    "streaming/citations.py": ((8400, 13, 56),),
+    "streaming/layout.py": ((8468, 18, 59),),
+    "streaming/output_items.py": ((8535, 19, 75),),
+    "streaming/server_tools.py": ((8618, 15, 46),),
+    "streaming/status.py": ((8672, 10, 47),),
+    "streaming/think_tags.py": ((8727, 20, 134),),
+    "streaming/thinking_status.py": ((8869, 11, 53),),
+    "streaming/usage.py": ((8930, 10, 92),),
+    "streaming/completion_chunks.py": ((9030, 31, 101),),
+    "streaming/completion_dict.py": ((9139, 37, 110),),
+    "streaming/response_events.py": ((9257, 47, 271),),
+    "streaming/transcript.py": ((9536, 30, 130),),
+    "tools/policy.py": ((9674, 13, 42),),
+    "tools/results.py": ((9724, 11, 116),),
+    "tools/schema.py": ((9851, 15, 298),),
+    "tools/arguments.py": ((10157, 13, 113),),
+    "tools/definitions.py": ((10278, 14, 85),),
+    "tools/executor.py": ((10371, 55, 190),),
+    "tools/toolbox.py": ((10569, 23, 126),),
+    "runtime.py": ((10703, 25, 145),),
+    "attempts.py": ((10856, 33, 80),),
+    "rounds.py": ((10944, 28, 172),),
+    "orchestrator.py": ((11124, 37, 122),),
+    "pipe.py": ((11254, 30, 108),),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 DONE_PAYLOAD = b"[DONE]"
+_DATA = b"data: "
+_NEXT_DATA = b"\n\ndata: "
 
 
 class SseDecoder:
@@ -30,25 +32,33 @@ class SseDecoder:
         if b"\n" not in chunk:
             self._open_line.append(chunk)
             return []
-        lines = chunk.split(b"\n")
-        self._open_line.append(lines[0])
-        lines[0] = b"".join(self._open_line)
-        self._open_line = [lines.pop()]
+        lines, _, rest = b"".join([*self._open_line, chunk]).rpartition(b"\n")
+        self._open_line = [rest]
         return self._read_lines(lines)
 
     def flush(self) -> list[bytes]:
         """Return what stands at the end of the body without its blank line."""
-        lines = [b"".join(self._open_line), b""]
+        lines = b"".join(self._open_line) + b"\n"
         self._open_line = []
         return self._read_lines(lines)
 
-    def _read_lines(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
+    def _read_lines(self, lines: bytes) -> list[bytes]:
+        """Read whole lines, the last without its line end."""
         data = self._data
-        for line in lines:
+        if not data and _is_line_each(lines):
+            return lines[len(_DATA) : -1].split(_NEXT_DATA)
+        payloads: list[bytes] = []
+        for line in lines.split(b"\n"):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[6:] if line.startswith(_DATA) else line[5:])
             elif not line and data:
                 payloads.append(data[0] if len(data) == 1 else b"\n".join(data))
                 data.clear()
         return payloads
+
+
+def _is_line_each(lines: bytes) -> bool:
+    """Whether each event is one line of data and has ended, as nearly always; then one cut does."""
+    if not lines.startswith(_DATA) or not lines.endswith(b"\n"):
+        return False
+    return lines.count(b"\n") == 2 * lines.count(_NEXT_DATA) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from typing import cast
@@ -105,11 +106,13 @@ class _AiohttpStream(httpx.AsyncByteStream):
         content = self._response.content
         with _as_httpx_errors(self._request):
             try:
-                while chunk := await content.readany():
-                    yield chunk
+                while not content.at_eof():
+                    first, _ = await content.readchunk()
+                    if piece := first + _take_buffered(content):
+                        yield piece
             except Exception:
                 # aiohttp raises before it hands out the bytes that came before the failure.
-                if rest := content._read_nowait(-1):  # pyright: ignore[reportPrivateUsage]
+                if rest := _take_buffered(content):
                     yield rest
                 raise
 
@@ -120,6 +123,18 @@ class _AiohttpStream(httpx.AsyncByteStream):
         """
         self._open.discard(self)
         self._response.release()
+
+
+def _take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """All that has come, at once: aiohttp wakes its parser after each HTTP chunk it hands out."""
+    buffer: deque[bytes] | None = getattr(content, "_buffer", None)
+    splits: deque[int] | None = getattr(content, "_http_chunk_splits", None)
+    if buffer and splits and not getattr(content, "_buffer_offset", 1):
+        joined = b"".join(buffer)
+        buffer.clear()
+        buffer.append(joined)
+        splits.clear()
+    return content._read_nowait(-1)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager

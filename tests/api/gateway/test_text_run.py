@@ -54,6 +54,18 @@ def test_no_word_changes_under_any_chunking(words: list[str], size: int) -> None
     assert text_of(read(*payloads, size=size)) == "".join(words)
 
 
+@given(st.lists(st.tuples(st.sampled_from(["usual", "extra", "spaced"]), WORDS), min_size=1))
+def test_other_forms_stand_among_the_usual_ones(
+    runs: list[tuple[str, list[str]]],
+) -> None:
+    payloads: list[bytes] = []
+    for form, words in runs:
+        usual = [delta(word, number=number) for number, word in enumerate(words)]
+        ends = {"extra": b',"obfuscation":"x"}', "spaced": b" }"}
+        payloads += [payload[:-1] + ends.get(form, b"}") for payload in usual]
+    assert text_of(read(*payloads)) == "".join(word for _, words in runs for word in words)
+
+
 def test_an_emoji_cut_in_two_costs_no_word_and_no_chunking_changes_it() -> None:
     halves = [delta("x").replace(b'"x"', half) for half in (b'"a\\ud83d"', b'"\\ude00b"')]
     whole = delta("x").replace(b'"x"', b'"\\ud83d\\ude00"')

@@ -77,14 +77,15 @@ class ResponsesReader:
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
         batch, run = EventBatch(), self._run
-        for payload in payloads:
-            if self.finished:
-                break
-            if run.takes(payload):
+        place = 0
+        while place < len(payloads) and not self.finished:
+            if taken := run.take(payloads, place):
+                place += taken
                 continue
             self._end_run(batch)
-            if payload != DONE_PAYLOAD:
-                self._read_one(payload, batch)
+            if payloads[place] != DONE_PAYLOAD:
+                self._read_one(payloads[place], batch)
+            place += 1
         self._end_run(batch)
         return batch.close()
 

@@ -8,9 +8,10 @@ from ...core.json_codec import decode_json
 from ...core.logging_system import LOG
 
 _KEY = b'"delta":"'
-# The words as JSON writes them, and all that may follow: nothing of that means anything to us.
+# A line each: the words as JSON writes them, and all that may follow, which means nothing to us.
 _WORDS = re.compile(
-    rb'([^"\\]*(?:\\.[^"\\]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}', re.DOTALL
+    rb'^([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?:,"logprobs":\[\])?(?:,"sequence_number":\d+)?\}$',
+    re.MULTILINE,
 )
 _HALF_EMOJI = re.compile(rb"\\u[dD]")
 
@@ -33,16 +34,27 @@ class TextRun:
         before, key, _ = payload.partition(_KEY)
         self._beginning = before + key if key else b""
 
-    def takes(self, payload: bytes) -> bool:
-        """Whether the event is one of the run; then its words are kept."""
+    def take(self, payloads: list[bytes], start: int) -> int:
+        """How many events from `start` on are of the run; their words are kept."""
         beginning = self._beginning
-        if not beginning or not payload.startswith(beginning):
-            return False
-        found = _WORDS.fullmatch(payload, len(beginning))
-        if found is None:
-            return False
-        self._words.append(found[1])
-        return True
+        if not beginning or not payloads[start].startswith(beginning):
+            return 0
+        end = start + 1
+        while end < len(payloads) and payloads[end].startswith(beginning):
+            end += 1
+        return self._take_words(payloads[start:end]) or self._take_words(
+            payloads[start : start + 1]
+        )
+
+    def _take_words(self, events: list[bytes]) -> int:
+        """Read all in one go, which is possible only where all of them have the usual form."""
+        known = len(self._beginning)
+        lines = b"\n".join([event[known:] for event in events])
+        words: list[bytes] = _WORDS.findall(lines)
+        if not len(words) == len(events) == lines.count(b"\n") + 1:
+            return 0
+        self._words += words
+        return len(words)
 
     def take_text(self) -> str:
         """The text of the run so far; words that cannot be read are noted and left out."""
