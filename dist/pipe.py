@@ -16,140 +16,147 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    228  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    284  ids.py                        Identifiers of our own making.
-#    318  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    355  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    394  money.py                      Amounts of money in words.
-#    406  process.py                    What every copy of the pipe in one process shares.
-#    427  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    504  errors.py                     Every cause of failure a person can act on, each with its words.
-#    688  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    746  retry.py                      Whether a failed request may be sent again, and when.
-#    787  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    881  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    913  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    977  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1050  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1196  personal_valves.py            What each user can set for themselves.
-#   1313  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1410  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1912  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1971  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2071  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2255  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    236  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    292  ids.py                        Identifiers of our own making.
+#    326  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    363  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    402  money.py                      Amounts of money in words.
+#    414  process.py                    What every copy of the pipe in one process shares.
+#    435  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    512  errors.py                     Every cause of failure a person can act on, each with its words.
+#    696  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    754  retry.py                      Whether a failed request may be sent again, and when.
+#    795  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    889  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    921  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    985  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1058  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1204  personal_valves.py            What each user can set for themselves.
+#   1321  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1418  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1920  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1979  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2079  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2263  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2399  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2489  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2535  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2727  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3031  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3050  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3108  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3249  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3315  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3354  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3416  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   3446  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3524  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3551  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3619  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3839  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4047  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4218  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4393  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4449  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4580  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4600  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2407  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2497  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2543  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2735  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3047  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3066  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3124  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3265  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3331  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3370  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3434  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   3464  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3542  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3569  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3637  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3857  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4065  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4236  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4411  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4489  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4620  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4640  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   4722  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   4742  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4620  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4674  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4731  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4826  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4864  events.py                     What the page is told beside the stream of the answer.
-#   4876  users.py                      The person who asks, and what they have set for themselves.
-#   4951  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5020  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5086  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5347  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4867  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4921  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5016  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5060  events.py                     What the page is told beside the stream of the answer.
+#   5087  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5161  users.py                      The person who asks, and what they have set for themselves.
+#   5236  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5305  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5371  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5632  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   5670  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5385  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5436  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5550  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5690  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5765  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5806  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   5911  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6136  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5758  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5809  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5923  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6067  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6142  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6183  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6288  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6514  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6210  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   6282  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#   6411  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#   6502  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6588  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   6660  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#   6789  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#   6878  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   6963  video_watch.py                A video under way is written down, so that it outlives the worker that asked for it.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6587  allow_list.py                 Only what the API knows goes out.
-#   6623  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6651  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   6735  fallbacks.py                  Further models, for when the first one fails.
-#   6756  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   6810  modalities.py                 Pictures and sound are asked for where the model gives them.
-#   6858  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#   6931  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   6998  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7093  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7223  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7373  history.py                    Chat messages become input items.
-#   7497  next_round.py                 The request of another round: the one before, and what came of it.
-#   7570  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   7685  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   7773  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   7819  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   7861  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   7904  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   7952  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   7969  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7012  allow_list.py                 Only what the API knows goes out.
+#   7048  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7076  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7160  fallbacks.py                  Further models, for when the first one fails.
+#   7181  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7235  modalities.py                 Pictures and sound are asked for where the model gives them.
+#   7283  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#   7356  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7423  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7518  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7648  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7798  history.py                    Chat messages become input items.
+#   7922  next_round.py                 The request of another round: the one before, and what came of it.
+#   7995  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8110  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8198  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8244  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8286  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8329  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#   8403  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8451  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8468  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8017  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8291  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8340  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8373  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8394  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8458  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8529  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   8612  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   8666  status.py                     The status line of an answer: few words, all of them true.
-#   8721  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   8863  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   8924  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9024  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9133  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9251  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9530  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8516  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8790  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8839  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8872  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8893  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8957  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9028  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9111  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9165  status.py                     The status line of an answer: few words, all of them true.
+#   9220  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9362  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9423  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9523  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9632  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9750  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10033  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#   9668  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#   9718  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#   9842  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10151  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10272  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10365  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10563  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10171  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10221  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10345  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10654  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10775  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10868  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11066  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  10697  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11200  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  10850  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11364  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  10938  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11458  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11118  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11638  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11248  pipe.py                       The entrance: what Open WebUI calls.
+#  11776  resuming.py                   Videos that a worker left unfinished when it ended: the next one sees them to their end.
+#
+#  11849  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -194,7 +201,7 @@ from contextlib import (
     suppress,
 )
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date, datetime, UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -218,7 +225,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
-from sqlalchemy import select
+from sqlalchemy import Column, delete, Float, insert, MetaData, select, String, Table, update
+from sqlalchemy.exc import DatabaseError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -2971,6 +2979,13 @@ class RetryScheduled:
 
 
 @dataclass(slots=True)
+class Working:
+    """What is being done, where the answer's first piece takes its time."""
+
+    text: str
+
+
+@dataclass(slots=True)
 class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
@@ -3021,6 +3036,7 @@ Event = (
     | PlacedEvent
     | SourcesFound
     | RetryScheduled
+    | Working
     | Notice
     | SpendingKnown
     | ResponseFinished
@@ -3358,10 +3374,12 @@ def answer_cut_short() -> StreamInterruptedError:
 ################################
 
 class EndpointName(Enum):
-    """The two endpoints."""
+    """The two endpoints of chats, and those of models that only draw or film."""
 
     RESPONSES = "responses"
     CHAT_COMPLETIONS = "chat_completions"
+    IMAGES = "images"
+    VIDEOS = "videos"
 
 
 _NO_RESPONSES = re.compile(
@@ -4405,13 +4423,35 @@ _OUTPUTS = "text,image"
 
 
 async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+    """Fetch the row of every model that writes, draws or films (schema `Model`).
 
     Raises a `PipeError` that says why there are none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    rows = objects_in(await _fetch_data(client, settings, path, list))
+    return rows if of_key else [*rows, *await _fetch_studio_models(client, settings, rows)]
+
+
+async def _fetch_studio_models(
+    client: httpx.AsyncClient, settings: Settings, rows: list[JsonObject]
+) -> list[JsonObject]:
+    """The models that are asked at an endpoint of their own, marked with its name (`studio`)."""
+    known = {row.get("id") for row in rows}
+    found: list[JsonObject] = []
+    for studio, output in (("images", "image"), ("videos", "video")):
+        try:
+            listed = objects_in(await _fetch_data(client, settings, f"/{studio}/models", list))
+        except PipeError as error:  # the others can be used all the same
+            LOG.info("catalog: no list of /%s: %s", studio, error.cause)
+            continue
+        for row in listed:
+            if row.get("id") not in known:
+                kinds = {"input_modalities": ["text", "image"], "output_modalities": [output]}
+                marked: JsonObject = {"studio": studio, "architecture": kinds}
+                marked["supported_parameters"] = row.get("supported_frame_images")
+                found.append({**row, **marked})
+    return found
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
@@ -4598,6 +4638,88 @@ def stream_chat_completions(
 
 
 ################################
+# api/gateway/images.py
+#
+# `POST /images`: for models that only draw, and that chats' endpoints do not know.
+################################
+
+async def stream_images(
+    client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
+) -> AsyncGenerator[list[Event]]:
+    """Have pictures drawn, seen half drawn where the provider streams them."""
+    yield [Working("The picture is being drawn.")]
+    async with aclosing(stream_endpoint(client, settings, _IMAGES, body)) as batches:
+        async for batch in batches:
+            yield batch
+
+
+def read_finished_images(body: JsonObject) -> list[Event]:
+    """Read the pictures that came whole."""
+    reader = ImagesReader()
+    for picture in objects_in(body.get("data")):
+        reader.take({"type": "image_generation.completed", **picture})
+    reader.usage = read_usage(body.get("usage"))
+    return [*reader.pictures, reader.finish()]
+
+
+class ImagesReader:
+    """Reads one stream of pictures."""
+
+    def __init__(self) -> None:
+        self._decoder = SseDecoder()
+        self.pictures: list[Event] = []
+        self.usage: Usage | None = None
+        self.finished = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Read one piece of the body."""
+        return self._read(self._decoder.feed(chunk))
+
+    def end(self) -> list[Event]:
+        """Read what is left when the body ends; without a picture it is cut short."""
+        events = self._read(self._decoder.flush())
+        return events if self.finished else [*events, self.finish()]
+
+    def _read(self, payloads: list[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for payload in payloads:
+            if self.finished:
+                break
+            if payload == DONE_PAYLOAD:
+                events.append(self.finish())
+            elif (data := read_payload(payload)) is not None:
+                events.extend(self.take(data))
+        return events
+
+    def take(self, data: JsonObject) -> list[Event]:
+        """The Events of one object of the stream."""
+        picture = text_of(data.get("b64_json"))
+        if data.get("error"):
+            self.finished = True
+            return [ResponseFailed(read_error_body(data), self.usage)]
+        match text_of(data.get("type")):
+            case "image_generation.partial_image" if picture:
+                return [PictureSketched(len(self.pictures), picture_address(picture))]
+            case "image_generation.completed" if picture:
+                self.usage = read_usage(data.get("usage")) or self.usage
+                item = ImageItem("", picture_address(picture))
+                self.pictures.append(ItemFinished(len(self.pictures), item))
+                return self.pictures[-1:]
+            case _:
+                return []
+
+    def finish(self) -> Event:
+        """The end: pictures, or the reason why there are none."""
+        self.finished = True
+        if not self.pictures:
+            return ResponseFailed(answer_cut_short(), self.usage)
+        return ResponseFinished("", "", self.usage)
+
+
+_IMAGES = Endpoint("/images", ImagesReader, "data", read_finished_images)
+
+
+################################
 # api/gateway/responses.py
 #
 # `POST /responses`: a request body in, Events out.
@@ -4615,6 +4737,131 @@ def stream_responses(
     before the first batch.
     """
     return stream_endpoint(client, settings, _RESPONSES, body)
+
+
+################################
+# api/gateway/videos.py
+#
+# `POST /videos`: a job, asked after until its video can be fetched.
+################################
+
+LARGEST_VIDEO_BYTES = 256 * 1024 * 1024
+_FIRST_PAUSE_SECONDS = 3.0
+_LONGEST_PAUSE_SECONDS = 20.0
+_PAUSE_GROWTH = 1.3
+_PATIENCE_SECONDS = 3_600.0
+# How often in a row nobody may know how the job goes.
+_MOST_DEAF_POLLS = 6
+_STATES = {
+    "pending": "The video waits for its turn.",
+    "in_progress": "The video is being made.",
+    "completed": "The video is being fetched.",
+}
+
+
+async def stream_video(
+    client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
+) -> AsyncGenerator[list[Event]]:
+    """Have a video made; the first Event names the job. Raises a `PipeError` before it only."""
+    job = await _ask(client, settings, "/videos", body)
+    job_id, model = text_of(job.get("id")), text_of(body.get("model"))
+    # From its item on nothing is asked for twice: the job costs.
+    yield [ResponseStarted(job_id, model), ItemStarted(0, MediaItem("", "video"))]
+    yield [Working(_STATES["pending"])]
+    async with aclosing(follow_video(client, settings, job_id, model)) as batches:
+        async for batch in batches:
+            yield batch
+
+
+async def follow_video(
+    client: httpx.AsyncClient, settings: Settings, job_id: str, model: str
+) -> AsyncGenerator[list[Event]]:
+    """Ask how the job goes until its end; then the video, and what it cost."""
+    pause, waited, failures = _FIRST_PAUSE_SECONDS, 0.0, 0
+    while waited < _PATIENCE_SECONDS:
+        await asyncio.sleep(pause)
+        waited += pause
+        pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
+        try:
+            job = await _ask(client, settings, f"/videos/{job_id}")
+            status, usage = text_of(job.get("status")), read_usage(job.get("usage"))
+            if status in _STATES:
+                yield [Working(_STATES[status])]
+            if status == "completed":
+                video = MediaItem("", "video", await _fetch_video(client, settings, job_id))
+                yield [ItemFinished(0, video), ResponseFinished(job_id, model, usage)]
+                return
+            if status not in _STATES:
+                yield [ResponseFailed(_no_video(job, status), usage)]
+                return
+            failures = 0
+        except PipeError as error:
+            failures += 1
+            if failures >= _MOST_DEAF_POLLS or not _may_still_come(error):
+                yield [ResponseFailed(error)]
+                return
+            LOG.info("videos: %s", error.cause)
+            told = error.failure.retry_after if isinstance(error, OpenRouterAPIError) else None
+            pause = max(pause, told or 0.0)
+    yield [ResponseFailed(UpstreamTimeoutError("The video took longer than an hour."))]
+
+
+def _no_video(job: JsonObject, status: str) -> PipeError:
+    words = text_of(job.get("error")) or f"The video job was {status}."
+    return OpenRouterAPIError(ApiFailure(message=words, may_pass=False))
+
+
+def _may_still_come(error: PipeError) -> bool:
+    """Whether the same question may be answered later: a lost connection, an overloaded server."""
+    if isinstance(error, OpenRouterAPIError):
+        status = error.failure.status or 500
+        return status >= 500 or status in (408, 429)
+    return not isinstance(error, FileNotStoredError)
+
+
+async def _ask(
+    client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any] | None = None
+) -> JsonObject:
+    """The job, as the API describes it."""
+    with as_pipe_errors(settings, answering=False):
+        response = await client.request(
+            "GET" if body is None else "POST",
+            settings.base_url + path,
+            content=None if body is None else encode_json(body),
+            headers=_headers_of(settings) | {"Content-Type": "application/json"},
+            extensions=timeouts(settings),
+        )
+    refuse_web_page(response, settings)
+    try:
+        job = as_object(decode_json(response.content))
+    except ValueError:
+        job = {}
+    if not response.is_success or not job.get("id"):
+        raise read_http_error(response, response.content)
+    return job
+
+
+def _headers_of(settings: Settings) -> dict[str, str]:
+    return {**authorize(settings), **own_referer(settings)}
+
+
+async def _fetch_video(client: httpx.AsyncClient, settings: Settings, job_id: str) -> bytearray:
+    with as_pipe_errors(settings, answering=False):
+        url = f"{settings.base_url}/videos/{job_id}/content?index=0"
+        headers = _headers_of(settings)
+        request = client.build_request("GET", url, headers=headers, extensions=timeouts(settings))
+        response = await client.send(request, stream=True)
+        try:
+            if not response.is_success:
+                raise read_http_error(response, await response.aread())
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > LARGEST_VIDEO_BYTES:
+                    raise FileNotStoredError("The video is too large to be stored.")
+            return content
+        finally:
+            await response.aclose()
 
 
 ################################
@@ -4669,63 +4916,6 @@ def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> 
         return end.value
     coroutine.close()
     raise RuntimeError("It waits for something that only the server's event loop can give it.")
-
-
-################################
-# host/chats.py
-#
-# The chat an answer belongs to: its files, and what its answers have taken.
-################################
-
-# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
-_WITHOUT_ROW = ("temporary:", "local:", "channel:")
-
-
-def is_saved_chat(chat_id: str) -> bool:
-    """Whether the chat has a row in the database."""
-    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
-
-
-async def link_file(context: RequestContext, file_id: str) -> None:
-    """Let everyone who may read the chat read the file: people it is shared with, above all."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
-
-    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
-
-
-async def add_message_files(
-    context: RequestContext, files: Sequence[JsonObject]
-) -> list[JsonObject]:
-    """Save the files with the message; gives all it has now, empty where there is no message."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
-
-    return objects_in(
-        await Chats.add_message_files_by_id_and_message_id(
-            context.chat_id, context.message_id, list(files)
-        )
-    )
-
-
-async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
-    """The usage saved with each answer of the chat; an empty object where there is none.
-
-    Only that column is read: the answers themselves may be megabytes.
-    """
-    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
-        get_async_db_context,
-    )
-    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
-        ChatMessage,
-    )
-
-    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
-        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
-    )
-    async with get_async_db_context() as session:
-        rows = (await session.execute(answers)).all()
-    # The row of the answer that is being given has usage only where it continues an older one.
-    own = f"{context.chat_id}-{context.message_id}"
-    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
 
 
 ################################
@@ -4834,6 +5024,12 @@ Awaited = TypeVar("Awaited")
 _LOOK_SECONDS = 1.0
 
 
+def is_server_ending() -> bool:
+    """Whether what was cancelled is not one answer but every task: asyncio's last act."""
+    current = asyncio.current_task()
+    return all(task.cancelling() for task in asyncio.all_tasks() if task is not current)
+
+
 async def unless_hung_up(
     handles: HostHandles, work: Coroutine[Any, Any, Awaited]
 ) -> Awaited | None:
@@ -4871,6 +5067,95 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+def emitter_for(metadata: Mapping[str, str]) -> EventCall:
+    """An emitter to the pages of a message's author, where no call has brought one."""
+
+    async def emit(event: dict[str, Any]) -> None:
+        from open_webui.socket.main import (  # pyright: ignore[reportMissingImports]
+            get_event_emitter,
+        )
+
+        emitter = await get_event_emitter(dict(metadata))
+        if emitter is not None:
+            await emitter(event)
+
+    return emit
+
+
+################################
+# host/chats.py
+#
+# The chat an answer belongs to: its files, and what its answers have taken.
+################################
+
+# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
+_WITHOUT_ROW = ("temporary:", "local:", "channel:")
+
+
+def is_saved_chat(chat_id: str) -> bool:
+    """Whether the chat has a row in the database."""
+    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
+
+
+async def link_file(context: RequestContext, file_id: str) -> None:
+    """Let everyone who may read the chat read the file: people it is shared with, above all."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
+
+
+async def add_message_files(
+    context: RequestContext, files: Sequence[JsonObject]
+) -> list[JsonObject]:
+    """Save the files with the message; gives all it has now, empty where there is no message."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    return objects_in(
+        await Chats.add_message_files_by_id_and_message_id(
+            context.chat_id, context.message_id, list(files)
+        )
+    )
+
+
+async def finish_message(
+    context: RequestContext, output: list[JsonObject], usage: JsonObject | None, failure: str
+) -> None:
+    """End a message whose stream is long gone, in the database and in the pages that show it."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    text = "\n".join(part["text"] for item in output for part in item["content"])
+    ended: JsonObject = {"content": text, "output": output, "done": True}
+    ended |= {"usage": usage} if usage else {}
+    saved = ended | ({"error": {"content": failure}} if failure else {})
+    chat_id, message_id = context.chat_id, context.message_id
+    await Chats.upsert_message_to_chat_by_id_and_message_id(chat_id, message_id, saved)
+    await send_event(context.host, "chat:completion", ended)
+    if failure:
+        await send_event(context.host, "chat:message:error", {"error": {"content": failure}})
+
+
+async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
+    """The usage saved with each answer of the chat; an empty object where there is none.
+
+    Only that column is read: the answers themselves may be megabytes.
+    """
+    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+        get_async_db_context,
+    )
+    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+        ChatMessage,
+    )
+
+    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
+        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
+    )
+    async with get_async_db_context() as session:
+        rows = (await session.execute(answers)).all()
+    # The row of the answer that is being given has usage only where it continues an older one.
+    own = f"{context.chat_id}-{context.message_id}"
+    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
 
 
 ################################
@@ -5383,6 +5668,94 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ################################
+# host/video_jobs.py
+#
+# The video jobs under way, in a small table of Open WebUI's database.
+#
+# A job belongs to the worker that follows it for as long as that renews its claim. When the worker
+# ends, whichever comes first takes the job over.
+################################
+
+CLAIM_SECONDS = 60.0
+"""How long a job is left alone whose worker has not been heard of."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoJob:
+    """One job, and the message that its video belongs to."""
+
+    id: str
+    function_id: str
+    model: str
+    user_id: str
+    chat_id: str
+    message_id: str
+
+
+async def add_video_job(context: RequestContext, job_id: str) -> None:
+    """Write the job down, as this worker's own."""
+    names = ("function_id", "model", "user_id", "chat_id", "message_id")
+    values = {name: getattr(context, name) for name in names}
+    async with _jobs() as (connection, table):
+        claim = time.time() + CLAIM_SECONDS
+        await connection.execute(insert(table).values(id=job_id, claimed_until=claim, **values))
+
+
+async def renew_video_job(job_id: str) -> None:
+    """Go on holding the job."""
+    async with _jobs() as (connection, table):
+        claim = time.time() + CLAIM_SECONDS
+        row = update(table).where(table.c.id == job_id)
+        await connection.execute(row.values(claimed_until=claim))
+
+
+async def forget_video_job(job_id: str) -> None:
+    """The job is over, or nobody wants its video any longer."""
+    async with _jobs() as (connection, table):
+        await connection.execute(delete(table).where(table.c.id == job_id))
+
+
+async def claim_video_jobs(function_id: str) -> tuple[list[VideoJob], float]:
+    """The jobs that nobody follows, now this worker's; when to look again, or 0 for never."""
+    now = time.time()
+    ours: list[VideoJob] = []
+    async with _jobs() as (connection, table):
+        known = select(table).where(table.c.function_id == function_id)
+        rows = [dict(row) for row in (await connection.execute(known)).mappings()]
+        for row in rows:
+            until = row.pop("claimed_until")
+            if until > now:
+                continue
+            free = update(table).where(table.c.id == row["id"], table.c.claimed_until == until)
+            taken = await connection.execute(free.values(claimed_until=now + CLAIM_SECONDS))
+            if taken.rowcount:
+                ours.append(VideoJob(**row))
+    return ours, now + CLAIM_SECONDS if len(rows) > len(ours) else 0.0
+
+
+@asynccontextmanager
+async def _jobs() -> AsyncGenerator[tuple[Any, Table]]:
+    """A transaction on the table, which is made where there is none."""
+    from open_webui.env import DATABASE_SCHEMA  # pyright: ignore[reportMissingImports]
+    from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
+
+    names = ("id", "function_id", "model", "user_id", "chat_id", "message_id")
+    table = Table(
+        "openrouter_pipe_video_jobs",
+        MetaData(schema=DATABASE_SCHEMA or None),
+        *(Column(name, String, primary_key=name == "id") for name in names),
+        Column("claimed_until", Float),
+    )
+    try:
+        async with async_engine.begin() as connection:
+            await connection.run_sync(table.metadata.create_all)
+    except DatabaseError:  # another worker was quicker
+        pass
+    async with async_engine.begin() as connection:
+        yield connection, table
+
+
+################################
 # models/key_limit.py
 #
 # What is left of the API key's limit: asked beside the answers, never before one.
@@ -5588,6 +5961,8 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    studio: str = ""
+    """The endpoint that it is asked at, where chats' endpoints do not know it."""
 
     @property
     def vendor(self) -> str:
@@ -5601,8 +5976,9 @@ class ModelFamily:
 
     @property
     def answers_chats(self) -> bool:
-        """Whether it writes or draws, and not in batches only."""
-        return not self.is_batch and not self.output_modalities.isdisjoint(("text", "image"))
+        """Whether it writes, draws or films, and not in batches only."""
+        answers = {"text", "image", self.studio and "video"}
+        return not self.is_batch and not self.output_modalities.isdisjoint(answers)
 
     @property
     def is_batch(self) -> bool:
@@ -5634,6 +6010,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        studio=text_of(row.get("studio")),
     )
 
 
@@ -6109,7 +6486,8 @@ def _keeps_data(candidate: Candidate) -> bool:
     rules, known = candidate.rules, candidate.known
     if not rules.needs_zdr:
         return False
-    if known.zdr_ids is None and not rules.zdr_models_only:
+    by_wire = candidate.family is None or not candidate.family.studio
+    if known.zdr_ids is None and not rules.zdr_models_only and by_wire:
         return False  # `provider.zdr` makes OpenRouter itself refuse
     return not known.has_zdr(candidate.model_id)
 
@@ -6425,20 +6803,15 @@ async def keep_files(
 ) -> AsyncGenerator[list[Event]]:
     """Pass the answer on; what it draws and plays is stored and shown in the message.
 
-    Where no message waits, the caller gets pictures and sound themselves and nothing is stored.
+    Where no message waits, the caller gets pictures and sound themselves; only videos are stored.
     """
-    if not context.is_in_message:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                yield batch
-        return
     pictures = ShownPictures(context)
     try:
         async with aclosing(answer) as batches:
             async for batch in batches:
                 if events := await _with_players(batch, context):
                     yield events
-                for event in batch:
+                for event in batch if context.is_in_message else ():
                     match event:
                         case PictureSketched():
                             await pictures.sketch(event)
@@ -6453,11 +6826,14 @@ async def keep_files(
 async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
     """The batch, with a player in the place of each sound or video that is complete."""
     events: list[Event] = []
+    in_message = context.is_in_message
     for event in batch:
         match event:
-            case ItemStarted(_, MediaItem()):
+            case ItemStarted(_, MediaItem(kind=kind)) if in_message or kind == "video":
                 pass
-            case ItemFinished(index, MediaItem() as item):
+            case ItemFinished(_, MediaItem(status="incomplete", content=content)) if not content:
+                pass  # why none came is told with the answer's end
+            case ItemFinished(index, MediaItem() as item) if in_message or item.kind == "video":
                 async with telling_losses(context, _NAMES[item.kind]):
                     events.extend(_spoken(index, await _player(item, context)))
             case _:
@@ -6582,6 +6958,55 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
         await send_event(context.host, "status", {"description": words, "done": True})
     except Exception:  # noqa: BLE001 - Open WebUI must learn of the stop, not of this
         LOG.exception("spending: the end of a stopped answer could not be told")
+
+
+################################
+# storage/video_watch.py
+#
+# A video under way is written down, so that it outlives the worker that asked for it.
+################################
+
+_STOPPED = "OpenRouter makes a video to its end once it has begun, and charges it."
+
+
+async def watch_video(
+    answer: AsyncGenerator[list[Event]], context: RequestContext, job_id: str = ""
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; the job is kept until its video is stored, it failed or was stopped.
+
+    Only the video of a saved chat has a place to come to later. `job_id` is that of a known job.
+    """
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                for event in batch:
+                    match event:
+                        case ResponseStarted(response_id) if is_saved_chat(context.chat_id):
+                            job_id = response_id
+                            await _try(add_video_job(context, job_id))
+                        case Working() if job_id:
+                            await _try(renew_video_job(job_id))
+                        case ResponseFinished() | ResponseFailed() if job_id:
+                            await _try(forget_video_job(job_id))
+                            job_id = ""
+                        case _:
+                            pass
+                yield batch
+    except (asyncio.CancelledError, GeneratorExit):
+        if job_id and not is_server_ending():
+            await _try(forget_video_job(job_id))
+            await _try(
+                send_event(context.host, "notification", {"type": "info", "content": _STOPPED})
+            )
+        raise
+
+
+async def _try(step: Awaitable[None]) -> None:
+    """What goes wrong here costs the job its second life, not the video."""
+    try:
+        await step
+    except Exception:  # noqa: BLE001 - an answer that a person waits for goes on
+        LOG.exception("videos: a job could not be written down")
 
 
 ################################
@@ -7899,6 +8324,80 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
     if limit is not None:
         kept["max_output_tokens"] = max(limit, _LEAST_OUTPUT_TOKENS)
     return kept
+
+
+################################
+# requests/studio.py
+#
+# What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+################################
+
+# What a model's or a chat's custom parameters may say (schemas `ImageGenerationRequest`,
+# `VideoGenerationRequest`).
+_COMMON_WISHES = ("aspect_ratio", "resolution", "size", "seed")
+_WISHES = {
+    "images": ("n", "quality", "output_format", "output_compression", "background"),
+    "videos": ("duration", "generate_audio", "creativity", "upscale_factor"),
+}
+_PREFERENCES = frozenset({"allow_fallbacks", "ignore", "only", "options", "order", "sort"})
+_MOST_PICTURES = 16
+
+
+def build_studio_body(
+    body: CompletionsBody, context: RequestContext, studio: str, family: ModelFamily | None
+) -> ResponsesBody:
+    """Build the request; raises `UnsupportedInputError` where there is no prompt.
+
+    A chore is refused: its picture would cost, and nobody would see it.
+    """
+    if is_chore(context.task):
+        raise UnsupportedInputError(f"{context.model} does not write.")
+    messages = [each for each in objects_in(body.get("messages")) if each.get("role") == "user"]
+    parts = input_parts(messages[-1].get("content")) if messages else []
+    prompt = "\n\n".join(text_of(p.get("text")) for p in parts if p["type"] == "input_text")
+    if not prompt:
+        raise UnsupportedInputError(
+            "There is nothing to go by: the message has no words.", "Say what you want to see."
+        )
+    fields: dict[str, Any] = {"model": context.model, "prompt": prompt, **_pictures(parts, family)}
+    if studio == "images":
+        fields |= _drawing_wishes(body, context)
+    wishes = (*_COMMON_WISHES, *_WISHES[studio])
+    fields |= {name: body[name] for name in wishes if body.get(name) is not None}
+    provider = as_object(provider_fields(body, context.model, context.settings).get("provider"))
+    if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
+        fields["provider"] = kept
+    return cast("ResponsesBody", fields)
+
+
+def _drawing_wishes(body: CompletionsBody, context: RequestContext) -> JsonObject:
+    """The same wishes as in a chat, under the names of this endpoint."""
+    wanted = dict(context.settings.drawing)
+    said = as_object(body.get("image_config"))
+    wanted |= {"size": said["image_size"]} if said.get("image_size") else {}
+    wanted |= {name: said[name] for name in ("aspect_ratio", "quality") if said.get(name)}
+    if "size" in wanted:
+        wanted["resolution"] = wanted.pop("size")
+    # An exact size excludes both.
+    return {} if body.get("size") else wanted
+
+
+def _pictures(parts: list[JsonObject], family: ModelFamily | None) -> JsonObject:
+    """The message's pictures: the first and the last frame of a video, else what to go by."""
+    pictures = [
+        {"type": "image_url", "image_url": {"url": part["image_url"]}}
+        for part in parts
+        if part["type"] == "input_image"
+    ][:_MOST_PICTURES]
+    frames = [
+        name
+        for name in ("first_frame", "last_frame")
+        if family is not None and name in family.supported_parameters
+    ]
+    if pictures and len(pictures) <= len(frames):
+        named = zip(pictures, frames, strict=False)
+        return {"frame_images": [{**each, "frame_type": name} for each, name in named]}
+    return {"input_references": pictures} if pictures else {}
 
 
 ################################
@@ -9281,6 +9780,7 @@ class ResponseEvents:
         self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
+        self._working = ""
         self._spending = SpendingKnown()
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
@@ -9325,6 +9825,9 @@ class ResponseEvents:
             case RetryScheduled():
                 self._status_is_open = True
                 words = f"{event.error.cause} Trying again in {event.wait:.0f} s."
+                return [status_event(words, done=False)]
+            case Working(words) if words != self._working:
+                self._working, self._status_is_open = words, True
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
@@ -10734,6 +11237,9 @@ class Runtime:
         self._account: tuple[str, str, bool] | None = None
         self._leases = 0
         self._retired = False
+        self.has_resumed = False
+        """Whether this copy has looked for what another worker left behind."""
+        self._beside: set[asyncio.Task[None]] = set()
 
     @property
     def gate(self) -> Gate:
@@ -10790,8 +11296,16 @@ class Runtime:
         self._retired = True
         self._close_when_done()
 
+    def run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that no call waits for."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
     async def close(self) -> None:
         """Retire, and wait until the connections are closed."""
+        for task in self._beside:
+            task.cancel()
         self.retire()
         if self._process.closing:
             await asyncio.wait(self._process.closing)
@@ -10868,10 +11382,16 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
-        if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, self.request)
-        chat_body = build_chat_body(self.request, self.body)
-        return stream_chat_completions(client, settings, chat_body)
+        match self.endpoint:
+            case EndpointName.RESPONSES:
+                return stream_responses(client, settings, self.request)
+            case EndpointName.IMAGES:
+                return stream_images(client, settings, self.request)
+            case EndpointName.VIDEOS:
+                return stream_video(client, settings, self.request)
+            case EndpointName.CHAT_COMPLETIONS:
+                chat_body = build_chat_body(self.request, self.body)
+                return stream_chat_completions(client, settings, chat_body)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -10924,7 +11444,7 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
         async for batch in batches:
             if not begun:
                 begun = not all(
-                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+                    isinstance(event, ResponseStarted | ResponseFailed | Working) for event in batch
                 )
                 if begun:
                     timing_mark("first event")
@@ -11172,6 +11692,9 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
     answer = keep_files(_answer(turn), context)
+    family = turn.runtime.registry(context.settings).find(context.model)
+    if family is not None and family.studio == "videos":
+        answer = watch_video(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -11195,13 +11718,18 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     family = runtime.registry(settings).find(context.model)
     body = ask_for_sound(turn.body, context, family)
     toolbox = turn.open_tools(context, body, family)
-    request = build_responses_body(body, context, family, toolbox.definitions)
+    studio = family.studio if family else ""
+    if studio:
+        request = build_studio_body(body, context, studio, family)
+    else:
+        request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
         allowed = allowed_only(request.pop("models"), known, settings.catalog)
         if allowed:
             request["models"] = list(allowed)
-    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
+    needs = needs_chat_endpoint(body)
+    endpoint = EndpointName(studio) if studio else select_endpoint(context.model, settings, needs)
     ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate
     with timing_scope("admission"):
@@ -11246,6 +11774,79 @@ def _unexpected(error: Exception, context: RequestContext) -> InternalError:
 
 
 ################################
+# resuming.py
+#
+# Videos that a worker left unfinished when it ended: the next one sees them to their end.
+################################
+
+def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> None:
+    """Look for such videos, once in the life of each copy of the pipe, beside what it does."""
+    if settings.api_key and not runtime.has_resumed:
+        runtime.has_resumed = True
+        runtime.run_beside(_resume_all(runtime, function_id, settings))
+
+
+async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
+    look_at = 0.0
+    while True:
+        await asyncio.sleep(max(look_at - time.time(), 0.0))
+        try:
+            jobs, look_at = await claim_video_jobs(function_id)
+        except Exception:  # noqa: BLE001 - a background job is contained
+            LOG.debug("videos: the list of unfinished ones could not be read", exc_info=True)
+            return
+        for job in jobs:
+            LOG.info("videos: taking up the unfinished job %s", job.id)
+            runtime.run_beside(_finish(runtime, job, settings))
+        if not look_at:
+            return
+
+
+async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
+    try:
+        with runtime.lease(job.function_id, settings):
+            await _see_to_its_end(runtime, _context_of(job, settings), job)
+    except Exception:  # noqa: BLE001 - a background job is contained
+        LOG.exception("videos: the unfinished job %s could not be taken up", job.id)
+
+
+def _context_of(job: VideoJob, settings: Settings) -> RequestContext:
+    return RequestContext(
+        request_id=new_request_id(),
+        function_id=job.function_id,
+        settings=settings,
+        model=job.model,
+        user_id=job.user_id,
+        chat_id=job.chat_id,
+        message_id=job.message_id,
+        host=HostHandles(metadata=asdict(job), event_emitter=emitter_for(asdict(job))),
+    )
+
+
+async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
+    output: list[dict[str, object]] = []
+    usage: Usage | None = None
+    failure = ""
+    followed = follow_video(runtime.client(), context.settings, job.id, job.model)
+    answer = watch_video(keep_files(followed, context), context, job.id)
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            for event in batch:
+                match event:
+                    case ItemFinished(_, MessageItem() as item):
+                        output.append(
+                            message_output(item, "completed", [output_text_part(item.text)])
+                        )
+                    case ResponseFinished():
+                        usage = event.usage
+                    case ResponseFailed():
+                        failure, usage = event.error.for_person(), event.usage
+                    case _:
+                        pass
+    await finish_message(context, output, usage_of_response(usage) if usage else None, failure)
+
+
+################################
 # pipe.py
 #
 # The entrance: what Open WebUI calls.
@@ -11280,6 +11881,7 @@ class Pipe:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
+            resume_videos(self._runtime, _function_id(), settings)
             return await list_entries(self._runtime.registry(settings), settings)
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
@@ -11303,6 +11905,7 @@ class Pipe:
         call = read_call(await with_own_parameters(body, handles), handles, __task__)
         context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
+        resume_videos(self._runtime, context.function_id, context.settings)
         match call.form:
             case AnswerForm.CHAT_EVENTS:
                 return run_turn(
@@ -11367,119 +11970,125 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((234, 8, 48),),
-    "core/ids.py": ((290, 9, 26),),
-    "core/json_codec.py": ((324, 11, 29),),
-    "core/json_values.py": ((361, 8, 31),),
-    "core/money.py": ((400, 6, 4),),
-    "core/process.py": ((412, 10, 13),),
-    "core/redaction.py": ((433, 9, 69),),
-    "core/errors.py": ((525, 26, 161),),
-    "core/admission.py": ((694, 12, 50),),
-    "core/retry.py": ((752, 7, 33),),
-    "core/secrets.py": ((793, 19, 86),),
-    "core/source_map.py": ((887, 7, 24),),
-    "core/template_language.py": ((919, 8, 56),),
-    "core/valve_types.py": ((985, 17, 63),),
-    "core/catalog_valves.py": ((1056, 12, 138),),
-    "core/personal_valves.py": ((1202, 11, 109),),
-    "core/template_valves.py": ((1319, 13, 89),),
-    "core/config.py": ((1416, 18, 494),),
-    "core/context.py": ((1918, 14, 51),),
-    "core/logging_system.py": ((1977, 11, 92),),
-    "core/error_templates.py": ((2077, 28, 176),),
-    "core/timing_logger.py": ((2263, 21, 134),),
-    "api/bodies.py": ((2405, 8, 82),),
-    "api/error_figures.py": ((2495, 8, 38),),
-    "api/errors.py": ((2541, 18, 184),),
-    "api/events.py": ((2733, 12, 296),),
-    "api/exchange_log.py": ((3037, 16, 11),),
-    "api/gateway/batch.py": ((3059, 14, 47),),
-    "api/gateway/items.py": ((3114, 20, 133),),
-    "api/gateway/part_ends.py": ((3255, 8, 58),),
-    "api/gateway/payloads.py": ((3321, 14, 31),),
-    "api/gateway/selection.py": ((3360, 15, 54),),
-    "api/gateway/sound.py": ((3422, 11, 22),),
-    "api/gateway/text_run.py": ((3452, 10, 70),),
-    "api/pacing.py": ((3530, 7, 19),),
-    "api/sse.py": ((3557, 5, 60),),
-    "api/gateway/chat_reader.py": ((3625, 31, 212),),
-    "api/gateway/responses_reader.py": ((3845, 34, 200),),
-    "api/transport.py": ((4053, 18, 163),),
-    "api/http.py": ((4224, 23, 167),),
-    "api/catalog.py": ((4399, 15, 48),),
-    "api/gateway/stream.py": ((4455, 32, 123),),
-    "api/gateway/chat_completions.py": ((4586, 15, 12),),
-    "api/gateway/responses.py": ((4606, 15, 12),),
-    "host/blocking.py": ((4626, 13, 46),),
-    "host/chats.py": ((4680, 13, 49),),
-    "host/columns.py": ((4741, 20, 83),),
-    "host/departure.py": ((4832, 11, 30),),
-    "host/events.py": ((4870, 9, 4),),
-    "host/users.py": ((4882, 14, 67),),
-    "host/call.py": ((4957, 15, 61),),
-    "host/files.py": ((5026, 18, 58),),
-    "host/tools.py": ((5095, 22, 250),),
-    "host/versions.py": ((5353, 10, 30),),
-    "models/key_limit.py": ((5391, 13, 43),),
-    "models/pricing.py": ((5442, 12, 106),),
-    "models/family.py": ((5556, 14, 132),),
-    "models/variants.py": ((5696, 11, 67),),
-    "models/known.py": ((5771, 12, 33),),
-    "models/registry.py": ((5812, 17, 97),),
-    "models/visibility.py": ((5917, 16, 217),),
-    "models/entries.py": ((6142, 25, 66),),
-    "storage/generated.py": ((6216, 15, 64),),
-    "storage/pictures.py": ((6288, 19, 121),),
-    "storage/keeping.py": ((6417, 26, 83),),
-    "storage/spending.py": ((6508, 20, 77),),
-    "requests/allow_list.py": ((6593, 10, 28),),
-    "requests/caching.py": ((6629, 13, 20),),
-    "requests/content_parts.py": ((6657, 10, 76),),
-    "requests/fallbacks.py": ((6741, 12, 13),),
-    "requests/identifiers.py": ((6762, 11, 46),),
-    "requests/modalities.py": ((6816, 12, 40),),
-    "requests/old_texts.py": ((6864, 11, 65),),
-    "requests/parameters.py": ((6937, 12, 59),),
-    "requests/reasoning.py": ((7004, 13, 87),),
-    "requests/replay.py": ((7099, 14, 122),),
-    "requests/chat_body.py": ((7229, 13, 142),),
-    "requests/history.py": ((7379, 13, 116),),
-    "requests/next_round.py": ((7503, 21, 65),),
-    "requests/recovery.py": ((7576, 16, 107),),
-    "requests/retention.py": ((7691, 13, 80),),
-    "requests/routing_table.py": ((7779, 14, 38),),
-    "requests/routing.py": ((7825, 13, 34),),
-    "requests/tasks.py": ((7867, 11, 35),),
-    "requests/tools.py": ((7910, 13, 40),),
-    "requests/trimming.py": ((7958, 11, 9),),
-    "requests/normalise.py": ((7975, 28, 40),),
-    "streaming/collector.py": ((8023, 32, 266),),
-    "streaming/completion_notes.py": ((8297, 11, 41),),
-    "streaming/open_calls.py": ((8346, 10, 25),),
-    "streaming/renderer.py": ((8379, 9, 13),),
-    "streaming/citations.py": ((8400, 13, 56),),
-    "streaming/layout.py": ((8468, 18, 59),),
-    "streaming/output_items.py": ((8535, 19, 75),),
-    "streaming/server_tools.py": ((8618, 15, 46),),
-    "streaming/status.py": ((8672, 10, 47),),
-    "streaming/think_tags.py": ((8727, 20, 134),),
-    "streaming/thinking_status.py": ((8869, 11, 53),),
-    "streaming/usage.py": ((8930, 10, 92),),
-    "streaming/completion_chunks.py": ((9030, 31, 101),),
-    "streaming/completion_dict.py": ((9139, 37, 110),),
-    "streaming/response_events.py": ((9257, 47, 271),),
-    "streaming/transcript.py": ((9536, 30, 130),),
-    "tools/policy.py": ((9674, 13, 42),),
-    "tools/results.py": ((9724, 11, 116),),
-    "tools/schema.py": ((9851, 15, 298),),
-    "tools/arguments.py": ((10157, 13, 113),),
-    "tools/definitions.py": ((10278, 14, 85),),
-    "tools/executor.py": ((10371, 55, 190),),
-    "tools/toolbox.py": ((10569, 23, 126),),
-    "runtime.py": ((10703, 25, 145),),
-    "attempts.py": ((10856, 33, 80),),
-    "rounds.py": ((10944, 28, 172),),
-    "orchestrator.py": ((11124, 37, 122),),
-    "pipe.py": ((11254, 30, 108),),
+    "core/circuit_breaker.py": ((242, 8, 48),),
+    "core/ids.py": ((298, 9, 26),),
+    "core/json_codec.py": ((332, 11, 29),),
+    "core/json_values.py": ((369, 8, 31),),
+    "core/money.py": ((408, 6, 4),),
+    "core/process.py": ((420, 10, 13),),
+    "core/redaction.py": ((441, 9, 69),),
+    "core/errors.py": ((533, 26, 161),),
+    "core/admission.py": ((702, 12, 50),),
+    "core/retry.py": ((760, 7, 33),),
+    "core/secrets.py": ((801, 19, 86),),
+    "core/source_map.py": ((895, 7, 24),),
+    "core/template_language.py": ((927, 8, 56),),
+    "core/valve_types.py": ((993, 17, 63),),
+    "core/catalog_valves.py": ((1064, 12, 138),),
+    "core/personal_valves.py": ((1210, 11, 109),),
+    "core/template_valves.py": ((1327, 13, 89),),
+    "core/config.py": ((1424, 18, 494),),
+    "core/context.py": ((1926, 14, 51),),
+    "core/logging_system.py": ((1985, 11, 92),),
+    "core/error_templates.py": ((2085, 28, 176),),
+    "core/timing_logger.py": ((2271, 21, 134),),
+    "api/bodies.py": ((2413, 8, 82),),
+    "api/error_figures.py": ((2503, 8, 38),),
+    "api/errors.py": ((2549, 18, 184),),
+    "api/events.py": ((2741, 12, 304),),
+    "api/exchange_log.py": ((3053, 16, 11),),
+    "api/gateway/batch.py": ((3075, 14, 47),),
+    "api/gateway/items.py": ((3130, 20, 133),),
+    "api/gateway/part_ends.py": ((3271, 8, 58),),
+    "api/gateway/payloads.py": ((3337, 14, 31),),
+    "api/gateway/selection.py": ((3376, 15, 56),),
+    "api/gateway/sound.py": ((3440, 11, 22),),
+    "api/gateway/text_run.py": ((3470, 10, 70),),
+    "api/pacing.py": ((3548, 7, 19),),
+    "api/sse.py": ((3575, 5, 60),),
+    "api/gateway/chat_reader.py": ((3643, 31, 212),),
+    "api/gateway/responses_reader.py": ((3863, 34, 200),),
+    "api/transport.py": ((4071, 18, 163),),
+    "api/http.py": ((4242, 23, 167),),
+    "api/catalog.py": ((4417, 17, 70),),
+    "api/gateway/stream.py": ((4495, 32, 123),),
+    "api/gateway/chat_completions.py": ((4626, 15, 12),),
+    "api/gateway/images.py": ((4646, 30, 74),),
+    "api/gateway/responses.py": ((4728, 15, 12),),
+    "api/gateway/videos.py": ((4748, 37, 117),),
+    "host/blocking.py": ((4873, 13, 46),),
+    "host/columns.py": ((4931, 20, 83),),
+    "host/departure.py": ((5022, 11, 36),),
+    "host/events.py": ((5066, 12, 19),),
+    "host/chats.py": ((5093, 14, 66),),
+    "host/users.py": ((5167, 14, 67),),
+    "host/call.py": ((5242, 15, 61),),
+    "host/files.py": ((5311, 18, 58),),
+    "host/tools.py": ((5380, 22, 250),),
+    "host/versions.py": ((5638, 10, 30),),
+    "host/video_jobs.py": ((5679, 20, 77),),
+    "models/key_limit.py": ((5764, 13, 43),),
+    "models/pricing.py": ((5815, 12, 106),),
+    "models/family.py": ((5929, 14, 136),),
+    "models/variants.py": ((6073, 11, 67),),
+    "models/known.py": ((6148, 12, 33),),
+    "models/registry.py": ((6189, 17, 97),),
+    "models/visibility.py": ((6294, 16, 218),),
+    "models/entries.py": ((6520, 25, 66),),
+    "storage/generated.py": ((6594, 15, 64),),
+    "storage/pictures.py": ((6666, 19, 121),),
+    "storage/keeping.py": ((6795, 26, 81),),
+    "storage/spending.py": ((6884, 20, 77),),
+    "storage/video_watch.py": ((6969, 17, 41),),
+    "requests/allow_list.py": ((7018, 10, 28),),
+    "requests/caching.py": ((7054, 13, 20),),
+    "requests/content_parts.py": ((7082, 10, 76),),
+    "requests/fallbacks.py": ((7166, 12, 13),),
+    "requests/identifiers.py": ((7187, 11, 46),),
+    "requests/modalities.py": ((7241, 12, 40),),
+    "requests/old_texts.py": ((7289, 11, 65),),
+    "requests/parameters.py": ((7362, 12, 59),),
+    "requests/reasoning.py": ((7429, 13, 87),),
+    "requests/replay.py": ((7524, 14, 122),),
+    "requests/chat_body.py": ((7654, 13, 142),),
+    "requests/history.py": ((7804, 13, 116),),
+    "requests/next_round.py": ((7928, 21, 65),),
+    "requests/recovery.py": ((8001, 16, 107),),
+    "requests/retention.py": ((8116, 13, 80),),
+    "requests/routing_table.py": ((8204, 14, 38),),
+    "requests/routing.py": ((8250, 13, 34),),
+    "requests/tasks.py": ((8292, 11, 35),),
+    "requests/studio.py": ((8335, 16, 66),),
+    "requests/tools.py": ((8409, 13, 40),),
+    "requests/trimming.py": ((8457, 11, 9),),
+    "requests/normalise.py": ((8474, 28, 40),),
+    "streaming/collector.py": ((8522, 32, 266),),
+    "streaming/completion_notes.py": ((8796, 11, 41),),
+    "streaming/open_calls.py": ((8845, 10, 25),),
+    "streaming/renderer.py": ((8878, 9, 13),),
+    "streaming/citations.py": ((8899, 13, 56),),
+    "streaming/layout.py": ((8967, 18, 59),),
+    "streaming/output_items.py": ((9034, 19, 75),),
+    "streaming/server_tools.py": ((9117, 15, 46),),
+    "streaming/status.py": ((9171, 10, 47),),
+    "streaming/think_tags.py": ((9226, 20, 134),),
+    "streaming/thinking_status.py": ((9368, 11, 53),),
+    "streaming/usage.py": ((9429, 10, 92),),
+    "streaming/completion_chunks.py": ((9529, 31, 101),),
+    "streaming/completion_dict.py": ((9638, 37, 110),),
+    "streaming/response_events.py": ((9756, 48, 275),),
+    "streaming/transcript.py": ((10039, 30, 130),),
+    "tools/policy.py": ((10177, 13, 42),),
+    "tools/results.py": ((10227, 11, 116),),
+    "tools/schema.py": ((10354, 15, 298),),
+    "tools/arguments.py": ((10660, 13, 113),),
+    "tools/definitions.py": ((10781, 14, 85),),
+    "tools/executor.py": ((10874, 55, 190),),
+    "tools/toolbox.py": ((11072, 23, 126),),
+    "runtime.py": ((11206, 25, 156),),
+    "attempts.py": ((11370, 36, 86),),
+    "rounds.py": ((11464, 28, 172),),
+    "orchestrator.py": ((11644, 39, 130),),
+    "resuming.py": ((11782, 26, 65),),
+    "pipe.py": ((11855, 31, 110),),
 }

@@ -15,10 +15,13 @@ from .api.events import (
     ResponseStarted,
     RetryScheduled,
     Usage,
+    Working,
 )
 from .api.gateway.chat_completions import stream_chat_completions
+from .api.gateway.images import stream_images
 from .api.gateway.responses import stream_responses
 from .api.gateway.selection import EndpointName, may_fall_back
+from .api.gateway.videos import stream_video
 from .core.context import RequestContext
 from .core.error_templates import without_key
 from .core.errors import OpenRouterAPIError, PipeError
@@ -45,10 +48,16 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
-        if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, self.request)
-        chat_body = build_chat_body(self.request, self.body)
-        return stream_chat_completions(client, settings, chat_body)
+        match self.endpoint:
+            case EndpointName.RESPONSES:
+                return stream_responses(client, settings, self.request)
+            case EndpointName.IMAGES:
+                return stream_images(client, settings, self.request)
+            case EndpointName.VIDEOS:
+                return stream_video(client, settings, self.request)
+            case EndpointName.CHAT_COMPLETIONS:
+                chat_body = build_chat_body(self.request, self.body)
+                return stream_chat_completions(client, settings, chat_body)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -101,7 +110,7 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
         async for batch in batches:
             if not begun:
                 begun = not all(
-                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+                    isinstance(event, ResponseStarted | ResponseFailed | Working) for event in batch
                 )
                 if begun:
                     timing_mark("first event")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .api.bodies import CompletionsBody
 from .api.events import Event, ResponseFailed
-from .api.gateway.selection import select_endpoint
+from .api.gateway.selection import EndpointName, select_endpoint
 from .attempts import Ask
 from .core.admission import enter_gate, leave_gate
 from .core.context import RequestContext, current_request
@@ -26,10 +26,12 @@ from .requests.chat_body import needs_chat_endpoint
 from .requests.history import call_ids_in
 from .requests.modalities import ask_for_sound
 from .requests.normalise import build_responses_body
+from .requests.studio import build_studio_body
 from .rounds import Rounds
 from .runtime import Runtime
 from .storage.keeping import keep_files
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
+from .storage.video_watch import watch_video
 from .streaming.renderer import Piece, Renderer
 from .streaming.transcript import Transcript
 from .tools.toolbox import Toolbox, open_toolbox
@@ -85,6 +87,9 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
     answer = keep_files(_answer(turn), context)
+    family = turn.runtime.registry(context.settings).find(context.model)
+    if family is not None and family.studio == "videos":
+        answer = watch_video(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -108,13 +113,18 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     family = runtime.registry(settings).find(context.model)
     body = ask_for_sound(turn.body, context, family)
     toolbox = turn.open_tools(context, body, family)
-    request = build_responses_body(body, context, family, toolbox.definitions)
+    studio = family.studio if family else ""
+    if studio:
+        request = build_studio_body(body, context, studio, family)
+    else:
+        request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
         allowed = allowed_only(request.pop("models"), known, settings.catalog)
         if allowed:
             request["models"] = list(allowed)
-    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
+    needs = needs_chat_endpoint(body)
+    endpoint = EndpointName(studio) if studio else select_endpoint(context.model, settings, needs)
     ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate
     with timing_scope("admission"):

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import httpx
 
 from ..core.config import Settings
+from ..core.errors import PipeError
 from ..core.json_codec import decode_json
 from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
+from ..core.logging_system import LOG
 from .errors import read_http_error
 from .http import as_pipe_errors, authorize, own_referer, refuse_web_page
 
@@ -21,13 +23,35 @@ _OUTPUTS = "text,image"
 
 
 async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+    """Fetch the row of every model that writes, draws or films (schema `Model`).
 
     Raises a `PipeError` that says why there are none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    rows = objects_in(await _fetch_data(client, settings, path, list))
+    return rows if of_key else [*rows, *await _fetch_studio_models(client, settings, rows)]
+
+
+async def _fetch_studio_models(
+    client: httpx.AsyncClient, settings: Settings, rows: list[JsonObject]
+) -> list[JsonObject]:
+    """The models that are asked at an endpoint of their own, marked with its name (`studio`)."""
+    known = {row.get("id") for row in rows}
+    found: list[JsonObject] = []
+    for studio, output in (("images", "image"), ("videos", "video")):
+        try:
+            listed = objects_in(await _fetch_data(client, settings, f"/{studio}/models", list))
+        except PipeError as error:  # the others can be used all the same
+            LOG.info("catalog: no list of /%s: %s", studio, error.cause)
+            continue
+        for row in listed:
+            if row.get("id") not in known:
+                kinds = {"input_modalities": ["text", "image"], "output_modalities": [output]}
+                marked: JsonObject = {"studio": studio, "architecture": kinds}
+                marked["supported_parameters"] = row.get("supported_frame_images")
+                found.append({**row, **marked})
+    return found
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:

@@ -250,6 +250,13 @@ class RetryScheduled:
 
 
 @dataclass(slots=True)
+class Working:
+    """What is being done, where the answer's first piece takes its time."""
+
+    text: str
+
+
+@dataclass(slots=True)
 class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
@@ -300,6 +307,7 @@ Event = (
     | PlacedEvent
     | SourcesFound
     | RetryScheduled
+    | Working
     | Notice
     | SpendingKnown
     | ResponseFinished

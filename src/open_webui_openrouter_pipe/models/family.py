@@ -46,6 +46,8 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    studio: str = ""
+    """The endpoint that it is asked at, where chats' endpoints do not know it."""
 
     @property
     def vendor(self) -> str:
@@ -59,8 +61,9 @@ class ModelFamily:
 
     @property
     def answers_chats(self) -> bool:
-        """Whether it writes or draws, and not in batches only."""
-        return not self.is_batch and not self.output_modalities.isdisjoint(("text", "image"))
+        """Whether it writes, draws or films, and not in batches only."""
+        answers = {"text", "image", self.studio and "video"}
+        return not self.is_batch and not self.output_modalities.isdisjoint(answers)
 
     @property
     def is_batch(self) -> bool:
@@ -92,6 +95,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        studio=text_of(row.get("studio")),
     )
 
 

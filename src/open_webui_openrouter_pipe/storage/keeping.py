@@ -34,20 +34,15 @@ async def keep_files(
 ) -> AsyncGenerator[list[Event]]:
     """Pass the answer on; what it draws and plays is stored and shown in the message.
 
-    Where no message waits, the caller gets pictures and sound themselves and nothing is stored.
+    Where no message waits, the caller gets pictures and sound themselves; only videos are stored.
     """
-    if not context.is_in_message:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                yield batch
-        return
     pictures = ShownPictures(context)
     try:
         async with aclosing(answer) as batches:
             async for batch in batches:
                 if events := await _with_players(batch, context):
                     yield events
-                for event in batch:
+                for event in batch if context.is_in_message else ():
                     match event:
                         case PictureSketched():
                             await pictures.sketch(event)
@@ -62,11 +57,14 @@ async def keep_files(
 async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
     """The batch, with a player in the place of each sound or video that is complete."""
     events: list[Event] = []
+    in_message = context.is_in_message
     for event in batch:
         match event:
-            case ItemStarted(_, MediaItem()):
+            case ItemStarted(_, MediaItem(kind=kind)) if in_message or kind == "video":
                 pass
-            case ItemFinished(index, MediaItem() as item):
+            case ItemFinished(_, MediaItem(status="incomplete", content=content)) if not content:
+                pass  # why none came is told with the answer's end
+            case ItemFinished(index, MediaItem() as item) if in_message or item.kind == "video":
                 async with telling_losses(context, _NAMES[item.kind]):
                     events.extend(_spoken(index, await _player(item, context)))
             case _:
