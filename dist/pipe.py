@@ -16,147 +16,146 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    236  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    292  ids.py                        Identifiers of our own making.
-#    326  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    363  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    402  money.py                      Amounts of money in words.
-#    414  process.py                    What every copy of the pipe in one process shares.
-#    435  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    512  errors.py                     Every cause of failure a person can act on, each with its words.
-#    696  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    754  retry.py                      Whether a failed request may be sent again, and when.
-#    795  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    889  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    921  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    985  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1058  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1204  personal_valves.py            What each user can set for themselves.
-#   1321  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1418  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1920  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1979  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2079  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2263  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    235  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    291  ids.py                        Identifiers of our own making.
+#    325  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    362  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    401  money.py                      Amounts of money in words.
+#    413  process.py                    What every copy of the pipe in one process shares.
+#    434  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    511  errors.py                     Every cause of failure a person can act on, each with its words.
+#    695  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    753  retry.py                      Whether a failed request may be sent again, and when.
+#    794  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    888  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    920  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    984  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1057  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1203  personal_valves.py            What each user can set for themselves.
+#   1320  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1417  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1919  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   1978  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2078  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2262  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2407  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2497  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2543  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2735  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3047  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3066  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3124  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3265  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3331  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3370  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3434  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   3464  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3542  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3569  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3637  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3857  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4065  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4236  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4411  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4489  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4620  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4640  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   4722  gateway/responses.py          `POST /responses`: a request body in, Events out.
-#   4742  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
+#   2406  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2496  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2542  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2734  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3046  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3065  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3123  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3264  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3330  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3369  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3433  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   3463  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3541  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3568  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3636  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3856  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4064  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4235  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4410  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4488  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4619  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4639  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   4679  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   4699  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4867  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4921  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5016  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5060  events.py                     What the page is told beside the stream of the answer.
-#   5087  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5161  users.py                      The person who asks, and what they have set for themselves.
-#   5236  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5305  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5371  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5632  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
-#   5670  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#   4824  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4878  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4973  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5017  events.py                     What the page is told beside the stream of the answer.
+#   5044  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5118  users.py                      The person who asks, and what they have set for themselves.
+#   5193  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5262  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5328  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5589  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   5627  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5758  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5809  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5923  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6067  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6142  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6183  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6288  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6514  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5709  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5760  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5874  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6018  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6093  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6134  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6239  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6465  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6588  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   6660  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#   6789  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#   6878  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#   6963  video_watch.py                A video under way is written down, so that it outlives the worker that asked for it.
+#   6539  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   6611  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#   6740  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#   6829  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7012  allow_list.py                 Only what the API knows goes out.
-#   7048  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7076  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7160  fallbacks.py                  Further models, for when the first one fails.
-#   7181  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7235  modalities.py                 Pictures and sound are asked for where the model gives them.
-#   7283  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#   7356  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7423  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7518  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7648  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7798  history.py                    Chat messages become input items.
-#   7922  next_round.py                 The request of another round: the one before, and what came of it.
-#   7995  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8110  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8198  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8244  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8286  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8329  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#   8403  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8451  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8468  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   6914  allow_list.py                 Only what the API knows goes out.
+#   6950  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   6978  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7062  fallbacks.py                  Further models, for when the first one fails.
+#   7083  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7137  modalities.py                 Pictures and sound are asked for where the model gives them.
+#   7185  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#   7258  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7325  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7420  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7550  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7700  history.py                    Chat messages become input items.
+#   7824  next_round.py                 The request of another round: the one before, and what came of it.
+#   7897  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8012  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8100  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8146  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8188  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8231  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#   8305  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8353  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8370  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8516  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8790  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8839  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8872  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8893  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8957  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9028  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9111  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9165  status.py                     The status line of an answer: few words, all of them true.
-#   9220  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9362  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9423  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9523  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9632  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9750  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10033  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8418  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8692  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8741  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8774  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   8795  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   8859  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   8930  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9013  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9067  status.py                     The status line of an answer: few words, all of them true.
+#   9122  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9264  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9325  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9425  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9534  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9652  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#   9935  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10171  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10221  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10345  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10654  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10775  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10868  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11066  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10073  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10123  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10247  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10556  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10677  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10770  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  10968  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11200  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11102  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11364  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11266  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11458  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11360  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  11638  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  11468  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11776  resuming.py                   Videos that a worker left unfinished when it ended: the next one sees them to their end.
+#  11648  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11849  pipe.py                       The entrance: what Open WebUI calls.
+#  11786  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -4656,64 +4655,22 @@ async def stream_images(
 def read_finished_images(body: JsonObject) -> list[Event]:
     """Read the pictures that came whole."""
     reader = ImagesReader()
-    for picture in objects_in(body.get("data")):
-        reader.take({"type": "image_generation.completed", **picture})
-    reader.usage = read_usage(body.get("usage"))
-    return [*reader.pictures, reader.finish()]
+    events = [event for data in objects_in(body.get("data")) for event in reader.read_chunk(data)]
+    reader.read_chunk({"usage": body.get("usage")})
+    return [*events, *reader.finish(done=True)]
 
 
-class ImagesReader:
-    """Reads one stream of pictures."""
+class ImagesReader(ChatReader):
+    """Reads one stream of pictures; usage, errors and its end are those of chat completions."""
 
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-        self.pictures: list[Event] = []
-        self.usage: Usage | None = None
-        self.finished = False
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Read one piece of the body."""
-        return self._read(self._decoder.feed(chunk))
-
-    def end(self) -> list[Event]:
-        """Read what is left when the body ends; without a picture it is cut short."""
-        events = self._read(self._decoder.flush())
-        return events if self.finished else [*events, self.finish()]
-
-    def _read(self, payloads: list[bytes]) -> list[Event]:
-        events: list[Event] = []
-        for payload in payloads:
-            if self.finished:
-                break
-            if payload == DONE_PAYLOAD:
-                events.append(self.finish())
-            elif (data := read_payload(payload)) is not None:
-                events.extend(self.take(data))
-        return events
-
-    def take(self, data: JsonObject) -> list[Event]:
+    def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""
         picture = text_of(data.get("b64_json"))
-        if data.get("error"):
-            self.finished = True
-            return [ResponseFailed(read_error_body(data), self.usage)]
-        match text_of(data.get("type")):
-            case "image_generation.partial_image" if picture:
-                return [PictureSketched(len(self.pictures), picture_address(picture))]
-            case "image_generation.completed" if picture:
-                self.usage = read_usage(data.get("usage")) or self.usage
-                item = ImageItem("", picture_address(picture))
-                self.pictures.append(ItemFinished(len(self.pictures), item))
-                return self.pictures[-1:]
-            case _:
-                return []
-
-    def finish(self) -> Event:
-        """The end: pictures, or the reason why there are none."""
-        self.finished = True
-        if not self.pictures:
-            return ResponseFailed(answer_cut_short(), self.usage)
-        return ResponseFinished("", "", self.usage)
+        if picture and data.get("type") == "image_generation.partial_image":
+            return [PictureSketched(0, picture_address(picture))]
+        image = {"image_url": {"url": picture_address(picture)}}
+        choice = {"delta": {"images": [image] if picture else []}}
+        return super().read_chunk({**data, "choices": [choice]})
 
 
 _IMAGES = Endpoint("/images", ImagesReader, "data", read_finished_images)
@@ -4767,7 +4724,6 @@ async def stream_video(
     job_id, model = text_of(job.get("id")), text_of(body.get("model"))
     # From its item on nothing is asked for twice: the job costs.
     yield [ResponseStarted(job_id, model), ItemStarted(0, MediaItem("", "video"))]
-    yield [Working(_STATES["pending"])]
     async with aclosing(follow_video(client, settings, job_id, model)) as batches:
         async for batch in batches:
             yield batch
@@ -4777,22 +4733,23 @@ async def follow_video(
     client: httpx.AsyncClient, settings: Settings, job_id: str, model: str
 ) -> AsyncGenerator[list[Event]]:
     """Ask how the job goes until its end; then the video, and what it cost."""
-    pause, waited, failures = _FIRST_PAUSE_SECONDS, 0.0, 0
+    pause, waited, failures, status = _FIRST_PAUSE_SECONDS, 0.0, 0, "pending"
     while waited < _PATIENCE_SECONDS:
+        yield [Working(_STATES[status])]
         await asyncio.sleep(pause)
         waited += pause
         pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
         try:
             job = await _ask(client, settings, f"/videos/{job_id}")
-            status, usage = text_of(job.get("status")), read_usage(job.get("usage"))
-            if status in _STATES:
-                yield [Working(_STATES[status])]
+            state, usage = text_of(job.get("status")), read_usage(job.get("usage"))
+            if state not in _STATES:
+                yield [ResponseFailed(_no_video(job, state), usage)]
+                return
+            status = state
             if status == "completed":
+                yield [Working(_STATES[status])]
                 video = MediaItem("", "video", await _fetch_video(client, settings, job_id))
                 yield [ItemFinished(0, video), ResponseFinished(job_id, model, usage)]
-                return
-            if status not in _STATES:
-                yield [ResponseFailed(_no_video(job, status), usage)]
                 return
             failures = 0
         except PipeError as error:
@@ -5679,6 +5636,8 @@ def _dotted(version: tuple[int, ...]) -> str:
 CLAIM_SECONDS = 60.0
 """How long a job is left alone whose worker has not been heard of."""
 
+_OF_CONTEXT = ("function_id", "model", "user_id", "chat_id", "message_id")
+
 
 @dataclass(frozen=True, slots=True)
 class VideoJob:
@@ -5692,21 +5651,13 @@ class VideoJob:
     message_id: str
 
 
-async def add_video_job(context: RequestContext, job_id: str) -> None:
-    """Write the job down, as this worker's own."""
-    names = ("function_id", "model", "user_id", "chat_id", "message_id")
-    values = {name: getattr(context, name) for name in names}
+async def hold_video_job(context: RequestContext, job_id: str) -> None:
+    """Write the job down as this worker's own, or go on holding it."""
+    values = {name: getattr(context, name) for name in _OF_CONTEXT}
+    claim = time.time() + CLAIM_SECONDS
     async with _jobs() as (connection, table):
-        claim = time.time() + CLAIM_SECONDS
+        await connection.execute(delete(table).where(table.c.id == job_id))
         await connection.execute(insert(table).values(id=job_id, claimed_until=claim, **values))
-
-
-async def renew_video_job(job_id: str) -> None:
-    """Go on holding the job."""
-    async with _jobs() as (connection, table):
-        claim = time.time() + CLAIM_SECONDS
-        row = update(table).where(table.c.id == job_id)
-        await connection.execute(row.values(claimed_until=claim))
 
 
 async def forget_video_job(job_id: str) -> None:
@@ -5739,11 +5690,11 @@ async def _jobs() -> AsyncGenerator[tuple[Any, Table]]:
     from open_webui.env import DATABASE_SCHEMA  # pyright: ignore[reportMissingImports]
     from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
 
-    names = ("id", "function_id", "model", "user_id", "chat_id", "message_id")
     table = Table(
         "openrouter_pipe_video_jobs",
         MetaData(schema=DATABASE_SCHEMA or None),
-        *(Column(name, String, primary_key=name == "id") for name in names),
+        Column("id", String, primary_key=True),
+        *(Column(name, String) for name in _OF_CONTEXT),
         Column("claimed_until", Float),
     )
     try:
@@ -6958,55 +6909,6 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
         await send_event(context.host, "status", {"description": words, "done": True})
     except Exception:  # noqa: BLE001 - Open WebUI must learn of the stop, not of this
         LOG.exception("spending: the end of a stopped answer could not be told")
-
-
-################################
-# storage/video_watch.py
-#
-# A video under way is written down, so that it outlives the worker that asked for it.
-################################
-
-_STOPPED = "OpenRouter makes a video to its end once it has begun, and charges it."
-
-
-async def watch_video(
-    answer: AsyncGenerator[list[Event]], context: RequestContext, job_id: str = ""
-) -> AsyncGenerator[list[Event]]:
-    """Pass the answer on; the job is kept until its video is stored, it failed or was stopped.
-
-    Only the video of a saved chat has a place to come to later. `job_id` is that of a known job.
-    """
-    try:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                for event in batch:
-                    match event:
-                        case ResponseStarted(response_id) if is_saved_chat(context.chat_id):
-                            job_id = response_id
-                            await _try(add_video_job(context, job_id))
-                        case Working() if job_id:
-                            await _try(renew_video_job(job_id))
-                        case ResponseFinished() | ResponseFailed() if job_id:
-                            await _try(forget_video_job(job_id))
-                            job_id = ""
-                        case _:
-                            pass
-                yield batch
-    except (asyncio.CancelledError, GeneratorExit):
-        if job_id and not is_server_ending():
-            await _try(forget_video_job(job_id))
-            await _try(
-                send_event(context.host, "notification", {"type": "info", "content": _STOPPED})
-            )
-        raise
-
-
-async def _try(step: Awaitable[None]) -> None:
-    """What goes wrong here costs the job its second life, not the video."""
-    try:
-        await step
-    except Exception:  # noqa: BLE001 - an answer that a person waits for goes on
-        LOG.exception("videos: a job could not be written down")
 
 
 ################################
@@ -11456,6 +11358,114 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
 
 
 ################################
+# resuming.py
+#
+# Videos outlive the worker that asked for them: the next one sees them to their end.
+################################
+
+_STOPPED = "OpenRouter makes a video to its end once it has begun, and charges it."
+
+
+async def watch_video(
+    answer: AsyncGenerator[list[Event]], context: RequestContext, job_id: str = ""
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; the job is kept until its video is stored, it failed or was stopped.
+
+    Only the video of a saved chat has a place to come to later. `job_id` is that of a known job.
+    """
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                for event in batch:
+                    match event:
+                        case ResponseStarted(response_id) if is_saved_chat(context.chat_id):
+                            job_id = response_id
+                        case Working() if job_id:
+                            await _contained(hold_video_job(context, job_id))
+                        case ResponseFinished() | ResponseFailed() if job_id:
+                            await _contained(forget_video_job(job_id))
+                            job_id = ""
+                        case _:
+                            pass
+                yield batch
+    except (asyncio.CancelledError, GeneratorExit):
+        if job_id and not is_server_ending():
+            await _contained(forget_video_job(job_id))
+            note = {"type": "info", "content": _STOPPED}
+            await _contained(send_event(context.host, "notification", note))
+        raise
+
+
+async def _contained(step: Awaitable[None]) -> None:
+    """What goes wrong here costs a job its second life, not an answer."""
+    try:
+        await step
+    except Exception:  # noqa: BLE001 - an answer that waits goes on
+        LOG.exception("videos: a job could not be kept")
+
+
+def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> None:
+    """Look for such videos, once in the life of each copy of the pipe, beside what it does."""
+    if settings.api_key and not runtime.has_resumed:
+        runtime.has_resumed = True
+        runtime.run_beside(_resume_all(runtime, function_id, settings))
+
+
+async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
+    look_at = 0.0
+    while True:
+        await asyncio.sleep(max(look_at - time.time(), 0.0))
+        try:
+            jobs, look_at = await claim_video_jobs(function_id)
+        except Exception:  # noqa: BLE001 - a background job is contained
+            LOG.debug("videos: the list of unfinished ones could not be read", exc_info=True)
+            return
+        for job in jobs:
+            LOG.info("videos: taking up the unfinished job %s", job.id)
+            runtime.run_beside(_finish(runtime, job, settings))
+        if not look_at:
+            return
+
+
+async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
+    context = RequestContext(
+        request_id=new_request_id(),
+        function_id=job.function_id,
+        settings=settings,
+        model=job.model,
+        user_id=job.user_id,
+        chat_id=job.chat_id,
+        message_id=job.message_id,
+        host=HostHandles(metadata=asdict(job), event_emitter=emitter_for(asdict(job))),
+    )
+    with runtime.lease(job.function_id, settings):
+        await _contained(_see_to_its_end(runtime, context, job))
+
+
+async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
+    output: list[dict[str, object]] = []
+    usage: Usage | None = None
+    failure = ""
+    followed = follow_video(runtime.client(), context.settings, job.id, job.model)
+    answer = watch_video(keep_files(followed, context), context, job.id)
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            for event in batch:
+                match event:
+                    case ItemFinished(_, MessageItem() as item):
+                        output.append(
+                            message_output(item, "completed", [output_text_part(item.text)])
+                        )
+                    case ResponseFinished():
+                        usage = event.usage
+                    case ResponseFailed():
+                        failure, usage = event.error.for_person(), event.usage
+                    case _:
+                        pass
+    await finish_message(context, output, usage_of_response(usage) if usage else None, failure)
+
+
+################################
 # rounds.py
 #
 # The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
@@ -11774,79 +11784,6 @@ def _unexpected(error: Exception, context: RequestContext) -> InternalError:
 
 
 ################################
-# resuming.py
-#
-# Videos that a worker left unfinished when it ended: the next one sees them to their end.
-################################
-
-def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> None:
-    """Look for such videos, once in the life of each copy of the pipe, beside what it does."""
-    if settings.api_key and not runtime.has_resumed:
-        runtime.has_resumed = True
-        runtime.run_beside(_resume_all(runtime, function_id, settings))
-
-
-async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
-    look_at = 0.0
-    while True:
-        await asyncio.sleep(max(look_at - time.time(), 0.0))
-        try:
-            jobs, look_at = await claim_video_jobs(function_id)
-        except Exception:  # noqa: BLE001 - a background job is contained
-            LOG.debug("videos: the list of unfinished ones could not be read", exc_info=True)
-            return
-        for job in jobs:
-            LOG.info("videos: taking up the unfinished job %s", job.id)
-            runtime.run_beside(_finish(runtime, job, settings))
-        if not look_at:
-            return
-
-
-async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
-    try:
-        with runtime.lease(job.function_id, settings):
-            await _see_to_its_end(runtime, _context_of(job, settings), job)
-    except Exception:  # noqa: BLE001 - a background job is contained
-        LOG.exception("videos: the unfinished job %s could not be taken up", job.id)
-
-
-def _context_of(job: VideoJob, settings: Settings) -> RequestContext:
-    return RequestContext(
-        request_id=new_request_id(),
-        function_id=job.function_id,
-        settings=settings,
-        model=job.model,
-        user_id=job.user_id,
-        chat_id=job.chat_id,
-        message_id=job.message_id,
-        host=HostHandles(metadata=asdict(job), event_emitter=emitter_for(asdict(job))),
-    )
-
-
-async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
-    output: list[dict[str, object]] = []
-    usage: Usage | None = None
-    failure = ""
-    followed = follow_video(runtime.client(), context.settings, job.id, job.model)
-    answer = watch_video(keep_files(followed, context), context, job.id)
-    async with aclosing(answer) as batches:
-        async for batch in batches:
-            for event in batch:
-                match event:
-                    case ItemFinished(_, MessageItem() as item):
-                        output.append(
-                            message_output(item, "completed", [output_text_part(item.text)])
-                        )
-                    case ResponseFinished():
-                        usage = event.usage
-                    case ResponseFailed():
-                        failure, usage = event.error.for_person(), event.usage
-                    case _:
-                        pass
-    await finish_message(context, output, usage_of_response(usage) if usage else None, failure)
-
-
-################################
 # pipe.py
 #
 # The entrance: what Open WebUI calls.
@@ -11970,125 +11907,124 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((242, 8, 48),),
-    "core/ids.py": ((298, 9, 26),),
-    "core/json_codec.py": ((332, 11, 29),),
-    "core/json_values.py": ((369, 8, 31),),
-    "core/money.py": ((408, 6, 4),),
-    "core/process.py": ((420, 10, 13),),
-    "core/redaction.py": ((441, 9, 69),),
-    "core/errors.py": ((533, 26, 161),),
-    "core/admission.py": ((702, 12, 50),),
-    "core/retry.py": ((760, 7, 33),),
-    "core/secrets.py": ((801, 19, 86),),
-    "core/source_map.py": ((895, 7, 24),),
-    "core/template_language.py": ((927, 8, 56),),
-    "core/valve_types.py": ((993, 17, 63),),
-    "core/catalog_valves.py": ((1064, 12, 138),),
-    "core/personal_valves.py": ((1210, 11, 109),),
-    "core/template_valves.py": ((1327, 13, 89),),
-    "core/config.py": ((1424, 18, 494),),
-    "core/context.py": ((1926, 14, 51),),
-    "core/logging_system.py": ((1985, 11, 92),),
-    "core/error_templates.py": ((2085, 28, 176),),
-    "core/timing_logger.py": ((2271, 21, 134),),
-    "api/bodies.py": ((2413, 8, 82),),
-    "api/error_figures.py": ((2503, 8, 38),),
-    "api/errors.py": ((2549, 18, 184),),
-    "api/events.py": ((2741, 12, 304),),
-    "api/exchange_log.py": ((3053, 16, 11),),
-    "api/gateway/batch.py": ((3075, 14, 47),),
-    "api/gateway/items.py": ((3130, 20, 133),),
-    "api/gateway/part_ends.py": ((3271, 8, 58),),
-    "api/gateway/payloads.py": ((3337, 14, 31),),
-    "api/gateway/selection.py": ((3376, 15, 56),),
-    "api/gateway/sound.py": ((3440, 11, 22),),
-    "api/gateway/text_run.py": ((3470, 10, 70),),
-    "api/pacing.py": ((3548, 7, 19),),
-    "api/sse.py": ((3575, 5, 60),),
-    "api/gateway/chat_reader.py": ((3643, 31, 212),),
-    "api/gateway/responses_reader.py": ((3863, 34, 200),),
-    "api/transport.py": ((4071, 18, 163),),
-    "api/http.py": ((4242, 23, 167),),
-    "api/catalog.py": ((4417, 17, 70),),
-    "api/gateway/stream.py": ((4495, 32, 123),),
-    "api/gateway/chat_completions.py": ((4626, 15, 12),),
-    "api/gateway/images.py": ((4646, 30, 74),),
-    "api/gateway/responses.py": ((4728, 15, 12),),
-    "api/gateway/videos.py": ((4748, 37, 117),),
-    "host/blocking.py": ((4873, 13, 46),),
-    "host/columns.py": ((4931, 20, 83),),
-    "host/departure.py": ((5022, 11, 36),),
-    "host/events.py": ((5066, 12, 19),),
-    "host/chats.py": ((5093, 14, 66),),
-    "host/users.py": ((5167, 14, 67),),
-    "host/call.py": ((5242, 15, 61),),
-    "host/files.py": ((5311, 18, 58),),
-    "host/tools.py": ((5380, 22, 250),),
-    "host/versions.py": ((5638, 10, 30),),
-    "host/video_jobs.py": ((5679, 20, 77),),
-    "models/key_limit.py": ((5764, 13, 43),),
-    "models/pricing.py": ((5815, 12, 106),),
-    "models/family.py": ((5929, 14, 136),),
-    "models/variants.py": ((6073, 11, 67),),
-    "models/known.py": ((6148, 12, 33),),
-    "models/registry.py": ((6189, 17, 97),),
-    "models/visibility.py": ((6294, 16, 218),),
-    "models/entries.py": ((6520, 25, 66),),
-    "storage/generated.py": ((6594, 15, 64),),
-    "storage/pictures.py": ((6666, 19, 121),),
-    "storage/keeping.py": ((6795, 26, 81),),
-    "storage/spending.py": ((6884, 20, 77),),
-    "storage/video_watch.py": ((6969, 17, 41),),
-    "requests/allow_list.py": ((7018, 10, 28),),
-    "requests/caching.py": ((7054, 13, 20),),
-    "requests/content_parts.py": ((7082, 10, 76),),
-    "requests/fallbacks.py": ((7166, 12, 13),),
-    "requests/identifiers.py": ((7187, 11, 46),),
-    "requests/modalities.py": ((7241, 12, 40),),
-    "requests/old_texts.py": ((7289, 11, 65),),
-    "requests/parameters.py": ((7362, 12, 59),),
-    "requests/reasoning.py": ((7429, 13, 87),),
-    "requests/replay.py": ((7524, 14, 122),),
-    "requests/chat_body.py": ((7654, 13, 142),),
-    "requests/history.py": ((7804, 13, 116),),
-    "requests/next_round.py": ((7928, 21, 65),),
-    "requests/recovery.py": ((8001, 16, 107),),
-    "requests/retention.py": ((8116, 13, 80),),
-    "requests/routing_table.py": ((8204, 14, 38),),
-    "requests/routing.py": ((8250, 13, 34),),
-    "requests/tasks.py": ((8292, 11, 35),),
-    "requests/studio.py": ((8335, 16, 66),),
-    "requests/tools.py": ((8409, 13, 40),),
-    "requests/trimming.py": ((8457, 11, 9),),
-    "requests/normalise.py": ((8474, 28, 40),),
-    "streaming/collector.py": ((8522, 32, 266),),
-    "streaming/completion_notes.py": ((8796, 11, 41),),
-    "streaming/open_calls.py": ((8845, 10, 25),),
-    "streaming/renderer.py": ((8878, 9, 13),),
-    "streaming/citations.py": ((8899, 13, 56),),
-    "streaming/layout.py": ((8967, 18, 59),),
-    "streaming/output_items.py": ((9034, 19, 75),),
-    "streaming/server_tools.py": ((9117, 15, 46),),
-    "streaming/status.py": ((9171, 10, 47),),
-    "streaming/think_tags.py": ((9226, 20, 134),),
-    "streaming/thinking_status.py": ((9368, 11, 53),),
-    "streaming/usage.py": ((9429, 10, 92),),
-    "streaming/completion_chunks.py": ((9529, 31, 101),),
-    "streaming/completion_dict.py": ((9638, 37, 110),),
-    "streaming/response_events.py": ((9756, 48, 275),),
-    "streaming/transcript.py": ((10039, 30, 130),),
-    "tools/policy.py": ((10177, 13, 42),),
-    "tools/results.py": ((10227, 11, 116),),
-    "tools/schema.py": ((10354, 15, 298),),
-    "tools/arguments.py": ((10660, 13, 113),),
-    "tools/definitions.py": ((10781, 14, 85),),
-    "tools/executor.py": ((10874, 55, 190),),
-    "tools/toolbox.py": ((11072, 23, 126),),
-    "runtime.py": ((11206, 25, 156),),
-    "attempts.py": ((11370, 36, 86),),
-    "rounds.py": ((11464, 28, 172),),
-    "orchestrator.py": ((11644, 39, 130),),
-    "resuming.py": ((11782, 26, 65),),
-    "pipe.py": ((11855, 31, 110),),
+    "core/circuit_breaker.py": ((241, 8, 48),),
+    "core/ids.py": ((297, 9, 26),),
+    "core/json_codec.py": ((331, 11, 29),),
+    "core/json_values.py": ((368, 8, 31),),
+    "core/money.py": ((407, 6, 4),),
+    "core/process.py": ((419, 10, 13),),
+    "core/redaction.py": ((440, 9, 69),),
+    "core/errors.py": ((532, 26, 161),),
+    "core/admission.py": ((701, 12, 50),),
+    "core/retry.py": ((759, 7, 33),),
+    "core/secrets.py": ((800, 19, 86),),
+    "core/source_map.py": ((894, 7, 24),),
+    "core/template_language.py": ((926, 8, 56),),
+    "core/valve_types.py": ((992, 17, 63),),
+    "core/catalog_valves.py": ((1063, 12, 138),),
+    "core/personal_valves.py": ((1209, 11, 109),),
+    "core/template_valves.py": ((1326, 13, 89),),
+    "core/config.py": ((1423, 18, 494),),
+    "core/context.py": ((1925, 14, 51),),
+    "core/logging_system.py": ((1984, 11, 92),),
+    "core/error_templates.py": ((2084, 28, 176),),
+    "core/timing_logger.py": ((2270, 21, 134),),
+    "api/bodies.py": ((2412, 8, 82),),
+    "api/error_figures.py": ((2502, 8, 38),),
+    "api/errors.py": ((2548, 18, 184),),
+    "api/events.py": ((2740, 12, 304),),
+    "api/exchange_log.py": ((3052, 16, 11),),
+    "api/gateway/batch.py": ((3074, 14, 47),),
+    "api/gateway/items.py": ((3129, 20, 133),),
+    "api/gateway/part_ends.py": ((3270, 8, 58),),
+    "api/gateway/payloads.py": ((3336, 14, 31),),
+    "api/gateway/selection.py": ((3375, 15, 56),),
+    "api/gateway/sound.py": ((3439, 11, 22),),
+    "api/gateway/text_run.py": ((3469, 10, 70),),
+    "api/pacing.py": ((3547, 7, 19),),
+    "api/sse.py": ((3574, 5, 60),),
+    "api/gateway/chat_reader.py": ((3642, 31, 212),),
+    "api/gateway/responses_reader.py": ((3862, 34, 200),),
+    "api/transport.py": ((4070, 18, 163),),
+    "api/http.py": ((4241, 23, 167),),
+    "api/catalog.py": ((4416, 17, 70),),
+    "api/gateway/stream.py": ((4494, 32, 123),),
+    "api/gateway/chat_completions.py": ((4625, 15, 12),),
+    "api/gateway/images.py": ((4645, 19, 32),),
+    "api/gateway/responses.py": ((4685, 15, 12),),
+    "api/gateway/videos.py": ((4705, 37, 117),),
+    "host/blocking.py": ((4830, 13, 46),),
+    "host/columns.py": ((4888, 20, 83),),
+    "host/departure.py": ((4979, 11, 36),),
+    "host/events.py": ((5023, 12, 19),),
+    "host/chats.py": ((5050, 14, 66),),
+    "host/users.py": ((5124, 14, 67),),
+    "host/call.py": ((5199, 15, 61),),
+    "host/files.py": ((5268, 18, 58),),
+    "host/tools.py": ((5337, 22, 250),),
+    "host/versions.py": ((5595, 10, 30),),
+    "host/video_jobs.py": ((5636, 20, 71),),
+    "models/key_limit.py": ((5715, 13, 43),),
+    "models/pricing.py": ((5766, 12, 106),),
+    "models/family.py": ((5880, 14, 136),),
+    "models/variants.py": ((6024, 11, 67),),
+    "models/known.py": ((6099, 12, 33),),
+    "models/registry.py": ((6140, 17, 97),),
+    "models/visibility.py": ((6245, 16, 218),),
+    "models/entries.py": ((6471, 25, 66),),
+    "storage/generated.py": ((6545, 15, 64),),
+    "storage/pictures.py": ((6617, 19, 121),),
+    "storage/keeping.py": ((6746, 26, 81),),
+    "storage/spending.py": ((6835, 20, 77),),
+    "requests/allow_list.py": ((6920, 10, 28),),
+    "requests/caching.py": ((6956, 13, 20),),
+    "requests/content_parts.py": ((6984, 10, 76),),
+    "requests/fallbacks.py": ((7068, 12, 13),),
+    "requests/identifiers.py": ((7089, 11, 46),),
+    "requests/modalities.py": ((7143, 12, 40),),
+    "requests/old_texts.py": ((7191, 11, 65),),
+    "requests/parameters.py": ((7264, 12, 59),),
+    "requests/reasoning.py": ((7331, 13, 87),),
+    "requests/replay.py": ((7426, 14, 122),),
+    "requests/chat_body.py": ((7556, 13, 142),),
+    "requests/history.py": ((7706, 13, 116),),
+    "requests/next_round.py": ((7830, 21, 65),),
+    "requests/recovery.py": ((7903, 16, 107),),
+    "requests/retention.py": ((8018, 13, 80),),
+    "requests/routing_table.py": ((8106, 14, 38),),
+    "requests/routing.py": ((8152, 13, 34),),
+    "requests/tasks.py": ((8194, 11, 35),),
+    "requests/studio.py": ((8237, 16, 66),),
+    "requests/tools.py": ((8311, 13, 40),),
+    "requests/trimming.py": ((8359, 11, 9),),
+    "requests/normalise.py": ((8376, 28, 40),),
+    "streaming/collector.py": ((8424, 32, 266),),
+    "streaming/completion_notes.py": ((8698, 11, 41),),
+    "streaming/open_calls.py": ((8747, 10, 25),),
+    "streaming/renderer.py": ((8780, 9, 13),),
+    "streaming/citations.py": ((8801, 13, 56),),
+    "streaming/layout.py": ((8869, 18, 59),),
+    "streaming/output_items.py": ((8936, 19, 75),),
+    "streaming/server_tools.py": ((9019, 15, 46),),
+    "streaming/status.py": ((9073, 10, 47),),
+    "streaming/think_tags.py": ((9128, 20, 134),),
+    "streaming/thinking_status.py": ((9270, 11, 53),),
+    "streaming/usage.py": ((9331, 10, 92),),
+    "streaming/completion_chunks.py": ((9431, 31, 101),),
+    "streaming/completion_dict.py": ((9540, 37, 110),),
+    "streaming/response_events.py": ((9658, 48, 275),),
+    "streaming/transcript.py": ((9941, 30, 130),),
+    "tools/policy.py": ((10079, 13, 42),),
+    "tools/results.py": ((10129, 11, 116),),
+    "tools/schema.py": ((10256, 15, 298),),
+    "tools/arguments.py": ((10562, 13, 113),),
+    "tools/definitions.py": ((10683, 14, 85),),
+    "tools/executor.py": ((10776, 55, 190),),
+    "tools/toolbox.py": ((10974, 23, 126),),
+    "runtime.py": ((11108, 25, 156),),
+    "attempts.py": ((11272, 36, 86),),
+    "resuming.py": ((11366, 35, 100),),
+    "rounds.py": ((11474, 28, 172),),
+    "orchestrator.py": ((11654, 39, 130),),
+    "pipe.py": ((11792, 31, 110),),
 }

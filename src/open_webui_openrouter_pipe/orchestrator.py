@@ -27,11 +27,11 @@ from .requests.history import call_ids_in
 from .requests.modalities import ask_for_sound
 from .requests.normalise import build_responses_body
 from .requests.studio import build_studio_body
+from .resuming import watch_video
 from .rounds import Rounds
 from .runtime import Runtime
 from .storage.keeping import keep_files
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
-from .storage.video_watch import watch_video
 from .streaming.renderer import Piece, Renderer
 from .streaming.transcript import Transcript
 from .tools.toolbox import Toolbox, open_toolbox

@@ -1,26 +1,76 @@
-"""Videos that a worker left unfinished when it ended: the next one sees them to their end."""
+"""Videos outlive the worker that asked for them: the next one sees them to their end."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import asdict
 
-from .api.events import ItemFinished, MessageItem, ResponseFailed, ResponseFinished, Usage
+from .api.events import (
+    Event,
+    ItemFinished,
+    MessageItem,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    Usage,
+    Working,
+)
 from .api.gateway.videos import follow_video
 from .core.config import Settings
 from .core.context import HostHandles, RequestContext
 from .core.ids import new_request_id
 from .core.logging_system import LOG
-from .host.chats import finish_message
-from .host.events import emitter_for
-from .host.video_jobs import VideoJob, claim_video_jobs
+from .host.chats import finish_message, is_saved_chat
+from .host.departure import is_server_ending
+from .host.events import emitter_for, send_event
+from .host.video_jobs import VideoJob, claim_video_jobs, forget_video_job, hold_video_job
 from .runtime import Runtime
 from .storage.keeping import keep_files
-from .storage.video_watch import watch_video
 from .streaming.output_items import message_output, output_text_part
 from .streaming.usage import usage_of_response
+
+_STOPPED = "OpenRouter makes a video to its end once it has begun, and charges it."
+
+
+async def watch_video(
+    answer: AsyncGenerator[list[Event]], context: RequestContext, job_id: str = ""
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; the job is kept until its video is stored, it failed or was stopped.
+
+    Only the video of a saved chat has a place to come to later. `job_id` is that of a known job.
+    """
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                for event in batch:
+                    match event:
+                        case ResponseStarted(response_id) if is_saved_chat(context.chat_id):
+                            job_id = response_id
+                        case Working() if job_id:
+                            await _contained(hold_video_job(context, job_id))
+                        case ResponseFinished() | ResponseFailed() if job_id:
+                            await _contained(forget_video_job(job_id))
+                            job_id = ""
+                        case _:
+                            pass
+                yield batch
+    except (asyncio.CancelledError, GeneratorExit):
+        if job_id and not is_server_ending():
+            await _contained(forget_video_job(job_id))
+            note = {"type": "info", "content": _STOPPED}
+            await _contained(send_event(context.host, "notification", note))
+        raise
+
+
+async def _contained(step: Awaitable[None]) -> None:
+    """What goes wrong here costs a job its second life, not an answer."""
+    try:
+        await step
+    except Exception:  # noqa: BLE001 - an answer that waits goes on
+        LOG.exception("videos: a job could not be kept")
 
 
 def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> None:
@@ -47,15 +97,7 @@ async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) ->
 
 
 async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
-    try:
-        with runtime.lease(job.function_id, settings):
-            await _see_to_its_end(runtime, _context_of(job, settings), job)
-    except Exception:  # noqa: BLE001 - a background job is contained
-        LOG.exception("videos: the unfinished job %s could not be taken up", job.id)
-
-
-def _context_of(job: VideoJob, settings: Settings) -> RequestContext:
-    return RequestContext(
+    context = RequestContext(
         request_id=new_request_id(),
         function_id=job.function_id,
         settings=settings,
@@ -65,6 +107,8 @@ def _context_of(job: VideoJob, settings: Settings) -> RequestContext:
         message_id=job.message_id,
         host=HostHandles(metadata=asdict(job), event_emitter=emitter_for(asdict(job))),
     )
+    with runtime.lease(job.function_id, settings):
+        await _contained(_see_to_its_end(runtime, context, job))
 
 
 async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:

@@ -20,6 +20,8 @@ from ..core.context import RequestContext
 CLAIM_SECONDS = 60.0
 """How long a job is left alone whose worker has not been heard of."""
 
+_OF_CONTEXT = ("function_id", "model", "user_id", "chat_id", "message_id")
+
 
 @dataclass(frozen=True, slots=True)
 class VideoJob:
@@ -33,21 +35,13 @@ class VideoJob:
     message_id: str
 
 
-async def add_video_job(context: RequestContext, job_id: str) -> None:
-    """Write the job down, as this worker's own."""
-    names = ("function_id", "model", "user_id", "chat_id", "message_id")
-    values = {name: getattr(context, name) for name in names}
+async def hold_video_job(context: RequestContext, job_id: str) -> None:
+    """Write the job down as this worker's own, or go on holding it."""
+    values = {name: getattr(context, name) for name in _OF_CONTEXT}
+    claim = time.time() + CLAIM_SECONDS
     async with _jobs() as (connection, table):
-        claim = time.time() + CLAIM_SECONDS
+        await connection.execute(delete(table).where(table.c.id == job_id))
         await connection.execute(insert(table).values(id=job_id, claimed_until=claim, **values))
-
-
-async def renew_video_job(job_id: str) -> None:
-    """Go on holding the job."""
-    async with _jobs() as (connection, table):
-        claim = time.time() + CLAIM_SECONDS
-        row = update(table).where(table.c.id == job_id)
-        await connection.execute(row.values(claimed_until=claim))
 
 
 async def forget_video_job(job_id: str) -> None:
@@ -80,11 +74,11 @@ async def _jobs() -> AsyncGenerator[tuple[Any, Table]]:
     from open_webui.env import DATABASE_SCHEMA  # pyright: ignore[reportMissingImports]
     from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
 
-    names = ("id", "function_id", "model", "user_id", "chat_id", "message_id")
     table = Table(
         "openrouter_pipe_video_jobs",
         MetaData(schema=DATABASE_SCHEMA or None),
-        *(Column(name, String, primary_key=name == "id") for name in names),
+        Column("id", String, primary_key=True),
+        *(Column(name, String) for name in _OF_CONTEXT),
         Column("claimed_until", Float),
     )
     try:

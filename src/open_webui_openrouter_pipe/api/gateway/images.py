@@ -10,20 +10,9 @@ import httpx
 
 from ...core.config import Settings
 from ...core.json_values import JsonObject, objects_in, text_of
-from ..errors import read_error_body
-from ..events import (
-    Event,
-    ImageItem,
-    ItemFinished,
-    PictureSketched,
-    ResponseFailed,
-    ResponseFinished,
-    Usage,
-    Working,
-)
-from ..sse import DONE_PAYLOAD, SseDecoder
-from .items import picture_address, read_usage
-from .payloads import answer_cut_short, read_payload
+from ..events import Event, PictureSketched, Working
+from .chat_reader import ChatReader
+from .items import picture_address
 from .stream import Endpoint, stream_endpoint
 
 
@@ -40,64 +29,22 @@ async def stream_images(
 def read_finished_images(body: JsonObject) -> list[Event]:
     """Read the pictures that came whole."""
     reader = ImagesReader()
-    for picture in objects_in(body.get("data")):
-        reader.take({"type": "image_generation.completed", **picture})
-    reader.usage = read_usage(body.get("usage"))
-    return [*reader.pictures, reader.finish()]
+    events = [event for data in objects_in(body.get("data")) for event in reader.read_chunk(data)]
+    reader.read_chunk({"usage": body.get("usage")})
+    return [*events, *reader.finish(done=True)]
 
 
-class ImagesReader:
-    """Reads one stream of pictures."""
+class ImagesReader(ChatReader):
+    """Reads one stream of pictures; usage, errors and its end are those of chat completions."""
 
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-        self.pictures: list[Event] = []
-        self.usage: Usage | None = None
-        self.finished = False
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Read one piece of the body."""
-        return self._read(self._decoder.feed(chunk))
-
-    def end(self) -> list[Event]:
-        """Read what is left when the body ends; without a picture it is cut short."""
-        events = self._read(self._decoder.flush())
-        return events if self.finished else [*events, self.finish()]
-
-    def _read(self, payloads: list[bytes]) -> list[Event]:
-        events: list[Event] = []
-        for payload in payloads:
-            if self.finished:
-                break
-            if payload == DONE_PAYLOAD:
-                events.append(self.finish())
-            elif (data := read_payload(payload)) is not None:
-                events.extend(self.take(data))
-        return events
-
-    def take(self, data: JsonObject) -> list[Event]:
+    def read_chunk(self, data: JsonObject) -> list[Event]:
         """The Events of one object of the stream."""
         picture = text_of(data.get("b64_json"))
-        if data.get("error"):
-            self.finished = True
-            return [ResponseFailed(read_error_body(data), self.usage)]
-        match text_of(data.get("type")):
-            case "image_generation.partial_image" if picture:
-                return [PictureSketched(len(self.pictures), picture_address(picture))]
-            case "image_generation.completed" if picture:
-                self.usage = read_usage(data.get("usage")) or self.usage
-                item = ImageItem("", picture_address(picture))
-                self.pictures.append(ItemFinished(len(self.pictures), item))
-                return self.pictures[-1:]
-            case _:
-                return []
-
-    def finish(self) -> Event:
-        """The end: pictures, or the reason why there are none."""
-        self.finished = True
-        if not self.pictures:
-            return ResponseFailed(answer_cut_short(), self.usage)
-        return ResponseFinished("", "", self.usage)
+        if picture and data.get("type") == "image_generation.partial_image":
+            return [PictureSketched(0, picture_address(picture))]
+        image = {"image_url": {"url": picture_address(picture)}}
+        choice = {"delta": {"images": [image] if picture else []}}
+        return super().read_chunk({**data, "choices": [choice]})
 
 
 _IMAGES = Endpoint("/images", ImagesReader, "data", read_finished_images)

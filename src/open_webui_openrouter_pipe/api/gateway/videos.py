@@ -56,7 +56,6 @@ async def stream_video(
     job_id, model = text_of(job.get("id")), text_of(body.get("model"))
     # From its item on nothing is asked for twice: the job costs.
     yield [ResponseStarted(job_id, model), ItemStarted(0, MediaItem("", "video"))]
-    yield [Working(_STATES["pending"])]
     async with aclosing(follow_video(client, settings, job_id, model)) as batches:
         async for batch in batches:
             yield batch
@@ -66,22 +65,23 @@ async def follow_video(
     client: httpx.AsyncClient, settings: Settings, job_id: str, model: str
 ) -> AsyncGenerator[list[Event]]:
     """Ask how the job goes until its end; then the video, and what it cost."""
-    pause, waited, failures = _FIRST_PAUSE_SECONDS, 0.0, 0
+    pause, waited, failures, status = _FIRST_PAUSE_SECONDS, 0.0, 0, "pending"
     while waited < _PATIENCE_SECONDS:
+        yield [Working(_STATES[status])]
         await asyncio.sleep(pause)
         waited += pause
         pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
         try:
             job = await _ask(client, settings, f"/videos/{job_id}")
-            status, usage = text_of(job.get("status")), read_usage(job.get("usage"))
-            if status in _STATES:
-                yield [Working(_STATES[status])]
+            state, usage = text_of(job.get("status")), read_usage(job.get("usage"))
+            if state not in _STATES:
+                yield [ResponseFailed(_no_video(job, state), usage)]
+                return
+            status = state
             if status == "completed":
+                yield [Working(_STATES[status])]
                 video = MediaItem("", "video", await _fetch_video(client, settings, job_id))
                 yield [ItemFinished(0, video), ResponseFinished(job_id, model, usage)]
-                return
-            if status not in _STATES:
-                yield [ResponseFailed(_no_video(job, status), usage)]
                 return
             failures = 0
         except PipeError as error:
