@@ -4419,6 +4419,8 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+# Endpoints that serve models of their own, and what those give.
+_STUDIOS = {"images": "image", "videos": "video"}
 
 
 async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
@@ -4429,28 +4431,26 @@ async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[Js
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
     rows = objects_in(await _fetch_data(client, settings, path, list))
-    return rows if of_key else [*rows, *await _fetch_studio_models(client, settings, rows)]
-
-
-async def _fetch_studio_models(
-    client: httpx.AsyncClient, settings: Settings, rows: list[JsonObject]
-) -> list[JsonObject]:
-    """The models that are asked at an endpoint of their own, marked with its name (`studio`)."""
+    if of_key:
+        return rows
     known = {row.get("id") for row in rows}
-    found: list[JsonObject] = []
-    for studio, output in (("images", "image"), ("videos", "video")):
-        try:
-            listed = objects_in(await _fetch_data(client, settings, f"/{studio}/models", list))
-        except PipeError as error:  # the others can be used all the same
-            LOG.info("catalog: no list of /%s: %s", studio, error.cause)
-            continue
-        for row in listed:
-            if row.get("id") not in known:
-                kinds = {"input_modalities": ["text", "image"], "output_modalities": [output]}
-                marked: JsonObject = {"studio": studio, "architecture": kinds}
-                marked["supported_parameters"] = row.get("supported_frame_images")
-                found.append({**row, **marked})
-    return found
+    lists = await asyncio.gather(*(_fetch_studio(client, settings, name) for name in _STUDIOS))
+    return [*rows, *(row for listed in lists for row in listed if row.get("id") not in known)]
+
+
+async def _fetch_studio(
+    client: httpx.AsyncClient, settings: Settings, studio: str
+) -> list[JsonObject]:
+    """The models of an endpoint of its own, marked with its name (`studio`)."""
+    try:
+        rows = objects_in(await _fetch_data(client, settings, f"/{studio}/models", list))
+    except PipeError as error:  # the others can be used all the same
+        LOG.info("catalog: no list of /%s: %s", studio, error.cause)
+        return []
+    kinds = {"input_modalities": ["text", "image"], "output_modalities": [_STUDIOS[studio]]}
+    marks = {"studio": studio, "architecture": kinds}
+    frames = "supported_frame_images"
+    return [{**row, **marks, "supported_parameters": row.get(frames)} for row in rows]
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
@@ -11947,7 +11947,7 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "api/gateway/responses_reader.py": ((3862, 34, 200),),
     "api/transport.py": ((4070, 18, 163),),
     "api/http.py": ((4241, 23, 167),),
-    "api/catalog.py": ((4416, 17, 70),),
+    "api/catalog.py": ((4416, 18, 70),),
     "api/gateway/stream.py": ((4494, 32, 123),),
     "api/gateway/chat_completions.py": ((4625, 15, 12),),
     "api/gateway/images.py": ((4645, 19, 32),),
