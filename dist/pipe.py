@@ -16,146 +16,146 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    235  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    291  ids.py                        Identifiers of our own making.
-#    325  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    362  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    401  money.py                      Amounts of money in words.
-#    413  process.py                    What every copy of the pipe in one process shares.
-#    434  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    511  errors.py                     Every cause of failure a person can act on, each with its words.
-#    695  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    753  retry.py                      Whether a failed request may be sent again, and when.
-#    794  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    888  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    920  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    984  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1057  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1203  personal_valves.py            What each user can set for themselves.
-#   1320  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1417  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1919  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   1978  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2078  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2262  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    236  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    292  ids.py                        Identifiers of our own making.
+#    326  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    363  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    402  money.py                      Amounts of money in words.
+#    414  process.py                    What every copy of the pipe in one process shares.
+#    435  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    512  errors.py                     Every cause of failure a person can act on, each with its words.
+#    696  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    754  retry.py                      Whether a failed request may be sent again, and when.
+#    795  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    889  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    921  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    985  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1058  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1204  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1287  personal_valves.py            What each user can set for themselves.
+#   1371  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1468  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   1958  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2012  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2112  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2296  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2406  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2496  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2542  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2734  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3046  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3065  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3123  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3264  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3330  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3369  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3433  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   3463  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3541  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3568  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3636  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3856  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4064  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4235  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4410  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4488  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4619  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4639  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   4679  gateway/responses.py          `POST /responses`: a request body in, Events out.
-#   4699  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
+#   2440  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2528  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2574  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2766  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3044  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3063  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3121  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3265  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3331  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3370  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3432  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3510  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3537  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3605  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3817  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4021  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4192  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4376  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4462  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4594  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4614  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4824  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4878  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4973  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5017  events.py                     What the page is told beside the stream of the answer.
-#   5044  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5118  users.py                      The person who asks, and what they have set for themselves.
-#   5193  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5262  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5328  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5589  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
-#   5627  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#   4634  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4699  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4756  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   4851  data_folder.py                The folder in which Open WebUI keeps its data.
+#   4866  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   4904  events.py                     What the page is told beside the stream of the answer.
+#   4916  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   4931  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   4964  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5104  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5145  users.py                      The person who asks, and what they have set for themselves.
+#   5220  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5289  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5345  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5597  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5709  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5760  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5874  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6018  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6093  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6134  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6239  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6465  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   5635  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5748  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   5799  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   5913  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6055  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6130  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6171  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6408  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6569  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   6794  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   6868  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6539  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   6611  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#   6740  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#   6829  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7026  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   7146  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   6914  allow_list.py                 Only what the API knows goes out.
-#   6950  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   6978  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7062  fallbacks.py                  Further models, for when the first one fails.
-#   7083  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7137  modalities.py                 Pictures and sound are asked for where the model gives them.
-#   7185  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#   7258  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7325  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7420  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7550  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7700  history.py                    Chat messages become input items.
-#   7824  next_round.py                 The request of another round: the one before, and what came of it.
-#   7897  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8012  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8100  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8146  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8188  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8231  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#   8305  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8353  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8370  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7231  allow_list.py                 Only what the API knows goes out.
+#   7267  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7295  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7379  fallbacks.py                  Further models, for when the first one fails.
+#   7400  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7454  modalities.py                 Pictures are asked for where the model draws.
+#   7469  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   7538  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   7605  reasoning.py                  How hard the model thinks, and what is told of it.
+#   7700  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   7830  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   7979  history.py                    Chat messages become input items.
+#   8103  next_round.py                 The request of another round: the one before, and what came of it.
+#   8192  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8307  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8395  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8441  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8483  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8526  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   8575  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   8590  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8418  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8692  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8741  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8774  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   8795  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   8859  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   8930  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9013  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9067  status.py                     The status line of an answer: few words, all of them true.
-#   9122  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9264  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9325  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9425  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9534  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9652  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#   9935  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   8637  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   8911  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   8960  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   8993  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9014  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9079  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9150  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9227  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9281  status.py                     The status line of an answer: few words, all of them true.
+#   9336  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9478  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#   9539  usage.py                      What an answer took and cost, under the names its reader knows.
+#   9639  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#   9740  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#   9856  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10139  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10073  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10123  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10247  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10556  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10677  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10770  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  10968  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10276  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10331  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10455  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  10764  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  10885  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  10978  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11180  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11102  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11318  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11266  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11490  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11360  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  11578  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11468  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  11776  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11648  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
-#
-#  11786  pipe.py                       The entrance: what Open WebUI calls.
+#  11905  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -170,9 +170,9 @@ import json
 import logging
 import os
 import queue
+import random
 import re
 import secrets
-import struct
 import sys
 import threading
 import time
@@ -200,13 +200,13 @@ from contextlib import (
     suppress,
 )
 from contextvars import ContextVar, copy_context
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
-from hashlib import sha256
+from hashlib import blake2s, sha256
 from io import BytesIO
 from itertools import groupby
 from math import isfinite
@@ -224,8 +224,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
-from sqlalchemy import Column, delete, Float, insert, MetaData, select, String, Table, update
-from sqlalchemy.exc import DatabaseError
+from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -1201,6 +1202,89 @@ def _read_model_ids(text: str) -> tuple[str, ...]:
 
 
 ################################
+# core/metadata_valves.py
+#
+# The valves for Open WebUI's own settings of each model, and the value object they become.
+################################
+
+MetadataSyncMode = Literal["on", "dry_run", "off"]
+NewModelAccess = Literal["private", "public"]
+
+
+class MetadataValves(BaseModel):
+    """What is written into Open WebUI's own settings of each model."""
+
+    MODEL_METADATA_SYNC: Annotated[
+        MetadataSyncMode, one_of(*get_args(MetadataSyncMode), fallback="off")
+    ] = Field(
+        default="on",
+        title="Model settings: keep up to date",
+        description=(
+            "Whether each model gets its settings in Open WebUI from the catalog, "
+            "never over an admin's own; `dry_run` only logs what would be written."
+        ),
+    )
+    UPDATE_MODEL_CAPABILITIES: Switch = Field(
+        default=True,
+        title="Model settings: capabilities",
+        description="Tick what a model can do, such as reading pictures.",
+    )
+    UPDATE_MODEL_IMAGES: Switch = Field(
+        default=True,
+        title="Model settings: pictures",
+        description=(
+            "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
+        ),
+    )
+    UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
+        default=False,
+        title="Model settings: descriptions",
+        description=(
+            "Copy OpenRouter's description; the model list, which every page loads, grows by it."
+        ),
+    )
+    UPDATE_MODEL_TAGS: Switch = Field(
+        default=True,
+        title="Model settings: tags",
+        description="Tag each model with its maker, to filter the model list by.",
+    )
+    NEW_MODEL_ACCESS: Annotated[
+        NewModelAccess, one_of(*get_args(NewModelAccess), fallback="private")
+    ] = Field(
+        default="private",
+        title="Model settings: access to new models",
+        description=(
+            "Who may use a model that appears for the first time: admins until they share it, "
+            "or everyone who can sign in."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataRules:
+    """What a sync may write into Open WebUI's settings of the models."""
+
+    mode: str = "off"
+    capabilities: bool = True
+    images: bool = True
+    descriptions: bool = True
+    tags: bool = True
+    new_are_public: bool = False
+
+
+def read_metadata_rules(valves: MetadataValves) -> MetadataRules:
+    """The rules as the admin has set them."""
+    return MetadataRules(
+        mode=valves.MODEL_METADATA_SYNC,
+        capabilities=valves.UPDATE_MODEL_CAPABILITIES,
+        images=valves.UPDATE_MODEL_IMAGES,
+        descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
+        tags=valves.UPDATE_MODEL_TAGS,
+        new_are_public=valves.NEW_MODEL_ACCESS == "public",
+    )
+
+
+################################
 # core/personal_valves.py
 #
 # What each user can set for themselves.
@@ -1212,12 +1296,6 @@ OwnSwitch = Literal["inherit", "on", "off"]
 OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
-
-OwnAspectRatio = Literal[
-    "inherit", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"
-]
-OwnImageSize = Literal["inherit", "512", "1K", "2K", "4K"]
-OwnImageQuality = Literal["inherit", "low", "medium", "high"]
 
 
 class PersonalValves(BaseModel):
@@ -1273,33 +1351,6 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Remember reasoning",
         description="Whether a model gets its earlier thinking back: never, once, or always.",
-    )
-    IMAGE_ASPECT_RATIO: Annotated[
-        OwnAspectRatio, one_of(*get_args(OwnAspectRatio), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Shape of pictures",
-        description="Width to height of the pictures drawn for you, where the model can choose.",
-    )
-    IMAGE_SIZE: Annotated[OwnImageSize, one_of(*get_args(OwnImageSize), fallback="inherit")] = (
-        Field(
-            default="inherit",
-            title="Size of pictures",
-            description="How large pictures are drawn for you; large ones cost more.",
-        )
-    )
-    IMAGE_QUALITY: Annotated[
-        OwnImageQuality, one_of(*get_args(OwnImageQuality), fallback="inherit")
-    ] = Field(
-        default="inherit",
-        title="Quality of pictures",
-        description="How carefully pictures are drawn for you; high quality costs more.",
-    )
-    AUDIO_VOICE: Text = Field(
-        default="",
-        title="Voice",
-        description="The voice of OpenAI's models that speak, such as `coral`; empty for `alloy`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -1765,6 +1816,7 @@ class SystemValves(
     RoutingValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -1785,6 +1837,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    metadata: MetadataRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1827,10 +1880,6 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
-    drawing: Mapping[str, str]
-    """How the user wants pictures drawn: `aspect_ratio`, `size`, `quality`."""
-    voice: str
-    """Empty leaves it to the pipe."""
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -1854,6 +1903,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        metadata=read_metadata_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -1889,8 +1939,6 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
-        drawing=_chosen_drawing(own),
-        voice=own.AUDIO_VOICE,
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
@@ -1905,15 +1953,6 @@ def _own(chosen: str, inherited: str) -> str:
 
 def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
-
-
-def _chosen_drawing(own: PersonalValves) -> dict[str, str]:
-    chosen = {
-        "aspect_ratio": own.IMAGE_ASPECT_RATIO,
-        "size": own.IMAGE_SIZE,
-        "quality": own.IMAGE_QUALITY,
-    }
-    return {name: value for name, value in chosen.items() if value != "inherit"}
 
 
 ################################
@@ -1959,11 +1998,6 @@ class RequestContext:
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
-
-    @property
-    def is_in_message(self) -> bool:
-        """Whether the answer stands in a message that a person reads."""
-        return bool(self.chat_id and self.message_id) and not self.task
 
 
 def current_request() -> ContextVar[RequestContext | None]:
@@ -2445,7 +2479,6 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -2489,7 +2522,6 @@ class ChatBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -2832,19 +2864,6 @@ class ImageItem:
 
 
 @dataclass(slots=True)
-class MediaItem:
-    """Something to play."""
-
-    id: str
-    kind: Literal["audio", "video"]
-    content: bytearray = field(default_factory=bytearray)
-    """Whole at the item's end; sound without a container is 16-bit samples, 24,000 a second."""
-    transcript: str = ""
-    """What is said in it; the answer's text says the same."""
-    status: str = "completed"
-
-
-@dataclass(slots=True)
 class ServerToolItem:
     """Something OpenRouter or the provider did for the answer: a search, a fetch, a calculation."""
 
@@ -2885,7 +2904,6 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
-    | MediaItem
     | ServerToolItem
     | OtherItem
 )
@@ -2946,14 +2964,6 @@ class CitationFound:
 
 
 @dataclass(slots=True)
-class PictureSketched:
-    """How far a picture has come that is still being drawn."""
-
-    output_index: int
-    data_url: str
-
-
-@dataclass(slots=True)
 class SourcesFound:
     """What a tool leaned on, each as the `data` of Open WebUI's `source` event."""
 
@@ -2978,17 +2988,12 @@ class RetryScheduled:
 
 
 @dataclass(slots=True)
-class Working:
-    """What is being done, where the answer's first piece takes its time."""
-
-    text: str
-
-
-@dataclass(slots=True)
 class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
     text: str
+    in_closing_line: bool = False
+    """Whether it is said once the answer is there, and not before."""
 
 
 @dataclass(slots=True)
@@ -3022,20 +3027,13 @@ class ResponseFailed:
 
 
 PlacedEvent = (
-    ItemStarted
-    | TextDelta
-    | ReasoningDelta
-    | ArgumentsDelta
-    | CitationFound
-    | PictureSketched
-    | ItemFinished
+    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
 )
 Event = (
     ResponseStarted
     | PlacedEvent
     | SourcesFound
     | RetryScheduled
-    | Working
     | Notice
     | SpendingKnown
     | ResponseFinished
@@ -3210,11 +3208,6 @@ def _image_url_of(item: JsonObject) -> str:
     data = text_of(item.get("result")) or text_of(item.get("imageB64"))
     if not data:
         return text_of(item.get("imageUrl"))
-    return picture_address(data)
-
-
-def picture_address(data: str) -> str:
-    """A picture that came as base64 as a data URL; an address stays as it is."""
     return data if data.startswith(("data:", "https:")) else f"data:image/png;base64,{data}"
 
 
@@ -3227,6 +3220,14 @@ def read_citation(annotation: JsonObject) -> Citation | None:
     if not url:
         return None
     return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
+
+
+def trimming_notices(answer: JsonObject) -> list[Event]:
+    """What the person should know when OpenRouter has shortened the chat."""
+    stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
+    if not any(stage.get("type") == "context_compression" for stage in stages):
+        return []
+    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -3373,12 +3374,10 @@ def answer_cut_short() -> StreamInterruptedError:
 ################################
 
 class EndpointName(Enum):
-    """The two endpoints of chats, and those of models that only draw or film."""
+    """The two endpoints."""
 
     RESPONSES = "responses"
     CHAT_COMPLETIONS = "chat_completions"
-    IMAGES = "images"
-    VIDEOS = "videos"
 
 
 _NO_RESPONSES = re.compile(
@@ -3428,36 +3427,6 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
         fnmatchcase(model, pattern) or fnmatchcase(model.replace("/", ".", 1), pattern)
         for pattern in patterns
     )
-
-
-################################
-# api/gateway/sound.py
-#
-# Sound of an answer, put together from its pieces.
-################################
-
-class SoundPieces:
-    """Adds pieces of base64 to an item; each is decoded as it comes, wherever it was cut."""
-
-    __slots__ = ("_rest", "is_silent", "item")
-
-    def __init__(self) -> None:
-        self.item = MediaItem("", "audio")
-        self.is_silent = True
-        """Whether nothing has come of it but its transcript."""
-        self._rest = ""
-
-    def add(self, data: str, transcript: str) -> None:
-        """Take the next piece."""
-        self.item.transcript += transcript
-        self.is_silent = self.is_silent and not data
-        waiting = self._rest + data
-        whole = len(waiting) // 4 * 4
-        self._rest = waiting[whole:]
-        try:
-            self.item.content += base64.b64decode(waiting[:whole])
-        except ValueError:
-            LOG.warning("sound: a piece is no base64 and was passed over")
 
 
 ################################
@@ -3664,7 +3633,6 @@ class ChatReader:
         self._message: int | None = None
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
-        self._sound = SoundPieces()
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -3705,6 +3673,7 @@ class ChatReader:
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
         self._usage = read_usage(data.get("usage")) or self._usage
+        events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
@@ -3717,10 +3686,8 @@ class ChatReader:
 
     def _read_delta(self, delta: JsonObject, events: list[Event]) -> None:
         self._read_reasoning(delta, events)
-        sound = as_object(delta.get("audio"))
-        transcript = text_of(sound.get("transcript"))
+        transcript = text_of(as_object(delta.get("audio")).get("transcript"))
         self._read_text(text_of(delta.get("content")) + transcript, events)
-        self._read_sound(text_of(sound.get("data")), transcript, events)
         if refusal := text_of(delta.get("refusal")):
             self._read_text(refusal, events, is_refusal=True)
         for annotation in objects_in(delta.get("annotations")):
@@ -3784,12 +3751,6 @@ class ChatReader:
         if not known.call_id:  # it may come late; another name is another call
             return bool(call_id and name and known.name)
         return call_id not in ("", known.call_id)
-
-    def _read_sound(self, data: str, transcript: str, events: list[Event]) -> None:
-        if data and self._sound.is_silent:
-            self._close_reasoning(events)
-            self._open(self._sound.item, events)
-        self._sound.add(data, transcript)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))
@@ -3864,6 +3825,7 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     return [
         ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
         *_finished_items(body),
+        *trimming_notices(body),
         _read_end(body),
     ]
 
@@ -3936,8 +3898,9 @@ class ResponsesReader:
                 self._closed.add(event.output_index)
         elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            for item in self._left_out(as_object(data.get("response"))):
-                batch.add(item)
+            response = as_object(data.get("response"))
+            for late in (*self._left_out(response), *trimming_notices(response)):
+                batch.add(late)
         batch.add(event)
 
     def _left_out(self, response: JsonObject) -> list[ItemFinished]:
@@ -3993,11 +3956,6 @@ def _read_annotation(data: JsonObject) -> Event | None:
     return CitationFound(_index_of(data), citation) if citation is not None else None
 
 
-def _read_sketch(data: JsonObject) -> Event | None:
-    picture = text_of(data.get("partial_image_b64"))
-    return PictureSketched(_index_of(data), picture_address(picture)) if picture else None
-
-
 def _read_started(data: JsonObject) -> Event:
     response = as_object(data.get("response"))
     return ResponseStarted(text_of(response.get("id")), text_of(response.get("model")))
@@ -4049,7 +4007,6 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
     "response.reasoning_text.delta": _read_reasoning_delta,
     "response.function_call_arguments.delta": _read_arguments_delta,
     "response.output_text.annotation.added": _read_annotation,
-    "response.image_generation_call.partial_image": _read_sketch,
     "response.created": _read_started,
     "response.output_item.added": _read_item_started,
     "response.output_item.done": _read_item_finished,
@@ -4238,6 +4195,9 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 # The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
 ################################
 
+COMPRESSION_PLUGIN = "context-compression"
+"""Leaves out the middle of a chat that is too long for its model."""
+
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
@@ -4301,6 +4261,12 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def metadata_headers(body: Mapping[str, Any]) -> dict[str, str]:
+    """Ask to be told when OpenRouter shortens the chat."""
+    trims = any(each.get("id") == COMPRESSION_PLUGIN for each in objects_in(body.get("plugins")))
+    return {"X-OpenRouter-Metadata": "enabled"} if trims else {}
 
 
 def own_referer(settings: Settings) -> dict[str, str]:
@@ -4419,66 +4385,74 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
-# Endpoints that serve models of their own, and what those give.
-_STUDIOS = {"images": "image", "videos": "video"}
+_NOT_MODIFIED = 304
 
 
-async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes, draws or films (schema `Model`).
+@dataclass(frozen=True, slots=True)
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
-    Raises a `PipeError` that says why there are none.
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+async def fetch_models(
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
+
+    Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    rows = objects_in(await _fetch_data(client, settings, path, list))
-    if of_key:
-        return rows
-    known = {row.get("id") for row in rows}
-    lists = await asyncio.gather(*(_fetch_studio(client, settings, name) for name in _STUDIOS))
-    return [*rows, *(row for listed in lists for row in listed if row.get("id") not in known)]
-
-
-async def _fetch_studio(
-    client: httpx.AsyncClient, settings: Settings, studio: str
-) -> list[JsonObject]:
-    """The models of an endpoint of its own, marked with its name (`studio`)."""
-    try:
-        rows = objects_in(await _fetch_data(client, settings, f"/{studio}/models", list))
-    except PipeError as error:  # the others can be used all the same
-        LOG.info("catalog: no list of /%s: %s", studio, error.cause)
-        return []
-    kinds = {"input_modalities": ["text", "image"], "output_modalities": [_STUDIOS[studio]]}
-    marks = {"studio": studio, "architecture": kinds}
-    frames = "supported_frame_images"
-    return [{**row, **marks, "supported_parameters": row.get(frames)} for row in rows]
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    response = await _ask(client, settings, "/endpoints/zdr", {})
+    endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
+    return number_of(key.get("limit_remaining"))
 
 
-async def _fetch_data(
-    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
-) -> Data:
-    """The `data` of an answer, where it is of the right kind."""
+async def _ask(
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
+) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
-        response = await client.get(
+        return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings)},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+
+
+def _data_in(response: httpx.Response, settings: Settings, kind: type[Data]) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     refuse_web_page(response, settings)
     try:
         data = as_object(decode_json(response.content)).get("data")
-    except ValueError:
+    except ValueError as error:
+        if response.is_success:
+            raise StreamInterruptedError(
+                "OpenRouter's answer came only in part.", "Try again in a moment."
+            ) from error
         data = None
     if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
@@ -4539,6 +4513,7 @@ async def _open(
                 **authorize(settings),
                 **own_referer(settings),
                 **vendor_headers(settings, body),
+                **metadata_headers(body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -4637,46 +4612,6 @@ def stream_chat_completions(
 
 
 ################################
-# api/gateway/images.py
-#
-# `POST /images`: for models that only draw, and that chats' endpoints do not know.
-################################
-
-async def stream_images(
-    client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
-) -> AsyncGenerator[list[Event]]:
-    """Have pictures drawn, seen half drawn where the provider streams them."""
-    yield [Working("The picture is being drawn.")]
-    async with aclosing(stream_endpoint(client, settings, _IMAGES, body)) as batches:
-        async for batch in batches:
-            yield batch
-
-
-def read_finished_images(body: JsonObject) -> list[Event]:
-    """Read the pictures that came whole."""
-    reader = ImagesReader()
-    events = [event for data in objects_in(body.get("data")) for event in reader.read_chunk(data)]
-    reader.read_chunk({"usage": body.get("usage")})
-    return [*events, *reader.finish(done=True)]
-
-
-class ImagesReader(ChatReader):
-    """Reads one stream of pictures; usage, errors and its end are those of chat completions."""
-
-    def read_chunk(self, data: JsonObject) -> list[Event]:
-        """The Events of one object of the stream."""
-        picture = text_of(data.get("b64_json"))
-        if picture and data.get("type") == "image_generation.partial_image":
-            return [PictureSketched(0, picture_address(picture))]
-        image = {"image_url": {"url": picture_address(picture)}}
-        choice = {"delta": {"images": [image] if picture else []}}
-        return super().read_chunk({**data, "choices": [choice]})
-
-
-_IMAGES = Endpoint("/images", ImagesReader, "data", read_finished_images)
-
-
-################################
 # api/gateway/responses.py
 #
 # `POST /responses`: a request body in, Events out.
@@ -4697,135 +4632,15 @@ def stream_responses(
 
 
 ################################
-# api/gateway/videos.py
-#
-# `POST /videos`: a job, asked after until its video can be fetched.
-################################
-
-LARGEST_VIDEO_BYTES = 256 * 1024 * 1024
-_FIRST_PAUSE_SECONDS = 3.0
-_LONGEST_PAUSE_SECONDS = 20.0
-_PAUSE_GROWTH = 1.3
-_PATIENCE_SECONDS = 3_600.0
-# How often in a row nobody may know how the job goes.
-_MOST_DEAF_POLLS = 6
-_STATES = {
-    "pending": "The video waits for its turn.",
-    "in_progress": "The video is being made.",
-    "completed": "The video is being fetched.",
-}
-
-
-async def stream_video(
-    client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
-) -> AsyncGenerator[list[Event]]:
-    """Have a video made; the first Event names the job. Raises a `PipeError` before it only."""
-    job = await _ask(client, settings, "/videos", body)
-    job_id, model = text_of(job.get("id")), text_of(body.get("model"))
-    # From its item on nothing is asked for twice: the job costs.
-    yield [ResponseStarted(job_id, model), ItemStarted(0, MediaItem("", "video"))]
-    async with aclosing(follow_video(client, settings, job_id, model)) as batches:
-        async for batch in batches:
-            yield batch
-
-
-async def follow_video(
-    client: httpx.AsyncClient, settings: Settings, job_id: str, model: str
-) -> AsyncGenerator[list[Event]]:
-    """Ask how the job goes until its end; then the video, and what it cost."""
-    pause, waited, failures, status = _FIRST_PAUSE_SECONDS, 0.0, 0, "pending"
-    while waited < _PATIENCE_SECONDS:
-        yield [Working(_STATES[status])]
-        await asyncio.sleep(pause)
-        waited += pause
-        pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
-        try:
-            job = await _ask(client, settings, f"/videos/{job_id}")
-            state, usage = text_of(job.get("status")), read_usage(job.get("usage"))
-            if state not in _STATES:
-                yield [ResponseFailed(_no_video(job, state), usage)]
-                return
-            status = state
-            if status == "completed":
-                yield [Working(_STATES[status])]
-                video = MediaItem("", "video", await _fetch_video(client, settings, job_id))
-                yield [ItemFinished(0, video), ResponseFinished(job_id, model, usage)]
-                return
-            failures = 0
-        except PipeError as error:
-            failures += 1
-            if failures >= _MOST_DEAF_POLLS or not _may_still_come(error):
-                yield [ResponseFailed(error)]
-                return
-            LOG.info("videos: %s", error.cause)
-            told = error.failure.retry_after if isinstance(error, OpenRouterAPIError) else None
-            pause = max(pause, told or 0.0)
-    yield [ResponseFailed(UpstreamTimeoutError("The video took longer than an hour."))]
-
-
-def _no_video(job: JsonObject, status: str) -> PipeError:
-    words = text_of(job.get("error")) or f"The video job was {status}."
-    return OpenRouterAPIError(ApiFailure(message=words, may_pass=False))
-
-
-def _may_still_come(error: PipeError) -> bool:
-    """Whether the same question may be answered later: a lost connection, an overloaded server."""
-    if isinstance(error, OpenRouterAPIError):
-        status = error.failure.status or 500
-        return status >= 500 or status in (408, 429)
-    return not isinstance(error, FileNotStoredError)
-
-
-async def _ask(
-    client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any] | None = None
-) -> JsonObject:
-    """The job, as the API describes it."""
-    with as_pipe_errors(settings, answering=False):
-        response = await client.request(
-            "GET" if body is None else "POST",
-            settings.base_url + path,
-            content=None if body is None else encode_json(body),
-            headers=_headers_of(settings) | {"Content-Type": "application/json"},
-            extensions=timeouts(settings),
-        )
-    refuse_web_page(response, settings)
-    try:
-        job = as_object(decode_json(response.content))
-    except ValueError:
-        job = {}
-    if not response.is_success or not job.get("id"):
-        raise read_http_error(response, response.content)
-    return job
-
-
-def _headers_of(settings: Settings) -> dict[str, str]:
-    return {**authorize(settings), **own_referer(settings)}
-
-
-async def _fetch_video(client: httpx.AsyncClient, settings: Settings, job_id: str) -> bytearray:
-    with as_pipe_errors(settings, answering=False):
-        url = f"{settings.base_url}/videos/{job_id}/content?index=0"
-        headers = _headers_of(settings)
-        request = client.build_request("GET", url, headers=headers, extensions=timeouts(settings))
-        response = await client.send(request, stream=True)
-        try:
-            if not response.is_success:
-                raise read_http_error(response, await response.aread())
-            content = bytearray()
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > LARGEST_VIDEO_BYTES:
-                    raise FileNotStoredError("The video is too large to be stored.")
-            return content
-        finally:
-            await response.aclose()
-
-
-################################
 # host/blocking.py
 #
 # Python tools written without `async`: run off the event loop, which they would hold up.
 ################################
+
+_THREAD_NAME = "openrouter-tool"
+_MOST_THREADS = 500
+"""In one process; a tool that never ends keeps its own."""
+
 
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
@@ -4836,8 +4651,14 @@ def is_blocking(function: Any) -> bool:
 async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
 
-    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself. Raises
+    `RuntimeError` where too many have not.
     """
+    if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise RuntimeError(
+            f"{_MOST_THREADS} Python tools run or hang already. "
+            "If they hang, the admin should restart the server."
+        )
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
@@ -4859,7 +4680,7 @@ async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, An
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    threading.Thread(target=work, name=_THREAD_NAME, daemon=True).start()
     result = await outcome
     return await result if inspect.isawaitable(result) else result
 
@@ -4873,6 +4694,63 @@ def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> 
         return end.value
     coroutine.close()
     raise RuntimeError("It waits for something that only the server's event loop can give it.")
+
+
+################################
+# host/chats.py
+#
+# The chat an answer belongs to: its files, and what its answers have taken.
+################################
+
+# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
+_WITHOUT_ROW = ("temporary:", "local:", "channel:")
+
+
+def is_saved_chat(chat_id: str) -> bool:
+    """Whether the chat has a row in the database."""
+    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
+
+
+async def link_file(context: RequestContext, file_id: str) -> None:
+    """Let everyone who may read the chat read the file: people it is shared with, above all."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
+
+
+async def add_message_files(
+    context: RequestContext, files: Sequence[JsonObject]
+) -> list[JsonObject]:
+    """Save the files with the message; gives all it has now, empty where there is no message."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    return objects_in(
+        await Chats.add_message_files_by_id_and_message_id(
+            context.chat_id, context.message_id, list(files)
+        )
+    )
+
+
+async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
+    """The usage saved with each answer of the chat; an empty object where there is none.
+
+    Only that column is read: the answers themselves may be megabytes.
+    """
+    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+        get_async_db_context,
+    )
+    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+        ChatMessage,
+    )
+
+    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
+        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
+    )
+    async with get_async_db_context() as session:
+        rows = (await session.execute(answers)).all()
+    # The row of the answer that is being given has usage only where it continues an older one.
+    own = f"{context.chat_id}-{context.message_id}"
+    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
 
 
 ################################
@@ -4971,6 +4849,21 @@ def flat_parameters(parameters: Any) -> JsonObject:
 
 
 ################################
+# host/data_folder.py
+#
+# The folder in which Open WebUI keeps its data.
+################################
+
+def own_file(name: str, function_id: str) -> Path | None:
+    """Where one installed copy may keep a file; `None` outside of Open WebUI."""
+    try:
+        from open_webui.env import DATA_DIR  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return Path(DATA_DIR) / "openrouter" / f"{re.sub(r'[^0-9A-Za-z_]', '_', function_id)}-{name}"
+
+
+################################
 # host/departure.py
 #
 # The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
@@ -4979,12 +4872,6 @@ def flat_parameters(parameters: Any) -> JsonObject:
 Awaited = TypeVar("Awaited")
 
 _LOOK_SECONDS = 1.0
-
-
-def is_server_ending() -> bool:
-    """Whether what was cancelled is not one answer but every task: asyncio's last act."""
-    current = asyncio.current_task()
-    return all(task.cancelling() for task in asyncio.all_tasks() if task is not current)
 
 
 async def unless_hung_up(
@@ -5026,93 +4913,233 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
         await handles.event_emitter({"type": kind, "data": data})
 
 
-def emitter_for(metadata: Mapping[str, str]) -> EventCall:
-    """An emitter to the pages of a message's author, where no call has brought one."""
-
-    async def emit(event: dict[str, Any]) -> None:
-        from open_webui.socket.main import (  # pyright: ignore[reportMissingImports]
-            get_event_emitter,
-        )
-
-        emitter = await get_event_emitter(dict(metadata))
-        if emitter is not None:
-            await emitter(event)
-
-    return emit
-
-
 ################################
-# host/chats.py
+# host/middleware.py
 #
-# The chat an answer belongs to: its files, and what its answers have taken.
+# The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
 ################################
 
-# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
-_WITHOUT_ROW = ("temporary:", "local:", "channel:")
+def middleware_part(name: str) -> Any:
+    """A part of the host's chat middleware; `None` where this version has none of that name."""
+    try:
+        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return getattr(middleware, name, None)
 
 
-def is_saved_chat(chat_id: str) -> bool:
-    """Whether the chat has a row in the database."""
-    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
+################################
+# host/citing.py
+#
+# The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+################################
+
+@dataclass(slots=True)
+class SourceNumbers:
+    """The numbers given so far in one answer: those of the chat's files, then those of tools."""
+
+    handles: HostHandles
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def describe(self, sources: Sequence[JsonObject], question: str) -> tuple[str, str]:
+        """Tags that number the sources, and how to cite by them, where the model has not read it.
+
+        Both are empty where the host does not say.
+        """
+        try:
+            number = middleware_part("get_source_context")
+            if not self.numbers:  # the chat's files came with the host's words on citing
+                number(objects_in(self.handles.metadata.get("sources")), self.numbers)
+            is_explained = bool(self.numbers)
+            tags = number(sources, self.numbers, include_content=False).strip()
+            if is_explained or not tags:
+                return tags, ""
+            template = await middleware_part("Config").get("rag.template")
+            return tags, await middleware_part("rag_template")(template, tags, question)
+        except Exception as error:  # noqa: BLE001 - a tool's sources are contained
+            LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
+            return "", ""
 
 
-async def link_file(context: RequestContext, file_id: str) -> None:
-    """Let everyone who may read the chat read the file: people it is shared with, above all."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+################################
+# host/models.py
+#
+# Open WebUI's rows of models: what an admin has made of an entry of the model list.
+################################
 
-    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
-
-
-async def add_message_files(
-    context: RequestContext, files: Sequence[JsonObject]
-) -> list[JsonObject]:
-    """Save the files with the message; gives all it has now, empty where there is no message."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
-
-    return objects_in(
-        await Chats.add_message_files_by_id_and_message_id(
-            context.chat_id, context.message_id, list(files)
-        )
-    )
+_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
+# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
+_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
 
 
-async def finish_message(
-    context: RequestContext, output: list[JsonObject], usage: JsonObject | None, failure: str
-) -> None:
-    """End a message whose stream is long gone, in the database and in the pages that show it."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the table keeps of one model, apart from who may use it."""
 
-    text = "\n".join(part["text"] for item in output for part in item["content"])
-    ended: JsonObject = {"content": text, "output": output, "done": True}
-    ended |= {"usage": usage} if usage else {}
-    saved = ended | ({"error": {"content": failure}} if failure else {})
-    chat_id, message_id = context.chat_id, context.message_id
-    await Chats.upsert_message_to_chat_by_id_and_message_id(chat_id, message_id, saved)
-    await send_event(context.host, "chat:completion", ended)
-    if failure:
-        await send_event(context.host, "chat:message:error", {"error": {"content": failure}})
+    id: str
+    """As in the model list: the function's id, a dot, the model's."""
+    name: str
+    meta: JsonObject = field(default_factory=dict[str, Any])
+    params: JsonObject = field(default_factory=dict[str, Any])
+    is_active: bool = True
 
 
-async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
-    """The usage saved with each answer of the chat; an empty object where there is none.
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
+    try:
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
+    rows = await Models.get_all_models()
+    return {
+        row.id: _read_model_row(row)
+        for row in rows
+        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
+    }
 
-    Only that column is read: the answers themselves may be megabytes.
+
+async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
+    """Write a row that is not there yet; whether it was written.
+
+    It belongs to the first admin, for its owner may always use a model.
     """
-    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
-        get_async_db_context,
-    )
-    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
-        ChatMessage,
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
+        return await Models.insert_new_model(form, owner.id) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not inserted: %s", row.id, error)
+        return False
+
+
+async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
+    """Write a changed row, if it still is what it was when it was read; whether it was written.
+
+    Who may use the model, and whether it is switched on, stay as they are.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    try:
+        stored = await Models.get_model_by_id(before.id)
+        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
+            return False
+        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
+        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
+        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not updated: %s", before.id, error)
+        return False
+
+
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
     )
 
-    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
-        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
+async def read_known_rows(function_id: str) -> frozenset[str]:
+    """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
+    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
+
+    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
+    worker, and travel with an export of it.
+    """
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    key = _KNOWN_ROWS.format(function_id)
+    async with get_async_db() as database:
+        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
+        await database.commit()
+
+
+def _read_model_row(stored: Any) -> ModelRow:
+    return ModelRow(
+        id=stored.id,
+        name=stored.name,
+        meta=stored.meta.model_dump(),
+        params=stored.params.model_dump(),
+        is_active=stored.is_active,
     )
-    async with get_async_db_context() as session:
-        rows = (await session.execute(answers)).all()
-    # The row of the answer that is being given has usage only where it continues an older one.
-    own = f"{context.chat_id}-{context.message_id}"
-    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
+
+
+def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
+    return replace(stored, is_active=before.is_active) == before
+
+
+def _form_of(row: ModelRow, **more: Any) -> Any:
+    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
+
+    return ModelForm(
+        id=row.id,
+        name=row.name,
+        meta=dict(row.meta),
+        params=dict(row.params),
+        commit_message="OpenRouter",
+        **more,
+    )
+
+
+################################
+# host/single_worker.py
+#
+# One worker at a time, where Open WebUI runs several: they have its Redis in common.
+################################
+
+@asynccontextmanager
+async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
+    """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
+
+    Without a Redis, or with one that does not answer, every worker may.
+    """
+    client, key = _shared_redis(job)
+    if client is None:
+        yield True
+        return
+    try:
+        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+    except (RedisError, OSError) as error:
+        LOG.debug("redis: %s is not locked: %s", job, error)
+        yield True
+        return
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(RedisError, OSError):
+                await client.delete(key)
+
+
+def _shared_redis(job: str) -> tuple[Any, str]:
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
+            get_redis_client,
+        )
+    except ImportError:
+        return None, ""
+    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
 
 
 ################################
@@ -5291,16 +5318,6 @@ async def store_file(
         metadata={"chat_id": context.chat_id, "message_id": context.message_id},
         user=user,
     )
-
-
-async def remove_file(file_id: str) -> None:
-    """Delete a file that was of use for a moment only."""
-    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
-    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
-
-    file = await Files.get_file_by_id(file_id)
-    if file is not None and await Files.delete_file_by_id(file_id):
-        await asyncio.to_thread(Storage.delete_file, file.path)
 
 
 def _headers(media_type: str) -> Headers:
@@ -5485,10 +5502,10 @@ async def read_result(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
 ) -> ToolResult:
     """What the tool returned, as Open WebUI understands it."""
-    process = _from_middleware("process_tool_result")
+    process = middleware_part("process_tool_result")
     if process is None:
         return _result_of(_text_without_host(raw))
-    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+    if (terminal_file := middleware_part("build_terminal_file_tool_result")) is not None:
         raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
     user = await load_user(handles)
     direct = bool(tool.entry.get("direct"))
@@ -5500,23 +5517,14 @@ async def read_result(
     result.sources = _sources_of(handles, tool, arguments, result.text)
     for file in objects_in(files):
         await _add_file(result, file, handles, user)
-    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+    if (tell_terminal := middleware_part("terminal_event_handler")) is not None:
         await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
     return result
 
 
-def _from_middleware(name: str) -> Any:
-    """A part of the host's chat middleware; `None` where this version has none of that name."""
-    try:
-        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    return getattr(middleware, name, None)
-
-
 def _result_of(text: str) -> ToolResult:
     """The text, and whether Open WebUI shows it as a failure."""
-    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    is_error = middleware_part("_is_tool_result_error") or _begins_as_error
     return ToolResult(text=text, failed=bool(is_error(text)))
 
 
@@ -5537,8 +5545,8 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
-    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    cited = middleware_part("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = middleware_part("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
     return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
@@ -5568,7 +5576,7 @@ async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, 
 
 async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
     """The address under which the chat keeps the picture; without one, the picture itself."""
-    store = _from_middleware("store_tool_result_image")
+    store = middleware_part("store_tool_result_image")
     if store is None:
         return data_url
     return await store(handles.request, data_url, handles.metadata, user)
@@ -5625,85 +5633,116 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ################################
-# host/video_jobs.py
+# models/catalog_shelf.py
 #
-# The video jobs under way, in a small table of Open WebUI's database.
-#
-# A job belongs to the worker that follows it for as long as that renews its claim. When the worker
-# ends, whichever comes first takes the job over.
+# The last good catalog on disk: a restart lists it without network, and workers share one.
 ################################
 
-CLAIM_SECONDS = 60.0
-"""How long a job is left alone whose worker has not been heard of."""
-
-_OF_CONTEXT = ("function_id", "model", "user_id", "chat_id", "message_id")
-
-
-@dataclass(frozen=True, slots=True)
-class VideoJob:
-    """One job, and the message that its video belongs to."""
-
-    id: str
-    function_id: str
-    model: str
-    user_id: str
-    chat_id: str
-    message_id: str
+_TURN_LOOK_SECONDS = 0.25
+# Longer than fetching can take: a worker that died in its turn is not waited for any longer.
+_LONGEST_TURN_SECONDS = 90.0
 
 
-async def hold_video_job(context: RequestContext, job_id: str) -> None:
-    """Write the job down as this worker's own, or go on holding it."""
-    values = {name: getattr(context, name) for name in _OF_CONTEXT}
-    claim = time.time() + CLAIM_SECONDS
-    async with _jobs() as (connection, table):
-        await connection.execute(delete(table).where(table.c.id == job_id))
-        await connection.execute(insert(table).values(id=job_id, claimed_until=claim, **values))
+class CatalogShelf:
+    """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
+
+    def __init__(self, path: Path | None = None, account: str = "") -> None:
+        self._path = path
+        self._account = account
+        self._turn_file = path.with_suffix(".turn") if path is not None else None
+        self._has_turn = False
+        self._is_failing = False
+
+    async def read(self) -> CatalogCopy | None:
+        """What is kept; `None` for nothing, for half a file and for another account's."""
+        if self._path is None:
+            return None
+        return await asyncio.to_thread(_read_kept, self._path, self._account)
+
+    async def keep(self, catalog: CatalogCopy) -> None:
+        """Put a new one in the place of the old; a disk that takes none is told of once."""
+        if self._path is None:
+            return
+        try:
+            await asyncio.to_thread(_write_kept, self._path, self._account, catalog)
+            self._is_failing = False
+        except OSError as error:
+            level = logging.DEBUG if self._is_failing else logging.WARNING
+            self._is_failing = True
+            LOG.log(level, "catalog: it cannot be kept for the next start: %s", error)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """One worker at a time: the others wait, and find what it has kept."""
+        try:
+            while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(_TURN_LOOK_SECONDS)
+            yield
+        finally:
+            if self._has_turn and self._turn_file is not None:
+                self._has_turn = False
+                await asyncio.to_thread(_drop_kept_file, self._turn_file)
+
+    def _take_turn(self) -> bool:
+        file = self._turn_file
+        if file is None:
+            return True
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            if not _is_abandoned(file):
+                return False
+            with suppress(OSError):
+                file.touch()
+        except OSError:
+            return True  # nothing can be kept there, so there is nothing to wait for
+        self._has_turn = True
+        return True
 
 
-async def forget_video_job(job_id: str) -> None:
-    """The job is over, or nobody wants its video any longer."""
-    async with _jobs() as (connection, table):
-        await connection.execute(delete(table).where(table.c.id == job_id))
-
-
-async def claim_video_jobs(function_id: str) -> tuple[list[VideoJob], float]:
-    """The jobs that nobody follows, now this worker's; when to look again, or 0 for never."""
-    now = time.time()
-    ours: list[VideoJob] = []
-    async with _jobs() as (connection, table):
-        known = select(table).where(table.c.function_id == function_id)
-        rows = [dict(row) for row in (await connection.execute(known)).mappings()]
-        for row in rows:
-            until = row.pop("claimed_until")
-            if until > now:
-                continue
-            free = update(table).where(table.c.id == row["id"], table.c.claimed_until == until)
-            taken = await connection.execute(free.values(claimed_until=now + CLAIM_SECONDS))
-            if taken.rowcount:
-                ours.append(VideoJob(**row))
-    return ours, now + CLAIM_SECONDS if len(rows) > len(ours) else 0.0
-
-
-@asynccontextmanager
-async def _jobs() -> AsyncGenerator[tuple[Any, Table]]:
-    """A transaction on the table, which is made where there is none."""
-    from open_webui.env import DATABASE_SCHEMA  # pyright: ignore[reportMissingImports]
-    from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
-
-    table = Table(
-        "openrouter_pipe_video_jobs",
-        MetaData(schema=DATABASE_SCHEMA or None),
-        Column("id", String, primary_key=True),
-        *(Column(name, String) for name in _OF_CONTEXT),
-        Column("claimed_until", Float),
-    )
+def _read_kept(path: Path, account: str) -> CatalogCopy | None:
     try:
-        async with async_engine.begin() as connection:
-            await connection.run_sync(table.metadata.create_all)
-    except DatabaseError:  # another worker was quicker
-        pass
-    async with async_engine.begin() as connection:
-        yield connection, table
+        came_at = path.stat().st_mtime
+        kept = as_object(decode_json(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    rows, zdr_ids = objects_in(kept.get("rows")), kept.get("zdr_ids")
+    if kept.get("account") != account or not rows:
+        return None
+    has_ids = isinstance(zdr_ids, list)
+    return CatalogCopy(
+        rows=rows,
+        etag=text_of(kept.get("etag")),
+        zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
+        age=time.time() - came_at,
+    )
+
+
+def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
+    zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
+    kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(encode_json(kept))
+        draft.replace(path)
+    finally:
+        _drop_kept_file(draft)
+
+
+def _is_abandoned(file: Path) -> bool:
+    try:
+        return not 0 <= time.time() - file.stat().st_mtime < _LONGEST_TURN_SECONDS
+    except FileNotFoundError:
+        return False  # it has just been given away
+    except OSError:
+        return True
+
+
+def _drop_kept_file(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
 
 
 ################################
@@ -5912,8 +5951,7 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
-    studio: str = ""
-    """The endpoint that it is asked at, where chats' endpoints do not know it."""
+    description: str = ""
 
     @property
     def vendor(self) -> str:
@@ -5927,9 +5965,8 @@ class ModelFamily:
 
     @property
     def answers_chats(self) -> bool:
-        """Whether it writes, draws or films, and not in batches only."""
-        answers = {"text", "image", self.studio and "video"}
-        return not self.is_batch and not self.output_modalities.isdisjoint(answers)
+        """Whether it writes or draws, and not in batches only."""
+        return not self.is_batch and not self.output_modalities.isdisjoint(("text", "image"))
 
     @property
     def is_batch(self) -> bool:
@@ -5961,7 +5998,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
-        studio=text_of(row.get("studio")),
+        description=text_of(row.get("description")),
     )
 
 
@@ -6132,37 +6169,280 @@ def know_models(
 
 
 ################################
+# models/metadata_sync.py
+#
+# What a sync would write into Open WebUI's rows of models: decided from values alone.
+#
+# Under a key of its own a row's `meta` remembers what was written into it. A field that differs
+# from that is the admin's, and stays; so does one that was filled before the first sync.
+################################
+
+MEMORY_KEY = "openrouter_pipe"
+GONE_TAG = "no longer at OpenRouter"
+"""Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """An entry of the model list."""
+
+    row_id: str
+    family: ModelFamily
+    is_in_catalog: bool = True
+    """Whether the catalog says what it can do; it does not of a preset or an unlisted id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """The rows to write."""
+
+    inserts: tuple[ModelRow, ...] = ()
+    updates: tuple[tuple[ModelRow, ModelRow], ...] = ()
+    """Each as it is, and as it is to be."""
+    gone: tuple[str, ...] = ()
+    """The ids among the updates whose model has vanished."""
+
+    @property
+    def size(self) -> int:
+        """How many rows would be written."""
+        return len(self.inserts) + len(self.updates)
+
+    def with_vanished(self, marked: tuple[tuple[ModelRow, ModelRow], ...]) -> SyncPlan:
+        """The plan with the rows of vanished models added."""
+        gone = tuple(before.id for before, _ in marked)
+        return replace(self, updates=self.updates + marked, gone=gone)
+
+
+def plan_sync(
+    offered: Iterable[OfferedModel],
+    stored: Mapping[str, ModelRow],
+    past: frozenset[str],
+    rules: MetadataRules,
+) -> SyncPlan:
+    """Compare the models that are offered with their rows.
+
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    """
+    inserts: list[ModelRow] = []
+    updates: list[tuple[ModelRow, ModelRow]] = []
+    for model in offered:
+        before = stored.get(model.row_id)
+        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        if before is None and model.row_id not in past:
+            inserts.append(after)
+        elif before is not None and after != before:
+            updates.append((before, after))
+    return SyncPlan(tuple(inserts), tuple(updates))
+
+
+def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
+    """The row with what the catalog says, wherever the admin has said nothing else."""
+    chosen = flat_parameters(row.params)
+    if _is_left_out(row):
+        return row
+    draft = _RowDraft(row)
+    draft.fill("name", model.family.name)
+    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+        draft.fill("description", model.family.description.strip())
+    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+        draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
+    draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    return draft.finished()
+
+
+def mark_vanished(
+    stored: Mapping[str, ModelRow], offered: Iterable[OfferedModel], known: KnownModels
+) -> tuple[tuple[ModelRow, ModelRow], ...]:
+    """The rows of models that the catalog no longer has, as they are and with the mark.
+
+    Only rows that a sync has written count. A catalog that lacks most of them is doubted: the
+    account or the address may have changed, or half of an answer been lost.
+    """
+    entries = {model.row_id for model in offered}
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
+    lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
+    if 2 * len(lost) > len(ours):
+        return ()
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
+
+
+def capabilities_of(family: ModelFamily) -> dict[str, bool]:
+    """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
+    ticks = {"vision": "image" in family.input_modalities}
+    if not family.calls_tools:
+        ticks["builtin_tools"] = False
+    if "image" in family.output_modalities:
+        # It is the switch of Open WebUI's own generator, which such a model does not need.
+        ticks["image_generation"] = False
+    return ticks
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(family.vendor)
+    return _ICONS + file if file else ""
+
+
+def maker_of(family: ModelFamily) -> str:
+    """The maker's name, as it stands before the model's."""
+    maker, colon, _ = family.name.partition(": ")
+    return maker.strip() if colon else family.vendor
+
+
+def _is_on(value: Any) -> bool:
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
+def _is_listed(row_id: str, known: KnownModels) -> bool:
+    """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
+    model_id = from_host_id(row_id.partition(".")[2])
+    if model_id.endswith(":free"):
+        return model_id in known.by_id
+    return model_id.startswith("@preset/") or known.find(model_id) is not None
+
+
+def _mark_gone(row: ModelRow) -> ModelRow:
+    draft = _RowDraft(row)
+    draft.tag(draft.own_tags | {GONE_TAG})
+    return draft.finished()
+
+
+class _RowDraft:
+    """A row on its way from what it is to what it is to be."""
+
+    def __init__(self, row: ModelRow) -> None:
+        self._row = row
+        self._values: JsonObject = {**row.meta, "name": row.name}
+        self._memory = _memory_of(row)
+
+    @property
+    def own_tags(self) -> set[str]:
+        """The tags that a sync has written."""
+        remembered = self._memory.get("tags")
+        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+
+    def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
+        """Write a text, if the one that is there is no admin's."""
+        stored = text_of(self._values.get(field))
+        remembered = self._memory.get(field)
+        is_free = stored in blanks if remembered is None else remembered == _digest(stored)
+        if value and (is_free or stored == value):
+            self._values[field] = value
+            self._memory[field] = _digest(value)
+
+    def tick(self, wanted: Mapping[str, bool]) -> None:
+        """Write capabilities; each is the admin's or ours by itself."""
+        ticks = dict(as_object(self._values.get("capabilities")))
+        remembered = dict(as_object(self._memory.get("capabilities")))
+        for name in {**remembered, **wanted}:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
+                continue
+            if name in wanted:
+                ticks[name] = remembered[name] = wanted[name]
+            else:
+                ticks.pop(name, None)
+                del remembered[name]
+        self._values["capabilities"] = ticks
+        self._memory["capabilities"] = remembered
+
+    def tag(self, wanted: set[str]) -> None:
+        """Write these tags and take back other ones of ours; what an admin removed stays away."""
+        stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
+        ours = self.own_tags
+        kept = [name for name in stored if name not in ours - wanted]
+        added = sorted(wanted - ours - set(stored))
+        if kept + added != stored:
+            self._values["tags"] = [{"name": name} for name in kept + added]
+        if wanted != ours:
+            self._memory["tags"] = sorted(wanted)
+
+    def finished(self) -> ModelRow:
+        """The row as it is to be."""
+        meta = {name: value for name, value in self._values.items() if name != "name"}
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
+
+
+def _digest(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
 ################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
+FetchCatalog = Callable[[Settings, CatalogCopy | None], Awaitable[CatalogCopy]]
+"""Given the copy at hand, which it gives back when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+# Servers that started together shall not ask together: each comes up to a tenth too early.
+_EARLIEST = 0.9
 
 
 class OpenRouterModelRegistry:
     """The models of one account at one address.
 
-    `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
+    `fetch_catalog` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
     def __init__(
         self,
-        fetch_rows: FetchRows,
+        fetch_catalog: FetchCatalog,
         clock: Callable[[], float] = time.monotonic,
         fetch_zdr_ids: FetchIds | None = None,
+        shelf: CatalogShelf | None = None,
     ) -> None:
-        self._fetch_rows = fetch_rows
+        self._fetch_catalog = fetch_catalog
         self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
+        self._shelf = shelf or CatalogShelf()
+        self._has_looked = False
         self.known = NOTHING_KNOWN
-        """The last good catalog."""
+        """The last good catalog; the same object as long as nothing in it changes."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -6175,13 +6455,11 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and (
-            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
-        ):
-            self._refresh = asyncio.create_task(self._load(settings))
+        self._begin_when_due(settings)
         if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
             self._has_waited = self._has_waited or patience > 0
+            self._begin_when_due(settings)  # what was kept may be old
         return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -6195,13 +6473,19 @@ class OpenRouterModelRegistry:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
 
+    def _begin_when_due(self, settings: Settings) -> None:
+        is_due = self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        if self._refresh is None and is_due:
+            self._refresh = asyncio.create_task(self._load(settings))
+
     async def _load(self, settings: Settings) -> None:
         try:
-            self._take(await self._fetch_rows(settings))
-            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
-                zdr_ids = await self._fetch_zdr_ids(settings)
-                self.known = know_models(self.known.families, zdr_ids)
-            self._due_at = self._clock() + settings.catalog.refresh
+            if not self._has_looked:
+                self._has_looked = True
+                if await self._take_kept(settings, await self._shelf.read()):
+                    return
+            async with self._shelf.turn():
+                await self._renew(settings)
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -6218,22 +6502,68 @@ class OpenRouterModelRegistry:
 
     def _lacks_zdr_ids(self, settings: Settings) -> bool:
         """Whether a setting, changed since the last refresh, asks for a list never fetched."""
-        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
-        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+        lacks = self._wants_zdr_ids(settings) and self.known.zdr_ids is None
+        return lacks and self.error is None and not self._is_closed
 
-    def _take(self, rows: list[dict[str, Any]]) -> None:
-        families = tuple(family for row in rows if (family := read_family(row)) is not None)
+    def _wants_zdr_ids(self, settings: Settings) -> bool:
+        return settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+
+    async def _renew(self, settings: Settings) -> None:
+        """Take what another worker has fetched meanwhile, else fetch it."""
+        kept = await self._shelf.read()
+        if kept is not None and self._is_fresh(kept, settings):
+            await self._take_kept(settings, kept)
+        else:
+            await self._fetch(settings, kept)
+
+    async def _take_kept(self, settings: Settings, kept: CatalogCopy | None) -> bool:
+        """Use a kept catalog, be it old; whether there was one."""
+        if kept is None:
+            return False
+        await self._take(kept.rows, kept.zdr_ids)
+        if self._is_fresh(kept, settings):
+            self._rest(settings.catalog.refresh - kept.age)
+        return True
+
+    def _is_fresh(self, kept: CatalogCopy, settings: Settings) -> bool:
+        lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
+        return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
+
+    async def _fetch(self, settings: Settings, kept: CatalogCopy | None) -> None:
+        newest = await self._fetch_catalog(settings, kept)
+        await self._take(newest.rows, self.known.zdr_ids)
+        if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
+            self._know(self.known.families, await self._fetch_zdr_ids(settings))
+        self._rest(settings.catalog.refresh)
+        await self._shelf.keep(replace(newest, zdr_ids=self.known.zdr_ids))
+
+    async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
+        families = await asyncio.to_thread(_families_in, rows)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self.known = know_models(families, self.known.zdr_ids)
+        self._know(families, zdr_ids)
+
+    def _know(self, families: Iterable[ModelFamily], zdr_ids: frozenset[str] | None) -> None:
+        newest = know_models(families, zdr_ids)
+        known = self.known
+        if (newest.families, newest.zdr_ids) != (known.families, known.zdr_ids):
+            self.known = newest
+
+    def _rest(self, seconds: float) -> None:
+        if not self._is_closed:
+            self._due_at = self._clock() + seconds * random.uniform(_EARLIEST, 1.0)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
         level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
-        self._due_at = self._clock() + wait
+        self._rest(wait)
         LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+
+
+def _families_in(rows: list[JsonObject]) -> tuple[ModelFamily, ...]:
+    return tuple(family for row in rows if (family := read_family(row)) is not None)
 
 
 ################################
@@ -6437,8 +6767,7 @@ def _keeps_data(candidate: Candidate) -> bool:
     rules, known = candidate.rules, candidate.known
     if not rules.needs_zdr:
         return False
-    by_wire = candidate.family is None or not candidate.family.studio
-    if known.zdr_ids is None and not rules.zdr_models_only and by_wire:
+    if known.zdr_ids is None and not rules.zdr_models_only:
         return False  # `provider.zdr` makes OpenRouter itself refuse
     return not known.has_zdr(candidate.model_id)
 
@@ -6537,86 +6866,177 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
-# storage/generated.py
+# models/sync_job.py
 #
-# What a model has made becomes a file of the person who asked; a loss is told, not raised.
+# Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 ################################
 
-# What a page can show or play, by the bytes it begins with: what is said of it is often wrong.
-_SIGNATURES = (
-    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"GIF87a", "image/gif"),
-    (0, b"GIF89a", "image/gif"),
-    (8, b"WEBP", "image/webp"),
-    (8, b"WAVE", "audio/wav"),
-    (0, b"ID3", "audio/mpeg"),
-    (0, b"\xff\xfb", "audio/mpeg"),
-    (0, b"\xff\xf3", "audio/mpeg"),
-    (0, b"OggS", "audio/ogg"),
-    (0, b"fLaC", "audio/flac"),
-    (4, b"ftyp", "video/mp4"),
-    (0, b"\x1a\x45\xdf\xa3", "video/webm"),
+# Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+_PAUSE_SECONDS = 0.03
+_RETRY_SECONDS = 60.0
+# Longer than the longest first sync (seconds).
+_LOCK_SECONDS = 600
+_ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
 )
-_ENDINGS = {"audio/mpeg": "mp3"}
+
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+"""What a sync is for: when nothing of it has changed, there is nothing to do."""
 
 
-def sniff_media_type(content: bytes | bytearray, kind: str) -> str:
-    """The true type of a picture, sound or video; empty for what is none."""
-    for place, mark, media_type in _SIGNATURES:
-        if content[place : place + len(mark)] == mark and media_type.startswith(kind):
-            return media_type
-    return ""
+@dataclass(slots=True)
+class SyncTurn:
+    """Whether a sync runs in this process. Copies of other ages read it."""
+
+    is_taken: bool = False
 
 
-async def keep_generated(
-    context: RequestContext, content: bytes, stem: str, media_type: str
-) -> StoredFile:
-    """Store a file that everyone may open who may read the chat."""
-    ending = _ENDINGS.get(media_type, media_type.partition("/")[2])
-    stored = await store_file(context, content, f"{stem}.{ending}", media_type)
-    if is_saved_chat(context.chat_id):
-        await link_file(context, stored.id)
-    return stored
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+
+    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function_id = function_id
+        self._clock = clock
+        self._done: Purpose | None = None
+        self._due_at = float("-inf")
+        self._job: asyncio.Task[None] | None = None
+
+    def look(self, known: KnownModels, settings: Settings) -> None:
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
+        purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
+        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+            return
+        if self._job is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _RETRY_SECONDS
+            self._job = asyncio.create_task(self._run(purpose))
+
+    async def finished(self) -> None:
+        """Wait for the sync that is under way."""
+        if self._job is not None:
+            await asyncio.wait({self._job})
+
+    async def close(self) -> None:
+        """Stop a sync that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait({self._job})
+
+    async def _run(self, purpose: Purpose) -> None:
+        turn = shared_by_process("metadata_sync", SyncTurn)
+        if turn.is_taken:
+            self._job = None
+            return
+        turn.is_taken = True
+        try:
+            async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
+                if is_ours:
+                    await self._sync(purpose)
+                    self._done, self._due_at = purpose, float("-inf")
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("models: the settings of the models could not be brought up to date")
+        finally:
+            turn.is_taken = False
+            self._job = None
+
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
+        stored = await read_model_rows(self._function_id)
+        if stored is None:
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
+        _announce(plan, rules)
+        if rules.mode == "dry_run":
+            return
+        inserted: set[str] = set()
+        try:
+            written = await self._write(plan, rules, inserted)
+        finally:
+            if not past >= (seen := stored.keys() | inserted):
+                await keep_known_rows(self._function_id, past | seen)
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
+
+    def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
+        row_id = f"{self._function_id}.{to_host_id(family.id)}"
+        return OfferedModel(row_id, family, known.find(family.id) is not None)
+
+    async def _write(self, plan: SyncPlan, rules: MetadataRules, inserted: set[str]) -> int:
+        """Write row after row, and count those that were written."""
+        written = 0
+        for number, row in enumerate(plan.inserts, start=1):
+            if await insert_model_row(row, is_public=rules.new_are_public):
+                inserted.add(row.id)
+                written += 1
+            await self._rest(number, plan)
+        for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            written += await update_model_row(before, after)
+            await self._rest(number, plan)
+        return written
+
+    async def _rest(self, number: int, plan: SyncPlan) -> None:
+        if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
+            LOG.info("models: %d of %d settings written", number, plan.size)
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
-@asynccontextmanager
-async def telling_losses(context: RequestContext, what: str) -> AsyncGenerator[None]:
-    """Whatever goes wrong inside costs the file, not the answer; the person is told of it."""
-    try:
-        yield
-    except PipeError as error:
-        await _tell_loss(context, error)
-    except Exception:  # noqa: BLE001 - a file that is lost must not end the answer
-        LOG.exception("files: one could not be stored")
-        await _tell_loss(context, InternalError(f"{what} could not be stored."))
+def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
+    if not plan.size:
+        LOG.debug("models: the settings of all models are up to date")
+        return
+    LOG.info(
+        "models: %s settings, %s, of %s; and change those of %s",
+        "a sync would write" if rules.mode == "dry_run" else "this sync will write",
+        "for everyone" if rules.new_are_public else "for admins",
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
+    )
+    if plan.gone:
+        LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
 
 
-async def _tell_loss(context: RequestContext, error: PipeError) -> None:
-    LOG.warning("files: %s", error.cause)
-    words = " ".join(filter(None, (error.cause, error.next_step)))
-    try:
-        await send_event(context.host, "status", {"description": words, "done": True})
-        # The closing line soon covers that status.
-        await send_event(context.host, "notification", {"type": "warning", "content": words})
-    except Exception:  # noqa: BLE001 - nor must the page that cannot be told
-        LOG.exception("files: a loss could not be told")
-
-
-def too_large(what: str) -> FileNotStoredError:
-    """Why a file was not even tried to be stored."""
-    return FileNotStoredError(f"{what} is too large to be stored.")
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
 
 
 ################################
 # storage/pictures.py
 #
-# Pictures the model draws: files of the message, seen as they come, even half drawn.
+# Pictures the model draws: files of the person who asked, seen in the message as they come.
 ################################
 
+# What a page can show, by the bytes it begins with: the name that comes along is often wrong.
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
 _LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
-# Each costs an upload: of an answer that sends more, the first are shown.
-_MOST_SKETCHES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -6631,199 +7051,96 @@ def decode_picture(data_url: str) -> Picture:
     """The picture in a data URL; raises `FileNotStoredError` for what is none, or too large."""
     _, _, data = data_url.partition(",")
     if len(data) // 4 * 3 > _LARGEST_PICTURE_BYTES:
-        raise too_large("The picture")
+        raise FileNotStoredError("The picture is too large to be stored.")
     try:
         content = base64.b64decode(data)
     except ValueError:
         content = b""
-    media_type = sniff_media_type(content, "image")
+    media_type = _media_type_of(content)
     if not media_type:
         raise FileNotStoredError("What the model sent is not a picture that can be shown.")
     return Picture(content, media_type)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sketch:
-    """A picture that is still being drawn, as the message shows it."""
-
-    mark: int
-    file: JsonObject
+def _media_type_of(content: bytes) -> str:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for start, kind in _SIGNATURES if content.startswith(start)), "")
 
 
-class ShownPictures:
+async def keep_pictures(
+    answer: AsyncGenerator[list[Event]], context: RequestContext
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; what it draws is stored and shown, after the words that came with it.
+
+    Where no message waits, the caller gets the picture itself and nothing is stored.
+    """
+    shown = _ShownPictures(context)
+    in_message = bool(context.chat_id and context.message_id) and not context.task
+    async with aclosing(answer) as batches:
+        async for batch in batches:
+            yield batch
+            for event in batch:
+                match event:
+                    case ItemFinished(_, ImageItem() as item) if in_message:
+                        await shown.add(item)
+                    case _:
+                        pass
+
+
+class _ShownPictures:
     """The pictures of one message."""
 
-    __slots__ = ("_context", "_files", "_seen", "_sketch", "_sketches")
+    __slots__ = ("_context", "_files")
 
     def __init__(self, context: RequestContext) -> None:
         self._context = context
         self._files: list[JsonObject] = []
-        """All files that the message has now."""
-        self._seen: set[int] = set()
-        """The pictures by their hash: some streams send one twice."""
-        self._sketch: _Sketch | None = None
-        self._sketches = 0
 
     async def add(self, item: ImageItem) -> None:
         """Store and show one; when that fails the person is told, and the answer goes on."""
-        mark = hash(item.data_url)
-        if not item.data_url or mark in self._seen:
+        if not item.data_url or any(file["url"] == item.data_url for file in self._files):
             return
-        self._seen.add(mark)
-        async with telling_losses(self._context, "The picture"):
+        try:
             file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
             item.data_url = file["url"]  # the picture itself is not held in memory any longer
-            if is_saved_chat(self._context.chat_id):
-                added = await add_message_files(self._context, [file])
-                self._files = added or [*self._files, file]
-                await self._show(self._files)
-            else:  # the page adds it to what it has
-                await self._show([file])
-        await self.drop_sketch(is_shown=item.data_url.startswith("data:"))
-
-    async def sketch(self, event: PictureSketched) -> None:
-        """Show how far a picture has come, until the picture itself, or the end, takes its place.
-
-        Only the list of a saved message can be replaced.
-        """
-        self._sketches += 1
-        if not is_saved_chat(self._context.chat_id) or self._sketches > _MOST_SKETCHES:
-            return
-        try:
-            if self._sketches == 1:
-                self._files = await add_message_files(self._context, [])
-            file = await self._upload(event.data_url)
-            before, self._sketch = self._sketch, _Sketch(hash(event.data_url), file)
-            await self._show([*self._files, file])
-            if before is not None:
-                await remove_file(before.file["id"])
-        except Exception:  # noqa: BLE001 - it would soon be gone anyway
-            LOG.exception("pictures: an unfinished one could not be shown")
-            self._sketches = _MOST_SKETCHES
-
-    async def drop_sketch(self, *, is_shown: bool = True) -> None:
-        """Take away what is unfinished; the page may show something else by now."""
-        sketch, self._sketch = self._sketch, None
-        if sketch is None:
-            return
-        try:
-            if is_shown:
-                await self._show(self._files)
-            await remove_file(sketch.file["id"])
-        except Exception:  # noqa: BLE001 - a file too many must not end the answer
-            LOG.exception("pictures: an unfinished one could not be taken away")
+            await self._show(file)
+        except PipeError as error:
+            await self._tell(error)
+        except Exception:  # noqa: BLE001 - a picture that is lost must not end the answer
+            LOG.exception("pictures: one could not be stored")
+            await self._tell(InternalError("The picture could not be stored."))
 
     async def _store(self, item: ImageItem) -> JsonObject:
-        sketch = self._sketch
-        if sketch is not None and sketch.mark == hash(item.data_url):  # it was finished already
-            self._sketch = None
-            return sketch.file
-        return await self._upload(item.data_url)
-
-    async def _upload(self, data_url: str) -> JsonObject:
-        picture = await asyncio.to_thread(decode_picture, data_url)
-        name = f"picture-{len(self._files) + 1}"
-        stored = await keep_generated(self._context, picture.content, name, picture.media_type)
+        picture = await asyncio.to_thread(decode_picture, item.data_url)
+        name = f"picture-{len(self._files) + 1}.{picture.media_type.partition('/')[2]}"
+        stored = await store_file(self._context, picture.content, name, picture.media_type)
+        if is_saved_chat(self._context.chat_id):
+            await link_file(self._context, stored.id)
         kind = {"type": "image", "content_type": picture.media_type}
         return {**kind, "id": stored.id, "url": stored.url, "name": stored.name}
 
-    async def _show(self, files: list[JsonObject]) -> None:
+    async def _show(self, file: JsonObject) -> None:
+        """A saved message gets the list of all its files, others only the new one, to add."""
+        self._files.append(file)
+        files: list[JsonObject] = []
+        if is_saved_chat(self._context.chat_id):
+            files = await add_message_files(self._context, [file]) or self._files
         # A copy: for a channel Open WebUI rewrites the address in it.
-        data = {"files": [dict(each) for each in files]}
+        data = {"files": [dict(each) for each in files or [file]]}
         await send_event(self._context.host, "chat:message:files", data)
+
+    async def _tell(self, error: PipeError) -> None:
+        LOG.warning("pictures: %s", error.cause)
+        words = " ".join(filter(None, (error.cause, error.next_step)))
+        host = self._context.host
+        await send_event(host, "status", {"description": words, "done": True})
+        # The closing line soon covers that status.
+        await send_event(host, "notification", {"type": "warning", "content": words})
 
 
 def _link(item: ImageItem) -> JsonObject:
     return {"type": "image", "url": item.data_url}
-
-
-################################
-# storage/keeping.py
-#
-# The files of an answer: stored as they come, so that no base64 travels any further.
-################################
-
-_LARGEST_MEDIA_BYTES = 256 * 1024 * 1024
-# Sound that streams has no container (`pcm16`); one second of it has so many samples.
-_SAMPLES_A_SECOND = 24_000
-_NAMES = {"audio": "The sound", "video": "The video"}
-
-
-async def keep_files(
-    answer: AsyncGenerator[list[Event]], context: RequestContext
-) -> AsyncGenerator[list[Event]]:
-    """Pass the answer on; what it draws and plays is stored and shown in the message.
-
-    Where no message waits, the caller gets pictures and sound themselves; only videos are stored.
-    """
-    pictures = ShownPictures(context)
-    try:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                if events := await _with_players(batch, context):
-                    yield events
-                for event in batch if context.is_in_message else ():
-                    match event:
-                        case PictureSketched():
-                            await pictures.sketch(event)
-                        case ItemFinished(_, ImageItem() as item):
-                            await pictures.add(item)
-                        case _:
-                            pass
-    finally:
-        await pictures.drop_sketch()
-
-
-async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
-    """The batch, with a player in the place of each sound or video that is complete."""
-    events: list[Event] = []
-    in_message = context.is_in_message
-    for event in batch:
-        match event:
-            case ItemStarted(_, MediaItem(kind=kind)) if in_message or kind == "video":
-                pass
-            case ItemFinished(_, MediaItem(status="incomplete", content=content)) if not content:
-                pass  # why none came is told with the answer's end
-            case ItemFinished(index, MediaItem() as item) if in_message or item.kind == "video":
-                async with telling_losses(context, _NAMES[item.kind]):
-                    events.extend(_spoken(index, await _player(item, context)))
-            case _:
-                events.append(event)
-    return events
-
-
-async def _player(item: MediaItem, context: RequestContext) -> str:
-    """The text that Open WebUI's page makes a player of (`HTMLToken.svelte`)."""
-    if len(item.content) > _LARGEST_MEDIA_BYTES:
-        raise too_large(_NAMES[item.kind])
-    media_type = sniff_media_type(item.content, item.kind)
-    content = bytes(item.content)
-    if not media_type and item.kind == "audio" and content:
-        content = await asyncio.to_thread(as_wav, content)
-        media_type = "audio/wav"
-    if not media_type:
-        raise FileNotStoredError(f"{_NAMES[item.kind]} that came is none that can be played.")
-    stored = await keep_generated(context, content, item.kind, media_type)
-    # Markdown takes a tag for a block of its own only when lines and a gap say so.
-    return f"\n<{item.kind}>\n{stored.url}\n</{item.kind}>\n"
-
-
-def as_wav(samples: bytes) -> bytes:
-    """Bare 16-bit samples of one channel as a file that every player knows."""
-    rate = _SAMPLES_A_SECOND
-    kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
-    body = b"WAVE" + kind + struct.pack("<4sI", b"data", len(samples)) + samples
-    return struct.pack("<4sI", b"RIFF", len(body)) + body
-
-
-def _spoken(index: int, text: str) -> list[Event]:
-    """Words of the answer, at this place."""
-    message_id = new_item_id("msg")
-    return [
-        ItemStarted(index, MessageItem(message_id)),
-        TextDelta(index, text),
-        ItemFinished(index, MessageItem(message_id, text)),
-    ]
 
 
 ################################
@@ -7137,11 +7454,8 @@ def allowed_metadata(pairs: Mapping[str, Any]) -> dict[str, str]:
 ################################
 # requests/modalities.py
 #
-# Pictures and sound are asked for where the model gives them.
+# Pictures are asked for where the model draws.
 ################################
-
-_VOICE = "alloy"
-
 
 def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, Any]:
     """The request's `modalities`; nothing for a model that only writes, and for a chore."""
@@ -7152,48 +7466,16 @@ def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, A
     return {"modalities": ["image", "text"] if writes else ["image"]}
 
 
-def drawing_fields(
-    body: CompletionsBody, family: ModelFamily | None, context: RequestContext
-) -> dict[str, Any]:
-    """The request's `image_config`: what the model or the chat says, else what the user wants."""
-    if family is None or context.task or "image" not in family.output_modalities:
-        return {}
-    wanted = dict(context.settings.drawing)
-    if "size" in wanted:
-        wanted["image_size"] = wanted.pop("size")
-    config = {**wanted, **as_object(body.get("image_config"))}
-    return {"image_config": config} if config else {}
-
-
-def ask_for_sound(
-    body: CompletionsBody, context: RequestContext, family: ModelFamily | None
-) -> CompletionsBody:
-    """The body, asking for sound where the model speaks or plays, and a person can listen.
-
-    Only `/chat/completions` gives sound. OpenAI streams it in one format alone.
-    """
-    speaks = family is not None and "audio" in family.output_modalities
-    if family is None or not speaks or not context.is_in_message or "modalities" in body:
-        return body
-    asked = {**body, "modalities": ["text", "audio"]}
-    if family.vendor == "openai":
-        voice = {"voice": context.settings.voice or _VOICE}
-        asked["audio"] = {**voice, **as_object(body.get("audio")), "format": "pcm16"}
-    return asked
-
-
 ################################
 # requests/old_texts.py
 #
-# What stands in the texts of old answers and no model should read: players, others' marks.
+# What other programs left in the texts of old answers, and no model should read.
 ################################
 
 # Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
 _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
-# The player of a file that the answer made (`storage/keeping.py`).
-_PLAYER = re.compile(r"\n*<(audio|video)>\n/api/v1/files/[\w-]+/content\n</\1>\n?")
 _CARD_END = "</details>"
 
 
@@ -7214,9 +7496,7 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 
 def clean_text(text: str) -> str:
-    """The text without players, marker lines and the cards of Open WebUI before 0.10."""
-    if "o>\n/api/v1/files/" in text:
-        text = _PLAYER.sub("", text)
+    """The text without marker lines and without the cards of Open WebUI before 0.10."""
     if "]:" not in text and "<details" not in text:
         return text
     reader = AnswerLines()
@@ -7588,7 +7868,6 @@ _SAME_FIELDS = (
     "metadata",
     "trace",
     "parallel_tool_calls",
-    "max_tool_calls",
     "stop_server_tools_when",
 )
 
@@ -7863,9 +8142,25 @@ def ask_for_words(
     return cast("ResponsesBody", fields)
 
 
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    items = [*request.get("input", [])]
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 
@@ -8229,80 +8524,6 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
 
 
 ################################
-# requests/studio.py
-#
-# What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-################################
-
-# What a model's or a chat's custom parameters may say (schemas `ImageGenerationRequest`,
-# `VideoGenerationRequest`).
-_COMMON_WISHES = ("aspect_ratio", "resolution", "size", "seed")
-_WISHES = {
-    "images": ("n", "quality", "output_format", "output_compression", "background"),
-    "videos": ("duration", "generate_audio", "creativity", "upscale_factor"),
-}
-_PREFERENCES = frozenset({"allow_fallbacks", "ignore", "only", "options", "order", "sort"})
-_MOST_PICTURES = 16
-
-
-def build_studio_body(
-    body: CompletionsBody, context: RequestContext, studio: str, family: ModelFamily | None
-) -> ResponsesBody:
-    """Build the request; raises `UnsupportedInputError` where there is no prompt.
-
-    A chore is refused: its picture would cost, and nobody would see it.
-    """
-    if is_chore(context.task):
-        raise UnsupportedInputError(f"{context.model} does not write.")
-    messages = [each for each in objects_in(body.get("messages")) if each.get("role") == "user"]
-    parts = input_parts(messages[-1].get("content")) if messages else []
-    prompt = "\n\n".join(text_of(p.get("text")) for p in parts if p["type"] == "input_text")
-    if not prompt:
-        raise UnsupportedInputError(
-            "There is nothing to go by: the message has no words.", "Say what you want to see."
-        )
-    fields: dict[str, Any] = {"model": context.model, "prompt": prompt, **_pictures(parts, family)}
-    if studio == "images":
-        fields |= _drawing_wishes(body, context)
-    wishes = (*_COMMON_WISHES, *_WISHES[studio])
-    fields |= {name: body[name] for name in wishes if body.get(name) is not None}
-    provider = as_object(provider_fields(body, context.model, context.settings).get("provider"))
-    if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
-        fields["provider"] = kept
-    return cast("ResponsesBody", fields)
-
-
-def _drawing_wishes(body: CompletionsBody, context: RequestContext) -> JsonObject:
-    """The same wishes as in a chat, under the names of this endpoint."""
-    wanted = dict(context.settings.drawing)
-    said = as_object(body.get("image_config"))
-    wanted |= {"size": said["image_size"]} if said.get("image_size") else {}
-    wanted |= {name: said[name] for name in ("aspect_ratio", "quality") if said.get(name)}
-    if "size" in wanted:
-        wanted["resolution"] = wanted.pop("size")
-    # An exact size excludes both.
-    return {} if body.get("size") else wanted
-
-
-def _pictures(parts: list[JsonObject], family: ModelFamily | None) -> JsonObject:
-    """The message's pictures: the first and the last frame of a video, else what to go by."""
-    pictures = [
-        {"type": "image_url", "image_url": {"url": part["image_url"]}}
-        for part in parts
-        if part["type"] == "input_image"
-    ][:_MOST_PICTURES]
-    frames = [
-        name
-        for name in ("first_frame", "last_frame")
-        if family is not None and name in family.supported_parameters
-    ]
-    if pictures and len(pictures) <= len(frames):
-        named = zip(pictures, frames, strict=False)
-        return {"frame_images": [{**each, "frame_type": name} for each, name in named]}
-    return {"input_references": pictures} if pictures else {}
-
-
-################################
 # requests/tools.py
 #
 # What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
@@ -8336,18 +8557,19 @@ def _tool_choice(choice: Any) -> str | JsonObject:
 
 
 def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
-    if conditions := objects_in(body.get("stop_server_tools_when")):
-        return {"stop_server_tools_when": conditions}
-    asked = number_of(body.get("max_tool_calls"))
-    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
-    if not settings.server_tools_max_cost:
-        return {"max_tool_calls": most} if most else {}
-    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
-    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
-    if most:
-        conditions.append({"type": "step_count_is", "step_count": most})
-    return {"stop_server_tools_when": conditions}
+    """Where OpenRouter's tools stop: a chat may ask for less than the admin allows, not for more.
+
+    `max_tool_calls` becomes a condition: beside others the API ignores it, and so does the chat
+    endpoint.
+    """
+    conditions = objects_in(body.get("stop_server_tools_when"))
+    if cost := settings.server_tools_max_cost:
+        conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
+    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
+    if limits:
+        conditions.append({"type": "step_count_is", "step_count": min(limits)})
+    return {"stop_server_tools_when": conditions} if conditions else {}
 
 
 ################################
@@ -8356,15 +8578,13 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 # Conversations that are too long: shortened in their middle, where the admin wants that.
 ################################
 
-_COMPRESSION = "context-compression"
-
-
 def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The request's `plugins` with the one that trims; a chat's own word on it stays."""
     plugins = objects_in(body.get("plugins"))
-    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
+    is_settled = any(plugin.get("id") == COMPRESSION_PLUGIN for plugin in plugins)
+    if is_settled or not settings.auto_context_trimming:
         return {}
-    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
+    return {"plugins": [*plugins, {"id": COMPRESSION_PLUGIN, "engine": "middle-out"}]}
 
 
 ################################
@@ -8397,7 +8617,6 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
-        **drawing_fields(body, family, context),
         **fallback_fields(body),
         **provider_fields(body, context.model, context.settings),
         **trimming_fields(body, context.settings),
@@ -8635,7 +8854,7 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
-        case ServerToolItem() | ImageItem() | MediaItem():
+        case ServerToolItem() | ImageItem():
             return replace(item, id=item.id or new_item_id("st"))
         case ToolOutputItem():
             return replace(item, id=item.id or new_item_id("fco"))
@@ -8804,7 +9023,8 @@ _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 class Sources:
     """Gathers what an answer leans on, each once, in the order it was found.
 
-    Open WebUI numbers sources as they come, and takes those of one address for one.
+    Open WebUI numbers sources as they come, and takes those of one address for one. Only those
+    that tools found are cited by number, so they come before those the model itself named.
     """
 
     __slots__ = ("_by_origin", "_known")
@@ -8837,7 +9057,7 @@ class Sources:
 
     def events(self) -> list[HostEvent]:
         """One event for each origin, for each one costs a write of the whole chat."""
-        found = self._by_origin.values()
+        found = sorted(self._by_origin.values(), key=lambda data: data["source"] is _CITED)
         return [{"event": {"type": "source", "data": data}} for data in found]
 
     def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:
@@ -8953,12 +9173,6 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
 def image_part(item: ImageItem, index: int) -> HostEvent:
     """A picture as chat completions carry it, in `images`."""
     return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
-
-
-def audio_part(item: MediaItem) -> HostEvent:
-    """Sound as chat completions carry it, in `audio`."""
-    data = base64.b64encode(item.content).decode()
-    return {"id": item.id, "data": data, "transcript": item.transcript, "expires_at": 0}
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:
@@ -9458,8 +9672,14 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
-                case ItemFinished(_, item):
-                    chunks.extend(self._finish(item))
+                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
+                    self._calls.take(item)
+                    self._notes.take(item)
+                case ItemFinished(_, MessageItem() | ReasoningItem() as item):
+                    self._notes.take(item)
+                case ItemFinished(_, ImageItem() as item) if item.data_url:
+                    chunks.append(self._delta({"images": [image_part(item, self._images)]}))
+                    self._images += 1
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -9467,20 +9687,6 @@ class CompletionChunks:
                 case _:
                     pass
         return chunks
-
-    def _finish(self, item: OutputItem) -> list[bytes]:
-        self._notes.take(item)
-        match item:
-            case FunctionCallItem() | ToolOutputItem():
-                self._calls.take(item)
-            case ImageItem() if item.data_url:
-                self._images += 1
-                return [self._delta({"images": [image_part(item, self._images - 1)]})]
-            case MediaItem():
-                return [self._delta({"audio": audio_part(item)})]
-            case _:
-                pass
-        return []
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         if not self._begun:
@@ -9555,7 +9761,6 @@ class CompletionDict:
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
         self._images: list[ImageItem] = []
-        self._sound: MediaItem | None = None
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -9572,8 +9777,6 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     self._images.append(item)
-                case ItemFinished(_, MediaItem() as item):
-                    self._sound = item
                 case ResponseFinished():
                     return [self._answer(event)]
                 case ResponseFailed(error, usage):
@@ -9605,7 +9808,8 @@ class CompletionDict:
             # The pictures of a chat are files of its message; with nothing at all in `output`
             # Open WebUI would not end the message.
             items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
-            completion["output"] = [_output_of(item) for item in items]
+            ends = {item.call_id: item.status for item in items if isinstance(item, ToolOutputItem)}
+            completion["output"] = [_output_of(item, ends) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -9628,8 +9832,6 @@ class CompletionDict:
             message |= notes.of_completion()
         if self._images and not self._with_output:
             message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
-        if self._sound is not None:
-            message["audio"] = audio_part(self._sound)
         return message
 
 
@@ -9637,14 +9839,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: _KeptItem) -> dict[str, Any]:
+def _output_of(item: _KeptItem, ends: Mapping[str, str]) -> dict[str, Any]:
     match item:
         case MessageItem():
             return message_output(item, item.status, [output_text_part(item.text)])
         case ReasoningItem():
             return reasoning_output(item)
         case FunctionCallItem():
-            return function_call_item(item)
+            # The card of a call that came to nothing says so.
+            status = ends.get(item.call_id) if item.status == "completed" else None
+            return function_call_item(item) | ({"status": status} if status else {})
         case ToolOutputItem():
             return tool_output_item(item)
 
@@ -9682,8 +9886,8 @@ class ResponseEvents:
         self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
-        self._working = ""
         self._spending = SpendingKnown()
+        self._closing_words = ""
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -9728,11 +9932,10 @@ class ResponseEvents:
                 self._status_is_open = True
                 words = f"{event.error.cause} Trying again in {event.wait:.0f} s."
                 return [status_event(words, done=False)]
-            case Working(words) if words != self._working:
-                self._working, self._status_is_open = words, True
-                return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
+            case Notice(words, in_closing_line=True):
+                self._closing_words = words
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -9866,11 +10069,12 @@ class ResponseEvents:
         return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        parts = [self._closing_words]
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
-            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
-            return [status_event(line, done=True)]
-        return self._end_waiting()
+            parts += [own, describe_spending(self._spending)]
+        line = " · ".join(filter(None, parts))
+        return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
         """A status that said "trying again" must not go on saying it."""
@@ -9969,10 +10173,9 @@ class Transcript:
 
     @property
     def has_answer(self) -> bool:
-        """Whether this round said, drew or played anything for the reader."""
+        """Whether this round said or drew anything for the reader."""
         return any(
-            isinstance(item, ImageItem | MediaItem)
-            or (isinstance(item, MessageItem) and item.text.strip())
+            isinstance(item, ImageItem) or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )
 
@@ -10092,6 +10295,11 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def takes_its_time(tool: HostTool) -> bool:
+    """Whether the tool waits for a person or for a whole answer, so that no time limit fits it."""
+    return tool.is_builtin and tool.name in HOSTS_OWN_TOOLS
+
+
 def asks_the_person(tool: HostTool) -> bool:
     """Whether the tool is itself a question to the person, so that none need stand before it."""
     return tool.is_builtin and tool.name == "ask_user"
@@ -10116,7 +10324,7 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+        or any(map(takes_its_time, called))
     )
 
 
@@ -10873,6 +11081,8 @@ class Executor:
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
             deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        if takes_its_time(tool):  # nor may it keep a place from the tools of its own sub-agent
+            return await self._run(tool, arguments, None)
         return await self._run_in_turn(tool, arguments, deadline)
 
     async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
@@ -10888,7 +11098,10 @@ class Executor:
             # The time to wait is bounded here, the tool's own while it runs.
             async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
                 waiting.reschedule(None)
-                return await self._run(tool, arguments, deadline)
+                seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+                if seconds <= 0:
+                    return not_begun(tool.name)
+                return await self._run(tool, arguments, seconds)
         except TimeoutError:
             return not_begun(tool.name)
 
@@ -10904,11 +11117,10 @@ class Executor:
             finally:
                 leave_gate(gate)
 
-    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+    async def _run(
+        self, tool: HostTool, arguments: JsonObject, seconds: float | None
+    ) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
-        if seconds <= 0:
-            return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
         self._limits.running.add(task)
         task.add_done_callback(self._limits.running.discard)
@@ -10918,7 +11130,7 @@ class Executor:
             task.cancel()
         if not task.done():
             self._note_failure(tool)
-            return timed_out(tool.name, seconds)
+            return timed_out(tool.name, seconds or 0.0)
         if task.cancelled():
             self._note_failure(tool)
             return raised(tool.name, "it was cancelled.")
@@ -10987,7 +11199,10 @@ class CallOutcome:
 
     output: ToolOutputItem
     sources: list[JsonObject] = field(default_factory=list[JsonObject])
-    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+    """What the person may look up, each as the `data` of Open WebUI's `source` event.
+
+    Only an answer that streams into a chat shows any.
+    """
 
 
 class Toolbox:
@@ -11041,7 +11256,8 @@ class Toolbox:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in filter(done.__contains__, tasks):
-                    yield _outcome(tasks[task], task.result(), room)
+                    outcome = _outcome(tasks[task], task.result(), room)
+                    yield outcome if self._host_can_run else replace(outcome, sources=[])
         finally:
             open_tasks = [task for task in tasks if not task.done()]
             for task in open_tasks:
@@ -11137,11 +11353,10 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._function_id = ""
+        self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
-        self.has_resumed = False
-        """Whether this copy has looked for what another worker left behind."""
-        self._beside: set[asyncio.Task[None]] = set()
 
     @property
     def gate(self) -> Gate:
@@ -11151,6 +11366,7 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
@@ -11175,10 +11391,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -11193,21 +11414,20 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
         self._close_when_done()
 
-    def run_beside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that no call waits for."""
-        task = asyncio.create_task(work)
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
-
     async def close(self) -> None:
         """Retire, and wait until the connections are closed."""
-        for task in self._beside:
-            task.cancel()
         self.retire()
         if self._process.closing:
             await asyncio.wait(self._process.closing)
@@ -11229,18 +11449,22 @@ class Runtime:
         key = settings.api_key.fingerprint()
         account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client)
-            self._client, self._registry, self._key_limit = None, None, None
+            self._drop_account()
+            self._close_later(self._client)
+            self._client = None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -11259,7 +11483,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync():
                 await service.close()
 
 
@@ -11284,16 +11508,10 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
-        match self.endpoint:
-            case EndpointName.RESPONSES:
-                return stream_responses(client, settings, self.request)
-            case EndpointName.IMAGES:
-                return stream_images(client, settings, self.request)
-            case EndpointName.VIDEOS:
-                return stream_video(client, settings, self.request)
-            case EndpointName.CHAT_COMPLETIONS:
-                chat_body = build_chat_body(self.request, self.body)
-                return stream_chat_completions(client, settings, chat_body)
+        if self.endpoint is EndpointName.RESPONSES:
+            return stream_responses(client, settings, self.request)
+        chat_body = build_chat_body(self.request, self.body)
+        return stream_chat_completions(client, settings, chat_body)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -11346,7 +11564,7 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
         async for batch in batches:
             if not begun:
                 begun = not all(
-                    isinstance(event, ResponseStarted | ResponseFailed | Working) for event in batch
+                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
                 )
                 if begun:
                     timing_mark("first event")
@@ -11355,114 +11573,6 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
                     ask.charge(failed.usage)
                 raise failed.error
             yield batch
-
-
-################################
-# resuming.py
-#
-# Videos outlive the worker that asked for them: the next one sees them to their end.
-################################
-
-_STOPPED = "OpenRouter makes a video to its end once it has begun, and charges it."
-
-
-async def watch_video(
-    answer: AsyncGenerator[list[Event]], context: RequestContext, job_id: str = ""
-) -> AsyncGenerator[list[Event]]:
-    """Pass the answer on; the job is kept until its video is stored, it failed or was stopped.
-
-    Only the video of a saved chat has a place to come to later. `job_id` is that of a known job.
-    """
-    try:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                for event in batch:
-                    match event:
-                        case ResponseStarted(response_id) if is_saved_chat(context.chat_id):
-                            job_id = response_id
-                        case Working() if job_id:
-                            await _contained(hold_video_job(context, job_id))
-                        case ResponseFinished() | ResponseFailed() if job_id:
-                            await _contained(forget_video_job(job_id))
-                            job_id = ""
-                        case _:
-                            pass
-                yield batch
-    except (asyncio.CancelledError, GeneratorExit):
-        if job_id and not is_server_ending():
-            await _contained(forget_video_job(job_id))
-            note = {"type": "info", "content": _STOPPED}
-            await _contained(send_event(context.host, "notification", note))
-        raise
-
-
-async def _contained(step: Awaitable[None]) -> None:
-    """What goes wrong here costs a job its second life, not an answer."""
-    try:
-        await step
-    except Exception:  # noqa: BLE001 - an answer that waits goes on
-        LOG.exception("videos: a job could not be kept")
-
-
-def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> None:
-    """Look for such videos, once in the life of each copy of the pipe, beside what it does."""
-    if settings.api_key and not runtime.has_resumed:
-        runtime.has_resumed = True
-        runtime.run_beside(_resume_all(runtime, function_id, settings))
-
-
-async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
-    look_at = 0.0
-    while True:
-        await asyncio.sleep(max(look_at - time.time(), 0.0))
-        try:
-            jobs, look_at = await claim_video_jobs(function_id)
-        except Exception:  # noqa: BLE001 - a background job is contained
-            LOG.debug("videos: the list of unfinished ones could not be read", exc_info=True)
-            return
-        for job in jobs:
-            LOG.info("videos: taking up the unfinished job %s", job.id)
-            runtime.run_beside(_finish(runtime, job, settings))
-        if not look_at:
-            return
-
-
-async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
-    context = RequestContext(
-        request_id=new_request_id(),
-        function_id=job.function_id,
-        settings=settings,
-        model=job.model,
-        user_id=job.user_id,
-        chat_id=job.chat_id,
-        message_id=job.message_id,
-        host=HostHandles(metadata=asdict(job), event_emitter=emitter_for(asdict(job))),
-    )
-    with runtime.lease(job.function_id, settings):
-        await _contained(_see_to_its_end(runtime, context, job))
-
-
-async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
-    output: list[dict[str, object]] = []
-    usage: Usage | None = None
-    failure = ""
-    followed = follow_video(runtime.client(), context.settings, job.id, job.model)
-    answer = watch_video(keep_files(followed, context), context, job.id)
-    async with aclosing(answer) as batches:
-        async for batch in batches:
-            for event in batch:
-                match event:
-                    case ItemFinished(_, MessageItem() as item):
-                        output.append(
-                            message_output(item, "completed", [output_text_part(item.text)])
-                        )
-                    case ResponseFinished():
-                        usage = event.usage
-                    case ResponseFailed():
-                        failure, usage = event.error.for_person(), event.usage
-                    case _:
-                        pass
-    await finish_message(context, output, usage_of_response(usage) if usage else None, failure)
 
 
 ################################
@@ -11509,6 +11619,10 @@ class Rounds:
     """Whether the round under way was asked to do without tools."""
     made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How often each call was made, by name and arguments."""
+    source_numbers: SourceNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source_numbers = SourceNumbers(self.ask.context.host)
 
     async def run(self) -> AsyncGenerator[list[Event]]:
         """Ask, run what was called, and ask again, until the model has answered."""
@@ -11598,13 +11712,27 @@ class Rounds:
                 if call is None:
                     LOG.warning("rounds: an output that no call waits for was left out")
                     continue
-                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                output = self._noticing_repeats(call, outcome.output)
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                found[call.call_id] = await self._numbering(output, outcome.sources)
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
             output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
+
+    async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
+        """The output as the model reads it: with the numbers by which it may cite the sources.
+
+        They stand behind the output, so that the rounds before stay in the prompt cache.
+        """
+        if not sources:
+            return output
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
+        return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
         made = call.name, "".join(call.arguments.split())
@@ -11699,12 +11827,9 @@ class Turn:
 
 
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    """The answer, its files stored, and what the chat has cost told before its end."""
+    """The answer, its pictures stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
-    answer = keep_files(_answer(turn), context)
-    family = turn.runtime.registry(context.settings).find(context.model)
-    if family is not None and family.studio == "videos":
-        answer = watch_video(answer, context)
+    answer = keep_pictures(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -11722,24 +11847,18 @@ def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
 
 
 async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    context, runtime = turn.context, turn.runtime
+    context, body, runtime = turn.context, turn.body, turn.runtime
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
-    body = ask_for_sound(turn.body, context, family)
     toolbox = turn.open_tools(context, body, family)
-    studio = family.studio if family else ""
-    if studio:
-        request = build_studio_body(body, context, studio, family)
-    else:
-        request = build_responses_body(body, context, family, toolbox.definitions)
+    request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
         allowed = allowed_only(request.pop("models"), known, settings.catalog)
         if allowed:
             request["models"] = list(allowed)
-    needs = needs_chat_endpoint(body)
-    endpoint = EndpointName(studio) if studio else select_endpoint(context.model, settings, needs)
+    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
     ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate
     with timing_scope("admission"):
@@ -11813,13 +11932,16 @@ class Pipe:
     async def pipes(self) -> list[Entry]:
         """The entries for the model list, from memory; the very first call waits a few seconds."""
         settings = take_snapshot(self.valves)
-        with self._runtime.lease(_function_id(), settings):
+        function_id = _function_id()
+        with self._runtime.lease(function_id, settings):
             try:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
-            resume_videos(self._runtime, _function_id(), settings)
-            return await list_entries(self._runtime.registry(settings), settings)
+            registry = self._runtime.registry(settings)
+            entries = await list_entries(registry, settings)
+            self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
+            return entries
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
@@ -11842,7 +11964,6 @@ class Pipe:
         call = read_call(await with_own_parameters(body, handles), handles, __task__)
         context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
-        resume_videos(self._runtime, context.function_id, context.settings)
         match call.form:
             case AnswerForm.CHAT_EVENTS:
                 return run_turn(
@@ -11907,124 +12028,125 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((241, 8, 48),),
-    "core/ids.py": ((297, 9, 26),),
-    "core/json_codec.py": ((331, 11, 29),),
-    "core/json_values.py": ((368, 8, 31),),
-    "core/money.py": ((407, 6, 4),),
-    "core/process.py": ((419, 10, 13),),
-    "core/redaction.py": ((440, 9, 69),),
-    "core/errors.py": ((532, 26, 161),),
-    "core/admission.py": ((701, 12, 50),),
-    "core/retry.py": ((759, 7, 33),),
-    "core/secrets.py": ((800, 19, 86),),
-    "core/source_map.py": ((894, 7, 24),),
-    "core/template_language.py": ((926, 8, 56),),
-    "core/valve_types.py": ((992, 17, 63),),
-    "core/catalog_valves.py": ((1063, 12, 138),),
-    "core/personal_valves.py": ((1209, 11, 109),),
-    "core/template_valves.py": ((1326, 13, 89),),
-    "core/config.py": ((1423, 18, 494),),
-    "core/context.py": ((1925, 14, 51),),
-    "core/logging_system.py": ((1984, 11, 92),),
-    "core/error_templates.py": ((2084, 28, 176),),
-    "core/timing_logger.py": ((2270, 21, 134),),
-    "api/bodies.py": ((2412, 8, 82),),
-    "api/error_figures.py": ((2502, 8, 38),),
-    "api/errors.py": ((2548, 18, 184),),
-    "api/events.py": ((2740, 12, 304),),
-    "api/exchange_log.py": ((3052, 16, 11),),
-    "api/gateway/batch.py": ((3074, 14, 47),),
-    "api/gateway/items.py": ((3129, 20, 133),),
-    "api/gateway/part_ends.py": ((3270, 8, 58),),
-    "api/gateway/payloads.py": ((3336, 14, 31),),
-    "api/gateway/selection.py": ((3375, 15, 56),),
-    "api/gateway/sound.py": ((3439, 11, 22),),
-    "api/gateway/text_run.py": ((3469, 10, 70),),
-    "api/pacing.py": ((3547, 7, 19),),
-    "api/sse.py": ((3574, 5, 60),),
-    "api/gateway/chat_reader.py": ((3642, 31, 212),),
-    "api/gateway/responses_reader.py": ((3862, 34, 200),),
-    "api/transport.py": ((4070, 18, 163),),
-    "api/http.py": ((4241, 23, 167),),
-    "api/catalog.py": ((4416, 18, 70),),
-    "api/gateway/stream.py": ((4494, 32, 123),),
-    "api/gateway/chat_completions.py": ((4625, 15, 12),),
-    "api/gateway/images.py": ((4645, 19, 32),),
-    "api/gateway/responses.py": ((4685, 15, 12),),
-    "api/gateway/videos.py": ((4705, 37, 117),),
-    "host/blocking.py": ((4830, 13, 46),),
-    "host/columns.py": ((4888, 20, 83),),
-    "host/departure.py": ((4979, 11, 36),),
-    "host/events.py": ((5023, 12, 19),),
-    "host/chats.py": ((5050, 14, 66),),
-    "host/users.py": ((5124, 14, 67),),
-    "host/call.py": ((5199, 15, 61),),
-    "host/files.py": ((5268, 18, 58),),
-    "host/tools.py": ((5337, 22, 250),),
-    "host/versions.py": ((5595, 10, 30),),
-    "host/video_jobs.py": ((5636, 20, 71),),
-    "models/key_limit.py": ((5715, 13, 43),),
-    "models/pricing.py": ((5766, 12, 106),),
-    "models/family.py": ((5880, 14, 136),),
-    "models/variants.py": ((6024, 11, 67),),
-    "models/known.py": ((6099, 12, 33),),
-    "models/registry.py": ((6140, 17, 97),),
-    "models/visibility.py": ((6245, 16, 218),),
-    "models/entries.py": ((6471, 25, 66),),
-    "storage/generated.py": ((6545, 15, 64),),
-    "storage/pictures.py": ((6617, 19, 121),),
-    "storage/keeping.py": ((6746, 26, 81),),
-    "storage/spending.py": ((6835, 20, 77),),
-    "requests/allow_list.py": ((6920, 10, 28),),
-    "requests/caching.py": ((6956, 13, 20),),
-    "requests/content_parts.py": ((6984, 10, 76),),
-    "requests/fallbacks.py": ((7068, 12, 13),),
-    "requests/identifiers.py": ((7089, 11, 46),),
-    "requests/modalities.py": ((7143, 12, 40),),
-    "requests/old_texts.py": ((7191, 11, 65),),
-    "requests/parameters.py": ((7264, 12, 59),),
-    "requests/reasoning.py": ((7331, 13, 87),),
-    "requests/replay.py": ((7426, 14, 122),),
-    "requests/chat_body.py": ((7556, 13, 142),),
-    "requests/history.py": ((7706, 13, 116),),
-    "requests/next_round.py": ((7830, 21, 65),),
-    "requests/recovery.py": ((7903, 16, 107),),
-    "requests/retention.py": ((8018, 13, 80),),
-    "requests/routing_table.py": ((8106, 14, 38),),
-    "requests/routing.py": ((8152, 13, 34),),
-    "requests/tasks.py": ((8194, 11, 35),),
-    "requests/studio.py": ((8237, 16, 66),),
-    "requests/tools.py": ((8311, 13, 40),),
-    "requests/trimming.py": ((8359, 11, 9),),
-    "requests/normalise.py": ((8376, 28, 40),),
-    "streaming/collector.py": ((8424, 32, 266),),
-    "streaming/completion_notes.py": ((8698, 11, 41),),
-    "streaming/open_calls.py": ((8747, 10, 25),),
-    "streaming/renderer.py": ((8780, 9, 13),),
-    "streaming/citations.py": ((8801, 13, 56),),
-    "streaming/layout.py": ((8869, 18, 59),),
-    "streaming/output_items.py": ((8936, 19, 75),),
-    "streaming/server_tools.py": ((9019, 15, 46),),
-    "streaming/status.py": ((9073, 10, 47),),
-    "streaming/think_tags.py": ((9128, 20, 134),),
-    "streaming/thinking_status.py": ((9270, 11, 53),),
-    "streaming/usage.py": ((9331, 10, 92),),
-    "streaming/completion_chunks.py": ((9431, 31, 101),),
-    "streaming/completion_dict.py": ((9540, 37, 110),),
-    "streaming/response_events.py": ((9658, 48, 275),),
-    "streaming/transcript.py": ((9941, 30, 130),),
-    "tools/policy.py": ((10079, 13, 42),),
-    "tools/results.py": ((10129, 11, 116),),
-    "tools/schema.py": ((10256, 15, 298),),
-    "tools/arguments.py": ((10562, 13, 113),),
-    "tools/definitions.py": ((10683, 14, 85),),
-    "tools/executor.py": ((10776, 55, 190),),
-    "tools/toolbox.py": ((10974, 23, 126),),
-    "runtime.py": ((11108, 25, 156),),
-    "attempts.py": ((11272, 36, 86),),
-    "resuming.py": ((11366, 35, 100),),
-    "rounds.py": ((11474, 28, 172),),
-    "orchestrator.py": ((11654, 39, 130),),
-    "pipe.py": ((11792, 31, 110),),
+    "core/circuit_breaker.py": ((242, 8, 48),),
+    "core/ids.py": ((298, 9, 26),),
+    "core/json_codec.py": ((332, 11, 29),),
+    "core/json_values.py": ((369, 8, 31),),
+    "core/money.py": ((408, 6, 4),),
+    "core/process.py": ((420, 10, 13),),
+    "core/redaction.py": ((441, 9, 69),),
+    "core/errors.py": ((533, 26, 161),),
+    "core/admission.py": ((702, 12, 50),),
+    "core/retry.py": ((760, 7, 33),),
+    "core/secrets.py": ((801, 19, 86),),
+    "core/source_map.py": ((895, 7, 24),),
+    "core/template_language.py": ((927, 8, 56),),
+    "core/valve_types.py": ((993, 17, 63),),
+    "core/catalog_valves.py": ((1064, 12, 138),),
+    "core/metadata_valves.py": ((1210, 12, 75),),
+    "core/personal_valves.py": ((1293, 11, 76),),
+    "core/template_valves.py": ((1377, 13, 89),),
+    "core/config.py": ((1474, 18, 482),),
+    "core/context.py": ((1964, 14, 46),),
+    "core/logging_system.py": ((2018, 11, 92),),
+    "core/error_templates.py": ((2118, 28, 176),),
+    "core/timing_logger.py": ((2304, 21, 134),),
+    "api/bodies.py": ((2446, 8, 80),),
+    "api/error_figures.py": ((2534, 8, 38),),
+    "api/errors.py": ((2580, 18, 184),),
+    "api/events.py": ((2772, 11, 270),),
+    "api/exchange_log.py": ((3050, 16, 11),),
+    "api/gateway/batch.py": ((3072, 14, 47),),
+    "api/gateway/items.py": ((3127, 22, 136),),
+    "api/gateway/part_ends.py": ((3271, 8, 58),),
+    "api/gateway/payloads.py": ((3337, 14, 31),),
+    "api/gateway/selection.py": ((3376, 15, 54),),
+    "api/gateway/text_run.py": ((3438, 10, 70),),
+    "api/pacing.py": ((3516, 7, 19),),
+    "api/sse.py": ((3543, 5, 60),),
+    "api/gateway/chat_reader.py": ((3611, 30, 204),),
+    "api/gateway/responses_reader.py": ((3823, 33, 196),),
+    "api/transport.py": ((4027, 18, 163),),
+    "api/http.py": ((4198, 23, 176),),
+    "api/catalog.py": ((4382, 18, 78),),
+    "api/gateway/stream.py": ((4468, 33, 124),),
+    "api/gateway/chat_completions.py": ((4600, 15, 12),),
+    "api/gateway/responses.py": ((4620, 15, 12),),
+    "host/blocking.py": ((4640, 12, 57),),
+    "host/chats.py": ((4705, 13, 49),),
+    "host/columns.py": ((4766, 20, 83),),
+    "host/data_folder.py": ((4857, 9, 7),),
+    "host/departure.py": ((4872, 11, 30),),
+    "host/events.py": ((4910, 9, 4),),
+    "host/middleware.py": ((4922, 8, 7),),
+    "host/citing.py": ((4937, 15, 25),),
+    "host/models.py": ((4970, 16, 132),),
+    "host/single_worker.py": ((5110, 14, 33),),
+    "host/users.py": ((5151, 14, 67),),
+    "host/call.py": ((5226, 15, 61),),
+    "host/files.py": ((5295, 17, 48),),
+    "host/tools.py": ((5354, 23, 241),),
+    "host/versions.py": ((5603, 10, 30),),
+    "models/catalog_shelf.py": ((5641, 19, 105),),
+    "models/key_limit.py": ((5754, 13, 43),),
+    "models/pricing.py": ((5805, 12, 106),),
+    "models/family.py": ((5919, 14, 134),),
+    "models/variants.py": ((6061, 11, 67),),
+    "models/known.py": ((6136, 12, 33),),
+    "models/metadata_sync.py": ((6180, 23, 226),),
+    "models/registry.py": ((6414, 21, 153),),
+    "models/visibility.py": ((6575, 16, 217),),
+    "models/entries.py": ((6800, 25, 66),),
+    "models/sync_job.py": ((6874, 30, 150),),
+    "storage/pictures.py": ((7032, 20, 112),),
+    "storage/spending.py": ((7152, 20, 77),),
+    "requests/allow_list.py": ((7237, 10, 28),),
+    "requests/caching.py": ((7273, 13, 20),),
+    "requests/content_parts.py": ((7301, 10, 76),),
+    "requests/fallbacks.py": ((7385, 12, 13),),
+    "requests/identifiers.py": ((7406, 11, 46),),
+    "requests/modalities.py": ((7460, 10, 7),),
+    "requests/old_texts.py": ((7475, 11, 61),),
+    "requests/parameters.py": ((7544, 12, 59),),
+    "requests/reasoning.py": ((7611, 13, 87),),
+    "requests/replay.py": ((7706, 14, 122),),
+    "requests/chat_body.py": ((7836, 13, 141),),
+    "requests/history.py": ((7985, 13, 116),),
+    "requests/next_round.py": ((8109, 22, 81),),
+    "requests/recovery.py": ((8198, 16, 107),),
+    "requests/retention.py": ((8313, 13, 80),),
+    "requests/routing_table.py": ((8401, 14, 38),),
+    "requests/routing.py": ((8447, 13, 34),),
+    "requests/tasks.py": ((8489, 11, 35),),
+    "requests/tools.py": ((8532, 13, 41),),
+    "requests/trimming.py": ((8581, 13, 7),),
+    "requests/normalise.py": ((8596, 28, 39),),
+    "streaming/collector.py": ((8643, 31, 266),),
+    "streaming/completion_notes.py": ((8917, 11, 41),),
+    "streaming/open_calls.py": ((8966, 10, 25),),
+    "streaming/renderer.py": ((8999, 9, 13),),
+    "streaming/citations.py": ((9020, 13, 57),),
+    "streaming/layout.py": ((9089, 18, 59),),
+    "streaming/output_items.py": ((9156, 10, 69),),
+    "streaming/server_tools.py": ((9233, 15, 46),),
+    "streaming/status.py": ((9287, 10, 47),),
+    "streaming/think_tags.py": ((9342, 20, 134),),
+    "streaming/thinking_status.py": ((9484, 11, 53),),
+    "streaming/usage.py": ((9545, 10, 92),),
+    "streaming/completion_chunks.py": ((9645, 31, 93),),
+    "streaming/completion_dict.py": ((9746, 36, 108),),
+    "streaming/response_events.py": ((9862, 47, 275),),
+    "streaming/transcript.py": ((10145, 29, 129),),
+    "tools/policy.py": ((10282, 13, 47),),
+    "tools/results.py": ((10337, 11, 116),),
+    "tools/schema.py": ((10464, 15, 298),),
+    "tools/arguments.py": ((10770, 13, 113),),
+    "tools/definitions.py": ((10891, 14, 85),),
+    "tools/executor.py": ((10984, 55, 194),),
+    "tools/toolbox.py": ((11186, 23, 130),),
+    "runtime.py": ((11324, 29, 164),),
+    "attempts.py": ((11496, 33, 80),),
+    "rounds.py": ((11584, 30, 190),),
+    "orchestrator.py": ((11782, 36, 121),),
+    "pipe.py": ((11911, 30, 112),),
 }

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,13 +31,14 @@ from open_webui_openrouter_pipe.api.events import (
 from open_webui_openrouter_pipe.api.gateway.selection import EndpointName
 from open_webui_openrouter_pipe.attempts import Ask
 from open_webui_openrouter_pipe.core.config import SystemValves, take_snapshot
-from open_webui_openrouter_pipe.core.context import RequestContext
+from open_webui_openrouter_pipe.core.context import HostHandles, RequestContext
 from open_webui_openrouter_pipe.rounds import Rounds
 from open_webui_openrouter_pipe.streaming.response_events import ResponseEvents
 from open_webui_openrouter_pipe.streaming.transcript import Transcript
 from open_webui_openrouter_pipe.tools.toolbox import CallOutcome, CallOwner
 
 Json = dict[str, Any]
+QUESTION: Json = {"role": "user", "content": [{"type": "input_text", "text": "Who?"}]}
 
 
 @dataclass(slots=True)
@@ -51,10 +56,16 @@ class ScriptedAsk(Ask):
 class Tools:
     """Tools that end in an order of their own; some never say how."""
 
-    def __init__(self, order: Sequence[int], silent: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        order: Sequence[int],
+        silent: frozenset[str] = frozenset(),
+        sources: dict[str, Json] | None = None,
+    ) -> None:
         self.definitions: list[Json] = []
         self._order = order
         self._silent = silent
+        self._sources = sources or {}
 
     def host_name(self, name: str) -> str:
         return name
@@ -69,20 +80,25 @@ class Tools:
         for place in dict.fromkeys([*places, *range(len(calls))]):
             call = calls[place]
             if call.name not in self._silent:
-                yield CallOutcome(ToolOutputItem("out", call.call_id, f"of {call.name}"))
+                found = self._sources.get(call.name)
+                output = ToolOutputItem("out", call.call_id, f"of {call.name}")
+                yield CallOutcome(output, [found] if found else [])
         yield CallOutcome(ToolOutputItem("out", "nobody", "of nothing"))
 
 
-def answer(rounds: list[list[Event]], tools: Any) -> tuple[list[Json], list[ResponsesBody]]:
+def answer(
+    rounds: list[list[Event]], tools: Any, **metadata: Any
+) -> tuple[list[Json], list[ResponsesBody]]:
     """What a chat is shown, and what OpenRouter is asked."""
     context = RequestContext(
         request_id="r",
         function_id="f",
         settings=take_snapshot(SystemValves(MAX_FUNCTION_CALL_LOOPS=100)),
         model="a/one",
+        host=HostHandles(metadata=metadata),
     )
     transcript = Transcript({"call_old"})
-    request = cast("ResponsesBody", {"model": "a/one", "input": [{"role": "user"}]})
+    request = cast("ResponsesBody", {"model": "a/one", "input": [QUESTION]})
     ask = ScriptedAsk(
         context=context,
         runtime=cast("Any", None),
@@ -191,3 +207,82 @@ def in_words(items: list[Json]) -> list[tuple[str, str]]:
     """Kind of each item, and the name of the tool it belongs to."""
     names = {entry["call_id"]: entry["name"] for entry in items if "name" in entry}
     return [(entry["type"], names.get(entry.get("call_id", "-"), "")) for entry in items]
+
+
+def page(name: str) -> Json:
+    return {"source": {"name": name}, "document": ["said"], "metadata": [{"source": name}]}
+
+
+def number(sources: list[Json], ids: dict[str, int], include_content: bool = True) -> str:
+    """As Open WebUI does: each source has the number of its first appearance."""
+    names = [note["source"] for source in sources for note in source["metadata"]]
+    for name in names:
+        ids.setdefault(name, len(ids) + 1)
+    body = "said" if include_content else ""
+    return "".join(f'<source id="{ids[name]}" name="{name}">{body}</source>\n' for name in names)
+
+
+class Config:
+    """The host's settings."""
+
+    @staticmethod
+    async def get(key: str) -> str:
+        assert key == "rag.template"
+        return "Cite"
+
+
+async def rag_template(template: str, context: str, query: str) -> str:
+    return f"{template} {context} for {query}"
+
+
+def give_host(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
+    """An Open WebUI whose chat middleware has these parts."""
+    middleware, utils = ModuleType("middleware"), ModuleType("utils")
+    vars(middleware).update(parts)
+    vars(utils)["middleware"] = middleware
+    monkeypatch.setitem(sys.modules, "open_webui", ModuleType("open_webui"))
+    monkeypatch.setitem(sys.modules, "open_webui.utils", utils)
+    monkeypatch.setitem(sys.modules, "open_webui.utils.middleware", middleware)
+
+
+def cited_rounds() -> list[list[Event]]:
+    rounds = ([("", "c1"), ("", "c2")], [("", "c3")])
+    return [*(calls_of(calls, place) for place, calls in enumerate(rounds)), last_round()]
+
+
+FOUND = {"t0_1": page("a"), "t0_2": page("b"), "t1_1": page("a")}
+TAGS = [f'<source id="{place}" name="{name}"></source>' for place, name in ((1, "b"), (2, "a"))]
+
+
+@pytest.mark.parametrize("has_files", [False, True])
+def test_the_model_is_told_the_numbers_of_sources_and_the_chat_does_not_keep_them(
+    monkeypatch: pytest.MonkeyPatch, has_files: bool
+) -> None:
+    give_host(monkeypatch, get_source_context=number, Config=Config, rag_template=rag_template)
+    files = {"sources": [page("b")]} if has_files else {}
+    events, asked = answer(cited_rounds(), Tools([1, 0], sources=FOUND), **files)
+    sent = asked[-1].get("input", [])
+    outputs = [entry["output"] for entry in sent if "output" in entry]
+    # The second call was the first to end, so that the page shows its source first.
+    assert outputs == [f"of t0_1\n\n{TAGS[1]}", f"of t0_2\n\n{TAGS[0]}", f"of t1_1\n\n{TAGS[1]}"]
+    shown = [event["event"]["data"] for event in events if "event" in event]
+    assert [data["source"]["name"] for data in shown] == ["b", "a"]
+    words = {"type": "input_text", "text": f"Cite {TAGS[0]} for Who?"}
+    question = QUESTION if has_files else {**QUESTION, "content": [words, *QUESTION["content"]]}
+    assert [request.get("input", [])[0] for request in asked[1:]] == [question] * 2
+    assert "<source" not in str(reduce(events))
+
+
+@pytest.mark.parametrize("parts", [{}, {"get_source_context": number}])
+def test_where_the_host_cannot_number_sources_the_answer_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, parts: Json
+) -> None:
+    give_host(monkeypatch, **parts)
+    with caplog.at_level(logging.WARNING):
+        rounds = [calls_of([("", "c1")], 0), last_round()]
+        events, asked = answer(rounds, Tools([0], sources=FOUND))
+    assert in_words(reduce(events))[-1] == ("message", "")
+    assert [entry["output"] for entry in asked[-1].get("input", []) if "output" in entry] == [
+        "of t0_1"
+    ]
+    assert len({record.message for record in caplog.records if "number" in record.message}) == 1

@@ -18,10 +18,12 @@ from .api.events import (
     ToolOutputItem,
 )
 from .attempts import Ask, attempt
+from .core.json_values import JsonObject
 from .core.logging_system import LOG
 from .core.timing_logger import timing_scope
+from .host.citing import SourceNumbers
 from .models.family import ModelFamily
-from .requests.next_round import add_round, ask_for_words
+from .requests.next_round import add_round, ask_for_words, question_in, say_before_question
 from .streaming.transcript import Transcript
 from .tools.toolbox import CallOwner, Toolbox
 
@@ -63,6 +65,10 @@ class Rounds:
     """Whether the round under way was asked to do without tools."""
     made: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """How often each call was made, by name and arguments."""
+    source_numbers: SourceNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source_numbers = SourceNumbers(self.ask.context.host)
 
     async def run(self) -> AsyncGenerator[list[Event]]:
         """Ask, run what was called, and ask again, until the model has answered."""
@@ -152,13 +158,27 @@ class Rounds:
                 if call is None:
                     LOG.warning("rounds: an output that no call waits for was left out")
                     continue
-                output = found[call.call_id] = self._noticing_repeats(call, outcome.output)
+                output = self._noticing_repeats(call, outcome.output)
                 sources: list[Event] = [SourcesFound(outcome.sources)] if outcome.sources else []
+                found[call.call_id] = await self._numbering(output, outcome.sources)
                 yield [*self.transcript.answer_call(call, output), *sources]
         for call in waiting.values():
             output = found[call.call_id] = _not_run(call, _NO_RESULT)
             yield self.transcript.answer_call(call, output)
         outputs.extend(found[call.call_id] for call in calls)
+
+    async def _numbering(self, output: ToolOutputItem, sources: list[JsonObject]) -> ToolOutputItem:
+        """The output as the model reads it: with the numbers by which it may cite the sources.
+
+        They stand behind the output, so that the rounds before stay in the prompt cache.
+        """
+        if not sources:
+            return output
+        question = question_in(self.ask.request)
+        tags, words = await self.source_numbers.describe(sources, question)
+        if words:
+            self.ask.request = say_before_question(self.ask.request, words)
+        return replace(output, text=f"{output.text}\n\n{tags}") if tags else output
 
     def _noticing_repeats(self, call: FunctionCallItem, output: ToolOutputItem) -> ToolOutputItem:
         made = call.name, "".join(call.arguments.split())

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -18,8 +19,11 @@ from .core.config import Settings
 from .core.logging_system import LOG, install_session_logger
 from .core.process import shared_by_process
 from .core.timing_logger import TIMING
+from .host.data_folder import own_file
+from .models.catalog_shelf import CatalogShelf
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
+from .models.sync_job import MetadataSync
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._function_id = ""
+        self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
         self.has_resumed = False
@@ -68,6 +74,7 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
@@ -92,10 +99,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -109,6 +121,13 @@ class Runtime:
             client = self.client()
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
+
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
 
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
@@ -146,18 +165,22 @@ class Runtime:
         key = settings.api_key.fingerprint()
         account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client)
-            self._client, self._registry, self._key_limit = None, None, None
+            self._drop_account()
+            self._close_later(self._client)
+            self._client = None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -176,5 +199,5 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync():
                 await service.close()

@@ -111,3 +111,19 @@ def test_the_terminal_s_panel_hears_of_its_files(played: dict[str, Any]) -> None
     assert events["terminal:display_file"] == {"path": "/tmp/a.txt"}
     shown = json.loads(played["outcomes"]["display_file"]["output"]["text"])
     assert (shown["source"], shown["terminal_id"]) == ("open_terminal", "t")
+
+
+PAGE = '<source id="{}" name="https://example.org" resource-id="https://example.org"></source>'
+FILE = '<source id="{}" name="a.txt" resource-id="f1"></source>'
+
+
+def test_sources_are_numbered_for_the_model_by_the_host_s_own_words(played: dict[str, Any]) -> None:
+    (tags, words), *later = played["told"]["alone"]
+    assert tags == PAGE.format(1)
+    assert "inline citations" in words and PAGE.format(1) in words
+    assert later == [[FILE.format(2), ""], [PAGE.format(1), ""]]
+
+
+def test_beside_the_files_of_a_chat_the_numbers_go_on(played: dict[str, Any]) -> None:
+    tags = [[PAGE.format(2), ""], [FILE.format(1), ""], [PAGE.format(2), ""]]
+    assert played["told"]["beside_files"] == tags

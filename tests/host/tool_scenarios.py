@@ -167,10 +167,19 @@ async def play(pipe: ModuleType) -> dict[str, Any]:
         outcome.output.call_id: dataclasses.asdict(outcome)
         async for outcome in box.run(calls, None)
     }
+    known = {"source": {"id": "f1", "name": "a.txt"}, "document": ["x"]}
+    known["metadata"] = [{"source": "a.txt", "name": "a.txt"}]
     expected_source = get_citation_source_from_tool_result(
         "fetch_url", {"url": "https://example.org"}, "The page says so.", "mine"
     )
-    return {"outcomes": outcomes, "events": events, "source": expected_source}
+    told = {}
+    for name, files in {"alone": [], "beside_files": [known]}.items():
+        numbers = pipe.SourceNumbers(pipe.HostHandles(metadata={"sources": files}))
+        told[name] = [
+            await numbers.describe(sources, "Who?")
+            for sources in (expected_source, [known], expected_source)
+        ]
+    return {"outcomes": outcomes, "events": events, "source": expected_source, "told": told}
 
 
 if __name__ == "__main__":

@@ -88,3 +88,17 @@ async def test_cancelled_it_waits_no_longer_and_its_late_end_disturbs_nobody() -
             thread.join(10)
     await asyncio.sleep(0)  # its last word is on the loop
     assert faults == []
+
+
+async def test_tools_that_never_end_do_not_fill_the_process_with_threads() -> None:
+    let_go = threading.Event()
+    runs: list[asyncio.Task[Any]] = []
+    try:
+        for _ in range(500):
+            runs.append(asyncio.create_task(call_off_loop(wrapped(let_go.wait), {"timeout": 60})))
+            await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="run or hang already"):
+            await call_off_loop(wrapped(plain), {"q": "x"})
+    finally:
+        let_go.set()
+    assert all(await asyncio.gather(*runs))

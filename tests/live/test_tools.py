@@ -9,7 +9,7 @@ import pytest
 
 from pipe_lab.host.chat_page import ChatPage
 from pipe_lab.host.turn import Turn
-from pipe_lab.simulator import RecordedRequest, text_reply
+from pipe_lab.simulator import RecordedRequest, error_reply, text_reply
 from pipe_lab.tools.toolbox import MCP_TOOLS, OPENAPI_TOOLS, PYTHON_TOOLS
 from tests.live.calls import calls_reply, exchange, output_of, saved_pair, words
 from tests.live.stage import Stage, Toolbox
@@ -72,6 +72,19 @@ async def test_the_usage_of_a_turn_is_that_of_all_its_rounds(
     saved = await saved_of(stage, turn)
     # The simulator counts 17 tokens for every request it is scripted for.
     assert saved["usage"]["input_tokens"] == 34
+
+
+async def test_a_round_that_fails_leaves_what_the_earlier_ones_took(
+    stage: Stage, page: ChatPage, toolbox: Toolbox
+) -> None:
+    stage.simulator.script(calls_reply(("add_numbers", {"a": 2, "b": 3})))
+    stage.simulator.script(error_reply(402, "Insufficient credits"))
+    turn = await page.ask(MODEL, "Add", tool_ids=[PYTHON_TOOLS])
+
+    saved = await saved_of(stage, turn)
+    assert "Insufficient credits" in turn.reply.error
+    assert words(saved_pair(saved)[1]["output"]) == "5"
+    assert saved["usage"]["input_tokens"] == 17
 
 
 async def test_four_tools_of_one_round_run_at_the_same_time(
@@ -151,7 +164,12 @@ async def test_five_megabytes_are_shortened_for_the_model(
     told = output_of(last_request(stage))
     # The model of this test reads 128,000 tokens.
     assert len(told) < 500_000
-    assert told.startswith("BEGIN filler")
+    assert told.startswith("BEGIN filler") and told.endswith("END")
+    assert "characters are left out here" in told
+    # So they are for the person: the page loads the whole chat.
+    _, output = saved_pair(await saved_of(stage, turn))
+    assert words(output["output"]) == told
+    assert len(str(await stage.admin.chat(turn.chat_id))) < 3 * len(told)
     assert (turn.reply.text, turn.reply.error) == ("Done.", "")
 
 
@@ -182,6 +200,21 @@ async def test_a_page_is_shown_to_the_person_and_told_to_the_model(  # noqa: PLR
     assert output["embeds"] == [f"<h1>{page_text}</h1>"]
     assert told in output_of(last_request(stage))
     assert "<h1>" not in output_of(last_request(stage))
+
+
+async def test_what_a_tool_tells_the_page_itself_arrives_once(
+    stage: Stage, page: ChatPage, toolbox: Toolbox
+) -> None:
+    turn = await call(stage, page, "speak_beside_the_answer")
+
+    saved = await saved_of(stage, turn)
+    kinds = [kind for _, kind, _ in turn.reply.events]
+    assert [kinds.count(kind) for kind in ("citation", "files")] == [1, 1]
+    told = [status["description"] for status in saved["statusHistory"]]
+    assert told.count("Looking") == 1
+    assert [source["source"]["name"] for source in saved["sources"]] == ["Lab"]
+    assert [file["name"] for file in saved["files"]] == ["a.txt"]
+    assert words(saved_pair(saved)[1]["output"]) == "spoken"
 
 
 async def test_of_a_tuple_the_model_reads_the_first_part(

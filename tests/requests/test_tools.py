@@ -75,32 +75,36 @@ def test_without_tools_nothing_governs_them() -> None:
 
 
 COST: Json = {"type": "max_cost", "max_cost_in_dollars": 0.5}
+OWN: Json = {"type": "has_tool_call", "tool_name": "x"}
+
+
+def steps(count: int) -> Json:
+    return {"type": "step_count_is", "step_count": count}
 
 
 @pytest.mark.parametrize(
-    ("extra", "valves", "limits"),
+    ("extra", "valves", "conditions"),
     [
-        ({}, {}, {}),
-        ({}, {"SERVER_TOOLS_MAX_CALLS": 4}, {"max_tool_calls": 4}),
-        ({"max_tool_calls": 2}, {"SERVER_TOOLS_MAX_CALLS": 4}, {"max_tool_calls": 2}),
-        ({}, {"SERVER_TOOLS_MAX_COST_USD": 0.5}, {"stop_server_tools_when": [COST]}),
+        ({}, {}, []),
+        ({}, {"SERVER_TOOLS_MAX_CALLS": 4}, [steps(4)]),
+        ({"max_tool_calls": 2}, {}, [steps(2)]),
+        ({"max_tool_calls": 2}, {"SERVER_TOOLS_MAX_CALLS": 4}, [steps(2)]),
+        ({"max_tool_calls": 9}, {"SERVER_TOOLS_MAX_CALLS": 4}, [steps(4)]),
+        ({}, {"SERVER_TOOLS_MAX_COST_USD": 0.5}, [COST]),
+        ({"max_tool_calls": 2}, {"SERVER_TOOLS_MAX_COST_USD": 0.5}, [COST, steps(2)]),
         (
-            {"max_tool_calls": 2},
-            {"SERVER_TOOLS_MAX_COST_USD": 0.5},
-            {"stop_server_tools_when": [COST, {"type": "step_count_is", "step_count": 2}]},
-        ),
-        (
-            {"stop_server_tools_when": [{"type": "has_tool_call", "tool_name": "x"}]},
+            {"stop_server_tools_when": [OWN]},
             {"SERVER_TOOLS_MAX_COST_USD": 0.5, "SERVER_TOOLS_MAX_CALLS": 4},
-            {"stop_server_tools_when": [{"type": "has_tool_call", "tool_name": "x"}]},
+            [OWN, COST, steps(4)],
         ),
     ],
 )
 def test_openrouters_own_tools_stop_where_somebody_says(
-    extra: Json, valves: Json, limits: Json
+    extra: Json, valves: Json, conditions: list[Json]
 ) -> None:
+    limits = {"stop_server_tools_when": conditions} if conditions else {}
     assert governed(build([SEARCH], extra, **valves)) == {"tools": [SEARCH], **limits}
-    assert "max_tool_calls" not in build([ADD], extra, **valves)
+    assert governed(build([ADD], extra, **valves)) == {"tools": [ADD]}
 
 
 def test_the_other_endpoint_gets_the_nested_forms() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from open_webui_openrouter_pipe.api.events import (
     Event,
+    FunctionCallItem,
     ItemFinished,
     ItemStarted,
     MessageItem,
@@ -18,6 +19,7 @@ from open_webui_openrouter_pipe.api.events import (
     ResponseFinished,
     ResponseStarted,
     TextDelta,
+    ToolOutputItem,
     Usage,
 )
 from open_webui_openrouter_pipe.core.errors import BusyError
@@ -157,3 +159,15 @@ def test_a_failure_after_some_text_keeps_the_text_and_the_cost() -> None:
     assert answer["choices"][0]["finish_reason"] == "error"
     assert answer["choices"][0]["message"]["content"] == "Hel"
     assert answer["output"][0]["status"] == "incomplete"
+
+
+def test_in_a_chat_the_card_of_a_call_that_came_to_nothing_says_so() -> None:
+    calls = [FunctionCallItem("fc", call_id, "add", "{}") for call_id in ("good", "bad")]
+    outputs = [
+        ToolOutputItem("out", "good", "2"),
+        ToolOutputItem("out", "bad", "Error: no", status="failed"),
+    ]
+    events = [ItemFinished(place, item) for place, item in enumerate([*calls, *outputs])]
+    answer = whole(STARTED, *events, end(), with_output=True)
+    states = [(item["call_id"], item["status"]) for item in answer["output"]]
+    assert states == [("good", "completed"), ("bad", "failed")] * 2

@@ -275,6 +275,11 @@ def test_what_a_tool_found_and_what_is_cited_count_once_in_order() -> None:
     assert [entry["source"] for entry in pages["metadata"]] == [A.url]
 
 
+def test_what_tools_found_is_numbered_before_what_the_model_cites() -> None:
+    events = render(*cited(), SourcesFound([found("x", "y")]), END)
+    assert [data["document"] for data in source_events(events)] == [["y"], ["A", "quoted"]]
+
+
 def test_a_source_of_odd_form_breaks_nothing() -> None:
     events = render(SourcesFound([{}, {"document": "x"}, {"document": ["bare"]}]), END)
     assert [data["document"] for data in source_events(events)] == [["bare"]]

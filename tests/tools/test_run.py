@@ -447,3 +447,20 @@ def test_whatever_is_called_each_call_is_paired_with_one_output(rounds: list[lis
     assert sorted(called) == sorted(answered)
     assert len(set(called)) == len(called)
     assert all(called)
+
+
+@pytest.mark.parametrize("name", ["delegate_task", "ask_user"])
+async def test_what_works_like_an_answer_or_waits_for_a_person_has_no_limit(name: str) -> None:
+    """Its sub-agent has tools of its own, and there may be one place for both."""
+    inner = Steps()
+    narrow = {"max_parallel_tools_global": 1}
+    limits = ToolLimits()
+
+    async def work(**_: Any) -> str:
+        box = toolbox({"inner": entry(inner)}, limits=limits, replace=narrow)
+        (told,) = await texts(box, call("inner", '{"q":"a"}'))
+        return told
+
+    hurried = narrow | {"tool_timeout": 0.0, "tool_batch_timeout": 0.0}
+    box = toolbox({name: entry(work, type="builtin")}, limits=limits, replace=hurried)
+    assert await texts(box, call(name)) == ["a"]

@@ -41,7 +41,6 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]
 
 
@@ -85,5 +84,4 @@ class ChatBody(TypedDict, total=False):
     tools: list[dict[str, Any]]
     tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
-    max_tool_calls: int
     stop_server_tools_when: list[dict[str, Any]]

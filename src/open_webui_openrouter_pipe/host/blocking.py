@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any
 
+_THREAD_NAME = "openrouter-tool"
+_MOST_THREADS = 500
+"""In one process; a tool that never ends keeps its own."""
+
 
 def is_blocking(function: Any) -> bool:
     """Whether Open WebUI's coroutine only wraps a plain function (`utils/tools.py`)."""
@@ -19,8 +23,14 @@ def is_blocking(function: Any) -> bool:
 async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """Run the wrapped function in a thread of its own, so that a stuck one takes none away.
 
-    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself.
+    Cancelled, this waits no longer; the thread cannot be ended and runs out by itself. Raises
+    `RuntimeError` where too many have not.
     """
+    if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= _MOST_THREADS:
+        raise RuntimeError(
+            f"{_MOST_THREADS} Python tools run or hang already. "
+            "If they hang, the admin should restart the server."
+        )
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
@@ -42,7 +52,7 @@ async def call_off_loop(function: Callable[..., Any], arguments: Mapping[str, An
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=work, name="openrouter-tool", daemon=True).start()
+    threading.Thread(target=work, name=_THREAD_NAME, daemon=True).start()
     result = await outcome
     return await result if inspect.isawaitable(result) else result
 

@@ -17,6 +17,7 @@ from ..core.json_codec import encode_json
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
 from ..core.logging_system import LOG
 from .blocking import call_off_loop, is_blocking
+from .middleware import middleware_part
 from .users import load_user
 
 CALL_TOOL_ID = "builtin:call_tool"
@@ -170,10 +171,10 @@ async def read_result(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, raw: Any
 ) -> ToolResult:
     """What the tool returned, as Open WebUI understands it."""
-    process = _from_middleware("process_tool_result")
+    process = middleware_part("process_tool_result")
     if process is None:
         return _result_of(_text_without_host(raw))
-    if (terminal_file := _from_middleware("build_terminal_file_tool_result")) is not None:
+    if (terminal_file := middleware_part("build_terminal_file_tool_result")) is not None:
         raw = terminal_file(tool.name, arguments, raw, tool.entry, handles.metadata) or raw
     user = await load_user(handles)
     direct = bool(tool.entry.get("direct"))
@@ -185,23 +186,14 @@ async def read_result(
     result.sources = _sources_of(handles, tool, arguments, result.text)
     for file in objects_in(files):
         await _add_file(result, file, handles, user)
-    if (tell_terminal := _from_middleware("terminal_event_handler")) is not None:
+    if (tell_terminal := middleware_part("terminal_event_handler")) is not None:
         await tell_terminal(tool.name, arguments, result.text, handles.event_emitter)
     return result
 
 
-def _from_middleware(name: str) -> Any:
-    """A part of the host's chat middleware; `None` where this version has none of that name."""
-    try:
-        from open_webui.utils import middleware  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    return getattr(middleware, name, None)
-
-
 def _result_of(text: str) -> ToolResult:
     """The text, and whether Open WebUI shows it as a failure."""
-    is_error = _from_middleware("_is_tool_result_error") or _begins_as_error
+    is_error = middleware_part("_is_tool_result_error") or _begins_as_error
     return ToolResult(text=text, failed=bool(is_error(text)))
 
 
@@ -222,8 +214,8 @@ def _sources_of(
     handles: HostHandles, tool: HostTool, arguments: JsonObject, text: str
 ) -> list[JsonObject]:
     """What the person may look up, of the tools that search and fetch."""
-    cited = _from_middleware("CITATION_TOOL_NAMES") or _CITED_TOOLS
-    read_sources = _from_middleware("get_citation_source_from_tool_result")
+    cited = middleware_part("CITATION_TOOL_NAMES") or _CITED_TOOLS
+    read_sources = middleware_part("get_citation_source_from_tool_result")
     if not text or tool.name not in cited or read_sources is None or not _shows_citations(handles):
         return []
     return objects_in(read_sources(tool.name, arguments, text, tool.tool_id))
@@ -253,7 +245,7 @@ async def _add_file(result: ToolResult, file: JsonObject, handles: HostHandles, 
 
 async def _store_image(data_url: str, handles: HostHandles, user: Any) -> str:
     """The address under which the chat keeps the picture; without one, the picture itself."""
-    store = _from_middleware("store_tool_result_image")
+    store = middleware_part("store_tool_result_image")
     if store is None:
         return data_url
     return await store(handles.request, data_url, handles.metadata, user)

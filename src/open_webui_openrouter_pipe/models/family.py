@@ -46,6 +46,7 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    description: str = ""
     studio: str = ""
     """The endpoint that it is asked at, where chats' endpoints do not know it."""
 
@@ -95,6 +96,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        description=text_of(row.get("description")),
         studio=text_of(row.get("studio")),
     )
 

@@ -45,7 +45,6 @@ _SAME_FIELDS = (
     "metadata",
     "trace",
     "parallel_tool_calls",
-    "max_tool_calls",
     "stop_server_tools_when",
 )
 

@@ -14,6 +14,7 @@ from ..api.events import (
     ToolOutputItem,
 )
 from ..core.ids import api_tool_name
+from ..core.json_values import objects_in, text_of
 from ..models.family import ModelFamily
 from .replay import call_arguments, reasoning_items, unsigned_reasoning_item
 
@@ -54,9 +55,25 @@ def ask_for_words(
     return cast("ResponsesBody", fields)
 
 
-TOOL_FIELDS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"}
-)
+def question_in(request: ResponsesBody) -> str:
+    """What the person said last; empty where that is nothing in words."""
+    asked = [item for item in request.get("input", []) if item.get("role") == "user"]
+    parts = objects_in(asked[-1].get("content")) if asked else []
+    return "\n".join(filter(None, (text_of(part.get("text")) for part in parts)))
+
+
+def say_before_question(request: ResponsesBody, words: str) -> ResponsesBody:
+    """The request with these words where Open WebUI puts its own: before the person's."""
+    items = [*request.get("input", [])]
+    for place in reversed(range(len(items))):
+        if items[place].get("role") == "user":
+            content = [{"type": "input_text", "text": words}, *items[place]["content"]]
+            items[place] = {**items[place], "content": content}
+            break
+    return cast("ResponsesBody", {**request, "input": items})
+
+
+TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "stop_server_tools_when"})
 """What only a request with tools may hold."""
 
 

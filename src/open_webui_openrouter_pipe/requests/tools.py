@@ -38,15 +38,16 @@ def _tool_choice(choice: Any) -> str | JsonObject:
 
 
 def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """How far OpenRouter's tools may go: what the chat says, else what the admin has set."""
-    if conditions := objects_in(body.get("stop_server_tools_when")):
-        return {"stop_server_tools_when": conditions}
-    asked = number_of(body.get("max_tool_calls"))
-    most = round(asked) if asked is not None and asked >= 1 else settings.server_tools_max_calls
-    if not settings.server_tools_max_cost:
-        return {"max_tool_calls": most} if most else {}
-    # The API ignores `max_tool_calls` beside conditions, so the count becomes one of them.
-    conditions = [{"type": "max_cost", "max_cost_in_dollars": settings.server_tools_max_cost}]
-    if most:
-        conditions.append({"type": "step_count_is", "step_count": most})
-    return {"stop_server_tools_when": conditions}
+    """Where OpenRouter's tools stop: a chat may ask for less than the admin allows, not for more.
+
+    `max_tool_calls` becomes a condition: beside others the API ignores it, and so does the chat
+    endpoint.
+    """
+    conditions = objects_in(body.get("stop_server_tools_when"))
+    if cost := settings.server_tools_max_cost:
+        conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
+    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
+    if limits:
+        conditions.append({"type": "step_count_is", "step_count": min(limits)})
+    return {"stop_server_tools_when": conditions} if conditions else {}

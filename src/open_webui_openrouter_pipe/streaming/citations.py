@@ -16,7 +16,8 @@ _CITED: JsonObject = {"name": "OpenRouter", "id": "openrouter"}
 class Sources:
     """Gathers what an answer leans on, each once, in the order it was found.
 
-    Open WebUI numbers sources as they come, and takes those of one address for one.
+    Open WebUI numbers sources as they come, and takes those of one address for one. Only those
+    that tools found are cited by number, so they come before those the model itself named.
     """
 
     __slots__ = ("_by_origin", "_known")
@@ -49,7 +50,7 @@ class Sources:
 
     def events(self) -> list[HostEvent]:
         """One event for each origin, for each one costs a write of the whole chat."""
-        found = self._by_origin.values()
+        found = sorted(self._by_origin.values(), key=lambda data: data["source"] is _CITED)
         return [{"event": {"type": "source", "data": data}} for data in found]
 
     def _take(self, origin: JsonObject, passage: str, metadata: JsonObject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ..api.events import (
@@ -102,7 +103,8 @@ class CompletionDict:
             # The pictures of a chat are files of its message; with nothing at all in `output`
             # Open WebUI would not end the message.
             items = self._items or [MessageItem(new_item_id("msg")) for _ in self._images[:1]]
-            completion["output"] = [_output_of(item) for item in items]
+            ends = {item.call_id: item.status for item in items if isinstance(item, ToolOutputItem)}
+            completion["output"] = [_output_of(item, ends) for item in items]
         return completion
 
     def _message(self) -> dict[str, Any]:
@@ -134,13 +136,15 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     return {} if usage is None else {"usage": usage_of_completion(usage)}
 
 
-def _output_of(item: _KeptItem) -> dict[str, Any]:
+def _output_of(item: _KeptItem, ends: Mapping[str, str]) -> dict[str, Any]:
     match item:
         case MessageItem():
             return message_output(item, item.status, [output_text_part(item.text)])
         case ReasoningItem():
             return reasoning_output(item)
         case FunctionCallItem():
-            return function_call_item(item)
+            # The card of a call that came to nothing says so.
+            status = ends.get(item.call_id) if item.status == "completed" else None
+            return function_call_item(item) | ({"status": status} if status else {})
         case ToolOutputItem():
             return tool_output_item(item)

@@ -38,7 +38,7 @@ from ..host.tools import (
     resolve_hidden_call,
 )
 from .arguments import fit_arguments, read_arguments
-from .policy import asks_the_person, can_ask_here, needs_approval
+from .policy import asks_the_person, can_ask_here, needs_approval, takes_its_time
 from .results import (
     cut_off,
     failed,
@@ -152,6 +152,8 @@ class Executor:
             if not await self._is_approved(tool, call.call_id, arguments):
                 return not_approved(tool.name)
             deadline += _loop_time() - asked_at  # the tool does not pay for the person's time
+        if takes_its_time(tool):  # nor may it keep a place from the tools of its own sub-agent
+            return await self._run(tool, arguments, None)
         return await self._run_in_turn(tool, arguments, deadline)
 
     async def _is_approved(self, tool: HostTool, call_id: str, arguments: JsonObject) -> bool:
@@ -167,7 +169,10 @@ class Executor:
             # The time to wait is bounded here, the tool's own while it runs.
             async with asyncio.timeout_at(deadline) as waiting, self._turn(tool):
                 waiting.reschedule(None)
-                return await self._run(tool, arguments, deadline)
+                seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
+                if seconds <= 0:
+                    return not_begun(tool.name)
+                return await self._run(tool, arguments, seconds)
         except TimeoutError:
             return not_begun(tool.name)
 
@@ -183,11 +188,10 @@ class Executor:
             finally:
                 leave_gate(gate)
 
-    async def _run(self, tool: HostTool, arguments: JsonObject, deadline: float) -> ToolResult:
+    async def _run(
+        self, tool: HostTool, arguments: JsonObject, seconds: float | None
+    ) -> ToolResult:
         """Run it in a task of its own: one that ignores its end must not hold up the answer."""
-        seconds = min(self._context.settings.tool_timeout, deadline - _loop_time())
-        if seconds <= 0:
-            return not_begun(tool.name)
         task = asyncio.ensure_future(self._contained(tool, arguments))
         self._limits.running.add(task)
         task.add_done_callback(self._limits.running.discard)
@@ -197,7 +201,7 @@ class Executor:
             task.cancel()
         if not task.done():
             self._note_failure(tool)
-            return timed_out(tool.name, seconds)
+            return timed_out(tool.name, seconds or 0.0)
         if task.cancelled():
             self._note_failure(tool)
             return raised(tool.name, "it was cancelled.")

@@ -26,6 +26,11 @@ def needs_approval(context: RequestContext) -> bool:
     return params.get("tool_approval_mode") == "ask"
 
 
+def takes_its_time(tool: HostTool) -> bool:
+    """Whether the tool waits for a person or for a whole answer, so that no time limit fits it."""
+    return tool.is_builtin and tool.name in HOSTS_OWN_TOOLS
+
+
 def asks_the_person(tool: HostTool) -> bool:
     """Whether the tool is itself a question to the person, so that none need stand before it."""
     return tool.is_builtin and tool.name == "ask_user"
@@ -50,5 +55,5 @@ def host_should_run(context: RequestContext, called: Iterable[HostTool]) -> bool
     return (
         context.settings.tool_execution_mode == "Open-WebUI"
         or (needs_approval(context) and not can_ask_here(context))
-        or any(tool.is_builtin and tool.name in HOSTS_OWN_TOOLS for tool in called)
+        or any(map(takes_its_time, called))
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from ..api.bodies import CompletionsBody
@@ -36,7 +36,10 @@ class CallOutcome:
 
     output: ToolOutputItem
     sources: list[JsonObject] = field(default_factory=list[JsonObject])
-    """What the person may look up, each as the `data` of Open WebUI's `source` event."""
+    """What the person may look up, each as the `data` of Open WebUI's `source` event.
+
+    Only an answer that streams into a chat shows any.
+    """
 
 
 class Toolbox:
@@ -90,7 +93,8 @@ class Toolbox:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in filter(done.__contains__, tasks):
-                    yield _outcome(tasks[task], task.result(), room)
+                    outcome = _outcome(tasks[task], task.result(), room)
+                    yield outcome if self._host_can_run else replace(outcome, sources=[])
         finally:
             open_tasks = [task for task in tasks if not task.done()]
             for task in open_tasks:

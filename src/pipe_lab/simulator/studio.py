@@ -35,6 +35,8 @@ class Studio:
 
     # How often a job has to be asked after before its video is there.
     polls_needed: int = 1
+    # Whether there are any models that have an endpoint of their own.
+    has_models: bool = True
     # No job goes on while this is set.
     is_busy: bool = False
     jobs: dict[str, int] = field(default_factory=dict)
@@ -42,6 +44,8 @@ class Studio:
     def reply_to(self, request: RecordedRequest, rows: list[Row]) -> Reply | None:
         """The answer, or None when the path is not one of ours."""
         match request.method, request.path.strip("/").split("/"):
+            case "GET", ["images" | "videos", "models"] if not self.has_models:
+                return Reply(body={"data": []})
             case "GET", ["images", "models"]:
                 drawing = [row for row in rows if "image" in _outputs(row)]
                 return Reply(body={"data": [*map(_image_row, drawing), IMAGES_ONLY]})

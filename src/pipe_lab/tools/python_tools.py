@@ -98,6 +98,21 @@ class Tools:
         with self._run("return_a_pair"):
             return {"answer": 42}, {"status": 200}
 
+    async def speak_beside_the_answer(self, __event_emitter__: Any = None) -> str:
+        """Tell the page of a status, a source and a file, and return."""
+        with self._run("speak_beside_the_answer"):
+            source = {"source": {"name": "Lab"}, "document": ["said"]}
+            source["metadata"] = [{"source": "lab"}]
+            file = {"type": "file", "url": "https://lab.example/a.txt", "name": "a.txt"}
+            told = {"description": "Looking", "done": True}
+            for kind, data in (
+                ("status", told),
+                ("citation", source),
+                ("files", {"files": [file]}),
+            ):
+                await __event_emitter__({"type": kind, "data": data})
+            return "spoken"
+
     @contextmanager
     def _run(self, tool: str, **arguments: Any) -> Iterator[None]:
         """Write down when the run begins and when it ends, however it does."""

@@ -52,7 +52,7 @@ async def stream_video(
     client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
 ) -> AsyncGenerator[list[Event]]:
     """Have a video made; the first Event names the job. Raises a `PipeError` before it only."""
-    job = await _ask(client, settings, "/videos", body)
+    job = await _ask_job(client, settings, "/videos", body)
     job_id, model = text_of(job.get("id")), text_of(body.get("model"))
     # From its item on nothing is asked for twice: the job costs.
     yield [ResponseStarted(job_id, model), ItemStarted(0, MediaItem("", "video"))]
@@ -72,7 +72,7 @@ async def follow_video(
         waited += pause
         pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
         try:
-            job = await _ask(client, settings, f"/videos/{job_id}")
+            job = await _ask_job(client, settings, f"/videos/{job_id}")
             state, usage = text_of(job.get("status")), read_usage(job.get("usage"))
             if state not in _STATES:
                 yield [ResponseFailed(_no_video(job, state), usage)]
@@ -108,7 +108,7 @@ def _may_still_come(error: PipeError) -> bool:
     return not isinstance(error, FileNotStoredError)
 
 
-async def _ask(
+async def _ask_job(
     client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any] | None = None
 ) -> JsonObject:
     """The job, as the API describes it."""

@@ -1,0 +1,46 @@
+"""One worker at a time, where Open WebUI runs several: they have its Redis in common."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ..core.logging_system import LOG
+
+
+@asynccontextmanager
+async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
+    """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
+
+    Without a Redis, or with one that does not answer, every worker may.
+    """
+    client, key = _shared_redis(job)
+    if client is None:
+        yield True
+        return
+    try:
+        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+    except (RedisError, OSError) as error:
+        LOG.debug("redis: %s is not locked: %s", job, error)
+        yield True
+        return
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(RedisError, OSError):
+                await client.delete(key)
+
+
+def _shared_redis(job: str) -> tuple[Any, str]:
+    try:
+        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
+            get_redis_client,
+        )
+    except ImportError:
+        return None, ""
+    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
