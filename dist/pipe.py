@@ -16,146 +16,151 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    236  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    292  ids.py                        Identifiers of our own making.
-#    326  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    363  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    402  money.py                      Amounts of money in words.
-#    414  process.py                    What every copy of the pipe in one process shares.
-#    435  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    512  errors.py                     Every cause of failure a person can act on, each with its words.
-#    696  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    754  retry.py                      Whether a failed request may be sent again, and when.
-#    795  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    889  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    921  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    985  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1058  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1204  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1287  personal_valves.py            What each user can set for themselves.
-#   1371  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1468  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   1958  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2012  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2112  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2296  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    242  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    298  ids.py                        Identifiers of our own making.
+#    332  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    369  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    408  money.py                      Amounts of money in words.
+#    420  process.py                    What every copy of the pipe in one process shares.
+#    441  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    518  errors.py                     Every cause of failure a person can act on, each with its words.
+#    702  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    760  retry.py                      Whether a failed request may be sent again, and when.
+#    801  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    895  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    927  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#    991  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1064  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1210  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1293  personal_valves.py            What each user can set for themselves.
+#   1410  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1507  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2012  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2071  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2171  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2355  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2440  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2528  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2574  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2766  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3044  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3063  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3121  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3265  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3331  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3370  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3432  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3510  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3537  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3605  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3817  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4021  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4192  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4376  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4462  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4594  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4614  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2499  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2587  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2633  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2825  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3138  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3157  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3215  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3364  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3430  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3469  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3532  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   3562  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3640  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3667  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3735  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   3956  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4166  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4337  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4521  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4622  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4754  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4774  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   4814  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4634  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4699  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4756  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4851  data_folder.py                The folder in which Open WebUI keeps its data.
-#   4866  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4904  events.py                     What the page is told beside the stream of the answer.
-#   4916  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   4931  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   4964  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5104  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5145  users.py                      The person who asks, and what they have set for themselves.
-#   5220  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5289  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5345  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5597  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4834  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   4899  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   4956  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5051  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5066  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5104  events.py                     What the page is told beside the stream of the answer.
+#   5116  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5131  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5164  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5304  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5345  users.py                      The person who asks, and what they have set for themselves.
+#   5420  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5489  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5555  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   5807  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5635  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   5748  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5799  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5913  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6055  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6130  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6171  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6408  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6569  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6794  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   6868  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   5845  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   5958  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6009  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6123  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6268  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6343  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6384  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6621  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   6782  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7008  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7082  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7026  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7146  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7240  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   7310  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#   7439  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#   7525  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7231  allow_list.py                 Only what the API knows goes out.
-#   7267  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7295  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7379  fallbacks.py                  Further models, for when the first one fails.
-#   7400  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7454  modalities.py                 Pictures are asked for where the model draws.
-#   7469  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7538  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7605  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7700  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7830  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   7979  history.py                    Chat messages become input items.
-#   8103  next_round.py                 The request of another round: the one before, and what came of it.
-#   8192  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8307  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8395  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8441  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8483  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8526  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8575  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8590  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   7610  allow_list.py                 Only what the API knows goes out.
+#   7646  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   7674  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   7758  fallbacks.py                  Further models, for when the first one fails.
+#   7779  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   7833  modalities.py                 Pictures and sound are asked for where the model gives them.
+#   7881  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#   7954  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8021  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8116  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   8246  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   8395  history.py                    Chat messages become input items.
+#   8519  next_round.py                 The request of another round: the one before, and what came of it.
+#   8608  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   8723  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   8811  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   8857  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   8899  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   8942  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#   8996  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9045  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9060  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8637  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8911  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   8960  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   8993  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9014  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9079  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9150  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9227  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9281  status.py                     The status line of an answer: few words, all of them true.
-#   9336  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9478  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9539  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9639  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9740  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9856  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10139  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9108  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#   9382  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#   9431  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#   9464  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#   9485  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#   9550  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#   9621  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#   9704  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#   9758  status.py                     The status line of an answer: few words, all of them true.
+#   9813  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#   9955  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10016  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10116  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  10225  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  10346  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  10633  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10276  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10331  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10455  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10764  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10885  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  10978  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11180  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  10771  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  10826  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  10950  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  11259  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  11380  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  11473  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  11675  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11318  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  11813  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11490  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  11985  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11578  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12077  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11776  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  12275  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11905  pipe.py                       The entrance: what Open WebUI calls.
+#  12410  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -173,6 +178,7 @@ import queue
 import random
 import re
 import secrets
+import struct
 import sys
 import threading
 import time
@@ -1297,6 +1303,12 @@ OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
+OwnAspectRatio = Literal[
+    "inherit", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"
+]
+OwnImageSize = Literal["inherit", "512", "1K", "2K", "4K"]
+OwnImageQuality = Literal["inherit", "low", "medium", "high"]
+
 
 class PersonalValves(BaseModel):
     """What each user can choose for themselves; `inherit` leaves it to the admin."""
@@ -1351,6 +1363,33 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Remember reasoning",
         description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    IMAGE_ASPECT_RATIO: Annotated[
+        OwnAspectRatio, one_of(*get_args(OwnAspectRatio), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Shape of pictures",
+        description="Width to height of the pictures drawn for you, where the model can choose.",
+    )
+    IMAGE_SIZE: Annotated[OwnImageSize, one_of(*get_args(OwnImageSize), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Size of pictures",
+            description="How large pictures are drawn for you; large ones cost more.",
+        )
+    )
+    IMAGE_QUALITY: Annotated[
+        OwnImageQuality, one_of(*get_args(OwnImageQuality), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Quality of pictures",
+        description="How carefully pictures are drawn for you; high quality costs more.",
+    )
+    AUDIO_VOICE: Text = Field(
+        default="",
+        title="Voice",
+        description="The voice of OpenAI's models that speak, such as `coral`; empty for `alloy`.",
+        json_schema_extra={"input": {"type": "text"}},
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -1880,6 +1919,10 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
+    drawing: Mapping[str, str]
+    """How the user wants pictures drawn: `aspect_ratio`, `size`, `quality`."""
+    voice: str
+    """Empty leaves it to the pipe."""
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -1939,6 +1982,8 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
+        drawing=_chosen_drawing(own),
+        voice=own.AUDIO_VOICE,
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
@@ -1953,6 +1998,15 @@ def _own(chosen: str, inherited: str) -> str:
 
 def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
+
+
+def _chosen_drawing(own: PersonalValves) -> dict[str, str]:
+    chosen = {
+        "aspect_ratio": own.IMAGE_ASPECT_RATIO,
+        "size": own.IMAGE_SIZE,
+        "quality": own.IMAGE_QUALITY,
+    }
+    return {name: value for name, value in chosen.items() if value != "inherit"}
 
 
 ################################
@@ -1998,6 +2052,11 @@ class RequestContext:
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
+
+    @property
+    def is_in_message(self) -> bool:
+        """Whether the answer stands in a message that a person reads."""
+        return bool(self.chat_id and self.message_id) and not self.task
 
 
 def current_request() -> ContextVar[RequestContext | None]:
@@ -2864,6 +2923,18 @@ class ImageItem:
 
 
 @dataclass(slots=True)
+class SoundItem:
+    """Something to listen to."""
+
+    id: str
+    content: bytearray = field(default_factory=bytearray)
+    """Whole at the item's end; without a container it is 16-bit samples, 24,000 a second."""
+    transcript: str = ""
+    """What is said in it; the answer's text says the same."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
 class ServerToolItem:
     """Something OpenRouter or the provider did for the answer: a search, a fetch, a calculation."""
 
@@ -2904,6 +2975,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
+    | SoundItem
     | ServerToolItem
     | OtherItem
 )
@@ -2964,6 +3036,14 @@ class CitationFound:
 
 
 @dataclass(slots=True)
+class PictureSketched:
+    """How far a picture has come that is still being drawn."""
+
+    output_index: int
+    data_url: str
+
+
+@dataclass(slots=True)
 class SourcesFound:
     """What a tool leaned on, each as the `data` of Open WebUI's `source` event."""
 
@@ -2985,6 +3065,13 @@ class RetryScheduled:
     error: PipeError
     wait: float
     """Seconds."""
+
+
+@dataclass(slots=True)
+class Working:
+    """What is being done, where the answer's first piece takes its time."""
+
+    text: str
 
 
 @dataclass(slots=True)
@@ -3027,13 +3114,20 @@ class ResponseFailed:
 
 
 PlacedEvent = (
-    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
+    ItemStarted
+    | TextDelta
+    | ReasoningDelta
+    | ArgumentsDelta
+    | CitationFound
+    | PictureSketched
+    | ItemFinished
 )
 Event = (
     ResponseStarted
     | PlacedEvent
     | SourcesFound
     | RetryScheduled
+    | Working
     | Notice
     | SpendingKnown
     | ResponseFinished
@@ -3208,6 +3302,11 @@ def _image_url_of(item: JsonObject) -> str:
     data = text_of(item.get("result")) or text_of(item.get("imageB64"))
     if not data:
         return text_of(item.get("imageUrl"))
+    return picture_address(data)
+
+
+def picture_address(data: str) -> str:
+    """A picture that came as base64 as a data URL; an address stays as it is."""
     return data if data.startswith(("data:", "https:")) else f"data:image/png;base64,{data}"
 
 
@@ -3374,10 +3473,11 @@ def answer_cut_short() -> StreamInterruptedError:
 ################################
 
 class EndpointName(Enum):
-    """The two endpoints."""
+    """The two endpoints of chats, and that of models that only draw."""
 
     RESPONSES = "responses"
     CHAT_COMPLETIONS = "chat_completions"
+    IMAGES = "images"
 
 
 _NO_RESPONSES = re.compile(
@@ -3427,6 +3527,36 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
         fnmatchcase(model, pattern) or fnmatchcase(model.replace("/", ".", 1), pattern)
         for pattern in patterns
     )
+
+
+################################
+# api/gateway/sound.py
+#
+# Sound of an answer, put together from its pieces.
+################################
+
+class SoundPieces:
+    """Adds pieces of base64 to an item; each is decoded as it comes, wherever it was cut."""
+
+    __slots__ = ("_rest", "is_silent", "item")
+
+    def __init__(self) -> None:
+        self.item = SoundItem("")
+        self.is_silent = True
+        """Whether nothing has come of it but its transcript."""
+        self._rest = ""
+
+    def add(self, data: str, transcript: str) -> None:
+        """Take the next piece."""
+        self.item.transcript += transcript
+        self.is_silent = self.is_silent and not data
+        waiting = self._rest + data
+        whole = len(waiting) // 4 * 4
+        self._rest = waiting[whole:]
+        try:
+            self.item.content += base64.b64decode(waiting[:whole])
+        except ValueError:
+            LOG.warning("sound: a piece is no base64 and was passed over")
 
 
 ################################
@@ -3633,6 +3763,7 @@ class ChatReader:
         self._message: int | None = None
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
+        self._sound = SoundPieces()
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -3686,8 +3817,10 @@ class ChatReader:
 
     def _read_delta(self, delta: JsonObject, events: list[Event]) -> None:
         self._read_reasoning(delta, events)
-        transcript = text_of(as_object(delta.get("audio")).get("transcript"))
+        sound = as_object(delta.get("audio"))
+        transcript = text_of(sound.get("transcript"))
         self._read_text(text_of(delta.get("content")) + transcript, events)
+        self._read_sound(text_of(sound.get("data")), transcript, events)
         if refusal := text_of(delta.get("refusal")):
             self._read_text(refusal, events, is_refusal=True)
         for annotation in objects_in(delta.get("annotations")):
@@ -3751,6 +3884,12 @@ class ChatReader:
         if not known.call_id:  # it may come late; another name is another call
             return bool(call_id and name and known.name)
         return call_id not in ("", known.call_id)
+
+    def _read_sound(self, data: str, transcript: str, events: list[Event]) -> None:
+        if data and self._sound.is_silent:
+            self._close_reasoning(events)
+            self._open(self._sound.item, events)
+        self._sound.add(data, transcript)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))
@@ -3956,6 +4095,11 @@ def _read_annotation(data: JsonObject) -> Event | None:
     return CitationFound(_index_of(data), citation) if citation is not None else None
 
 
+def _read_sketch(data: JsonObject) -> Event | None:
+    picture = text_of(data.get("partial_image_b64"))
+    return PictureSketched(_index_of(data), picture_address(picture)) if picture else None
+
+
 def _read_started(data: JsonObject) -> Event:
     response = as_object(data.get("response"))
     return ResponseStarted(text_of(response.get("id")), text_of(response.get("model")))
@@ -4007,6 +4151,7 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
     "response.reasoning_text.delta": _read_reasoning_delta,
     "response.function_call_arguments.delta": _read_arguments_delta,
     "response.output_text.annotation.added": _read_annotation,
+    "response.image_generation_call.partial_image": _read_sketch,
     "response.created": _read_started,
     "response.output_item.added": _read_item_started,
     "response.output_item.done": _read_item_finished,
@@ -4413,9 +4558,24 @@ async def fetch_models(
     response = await _ask(client, settings, path, known)
     if kept and response.status_code == _NOT_MODIFIED:
         return kept
-    return CatalogCopy(
-        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
-    )
+    rows = objects_in(_data_in(response, settings, list))
+    if not of_key:
+        ids = {row.get("id") for row in rows}
+        drawing = await _fetch_drawing_models(client, settings)
+        rows += [row for row in drawing if row.get("id") not in ids]
+    return CatalogCopy(rows, response.headers.get("etag", ""))
+
+
+async def _fetch_drawing_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
+    """The models of `/images`, marked with its name (`studio`)."""
+    try:
+        response = await _ask(client, settings, "/images/models", {})
+        rows = objects_in(_data_in(response, settings, list))
+    except PipeError as error:  # the others can be used all the same
+        LOG.info("catalog: no list of /images: %s", error.cause)
+        return []
+    # What they take is told in another form than that of chats' models.
+    return [{**row, "studio": "images", "supported_parameters": []} for row in rows]
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
@@ -4609,6 +4769,46 @@ def stream_chat_completions(
     before the first batch.
     """
     return stream_endpoint(client, settings, _CHAT_COMPLETIONS, body)
+
+
+################################
+# api/gateway/images.py
+#
+# `POST /images`: for models that only draw, and that chats' endpoints do not know.
+################################
+
+async def stream_images(
+    client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
+) -> AsyncGenerator[list[Event]]:
+    """Have pictures drawn, seen half drawn where the provider streams them."""
+    yield [Working("The picture is being drawn.")]
+    async with aclosing(stream_endpoint(client, settings, _IMAGES, body)) as batches:
+        async for batch in batches:
+            yield batch
+
+
+def read_finished_images(body: JsonObject) -> list[Event]:
+    """Read the pictures that came whole."""
+    reader = ImagesReader()
+    events = [event for data in objects_in(body.get("data")) for event in reader.read_chunk(data)]
+    reader.read_chunk({"usage": body.get("usage")})
+    return [*events, *reader.finish(done=True)]
+
+
+class ImagesReader(ChatReader):
+    """Reads one stream of pictures; usage, errors and its end are those of chat completions."""
+
+    def read_chunk(self, data: JsonObject) -> list[Event]:
+        """The Events of one object of the stream."""
+        picture = text_of(data.get("b64_json"))
+        if picture and data.get("type") == "image_generation.partial_image":
+            return [PictureSketched(0, picture_address(picture))]
+        image = {"image_url": {"url": picture_address(picture)}}
+        choice = {"delta": {"images": [image] if picture else []}}
+        return super().read_chunk({**data, "choices": [choice]})
+
+
+_IMAGES = Endpoint("/images", ImagesReader, "data", read_finished_images)
 
 
 ################################
@@ -5320,6 +5520,16 @@ async def store_file(
     )
 
 
+async def remove_file(file_id: str) -> None:
+    """Delete a file that was of use for a moment only."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
+
+    file = await Files.get_file_by_id(file_id)
+    if file is not None and await Files.delete_file_by_id(file_id):
+        await asyncio.to_thread(Storage.delete_file, file.path)
+
+
 def _headers(media_type: str) -> Headers:
     return Headers({"content-type": media_type})
 
@@ -5952,6 +6162,8 @@ class ModelFamily:
     expires_on: date | None = None
     """The last day on which it is served."""
     description: str = ""
+    studio: str = ""
+    """The endpoint that it is asked at, where chats' endpoints do not know it."""
 
     @property
     def vendor(self) -> str:
@@ -5999,6 +6211,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
         description=text_of(row.get("description")),
+        studio=text_of(row.get("studio")),
     )
 
 
@@ -6767,7 +6980,8 @@ def _keeps_data(candidate: Candidate) -> bool:
     rules, known = candidate.rules, candidate.known
     if not rules.needs_zdr:
         return False
-    if known.zdr_ids is None and not rules.zdr_models_only:
+    by_wire = candidate.family is None or not candidate.family.studio
+    if known.zdr_ids is None and not rules.zdr_models_only and by_wire:
         return False  # `provider.zdr` makes OpenRouter itself refuse
     return not known.has_zdr(candidate.model_id)
 
@@ -7024,19 +7238,84 @@ def _counted(row_ids: list[str]) -> str:
 
 
 ################################
-# storage/pictures.py
+# storage/generated.py
 #
-# Pictures the model draws: files of the person who asked, seen in the message as they come.
+# What a model has made becomes a file of the person who asked; a loss is told, not raised.
 ################################
 
-# What a page can show, by the bytes it begins with: the name that comes along is often wrong.
+# What a page can show or play, by the bytes it begins with: what is said of it is often wrong.
 _SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (8, b"WAVE", "audio/wav"),
+    (0, b"ID3", "audio/mpeg"),
+    (0, b"\xff\xfb", "audio/mpeg"),
+    (0, b"\xff\xf3", "audio/mpeg"),
+    (0, b"OggS", "audio/ogg"),
+    (0, b"fLaC", "audio/flac"),
 )
+_ENDINGS = {"audio/mpeg": "mp3"}
+
+
+def sniff_media_type(content: bytes | bytearray, kind: str) -> str:
+    """The true type of a picture or sound; empty for what is none."""
+    for place, mark, media_type in _SIGNATURES:
+        if content[place : place + len(mark)] == mark and media_type.startswith(kind):
+            return media_type
+    return ""
+
+
+async def keep_generated(
+    context: RequestContext, content: bytes, stem: str, media_type: str
+) -> StoredFile:
+    """Store a file that everyone may open who may read the chat."""
+    ending = _ENDINGS.get(media_type, media_type.partition("/")[2])
+    stored = await store_file(context, content, f"{stem}.{ending}", media_type)
+    if is_saved_chat(context.chat_id):
+        await link_file(context, stored.id)
+    return stored
+
+
+@asynccontextmanager
+async def telling_losses(context: RequestContext, what: str) -> AsyncGenerator[None]:
+    """Whatever goes wrong inside costs the file, not the answer; the person is told of it."""
+    try:
+        yield
+    except PipeError as error:
+        await _tell_loss(context, error)
+    except Exception:  # noqa: BLE001 - a file that is lost must not end the answer
+        LOG.exception("files: one could not be stored")
+        await _tell_loss(context, InternalError(f"{what} could not be stored."))
+
+
+async def _tell_loss(context: RequestContext, error: PipeError) -> None:
+    LOG.warning("files: %s", error.cause)
+    words = " ".join(filter(None, (error.cause, error.next_step)))
+    try:
+        await send_event(context.host, "status", {"description": words, "done": True})
+        # The closing line soon covers that status.
+        await send_event(context.host, "notification", {"type": "warning", "content": words})
+    except Exception:  # noqa: BLE001 - nor must the page that cannot be told
+        LOG.exception("files: a loss could not be told")
+
+
+def too_large(what: str) -> FileNotStoredError:
+    """Why a file was not even tried to be stored."""
+    return FileNotStoredError(f"{what} is too large to be stored.")
+
+
+################################
+# storage/pictures.py
+#
+# Pictures the model draws: files of the message, seen as they come, even half drawn.
+################################
+
 _LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
+# Each costs an upload: of an answer that sends more, the first are shown.
+_MOST_SKETCHES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -7051,96 +7330,196 @@ def decode_picture(data_url: str) -> Picture:
     """The picture in a data URL; raises `FileNotStoredError` for what is none, or too large."""
     _, _, data = data_url.partition(",")
     if len(data) // 4 * 3 > _LARGEST_PICTURE_BYTES:
-        raise FileNotStoredError("The picture is too large to be stored.")
+        raise too_large("The picture")
     try:
         content = base64.b64decode(data)
     except ValueError:
         content = b""
-    media_type = _media_type_of(content)
+    media_type = sniff_media_type(content, "image")
     if not media_type:
         raise FileNotStoredError("What the model sent is not a picture that can be shown.")
     return Picture(content, media_type)
 
 
-def _media_type_of(content: bytes) -> str:
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for start, kind in _SIGNATURES if content.startswith(start)), "")
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """A picture that is still being drawn, as the message shows it."""
+
+    mark: int
+    file: JsonObject
 
 
-async def keep_pictures(
-    answer: AsyncGenerator[list[Event]], context: RequestContext
-) -> AsyncGenerator[list[Event]]:
-    """Pass the answer on; what it draws is stored and shown, after the words that came with it.
-
-    Where no message waits, the caller gets the picture itself and nothing is stored.
-    """
-    shown = _ShownPictures(context)
-    in_message = bool(context.chat_id and context.message_id) and not context.task
-    async with aclosing(answer) as batches:
-        async for batch in batches:
-            yield batch
-            for event in batch:
-                match event:
-                    case ItemFinished(_, ImageItem() as item) if in_message:
-                        await shown.add(item)
-                    case _:
-                        pass
-
-
-class _ShownPictures:
+class ShownPictures:
     """The pictures of one message."""
 
-    __slots__ = ("_context", "_files")
+    __slots__ = ("_context", "_files", "_seen", "_sketch", "_sketches")
 
     def __init__(self, context: RequestContext) -> None:
         self._context = context
         self._files: list[JsonObject] = []
+        """All files that the message has now."""
+        self._seen: set[int] = set()
+        """The pictures by their hash: some streams send one twice."""
+        self._sketch: _Sketch | None = None
+        self._sketches = 0
 
     async def add(self, item: ImageItem) -> None:
         """Store and show one; when that fails the person is told, and the answer goes on."""
-        if not item.data_url or any(file["url"] == item.data_url for file in self._files):
+        mark = hash(item.data_url)
+        if not item.data_url or mark in self._seen:
             return
-        try:
+        self._seen.add(mark)
+        async with telling_losses(self._context, "The picture"):
             file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
             item.data_url = file["url"]  # the picture itself is not held in memory any longer
-            await self._show(file)
-        except PipeError as error:
-            await self._tell(error)
-        except Exception:  # noqa: BLE001 - a picture that is lost must not end the answer
-            LOG.exception("pictures: one could not be stored")
-            await self._tell(InternalError("The picture could not be stored."))
+            if is_saved_chat(self._context.chat_id):
+                added = await add_message_files(self._context, [file])
+                self._files = added or [*self._files, file]
+                await self._show(self._files)
+            else:  # the page adds it to what it has
+                await self._show([file])
+        await self.drop_sketch(is_shown=item.data_url.startswith("data:"))
+
+    async def sketch(self, event: PictureSketched) -> None:
+        """Show how far a picture has come, until the picture itself, or the end, takes its place.
+
+        Only the list of a saved message can be replaced.
+        """
+        self._sketches += 1
+        if not is_saved_chat(self._context.chat_id) or self._sketches > _MOST_SKETCHES:
+            return
+        try:
+            if self._sketches == 1:
+                self._files = await add_message_files(self._context, [])
+            file = await self._upload(event.data_url)
+            before, self._sketch = self._sketch, _Sketch(hash(event.data_url), file)
+            await self._show([*self._files, file])
+            if before is not None:
+                await remove_file(before.file["id"])
+        except Exception:  # noqa: BLE001 - it would soon be gone anyway
+            LOG.exception("pictures: an unfinished one could not be shown")
+            self._sketches = _MOST_SKETCHES
+
+    async def drop_sketch(self, *, is_shown: bool = True) -> None:
+        """Take away what is unfinished; the page may show something else by now."""
+        sketch, self._sketch = self._sketch, None
+        if sketch is None:
+            return
+        try:
+            if is_shown:
+                await self._show(self._files)
+            await remove_file(sketch.file["id"])
+        except Exception:  # noqa: BLE001 - a file too many must not end the answer
+            LOG.exception("pictures: an unfinished one could not be taken away")
 
     async def _store(self, item: ImageItem) -> JsonObject:
-        picture = await asyncio.to_thread(decode_picture, item.data_url)
-        name = f"picture-{len(self._files) + 1}.{picture.media_type.partition('/')[2]}"
-        stored = await store_file(self._context, picture.content, name, picture.media_type)
-        if is_saved_chat(self._context.chat_id):
-            await link_file(self._context, stored.id)
+        sketch = self._sketch
+        if sketch is not None and sketch.mark == hash(item.data_url):  # it was finished already
+            self._sketch = None
+            return sketch.file
+        return await self._upload(item.data_url)
+
+    async def _upload(self, data_url: str) -> JsonObject:
+        picture = await asyncio.to_thread(decode_picture, data_url)
+        name = f"picture-{len(self._files) + 1}"
+        stored = await keep_generated(self._context, picture.content, name, picture.media_type)
         kind = {"type": "image", "content_type": picture.media_type}
         return {**kind, "id": stored.id, "url": stored.url, "name": stored.name}
 
-    async def _show(self, file: JsonObject) -> None:
-        """A saved message gets the list of all its files, others only the new one, to add."""
-        self._files.append(file)
-        files: list[JsonObject] = []
-        if is_saved_chat(self._context.chat_id):
-            files = await add_message_files(self._context, [file]) or self._files
+    async def _show(self, files: list[JsonObject]) -> None:
         # A copy: for a channel Open WebUI rewrites the address in it.
-        data = {"files": [dict(each) for each in files or [file]]}
+        data = {"files": [dict(each) for each in files]}
         await send_event(self._context.host, "chat:message:files", data)
-
-    async def _tell(self, error: PipeError) -> None:
-        LOG.warning("pictures: %s", error.cause)
-        words = " ".join(filter(None, (error.cause, error.next_step)))
-        host = self._context.host
-        await send_event(host, "status", {"description": words, "done": True})
-        # The closing line soon covers that status.
-        await send_event(host, "notification", {"type": "warning", "content": words})
 
 
 def _link(item: ImageItem) -> JsonObject:
     return {"type": "image", "url": item.data_url}
+
+
+################################
+# storage/keeping.py
+#
+# The files of an answer: stored as they come, so that no base64 travels any further.
+################################
+
+_LARGEST_SOUND_BYTES = 64 * 1024 * 1024
+# Sound that streams has no container (`pcm16`); one second of it has so many samples.
+_SAMPLES_A_SECOND = 24_000
+
+
+async def keep_files(
+    answer: AsyncGenerator[list[Event]], context: RequestContext
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; what it draws and plays is stored and shown in the message.
+
+    Where no message waits, the caller gets it itself and nothing is stored.
+    """
+    if not context.is_in_message:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                yield batch
+        return
+    pictures = ShownPictures(context)
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                if events := await _with_players(batch, context):
+                    yield events
+                for event in batch:
+                    match event:
+                        case PictureSketched():
+                            await pictures.sketch(event)
+                        case ItemFinished(_, ImageItem() as item):
+                            await pictures.add(item)
+                        case _:
+                            pass
+    finally:
+        await pictures.drop_sketch()
+
+
+async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
+    """The batch, with a player in the place of sound that is complete."""
+    events: list[Event] = []
+    for event in batch:
+        match event:
+            case ItemStarted(_, SoundItem()):
+                pass
+            case ItemFinished(index, SoundItem() as item):
+                async with telling_losses(context, "The sound"):
+                    events.extend(_spoken(index, await _player(item, context)))
+            case _:
+                events.append(event)
+    return events
+
+
+async def _player(item: SoundItem, context: RequestContext) -> str:
+    """The text that Open WebUI's page makes a player of (`HTMLToken.svelte`)."""
+    if len(item.content) > _LARGEST_SOUND_BYTES:
+        raise too_large("The sound")
+    content, media_type = bytes(item.content), sniff_media_type(item.content, "audio")
+    if not media_type:
+        content, media_type = await asyncio.to_thread(as_wav, content), "audio/wav"
+    stored = await keep_generated(context, content, "sound", media_type)
+    # Markdown takes a tag for a block of its own only when lines and a gap say so.
+    return f"\n<audio>\n{stored.url}\n</audio>\n"
+
+
+def as_wav(samples: bytes) -> bytes:
+    """Bare 16-bit samples of one channel as a file that every player knows."""
+    rate = _SAMPLES_A_SECOND
+    kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+    body = b"WAVE" + kind + struct.pack("<4sI", b"data", len(samples)) + samples
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
+def _spoken(index: int, text: str) -> list[Event]:
+    """Words of the answer, at this place."""
+    message_id = new_item_id("msg")
+    return [
+        ItemStarted(index, MessageItem(message_id)),
+        TextDelta(index, text),
+        ItemFinished(index, MessageItem(message_id, text)),
+    ]
 
 
 ################################
@@ -7454,8 +7833,11 @@ def allowed_metadata(pairs: Mapping[str, Any]) -> dict[str, str]:
 ################################
 # requests/modalities.py
 #
-# Pictures are asked for where the model draws.
+# Pictures and sound are asked for where the model gives them.
 ################################
+
+_VOICE = "alloy"
+
 
 def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, Any]:
     """The request's `modalities`; nothing for a model that only writes, and for a chore."""
@@ -7466,16 +7848,48 @@ def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, A
     return {"modalities": ["image", "text"] if writes else ["image"]}
 
 
+def drawing_fields(
+    body: CompletionsBody, family: ModelFamily | None, context: RequestContext
+) -> dict[str, Any]:
+    """The request's `image_config`: what the model or the chat says, else what the user wants."""
+    if family is None or context.task or "image" not in family.output_modalities:
+        return {}
+    wanted = dict(context.settings.drawing)
+    if "size" in wanted:
+        wanted["image_size"] = wanted.pop("size")
+    config = {**wanted, **as_object(body.get("image_config"))}
+    return {"image_config": config} if config else {}
+
+
+def ask_for_sound(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily | None
+) -> CompletionsBody:
+    """The body, asking for sound where the model speaks or plays, and a person can listen.
+
+    Only `/chat/completions` gives sound. OpenAI streams it in one format alone.
+    """
+    speaks = family is not None and "audio" in family.output_modalities
+    if family is None or not speaks or not context.is_in_message or "modalities" in body:
+        return body
+    asked = {**body, "modalities": ["text", "audio"]}
+    if family.vendor == "openai":
+        voice = {"voice": context.settings.voice or _VOICE}
+        asked["audio"] = {**voice, **as_object(body.get("audio")), "format": "pcm16"}
+    return asked
+
+
 ################################
 # requests/old_texts.py
 #
-# What other programs left in the texts of old answers, and no model should read.
+# What stands in the texts of old answers and no model should read: players, others' marks.
 ################################
 
 # Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
 _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
+# The player of a file that the answer made (`storage/keeping.py`).
+_PLAYER = re.compile(r"\n*<audio>\n/api/v1/files/[\w-]+/content\n</audio>\n?")
 _CARD_END = "</details>"
 
 
@@ -7496,7 +7910,9 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 
 def clean_text(text: str) -> str:
-    """The text without marker lines and without the cards of Open WebUI before 0.10."""
+    """The text without players, marker lines and the cards of Open WebUI before 0.10."""
+    if "<audio>\n/api/v1/files/" in text:
+        text = _PLAYER.sub("", text)
     if "]:" not in text and "<details" not in text:
         return text
     reader = AnswerLines()
@@ -8524,6 +8940,60 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
 
 
 ################################
+# requests/studio.py
+#
+# What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+################################
+
+# What a model's or a chat's custom parameters may say (schema `ImageGenerationRequest`).
+_WISHES = (
+    *("aspect_ratio", "resolution", "size", "quality", "seed", "n"),
+    *("output_format", "output_compression", "background"),
+)
+_PREFERENCES = frozenset({"allow_fallbacks", "ignore", "only", "options", "order", "sort"})
+_MOST_PICTURES = 16
+
+
+def build_studio_body(body: CompletionsBody, context: RequestContext) -> ResponsesBody:
+    """Build the request; raises `UnsupportedInputError` where there is no prompt.
+
+    A chore is refused: its picture would cost, and nobody would see it.
+    """
+    if is_chore(context.task):
+        raise UnsupportedInputError(f"{context.model} does not write.")
+    messages = [each for each in objects_in(body.get("messages")) if each.get("role") == "user"]
+    parts = input_parts(messages[-1].get("content")) if messages else []
+    prompt = "\n\n".join(text_of(p.get("text")) for p in parts if p["type"] == "input_text")
+    if not prompt:
+        raise UnsupportedInputError(
+            "There is nothing to go by: the message has no words.", "Say what you want to see."
+        )
+    fields: dict[str, Any] = {"model": context.model, "prompt": prompt}
+    if pictures := [part["image_url"] for part in parts if part["type"] == "input_image"]:
+        fields["input_references"] = [
+            {"type": "image_url", "image_url": {"url": url}} for url in pictures[:_MOST_PICTURES]
+        ]
+    fields |= _drawing_wishes(body, context)
+    fields |= {name: body[name] for name in _WISHES if body.get(name) is not None}
+    provider = as_object(provider_fields(body, context.model, context.settings).get("provider"))
+    if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
+        fields["provider"] = kept
+    return cast("ResponsesBody", fields)
+
+
+def _drawing_wishes(body: CompletionsBody, context: RequestContext) -> JsonObject:
+    """The same wishes as in a chat, under the names of this endpoint."""
+    wanted = dict(context.settings.drawing)
+    said = as_object(body.get("image_config"))
+    wanted |= {"size": said["image_size"]} if said.get("image_size") else {}
+    wanted |= {name: said[name] for name in ("aspect_ratio", "quality") if said.get(name)}
+    if "size" in wanted:
+        wanted["resolution"] = wanted.pop("size")
+    # An exact size excludes both.
+    return {} if body.get("size") else wanted
+
+
+################################
 # requests/tools.py
 #
 # What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
@@ -8617,6 +9087,7 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **drawing_fields(body, family, context),
         **fallback_fields(body),
         **provider_fields(body, context.model, context.settings),
         **trimming_fields(body, context.settings),
@@ -8854,7 +9325,7 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
-        case ServerToolItem() | ImageItem():
+        case ServerToolItem() | ImageItem() | SoundItem():
             return replace(item, id=item.id or new_item_id("st"))
         case ToolOutputItem():
             return replace(item, id=item.id or new_item_id("fco"))
@@ -9173,6 +9644,12 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
 def image_part(item: ImageItem, index: int) -> HostEvent:
     """A picture as chat completions carry it, in `images`."""
     return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
+
+
+def audio_part(item: SoundItem) -> HostEvent:
+    """Sound as chat completions carry it, in `audio`."""
+    data = base64.b64encode(item.content).decode()
+    return {"id": item.id, "data": data, "transcript": item.transcript, "expires_at": 0}
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:
@@ -9672,14 +10149,8 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
-                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
-                    self._calls.take(item)
-                    self._notes.take(item)
-                case ItemFinished(_, MessageItem() | ReasoningItem() as item):
-                    self._notes.take(item)
-                case ItemFinished(_, ImageItem() as item) if item.data_url:
-                    chunks.append(self._delta({"images": [image_part(item, self._images)]}))
-                    self._images += 1
+                case ItemFinished(_, item):
+                    chunks.extend(self._finish(item))
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -9687,6 +10158,20 @@ class CompletionChunks:
                 case _:
                     pass
         return chunks
+
+    def _finish(self, item: OutputItem) -> list[bytes]:
+        self._notes.take(item)
+        match item:
+            case FunctionCallItem() | ToolOutputItem():
+                self._calls.take(item)
+            case ImageItem() if item.data_url:
+                self._images += 1
+                return [self._delta({"images": [image_part(item, self._images - 1)]})]
+            case SoundItem():
+                return [self._delta({"audio": audio_part(item)})]
+            case _:
+                pass
+        return []
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         if not self._begun:
@@ -9761,6 +10246,7 @@ class CompletionDict:
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
         self._images: list[ImageItem] = []
+        self._sound: SoundItem | None = None
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -9777,6 +10263,8 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     self._images.append(item)
+                case ItemFinished(_, SoundItem() as item):
+                    self._sound = item
                 case ResponseFinished():
                     return [self._answer(event)]
                 case ResponseFailed(error, usage):
@@ -9832,6 +10320,8 @@ class CompletionDict:
             message |= notes.of_completion()
         if self._images and not self._with_output:
             message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
+        if self._sound is not None:
+            message["audio"] = audio_part(self._sound)
         return message
 
 
@@ -9886,6 +10376,7 @@ class ResponseEvents:
         self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
+        self._working = ""
         self._spending = SpendingKnown()
         self._closing_words = ""
         self._places: dict[int, int] = {}
@@ -9931,6 +10422,9 @@ class ResponseEvents:
             case RetryScheduled():
                 self._status_is_open = True
                 words = f"{event.error.cause} Trying again in {event.wait:.0f} s."
+                return [status_event(words, done=False)]
+            case Working(words) if words != self._working:
+                self._working, self._status_is_open = words, True
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
@@ -10173,9 +10667,10 @@ class Transcript:
 
     @property
     def has_answer(self) -> bool:
-        """Whether this round said or drew anything for the reader."""
+        """Whether this round said, drew or played anything for the reader."""
         return any(
-            isinstance(item, ImageItem) or (isinstance(item, MessageItem) and item.text.strip())
+            isinstance(item, ImageItem | SoundItem)
+            or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )
 
@@ -11508,10 +12003,14 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
-        if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, self.request)
-        chat_body = build_chat_body(self.request, self.body)
-        return stream_chat_completions(client, settings, chat_body)
+        match self.endpoint:
+            case EndpointName.RESPONSES:
+                return stream_responses(client, settings, self.request)
+            case EndpointName.IMAGES:
+                return stream_images(client, settings, self.request)
+            case EndpointName.CHAT_COMPLETIONS:
+                chat_body = build_chat_body(self.request, self.body)
+                return stream_chat_completions(client, settings, chat_body)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -11564,7 +12063,7 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
         async for batch in batches:
             if not begun:
                 begun = not all(
-                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+                    isinstance(event, ResponseStarted | ResponseFailed | Working) for event in batch
                 )
                 if begun:
                     timing_mark("first event")
@@ -11827,9 +12326,9 @@ class Turn:
 
 
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    """The answer, its pictures stored, and what the chat has cost told before its end."""
+    """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
-    answer = keep_pictures(_answer(turn), context)
+    answer = keep_files(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -11847,18 +12346,24 @@ def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
 
 
 async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    context, body, runtime = turn.context, turn.body, turn.runtime
+    context, runtime = turn.context, turn.runtime
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    body = ask_for_sound(turn.body, context, family)
     toolbox = turn.open_tools(context, body, family)
-    request = build_responses_body(body, context, family, toolbox.definitions)
+    studio = family.studio if family else ""
+    if studio:
+        request = build_studio_body(body, context)
+    else:
+        request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
         allowed = allowed_only(request.pop("models"), known, settings.catalog)
         if allowed:
             request["models"] = list(allowed)
-    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
+    needs = needs_chat_endpoint(body)
+    endpoint = EndpointName(studio) if studio else select_endpoint(context.model, settings, needs)
     ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
     gate = runtime.gate
     with timing_scope("admission"):
@@ -12028,125 +12533,130 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((242, 8, 48),),
-    "core/ids.py": ((298, 9, 26),),
-    "core/json_codec.py": ((332, 11, 29),),
-    "core/json_values.py": ((369, 8, 31),),
-    "core/money.py": ((408, 6, 4),),
-    "core/process.py": ((420, 10, 13),),
-    "core/redaction.py": ((441, 9, 69),),
-    "core/errors.py": ((533, 26, 161),),
-    "core/admission.py": ((702, 12, 50),),
-    "core/retry.py": ((760, 7, 33),),
-    "core/secrets.py": ((801, 19, 86),),
-    "core/source_map.py": ((895, 7, 24),),
-    "core/template_language.py": ((927, 8, 56),),
-    "core/valve_types.py": ((993, 17, 63),),
-    "core/catalog_valves.py": ((1064, 12, 138),),
-    "core/metadata_valves.py": ((1210, 12, 75),),
-    "core/personal_valves.py": ((1293, 11, 76),),
-    "core/template_valves.py": ((1377, 13, 89),),
-    "core/config.py": ((1474, 18, 482),),
-    "core/context.py": ((1964, 14, 46),),
-    "core/logging_system.py": ((2018, 11, 92),),
-    "core/error_templates.py": ((2118, 28, 176),),
-    "core/timing_logger.py": ((2304, 21, 134),),
-    "api/bodies.py": ((2446, 8, 80),),
-    "api/error_figures.py": ((2534, 8, 38),),
-    "api/errors.py": ((2580, 18, 184),),
-    "api/events.py": ((2772, 11, 270),),
-    "api/exchange_log.py": ((3050, 16, 11),),
-    "api/gateway/batch.py": ((3072, 14, 47),),
-    "api/gateway/items.py": ((3127, 22, 136),),
-    "api/gateway/part_ends.py": ((3271, 8, 58),),
-    "api/gateway/payloads.py": ((3337, 14, 31),),
-    "api/gateway/selection.py": ((3376, 15, 54),),
-    "api/gateway/text_run.py": ((3438, 10, 70),),
-    "api/pacing.py": ((3516, 7, 19),),
-    "api/sse.py": ((3543, 5, 60),),
-    "api/gateway/chat_reader.py": ((3611, 30, 204),),
-    "api/gateway/responses_reader.py": ((3823, 33, 196),),
-    "api/transport.py": ((4027, 18, 163),),
-    "api/http.py": ((4198, 23, 176),),
-    "api/catalog.py": ((4382, 18, 78),),
-    "api/gateway/stream.py": ((4468, 33, 124),),
-    "api/gateway/chat_completions.py": ((4600, 15, 12),),
-    "api/gateway/responses.py": ((4620, 15, 12),),
-    "host/blocking.py": ((4640, 12, 57),),
-    "host/chats.py": ((4705, 13, 49),),
-    "host/columns.py": ((4766, 20, 83),),
-    "host/data_folder.py": ((4857, 9, 7),),
-    "host/departure.py": ((4872, 11, 30),),
-    "host/events.py": ((4910, 9, 4),),
-    "host/middleware.py": ((4922, 8, 7),),
-    "host/citing.py": ((4937, 15, 25),),
-    "host/models.py": ((4970, 16, 132),),
-    "host/single_worker.py": ((5110, 14, 33),),
-    "host/users.py": ((5151, 14, 67),),
-    "host/call.py": ((5226, 15, 61),),
-    "host/files.py": ((5295, 17, 48),),
-    "host/tools.py": ((5354, 23, 241),),
-    "host/versions.py": ((5603, 10, 30),),
-    "models/catalog_shelf.py": ((5641, 19, 105),),
-    "models/key_limit.py": ((5754, 13, 43),),
-    "models/pricing.py": ((5805, 12, 106),),
-    "models/family.py": ((5919, 14, 134),),
-    "models/variants.py": ((6061, 11, 67),),
-    "models/known.py": ((6136, 12, 33),),
-    "models/metadata_sync.py": ((6180, 23, 226),),
-    "models/registry.py": ((6414, 21, 153),),
-    "models/visibility.py": ((6575, 16, 217),),
-    "models/entries.py": ((6800, 25, 66),),
-    "models/sync_job.py": ((6874, 30, 150),),
-    "storage/pictures.py": ((7032, 20, 112),),
-    "storage/spending.py": ((7152, 20, 77),),
-    "requests/allow_list.py": ((7237, 10, 28),),
-    "requests/caching.py": ((7273, 13, 20),),
-    "requests/content_parts.py": ((7301, 10, 76),),
-    "requests/fallbacks.py": ((7385, 12, 13),),
-    "requests/identifiers.py": ((7406, 11, 46),),
-    "requests/modalities.py": ((7460, 10, 7),),
-    "requests/old_texts.py": ((7475, 11, 61),),
-    "requests/parameters.py": ((7544, 12, 59),),
-    "requests/reasoning.py": ((7611, 13, 87),),
-    "requests/replay.py": ((7706, 14, 122),),
-    "requests/chat_body.py": ((7836, 13, 141),),
-    "requests/history.py": ((7985, 13, 116),),
-    "requests/next_round.py": ((8109, 22, 81),),
-    "requests/recovery.py": ((8198, 16, 107),),
-    "requests/retention.py": ((8313, 13, 80),),
-    "requests/routing_table.py": ((8401, 14, 38),),
-    "requests/routing.py": ((8447, 13, 34),),
-    "requests/tasks.py": ((8489, 11, 35),),
-    "requests/tools.py": ((8532, 13, 41),),
-    "requests/trimming.py": ((8581, 13, 7),),
-    "requests/normalise.py": ((8596, 28, 39),),
-    "streaming/collector.py": ((8643, 31, 266),),
-    "streaming/completion_notes.py": ((8917, 11, 41),),
-    "streaming/open_calls.py": ((8966, 10, 25),),
-    "streaming/renderer.py": ((8999, 9, 13),),
-    "streaming/citations.py": ((9020, 13, 57),),
-    "streaming/layout.py": ((9089, 18, 59),),
-    "streaming/output_items.py": ((9156, 10, 69),),
-    "streaming/server_tools.py": ((9233, 15, 46),),
-    "streaming/status.py": ((9287, 10, 47),),
-    "streaming/think_tags.py": ((9342, 20, 134),),
-    "streaming/thinking_status.py": ((9484, 11, 53),),
-    "streaming/usage.py": ((9545, 10, 92),),
-    "streaming/completion_chunks.py": ((9645, 31, 93),),
-    "streaming/completion_dict.py": ((9746, 36, 108),),
-    "streaming/response_events.py": ((9862, 47, 275),),
-    "streaming/transcript.py": ((10145, 29, 129),),
-    "tools/policy.py": ((10282, 13, 47),),
-    "tools/results.py": ((10337, 11, 116),),
-    "tools/schema.py": ((10464, 15, 298),),
-    "tools/arguments.py": ((10770, 13, 113),),
-    "tools/definitions.py": ((10891, 14, 85),),
-    "tools/executor.py": ((10984, 55, 194),),
-    "tools/toolbox.py": ((11186, 23, 130),),
-    "runtime.py": ((11324, 29, 164),),
-    "attempts.py": ((11496, 33, 80),),
-    "rounds.py": ((11584, 30, 190),),
-    "orchestrator.py": ((11782, 36, 121),),
-    "pipe.py": ((11911, 30, 112),),
+    "core/circuit_breaker.py": ((248, 8, 48),),
+    "core/ids.py": ((304, 9, 26),),
+    "core/json_codec.py": ((338, 11, 29),),
+    "core/json_values.py": ((375, 8, 31),),
+    "core/money.py": ((414, 6, 4),),
+    "core/process.py": ((426, 10, 13),),
+    "core/redaction.py": ((447, 9, 69),),
+    "core/errors.py": ((539, 26, 161),),
+    "core/admission.py": ((708, 12, 50),),
+    "core/retry.py": ((766, 7, 33),),
+    "core/secrets.py": ((807, 19, 86),),
+    "core/source_map.py": ((901, 7, 24),),
+    "core/template_language.py": ((933, 8, 56),),
+    "core/valve_types.py": ((999, 17, 63),),
+    "core/catalog_valves.py": ((1070, 12, 138),),
+    "core/metadata_valves.py": ((1216, 12, 75),),
+    "core/personal_valves.py": ((1299, 11, 109),),
+    "core/template_valves.py": ((1416, 13, 89),),
+    "core/config.py": ((1513, 19, 497),),
+    "core/context.py": ((2018, 14, 51),),
+    "core/logging_system.py": ((2077, 11, 92),),
+    "core/error_templates.py": ((2177, 28, 176),),
+    "core/timing_logger.py": ((2363, 21, 134),),
+    "api/bodies.py": ((2505, 8, 80),),
+    "api/error_figures.py": ((2593, 8, 38),),
+    "api/errors.py": ((2639, 18, 184),),
+    "api/events.py": ((2831, 11, 305),),
+    "api/exchange_log.py": ((3144, 16, 11),),
+    "api/gateway/batch.py": ((3166, 14, 47),),
+    "api/gateway/items.py": ((3221, 22, 141),),
+    "api/gateway/part_ends.py": ((3370, 8, 58),),
+    "api/gateway/payloads.py": ((3436, 14, 31),),
+    "api/gateway/selection.py": ((3475, 15, 55),),
+    "api/gateway/sound.py": ((3538, 11, 22),),
+    "api/gateway/text_run.py": ((3568, 10, 70),),
+    "api/pacing.py": ((3646, 7, 19),),
+    "api/sse.py": ((3673, 5, 60),),
+    "api/gateway/chat_reader.py": ((3741, 31, 213),),
+    "api/gateway/responses_reader.py": ((3962, 34, 202),),
+    "api/transport.py": ((4172, 18, 163),),
+    "api/http.py": ((4343, 23, 176),),
+    "api/catalog.py": ((4527, 19, 93),),
+    "api/gateway/stream.py": ((4628, 33, 124),),
+    "api/gateway/chat_completions.py": ((4760, 15, 12),),
+    "api/gateway/images.py": ((4780, 19, 32),),
+    "api/gateway/responses.py": ((4820, 15, 12),),
+    "host/blocking.py": ((4840, 12, 57),),
+    "host/chats.py": ((4905, 13, 49),),
+    "host/columns.py": ((4966, 20, 83),),
+    "host/data_folder.py": ((5057, 9, 7),),
+    "host/departure.py": ((5072, 11, 30),),
+    "host/events.py": ((5110, 9, 4),),
+    "host/middleware.py": ((5122, 8, 7),),
+    "host/citing.py": ((5137, 15, 25),),
+    "host/models.py": ((5170, 16, 132),),
+    "host/single_worker.py": ((5310, 14, 33),),
+    "host/users.py": ((5351, 14, 67),),
+    "host/call.py": ((5426, 15, 61),),
+    "host/files.py": ((5495, 18, 58),),
+    "host/tools.py": ((5564, 23, 241),),
+    "host/versions.py": ((5813, 10, 30),),
+    "models/catalog_shelf.py": ((5851, 19, 105),),
+    "models/key_limit.py": ((5964, 13, 43),),
+    "models/pricing.py": ((6015, 12, 106),),
+    "models/family.py": ((6129, 14, 137),),
+    "models/variants.py": ((6274, 11, 67),),
+    "models/known.py": ((6349, 12, 33),),
+    "models/metadata_sync.py": ((6393, 23, 226),),
+    "models/registry.py": ((6627, 21, 153),),
+    "models/visibility.py": ((6788, 16, 218),),
+    "models/entries.py": ((7014, 25, 66),),
+    "models/sync_job.py": ((7088, 30, 150),),
+    "storage/generated.py": ((7246, 15, 62),),
+    "storage/pictures.py": ((7316, 19, 121),),
+    "storage/keeping.py": ((7445, 25, 78),),
+    "storage/spending.py": ((7531, 20, 77),),
+    "requests/allow_list.py": ((7616, 10, 28),),
+    "requests/caching.py": ((7652, 13, 20),),
+    "requests/content_parts.py": ((7680, 10, 76),),
+    "requests/fallbacks.py": ((7764, 12, 13),),
+    "requests/identifiers.py": ((7785, 11, 46),),
+    "requests/modalities.py": ((7839, 12, 40),),
+    "requests/old_texts.py": ((7887, 11, 65),),
+    "requests/parameters.py": ((7960, 12, 59),),
+    "requests/reasoning.py": ((8027, 13, 87),),
+    "requests/replay.py": ((8122, 14, 122),),
+    "requests/chat_body.py": ((8252, 13, 141),),
+    "requests/history.py": ((8401, 13, 116),),
+    "requests/next_round.py": ((8525, 22, 81),),
+    "requests/recovery.py": ((8614, 16, 107),),
+    "requests/retention.py": ((8729, 13, 80),),
+    "requests/routing_table.py": ((8817, 14, 38),),
+    "requests/routing.py": ((8863, 13, 34),),
+    "requests/tasks.py": ((8905, 11, 35),),
+    "requests/studio.py": ((8948, 15, 46),),
+    "requests/tools.py": ((9002, 13, 41),),
+    "requests/trimming.py": ((9051, 13, 7),),
+    "requests/normalise.py": ((9066, 28, 40),),
+    "streaming/collector.py": ((9114, 32, 266),),
+    "streaming/completion_notes.py": ((9388, 11, 41),),
+    "streaming/open_calls.py": ((9437, 10, 25),),
+    "streaming/renderer.py": ((9470, 9, 13),),
+    "streaming/citations.py": ((9491, 13, 57),),
+    "streaming/layout.py": ((9560, 18, 59),),
+    "streaming/output_items.py": ((9627, 19, 75),),
+    "streaming/server_tools.py": ((9710, 15, 46),),
+    "streaming/status.py": ((9764, 10, 47),),
+    "streaming/think_tags.py": ((9819, 20, 134),),
+    "streaming/thinking_status.py": ((9961, 11, 53),),
+    "streaming/usage.py": ((10022, 10, 92),),
+    "streaming/completion_chunks.py": ((10122, 31, 101),),
+    "streaming/completion_dict.py": ((10231, 38, 113),),
+    "streaming/response_events.py": ((10352, 48, 279),),
+    "streaming/transcript.py": ((10639, 30, 130),),
+    "tools/policy.py": ((10777, 13, 47),),
+    "tools/results.py": ((10832, 11, 116),),
+    "tools/schema.py": ((10959, 15, 298),),
+    "tools/arguments.py": ((11265, 13, 113),),
+    "tools/definitions.py": ((11386, 14, 85),),
+    "tools/executor.py": ((11479, 55, 194),),
+    "tools/toolbox.py": ((11681, 23, 130),),
+    "runtime.py": ((11819, 29, 164),),
+    "attempts.py": ((11991, 35, 84),),
+    "rounds.py": ((12083, 30, 190),),
+    "orchestrator.py": ((12281, 38, 127),),
+    "pipe.py": ((12416, 30, 112),),
 }

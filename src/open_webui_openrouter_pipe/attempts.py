@@ -21,7 +21,6 @@ from .api.gateway.chat_completions import stream_chat_completions
 from .api.gateway.images import stream_images
 from .api.gateway.responses import stream_responses
 from .api.gateway.selection import EndpointName, may_fall_back
-from .api.gateway.videos import stream_video
 from .core.context import RequestContext
 from .core.error_templates import without_key
 from .core.errors import OpenRouterAPIError, PipeError
@@ -53,8 +52,6 @@ class Ask:
                 return stream_responses(client, settings, self.request)
             case EndpointName.IMAGES:
                 return stream_images(client, settings, self.request)
-            case EndpointName.VIDEOS:
-                return stream_video(client, settings, self.request)
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
                 return stream_chat_completions(client, settings, chat_body)

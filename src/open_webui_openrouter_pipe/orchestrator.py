@@ -27,7 +27,6 @@ from .requests.history import call_ids_in
 from .requests.modalities import ask_for_sound
 from .requests.normalise import build_responses_body
 from .requests.studio import build_studio_body
-from .resuming import watch_video
 from .rounds import Rounds
 from .runtime import Runtime
 from .storage.keeping import keep_files
@@ -87,9 +86,6 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
     answer = keep_files(_answer(turn), context)
-    family = turn.runtime.registry(context.settings).find(context.model)
-    if family is not None and family.studio == "videos":
-        answer = watch_video(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -115,7 +111,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     toolbox = turn.open_tools(context, body, family)
     studio = family.studio if family else ""
     if studio:
-        request = build_studio_body(body, context, studio, family)
+        request = build_studio_body(body, context)
     else:
         request = build_responses_body(body, context, family, toolbox.definitions)
     if not context.task and "models" in request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -62,9 +62,6 @@ class Runtime:
         self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
-        self.has_resumed = False
-        """Whether this copy has looked for what another worker left behind."""
-        self._beside: set[asyncio.Task[None]] = set()
 
     @property
     def gate(self) -> Gate:
@@ -134,16 +131,8 @@ class Runtime:
         self._retired = True
         self._close_when_done()
 
-    def run_beside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that no call waits for."""
-        task = asyncio.create_task(work)
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
-
     async def close(self) -> None:
         """Retire, and wait until the connections are closed."""
-        for task in self._beside:
-            task.cancel()
         self.retire()
         if self._process.closing:
             await asyncio.wait(self._process.closing)

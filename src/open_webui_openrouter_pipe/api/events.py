@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ..core.errors import PipeError
 from ..core.json_values import JsonObject
@@ -104,13 +103,12 @@ class ImageItem:
 
 
 @dataclass(slots=True)
-class MediaItem:
-    """Something to play."""
+class SoundItem:
+    """Something to listen to."""
 
     id: str
-    kind: Literal["audio", "video"]
     content: bytearray = field(default_factory=bytearray)
-    """Whole at the item's end; sound without a container is 16-bit samples, 24,000 a second."""
+    """Whole at the item's end; without a container it is 16-bit samples, 24,000 a second."""
     transcript: str = ""
     """What is said in it; the answer's text says the same."""
     status: str = "completed"
@@ -157,7 +155,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
-    | MediaItem
+    | SoundItem
     | ServerToolItem
     | OtherItem
 )

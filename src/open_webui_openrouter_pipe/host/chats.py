@@ -9,7 +9,6 @@ from sqlalchemy import select
 
 from ..core.context import RequestContext
 from ..core.json_values import JsonObject, as_object, objects_in
-from .events import send_event
 
 # Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
 _WITHOUT_ROW = ("temporary:", "local:", "channel:")
@@ -38,23 +37,6 @@ async def add_message_files(
             context.chat_id, context.message_id, list(files)
         )
     )
-
-
-async def finish_message(
-    context: RequestContext, output: list[JsonObject], usage: JsonObject | None, failure: str
-) -> None:
-    """End a message whose stream is long gone, in the database and in the pages that show it."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
-
-    text = "\n".join(part["text"] for item in output for part in item["content"])
-    ended: JsonObject = {"content": text, "output": output, "done": True}
-    ended |= {"usage": usage} if usage else {}
-    saved = ended | ({"error": {"content": failure}} if failure else {})
-    chat_id, message_id = context.chat_id, context.message_id
-    await Chats.upsert_message_to_chat_by_id_and_message_id(chat_id, message_id, saved)
-    await send_event(context.host, "chat:completion", ended)
-    if failure:
-        await send_event(context.host, "chat:message:error", {"error": {"content": failure}})
 
 
 async def read_saved_usage(context: RequestContext) -> list[JsonObject]:

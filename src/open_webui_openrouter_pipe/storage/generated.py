@@ -25,14 +25,12 @@ _SIGNATURES = (
     (0, b"\xff\xf3", "audio/mpeg"),
     (0, b"OggS", "audio/ogg"),
     (0, b"fLaC", "audio/flac"),
-    (4, b"ftyp", "video/mp4"),
-    (0, b"\x1a\x45\xdf\xa3", "video/webm"),
 )
 _ENDINGS = {"audio/mpeg": "mp3"}
 
 
 def sniff_media_type(content: bytes | bytearray, kind: str) -> str:
-    """The true type of a picture, sound or video; empty for what is none."""
+    """The true type of a picture or sound; empty for what is none."""
     for place, mark, media_type in _SIGNATURES:
         if content[place : place + len(mark)] == mark and media_type.startswith(kind):
             return media_type

@@ -11,7 +11,6 @@ from ..api.events import (
     ImageItem,
     ItemFinished,
     ItemStarted,
-    MediaItem,
     MessageItem,
     OutputItem,
     PlacedEvent,
@@ -19,6 +18,7 @@ from ..api.events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    SoundItem,
     ToolOutputItem,
     Usage,
 )
@@ -60,7 +60,7 @@ class Transcript:
     def has_answer(self) -> bool:
         """Whether this round said, drew or played anything for the reader."""
         return any(
-            isinstance(item, ImageItem | MediaItem)
+            isinstance(item, ImageItem | SoundItem)
             or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )
