@@ -32,8 +32,8 @@ test: $(STAMP) ## the tests, on the modules and then on the bundle
 	$(TEST) --target=modules
 	$(TEST) --target=bundle
 
-test-live: $(STAMP) ## the tests against a real Open WebUI server and Chromium (OPEN_WEBUI=0.11.4: the oldest one that works)
-	$(TEST) --target=bundle -m "live or browser or host"
+test-live: $(STAMP) ## the tests against a real Open WebUI server, Chromium, PostgreSQL and Redis (OPEN_WEBUI=0.11.4: the oldest one that works)
+	$(TEST) --target=bundle -m "live or browser or host or service"
 
 bundle: $(STAMP) ## write dist/pipe.py
 	$(BIN)/python bundle.py

@@ -16,151 +16,159 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    242  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    298  ids.py                        Identifiers of our own making.
-#    332  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    369  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    408  money.py                      Amounts of money in words.
-#    420  process.py                    What every copy of the pipe in one process shares.
-#    441  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    518  errors.py                     Every cause of failure a person can act on, each with its words.
-#    702  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    760  retry.py                      Whether a failed request may be sent again, and when.
-#    801  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    895  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    927  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#    991  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1064  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1210  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1293  personal_valves.py            What each user can set for themselves.
-#   1410  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1507  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2012  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2071  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2171  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2355  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    267  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#    323  ids.py                        Identifiers of our own making.
+#    357  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#    394  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#    433  money.py                      Amounts of money: in words, and exact.
+#    456  process.py                    What every copy of the pipe in one process shares.
+#    477  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    554  errors.py                     Every cause of failure a person can act on, each with its words.
+#    748  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#    806  retry.py                      Whether a failed request may be sent again, and when.
+#    847  secrets.py                    Text that is encrypted at rest and never prints itself.
+#    941  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#    973  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1037  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1110  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1256  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1339  personal_valves.py            What each user can set for themselves.
+#   1456  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   1535  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   1632  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2140  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2199  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2299  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   2483  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   2499  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2587  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2633  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2825  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3138  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3157  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3215  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3364  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3430  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3469  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3532  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   3562  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3640  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3667  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3735  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3956  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4166  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4337  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4521  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4622  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4754  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4774  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   4814  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   2627  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   2715  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   2761  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   2953  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3276  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
+#   3295  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3353  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3502  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   3568  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   3607  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   3670  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   3700  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   3778  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   3805  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   3873  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4096  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4306  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4477  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   4661  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   4762  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   4894  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   4914  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   4954  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   4834  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4899  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4956  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5051  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5066  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5104  events.py                     What the page is told beside the stream of the answer.
-#   5116  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5131  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5164  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5304  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5345  users.py                      The person who asks, and what they have set for themselves.
-#   5420  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5489  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5555  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5807  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   4974  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   5039  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5096  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5191  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5206  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5276  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5314  events.py                     What the page is told beside the stream of the answer.
+#   5326  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5341  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5374  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5514  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5532  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5573  users.py                      The person who asks, and what they have set for themselves.
+#   5676  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   5745  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   5811  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6063  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   5845  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   5958  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6009  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6123  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6268  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6343  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6384  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   6621  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6782  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7008  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7082  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6101  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   6214  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6265  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6379  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6524  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6599  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6640  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   6877  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7038  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7264  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7338  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7240  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   7310  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#   7439  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#   7525  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7500  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   7536  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   7606  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#   7735  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#   7821  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   7922  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   8118  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   8211  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   8339  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7610  allow_list.py                 Only what the API knows goes out.
-#   7646  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7674  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7758  fallbacks.py                  Further models, for when the first one fails.
-#   7779  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7833  modalities.py                 Pictures and sound are asked for where the model gives them.
-#   7881  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#   7954  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   8021  reasoning.py                  How hard the model thinks, and what is told of it.
-#   8116  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   8246  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8395  history.py                    Chat messages become input items.
-#   8519  next_round.py                 The request of another round: the one before, and what came of it.
-#   8608  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8723  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8811  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8857  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8899  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8942  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#   8996  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   9045  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   9060  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8424  allow_list.py                 Only what the API knows goes out.
+#   8460  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8488  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8572  fallbacks.py                  Further models, for when the first one fails.
+#   8593  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8647  modalities.py                 Pictures and sound are asked for where the model gives them.
+#   8695  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#   8768  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   8835  reasoning.py                  How hard the model thinks, and what is told of it.
+#   8930  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   9060  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   9209  history.py                    Chat messages become input items.
+#   9333  next_round.py                 The request of another round: the one before, and what came of it.
+#   9422  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9537  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9625  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9671  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#   9713  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#   9756  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#   9810  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#   9859  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#   9874  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   9108  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   9382  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9431  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9464  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9485  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9550  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9621  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9704  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9758  status.py                     The status line of an answer: few words, all of them true.
-#   9813  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9955  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  10016  usage.py                      What an answer took and cost, under the names its reader knows.
-#  10116  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  10225  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  10346  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10633  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#   9922  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  10196  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  10245  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  10278  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  10299  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  10364  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  10435  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10518  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10572  status.py                     The status line of an answer: few words, all of them true.
+#  10627  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  10769  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  10830  usage.py                      What an answer took and cost, under the names its reader knows.
+#  10930  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  11039  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  11160  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  11447  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10771  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10826  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10950  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  11259  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  11380  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11473  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11675  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11585  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11640  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11764  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  12073  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  12194  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  12287  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  12489  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11813  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12627  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11985  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  12807  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  12077  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  12900  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  12275  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  13098  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  12410  pipe.py                       The entrance: what Open WebUI calls.
+#  13247  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -168,9 +176,11 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import csv
 import hashlib
 import hmac
 import inspect
+import io
 import json
 import logging
 import os
@@ -183,6 +193,7 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections import Counter, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
@@ -208,13 +219,14 @@ from contextlib import (
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, UTC
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import cache, lru_cache, wraps
+from functools import cache, lru_cache, partial, wraps
 from hashlib import blake2s, sha256
 from io import BytesIO
-from itertools import groupby
+from itertools import groupby, islice
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
@@ -231,8 +243,21 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema, CoreSchema
 from redis.exceptions import RedisError
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import (
+    BigInteger,
+    case,
+    Column,
+    Connection,
+    delete,
+    func,
+    Index,
+    MetaData,
+    select,
+    String,
+    Table,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
@@ -408,13 +433,24 @@ def whole_of(value: Any) -> int | None:
 ################################
 # core/money.py
 #
-# Amounts of money in words.
+# Amounts of money: in words, and exact.
 ################################
+
+PICODOLLARS = 10**12
+"""So many make one USD."""
+
 
 def dollars(amount: float) -> str:
     """The amount in USD, with as many digits as tell something: `$0.0012`."""
     digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
     return f"${amount:.{digits}f}"
+
+
+def picodollars(amount: float) -> int:
+    """The amount in 10⁻¹² USD, of the decimal number as it was written: these add up exactly."""
+    if not isfinite(amount):
+        return 0
+    return int((Decimal(repr(amount)) * PICODOLLARS).to_integral_value())
 
 
 ################################
@@ -528,6 +564,8 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 # ├── UnsupportedInputError    a message holds something that cannot be sent
 # ├── FileNotStoredError       what the model made could not be kept
+# ├── BudgetSpentError         what may be spent is spent
+# ├── LedgerError              what was spent cannot be told
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
 # ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -586,6 +624,14 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class BudgetSpentError(PipeError):
+    """A budget of the admin's is spent, until its day or month is over."""
+
+
+class LedgerError(PipeError):
+    """The spend ledger is off, or cannot be read."""
 
 
 class BusyError(PipeError):
@@ -1408,6 +1454,85 @@ class PersonalValves(BaseModel):
 
 
 ################################
+# core/spend_valves.py
+#
+# What is written down of each request's cost, and how much may be spent.
+################################
+
+# Budgets of a month are read from the ledger: it never forgets sooner.
+_LEAST_RETENTION_DAYS = 31
+
+
+class SpendValves(BaseModel):
+    """The spend ledger and the budgets."""
+
+    SPEND_LEDGER: Switch = Field(
+        default=True,
+        title="Spend ledger",
+        description=(
+            "Whether tokens and cost of each request are written down, for `/spend`; "
+            "where there are budgets they always are."
+        ),
+    )
+    SPEND_RETENTION_DAYS: Annotated[int, whole_number(0, 3_650, 400)] = Field(
+        default=400,
+        title="Keep spending (days)",
+        description="For how long the ledger keeps it, 31 days at least; 0 means for ever.",
+    )
+    BUDGETS_USD: Text = Field(
+        default="",
+        title="Budgets (USD a day / a month)",
+        description=(
+            "One line for each: `each user: 2 / 20`, `all users: 0 / 500`, or the name of a group, "
+            "whose members share it; 0 for no limit. Days and months are those of UTC."
+        ),
+    )
+    BUDGET_WARNING_PERCENT: Annotated[int, whole_number(1, 100, 80)] = Field(
+        default=80,
+        title="Warn of a budget (percent)",
+        description="From which part of a budget on its end is announced with each answer.",
+    )
+    COSTS_REDIS_DUMP: Switch = Field(
+        default=False,
+        title="Costs to Redis",
+        description=(
+            "Whether each request's usage, with the user's name and email address, is put into "
+            "Open WebUI's Redis for a program of your own to collect."
+        ),
+    )
+    COSTS_REDIS_TTL_SECONDS: Annotated[int, whole_number(60, 3_600, 900)] = Field(
+        default=900,
+        title="Costs in Redis (seconds)",
+        description="How long such a record waits there to be collected.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRules:
+    """The same, as a request works with it."""
+
+    keeps_ledger: bool
+    retention_days: int
+    """Zero for ever."""
+    budgets: str
+    warning_share: float
+    redis_ttl: int
+    """Seconds; zero where no costs go to Redis."""
+
+
+def read_spend_rules(valves: SpendValves) -> SpendRules:
+    """The rules of one request."""
+    days = valves.SPEND_RETENTION_DAYS
+    return SpendRules(
+        keeps_ledger=valves.SPEND_LEDGER or bool(valves.BUDGETS_USD),
+        retention_days=max(days, _LEAST_RETENTION_DAYS) if days else 0,
+        budgets=valves.BUDGETS_USD,
+        warning_share=valves.BUDGET_WARNING_PERCENT / 100,
+        redis_ttl=valves.COSTS_REDIS_TTL_SECONDS if valves.COSTS_REDIS_DUMP else 0,
+    )
+
+
+################################
 # core/template_valves.py
 #
 # The valves with which an admin words the errors, and the value object they become.
@@ -1847,6 +1972,7 @@ class SystemValves(
     ErrorTemplateValves,
     LoggingValves,
     ConcurrencyValves,
+    SpendValves,
     DisplayValves,
     ServerToolValves,
     ToolValves,
@@ -1923,6 +2049,7 @@ class Settings:
     """How the user wants pictures drawn: `aspect_ratio`, `size`, `quality`."""
     voice: str
     """Empty leaves it to the pipe."""
+    spend: SpendRules
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -1984,6 +2111,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         drawing=_chosen_drawing(own),
         voice=own.AUDIO_VOICE,
+        spend=read_spend_rules(valves),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
@@ -2855,8 +2983,16 @@ class Usage:
         """USD spent: with a key of one's own at the provider, `cost` is only OpenRouter's fee."""
         if self.cost is None:
             return None
-        upstream = self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
-        return self.cost + upstream
+        return self.cost + self._upstream
+
+    @property
+    def picodollars(self) -> int | None:
+        """The same in 10⁻¹² USD, to the last digit."""
+        return None if self.cost is None else picodollars(self.cost) + picodollars(self._upstream)
+
+    @property
+    def _upstream(self) -> float:
+        return self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -3103,6 +3239,8 @@ class ResponseFinished:
     model: str
     usage: Usage | None
     incomplete_reason: str = ""
+    provider: str = ""
+    """Who ran the model, where the endpoint tells."""
 
 
 @dataclass(slots=True)
@@ -3768,6 +3906,7 @@ class ChatReader:
         self._usage: Usage | None = None
         self._response_id = ""
         self._model = ""
+        self._provider = ""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -3803,6 +3942,7 @@ class ChatReader:
             self._started = True
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
+        self._provider = text_of(data.get("provider")) or self._provider
         self._usage = read_usage(data.get("usage")) or self._usage
         events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
@@ -3917,7 +4057,7 @@ class ChatReader:
         if reason:
             self._mark_cut()
         closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
-        end = ResponseFinished(self._response_id, self._model, self._usage, reason)
+        end = ResponseFinished(self._response_id, self._model, self._usage, reason, self._provider)
         return [*closing, end]
 
     def _mark_cut(self) -> None:
@@ -5064,6 +5204,76 @@ def own_file(name: str, function_id: str) -> Path | None:
 
 
 ################################
+# host/database.py
+#
+# Open WebUI's database: tables of our own beside its, through its own engine and schema.
+################################
+
+FindEngine = Callable[[], "AsyncEngine | None"]
+
+# Two workers that make a table at once: the second one looks again, and finds it.
+_MAKING_TRIES = 3
+
+
+def find_engine() -> AsyncEngine | None:
+    """Open WebUI's engine, which puts our tables into its schema; `None` outside of it."""
+    try:
+        from open_webui.env import DATABASE_SCHEMA  # pyright: ignore[reportMissingImports]
+        from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    if not DATABASE_SCHEMA:
+        return async_engine
+    return async_engine.execution_options(schema_translate_map={None: DATABASE_SCHEMA})
+
+
+class OwnTable:
+    """One table of ours, made when it is first used; after a failure it is looked for again."""
+
+    def __init__(self, table: Table, find: FindEngine = find_engine) -> None:
+        self._table = table
+        self._find = find
+        self._is_there = False
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database at all: there is none outside of Open WebUI."""
+        return self._find() is not None
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncGenerator[AsyncConnection]:
+        """One transaction: kept at the end of the block, undone where that raises.
+
+        Raises `SQLAlchemyError` where the database does not do its work.
+        """
+        engine = self._find()
+        if engine is None:
+            raise LookupError("There is no database outside of Open WebUI.")
+        if not self._is_there:
+            await self._make(engine)
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        except DBAPIError:
+            self._is_there = False
+            raise
+
+    async def _make(self, engine: AsyncEngine) -> None:
+        for left in reversed(range(_MAKING_TRIES)):
+            try:
+                async with engine.begin() as connection:
+                    await connection.run_sync(self._create)
+                break
+            except DBAPIError:
+                if not left:
+                    raise
+        self._is_there = True
+
+    def _create(self, connection: Connection) -> None:
+        self._table.create(connection, checkfirst=True)
+
+
+################################
 # host/departure.py
 #
 # The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
@@ -5302,6 +5512,24 @@ def _form_of(row: ModelRow, **more: Any) -> Any:
 
 
 ################################
+# host/redis.py
+#
+# Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+################################
+
+def find_redis() -> Any:
+    """The asyncio client that Open WebUI's own configuration makes; `None` without one.
+
+    It is shared with Open WebUI, which closes it.
+    """
+    try:
+        from open_webui.utils.redis import get_redis_client  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return get_redis_client(async_mode=True)
+
+
+################################
 # host/single_worker.py
 #
 # One worker at a time, where Open WebUI runs several: they have its Redis in common.
@@ -5415,6 +5643,34 @@ def _decrypted(stored: Any) -> Mapping[str, Any]:
         LOG.warning("users: encrypted personal settings cannot be read and were left out")
         return {}
     return as_object(decrypt_valves(stored))
+
+
+def contact_of(handles: HostHandles) -> tuple[str, str]:
+    """Email address and name of the person who asks; empty where the sign-in does not tell."""
+    user = user_of(handles)
+    return text_of(getattr(user, "email", None)), text_of(getattr(user, "name", None))
+
+
+async def read_user_names(user_ids: Sequence[str]) -> dict[str, str]:
+    """Name and address of users by their ids; of those who are gone there is none."""
+    try:
+        from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    users = await Users.get_users_by_user_ids(list(user_ids))
+    return {text_of(user.id): f"{user.name} ({user.email})" for user in users}
+
+
+async def read_groups(user_id: str) -> dict[str, frozenset[str]]:
+    """The ids of the members of each group the user is in, by the group's name."""
+    try:
+        from open_webui.models.groups import Groups  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    return {
+        group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
+        for group in await Groups.get_groups_by_member_id(user_id)
+    }
 
 
 ################################
@@ -7086,10 +7342,12 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 ################################
 
 # Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+# It grows with the time that a write takes, so with what else the server has to do.
 _PAUSE_SECONDS = 0.03
+_PAUSE_PER_WRITE = 6
 _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
-_LOCK_SECONDS = 600
+_LOCK_SECONDS = 1_800
 _ROWS_PER_REPORT = 100
 _NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
@@ -7201,19 +7459,21 @@ class MetadataSync:
         """Write row after row, and count those that were written."""
         written = 0
         for number, row in enumerate(plan.inserts, start=1):
+            started = self._clock()
             if await insert_model_row(row, is_public=rules.new_are_public):
                 inserted.add(row.id)
                 written += 1
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            started = self._clock()
             written += await update_model_row(before, after)
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         return written
 
-    async def _rest(self, number: int, plan: SyncPlan) -> None:
+    async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
         if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
             LOG.info("models: %d of %d settings written", number, plan.size)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_WRITE * spent))
 
 
 def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
@@ -7235,6 +7495,42 @@ def _counted(row_ids: list[str]) -> str:
     """How many there are, and the first of them."""
     more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
     return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
+
+
+################################
+# storage/cost_snapshots.py
+#
+# Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+################################
+
+_REDIS_PATIENCE_SECONDS = 5.0
+
+
+async def push_cost(context: RequestContext, usage: Usage) -> None:
+    """Put a request's usage into Redis, where the sign-in tells the user's name and address."""
+    user_id, (email, name) = context.user_id, contact_of(context.host)
+    if not (user_id and email and name):
+        return
+    now = int(time.time())
+    figures = {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+        "cost": usage.cost,
+        "is_byok": usage.is_byok,
+        "cost_details": usage.cost_details,
+    }
+    who = {"guid": user_id, "email": email, "name": name}
+    record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
+    key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
+    try:
+        async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
+            if (redis := find_redis()) is not None:
+                await redis.set(key, record, ex=context.settings.spend.redis_ttl)
+    except Exception as error:  # noqa: BLE001 - a background job is contained
+        LOG.warning("costs: Redis did not take a record: %s", error)
 
 
 ################################
@@ -7520,6 +7816,524 @@ def _spoken(index: int, text: str) -> list[Event]:
         TextDelta(index, text),
         ItemFinished(index, MessageItem(message_id, text)),
     ]
+
+
+################################
+# storage/spend_table.py
+#
+# One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+################################
+
+SpendRow = dict[str, Any]
+
+_WHO_AND_WHERE = ("function_id", "user_id", "chat_id", "message_id", "task", "model")
+# Tokens are as OpenRouter counts them; 10¹² picodollars are one USD, and null is not known.
+_WHAT_IT_TOOK = (
+    "input_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "picodollars",
+)
+_LARGEST_FIGURE = 2**62
+
+SPEND = Table(
+    "openrouter_pipe_spend",
+    MetaData(),
+    Column("id", String(32), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),  # seconds since 1970
+    *(
+        Column(name, String(255), nullable=False)
+        for name in (*_WHO_AND_WHERE, "provider", "outcome")
+    ),
+    *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
+    Index("openrouter_pipe_spend_by_user", "user_id", "created_at"),
+    Index("openrouter_pipe_spend_by_time", "created_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """What is known of a request when it is over."""
+
+    outcome: str
+    """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
+    usage: Usage | None = None
+    provider: str = ""
+
+
+async def tell_end(
+    answer: AsyncGenerator[list[Event]], note: Callable[[RequestEnd], None]
+) -> AsyncGenerator[list[Event]]:
+    """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
+    silent = ResponseStarted | ResponseFailed
+    end, has_output = RequestEnd("stopped"), False
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                has_output = has_output or not all(isinstance(event, silent) for event in batch)
+                match batch[-1]:
+                    case ResponseFinished(usage=usage, provider=provider):
+                        end = RequestEnd("finished", usage, provider)
+                    case ResponseFailed(_, usage) if has_output or usage:
+                        end = RequestEnd("failed", usage)
+                    case ResponseFailed(error):
+                        end = _without_output(error)
+                    case _:
+                        pass
+                yield batch
+    except PipeError as error:
+        end = _without_output(error)
+        raise
+    finally:
+        note(end)
+
+
+def _without_output(error: PipeError) -> RequestEnd:
+    """A refusal is not billed; a request that went out and was lost may be."""
+    lost = isinstance(error, UpstreamTimeoutError | StreamInterruptedError)
+    lost = lost or (isinstance(error, ConnectionFailedError) and error.request_was_sent)
+    return RequestEnd("failed") if lost else RequestEnd("refused", Usage(cost=0.0))
+
+
+def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
+    """What the ledger keeps of a request."""
+    usage = end.usage or Usage()
+    return {
+        "id": secrets.token_hex(16),
+        "created_at": int(time.time()),
+        **{name: _storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
+        "provider": _storable_text(end.provider),
+        "outcome": end.outcome,
+        **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
+    }
+
+
+def _storable_text(text: str) -> str:
+    """A row that the database refuses would keep out all that come after it."""
+    return text.replace("\0", "")[:255].encode("utf-8", "replace").decode()
+
+
+def _storable_figure(figure: int | None) -> int | None:
+    return None if figure is None else max(0, min(figure, _LARGEST_FIGURE))
+
+
+################################
+# storage/spend_ledger.py
+#
+# The spend ledger: what each request to OpenRouter took, written down after the words.
+################################
+
+SpenderCircle = frozenset[str] | None
+"""The ids of those who share a budget; `None` for everybody."""
+
+DAY_SECONDS = 86_400
+_GATHER_SECONDS = 0.5
+_MOST_DOUBLINGS = 6  # of the pause, while the database fails
+_LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
+"""Seconds before each try of a ledger that closes."""
+_LEDGER_BATCH = 500
+_MOST_PENDING_ROWS = 10_000
+_TALLY_SECONDS = 3.0
+"""How old sums may be, and how long one waits for them."""
+_FORGET_SECONDS = 600.0
+_CLEANING_SECONDS = 6 * 3_600
+
+
+@dataclass(slots=True)
+class SpendTally:
+    """What a circle has spent in 10⁻¹² USD: read from the table, and counted on since."""
+
+    circle: SpenderCircle
+    read_at: float
+    day_begin: int
+    month_begin: int
+    day: int = 0
+    month: int = 0
+
+    def add(self, row: SpendRow) -> None:
+        """Count one more request, where it is theirs."""
+        if self.circle is None or row["user_id"] in self.circle:
+            spent, since = row["picodollars"] or 0, row["created_at"]
+            self.day += spent if since >= self.day_begin else 0
+            self.month += spent if since >= self.month_begin else 0
+
+
+class SpendLedger:
+    """Takes rows at once and writes them in batches; one task, which ends with its work.
+
+    A database that fails costs no answer anything: rows wait for it, up to a bound.
+    """
+
+    def __init__(self) -> None:
+        self._table = OwnTable(SPEND)
+        self._pending: deque[SpendRow] = deque()
+        """Those that are not in the table."""
+        self._lost = 0
+        self._failures = 0
+        self._lock = asyncio.Lock()
+        self._closing = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._pushes: set[asyncio.Task[None]] = set()
+        self._tallies: dict[SpenderCircle, SpendTally] = {}
+        self._retention_days = 0
+        self._clean_at = 0.0
+
+    def note(self, context: RequestContext, end: RequestEnd) -> None:
+        """Take down a request that is over; nobody waits for the database."""
+        rules = context.settings.spend
+        if rules.redis_ttl and end.usage is not None:
+            self._pushes.add(push := asyncio.create_task(push_cost(context, end.usage)))
+            push.add_done_callback(self._pushes.discard)
+        if not rules.keeps_ledger or not self._table.has_database:
+            return
+        self._retention_days = rules.retention_days
+        row = spend_row(context, end)
+        for tally in self._tallies.values():
+            tally.add(row)
+        if len(self._pending) < _MOST_PENDING_ROWS:
+            self._pending.append(row)
+        else:
+            self._lost += 1
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._keep_writing())
+
+    async def read(self, query: Any) -> list[Any]:
+        """The rows of a query, with all that has been noted here; raises what the database does."""
+        async with self._lock:
+            await self._write()
+        async with self._table.begin() as connection:
+            return list((await connection.execute(query)).all())
+
+    async def spent(self, circle: SpenderCircle) -> SpendTally | None:
+        """What the circle has spent, or what was last known of it; `None` for nothing known."""
+        if not self._failures and not self._known(circle, _TALLY_SECONDS):
+            try:
+                async with asyncio.timeout(_TALLY_SECONDS), self._lock:
+                    if not self._known(circle, _TALLY_SECONDS):
+                        await self._write()
+                        await self._count(circle)
+            except Exception as error:  # noqa: BLE001 - a database that fails stops no chat
+                self._report(error)
+        return self._known(circle, DAY_SECONDS)
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        self._closing.set()
+        if tasks := {*self._pushes, *filter(None, [self._writer])}:
+            await asyncio.wait(tasks)
+
+    async def _keep_writing(self) -> None:
+        try:
+            while self._pending and not self._closing.is_set():
+                pause = _GATHER_SECONDS * 2 ** min(self._failures, _MOST_DOUBLINGS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), pause)
+                await self._try_to_write()
+        finally:  # or else the server stops, and has cancelled this
+            waits = iter(_LAST_WAITS)
+            while self._pending and (wait := next(waits, None)) is not None:
+                await asyncio.sleep(wait)
+                await self._try_to_write()
+            if lost := self._lost + len(self._pending):
+                LOG.error("ledger: %d requests were not written down", lost)
+            self._lost, self._writer = 0, None
+
+    async def _try_to_write(self) -> None:
+        try:
+            async with self._lock:
+                await self._write()
+            await self._clean()
+        except Exception as error:  # noqa: BLE001 - a background job is contained
+            self._report(error)
+
+    def _report(self, error: Exception | None = None) -> None:
+        """Say once that the database does not work, and once that it does again."""
+        if error is not None and not self._failures:
+            why = str(error).partition("\n")[0]
+            LOG.warning("ledger: the database does not work, rows wait for it: %s", why)
+        elif error is None and self._failures:
+            LOG.info("ledger: the database works again")
+        self._failures = 0 if error is None else self._failures + 1
+
+    async def _write(self) -> None:
+        left = len(self._pending)  # what comes meanwhile is another batch's
+        while batch := list(islice(self._pending, min(left, _LEDGER_BATCH))):
+            async with self._table.begin() as connection:
+                is_postgresql = connection.dialect.name == "postgresql"
+                add = postgresql.insert(SPEND) if is_postgresql else sqlite.insert(SPEND)
+                # A batch may be there although its commit seemed to fail.
+                await connection.execute(add.on_conflict_do_nothing(), batch)
+            for _ in batch:
+                self._pending.popleft()
+            left -= len(batch)
+            self._report()
+
+    async def _count(self, circle: SpenderCircle) -> None:
+        """Read the sums; the lock is held, so what waits now is what the table does not have."""
+        now = time.time()
+        tally = SpendTally(circle, now, *day_and_month(now))
+        of_day = case((SPEND.c.created_at >= tally.day_begin, SPEND.c.picodollars), else_=0)
+        query = select(func.sum(of_day), func.sum(SPEND.c.picodollars))
+        query = query.where(SPEND.c.created_at >= tally.month_begin)
+        if circle is not None:
+            query = query.where(SPEND.c.user_id.in_(circle))
+        async with self._table.begin() as connection:
+            sums = (await connection.execute(query)).one()
+        tally.day, tally.month = (int(spent or 0) for spent in sums)
+        for row in self._pending:
+            tally.add(row)
+        recent = [old for old in self._tallies.values() if now - old.read_at < _FORGET_SECONDS]
+        self._tallies = {old.circle: old for old in (*recent, tally)}
+        self._report()
+
+    def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
+        """Sums that are so old at most, and of today."""
+        tally, now = self._tallies.get(circle), time.time()
+        if tally is None or now - tally.read_at >= seconds:
+            return None
+        return tally if now < tally.day_begin + DAY_SECONDS else None
+
+    async def _clean(self) -> None:
+        """Forget what is too old, in small bites, a few times a day."""
+        now = time.time()
+        if not self._retention_days or now < self._clean_at:
+            return
+        self._clean_at = now + _CLEANING_SECONDS
+        too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
+        some = SPEND.c.id.in_(select(SPEND.c.id).where(too_old).limit(_LEDGER_BATCH))
+        gone = _LEDGER_BATCH
+        while gone == _LEDGER_BATCH:
+            async with self._table.begin() as connection:
+                gone = (await connection.execute(delete(SPEND).where(some))).rowcount
+
+
+def day_and_month(now: float) -> tuple[int, int]:
+    """When the day and the month of that moment began, in UTC: seconds since 1970."""
+    day = int(now) // DAY_SECONDS * DAY_SECONDS
+    return day, day - (time.gmtime(day).tm_mday - 1) * DAY_SECONDS
+
+
+################################
+# storage/budgets.py
+#
+# Budgets: what a person, a group or everybody may spend in a day or a month.
+################################
+
+_OWN, _EVERYBODY = "each user", "all users"
+_OWNERS = {_OWN: "Your budget", _EVERYBODY: "Everybody's budget"}
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """How far a budget of one day or month is spent, in USD."""
+
+    owner: str
+    period: str
+    limit: float
+    spent: float
+    ends_at: int
+    """Seconds since 1970."""
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.period}: {dollars(self.spent)} of {dollars(self.limit)}"
+
+
+async def budget_warnings(context: RequestContext, ledger: SpendLedger) -> list[str]:
+    """What to tell of budgets that are nearly spent; raises `BudgetSpentError` where one is."""
+    warnings: list[str] = []
+    async for state in budget_states(context, ledger):
+        if state.spent >= state.limit:
+            raise _refusal(state)
+        if state.spent >= state.limit * context.settings.spend.warning_share:
+            warnings.append(f"⚠ {state}")
+    return warnings
+
+
+async def budget_states(
+    context: RequestContext, ledger: SpendLedger
+) -> AsyncGenerator[BudgetState]:
+    """Every budget that the person who asks draws on, as far as the ledger can tell."""
+    limits = read_budgets(context.settings.spend.budgets)
+    for name, circle in (await _circles_of(context, limits)).items():
+        tally = await ledger.spent(circle) if name in limits else None
+        if tally is None:
+            continue
+        owner, (daily, monthly) = _OWNERS.get(name, f"The budget of “{name}”"), limits[name]
+        if daily:
+            tomorrow = tally.day_begin + DAY_SECONDS
+            yield BudgetState(owner, "today", daily, tally.day / PICODOLLARS, tomorrow)
+        if monthly:
+            _, ends_at = day_and_month(tally.month_begin + 31 * DAY_SECONDS)
+            yield BudgetState(owner, "this month", monthly, tally.month / PICODOLLARS, ends_at)
+
+
+async def _circles_of(
+    context: RequestContext, limits: dict[str, tuple[float, float]]
+) -> dict[str, SpenderCircle]:
+    """Those whose spending may count for the person, by the names of their budgets."""
+    circles: dict[str, SpenderCircle] = {_EVERYBODY: None}
+    if context.user_id:
+        circles[_OWN] = frozenset({context.user_id})
+        try:
+            if limits.keys() - _OWNERS.keys():
+                circles |= await read_groups(context.user_id)
+        except Exception:  # noqa: BLE001 - a database that fails stops no chat
+            LOG.exception("budgets: the groups of a user could not be read")
+    return circles
+
+
+@lru_cache(maxsize=8)
+def read_budgets(text: str) -> dict[str, tuple[float, float]]:
+    """Read lines of `name: daily / monthly`; the cache makes the warning come once."""
+    found: dict[str, tuple[float, float]] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, _, amounts = line.rpartition(":")
+        try:
+            daily, monthly = (float(part) for part in f"{amounts}/0".split("/")[:2])
+            found[name.strip()] = daily, monthly
+        except ValueError:
+            LOG.warning("settings: BUDGETS_USD: this line cannot be read: %s", line)
+    return found
+
+
+def _refusal(state: BudgetState) -> BudgetSpentError:
+    ends = time.strftime("%Y-%m-%d %H:%M", time.gmtime(state.ends_at))
+    hours, minutes = divmod(max(int(state.ends_at - time.time()) // 60, 1), 60)
+    return BudgetSpentError(
+        f"{state.owner} is spent: {dollars(state.spent)} of {dollars(state.limit)} {state.period}.",
+        f"It starts anew at {ends} UTC, in {hours} h {minutes} min. "
+        "The admin can raise it in `BUDGETS_USD`, in the settings of the OpenRouter function.",
+    )
+
+
+################################
+# storage/spend_report.py
+#
+# What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+################################
+
+SpendSums = tuple[int, ...]
+"""Requests, tokens in, tokens out, cost in 10⁻¹² USD, requests of unknown cost."""
+
+_COMMAND = re.compile(r"\s*/spend(?:\s+(?P<what>[1-9]\d{0,2}|csv))?\s*", re.IGNORECASE)
+_MOST_LINES = 31
+_MOST_CSV_ROWS = 200_000
+
+
+def read_spend_command(body: Mapping[str, Any]) -> str | None:
+    """What `/spend` is asked for: a number of days, `csv`, or empty; `None` where nobody asks."""
+    newest = next(reversed(objects_in(body.get("messages"))), {})
+    content = newest.get("content") if newest.get("role") == "user" else None
+    parts = "".join(text_of(part.get("text")) for part in objects_in(content))
+    found = _COMMAND.fullmatch(content if isinstance(content, str) else parts)
+    return (found["what"] or "").lower() if found else None
+
+
+async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
+    """The answer in Markdown: of the person's own spending, or of everybody's for an admin."""
+    if not context.settings.spend.keeps_ledger:
+        raise LedgerError(
+            "The spend ledger is switched off.",
+            "The admin can switch on `SPEND_LEDGER` in the settings of the OpenRouter function.",
+        )
+    try:
+        if what == "csv":
+            return await _csv_link(context, ledger)
+        return await _tables(context, ledger, int(what or 30))
+    except (SQLAlchemyError, LookupError, OSError) as error:
+        raise LedgerError("The spend ledger cannot be read.", "Try again in a moment.") from error
+
+
+async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> str:
+    sees_all = is_admin(context.host)
+    rows = await ledger.read(_sums_query(None if sees_all else context.user_id, days))
+    whose = "All users" if sees_all else "You"
+    if not rows:
+        return f"{whose} spent nothing in the last {days} days."
+    [(_, total)] = _summed(rows, lambda row: "")
+    lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
+    lines += [f"- {state}" async for state in budget_states(context, ledger)]
+    lines += _table("Day (UTC)", sorted(_summed(rows, _spend_day), reverse=True))
+    lines += _table("Model", _summed(rows, lambda row: row.model))
+    if sees_all:
+        names = await read_user_names(list({row.user_id for row in rows}))
+        lines += _table("User", _summed(rows, lambda row: names.get(row.user_id) or row.user_id))
+    return "\n".join(lines)
+
+
+def _sums_query(user_id: str | None, days: int) -> Any:
+    """Sums by day, model and user; of one user, or of all."""
+    since = (int(time.time()) // DAY_SECONDS - days + 1) * DAY_SECONDS
+    columns, day = SPEND.c, (SPEND.c.created_at // DAY_SECONDS).label("day")
+    groups = day, columns.model, columns.user_id
+    figures = map(func.sum, (columns.input_tokens, columns.output_tokens, columns.picodollars))
+    unknown = func.count() - func.count(columns.picodollars)
+    query = select(*groups, func.count(), *figures, unknown).group_by(*groups)
+    query = query.where(columns.created_at >= since, columns.outcome != "refused")
+    return query if user_id is None else query.where(columns.user_id == user_id)
+
+
+def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[str, SpendSums]]:
+    """The rows' sums by name, the costly ones first."""
+    sums: dict[str, SpendSums] = {}
+    for row in rows:
+        so_far = sums.get(name := name_of(row), (0, 0, 0, 0, 0))
+        sums[name] = tuple(old + int(new or 0) for old, new in zip(so_far, row[3:], strict=True))
+    return sorted(sums.items(), key=lambda named: named[1][3], reverse=True)
+
+
+def _spend_day(row: Any) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(int(row.day) * DAY_SECONDS))
+
+
+def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
+    """A table in Markdown, with a bar for each cost; its last line tells what is left out."""
+    most = max(max(cost for _, (_, _, _, cost, _) in named), 1)
+    lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
+    lines.append("|:--|--:|--:|--:|--:|:--|")
+    for name, sums in named[:_MOST_LINES]:
+        requests, taken, given, cost, _ = sums
+        bar = "█" * max(round(20 * cost / most), cost > 0)
+        safe, cost_words = re.sub(r"[|\s<>`]+", " ", name), _cost_words(sums)
+        lines.append(f"| {safe} | {requests:,} | {taken:,} | {given:,} | {cost_words} | {bar} |")
+    left = len(named) - _MOST_LINES
+    return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
+
+
+def _cost_words(sums: SpendSums) -> str:
+    *_, cost, unknown = sums
+    return ("at least " if unknown else "") + dollars(cost / PICODOLLARS)
+
+
+async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
+    """A file with every row, for admins: it tells what everybody has spent."""
+    if not is_admin(context.host):
+        raise LedgerError("Only admins can have all that was spent as a file.", "Try `/spend`.")
+    newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
+    rows = await ledger.read(newest)
+    content = await asyncio.to_thread(_csv_of, rows)
+    name = time.strftime("openrouter-spend-%Y-%m-%d.csv", time.gmtime())
+    file = await store_file(context, content, name, "text/csv")
+    return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
+
+
+def _csv_of(rows: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    names = SPEND.columns.keys()
+    writer.writerow([*names[:-1], "cost_usd"])
+    for key, since, *cells, cost in rows:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+        exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
+        writer.writerow([key, moment, *map(_csv_cell, cells), exact])
+    return text.getvalue().encode()
+
+
+def _csv_cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is marked as text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value
 
 
 ################################
@@ -11847,6 +12661,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
+        self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self._function_id = ""
         self._sync: MetadataSync | None = None
@@ -11909,6 +12724,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def ledger(self) -> SpendLedger:
+        """Where this copy writes down what was spent."""
+        if self._ledger is None:
+            self._loop = asyncio.get_running_loop()
+            self._ledger = SpendLedger()
+        return self._ledger
+
     def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
@@ -11950,8 +12772,8 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client)
-            self._client = None
+            self._close_later(self._client, self._ledger)
+            self._client, self._ledger = None, None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)
@@ -11978,7 +12800,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync() | SpendLedger():
                 await service.close()
 
 
@@ -12005,12 +12827,13 @@ class Ask:
         client, settings = self.runtime.client(), self.context.settings
         match self.endpoint:
             case EndpointName.RESPONSES:
-                return stream_responses(client, settings, self.request)
+                answer = stream_responses(client, settings, self.request)
             case EndpointName.IMAGES:
-                return stream_images(client, settings, self.request)
+                answer = stream_images(client, settings, self.request)
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
-                return stream_chat_completions(client, settings, chat_body)
+                answer = stream_chat_completions(client, settings, chat_body)
+        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -12328,11 +13151,23 @@ class Turn:
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
+    if not context.task and (what := read_spend_command(body)) is not None:
+        return _spending_told(turn, what)
     answer = keep_files(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
     return tell_spending(answer, context, body, credit_left, turn.transcript.taken)
+
+
+async def _spending_told(turn: Turn, what: str) -> AsyncGenerator[list[Event]]:
+    """The answer to `/spend`: the ledger's, not a model's."""
+    context, transcript = turn.context, turn.transcript
+    text = await report_spending(context, turn.runtime.ledger(), what)
+    nothing = Usage(input_tokens=0, output_tokens=0, total_tokens=0, cost=0.0)
+    yield transcript.take([ResponseStarted("", context.model)])
+    yield transcript.say(text)
+    yield transcript.take([ResponseFinished("", context.model, nothing)])
 
 
 def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
@@ -12369,6 +13204,8 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
+        for warning in await budget_warnings(context, runtime.ledger()):
+            yield [Notice(warning)]
         rounds = Rounds(ask, family, toolbox, turn.transcript)
         async with aclosing(rounds.run()) as batches:
             async for batch in batches:
@@ -12533,130 +13370,138 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((248, 8, 48),),
-    "core/ids.py": ((304, 9, 26),),
-    "core/json_codec.py": ((338, 11, 29),),
-    "core/json_values.py": ((375, 8, 31),),
-    "core/money.py": ((414, 6, 4),),
-    "core/process.py": ((426, 10, 13),),
-    "core/redaction.py": ((447, 9, 69),),
-    "core/errors.py": ((539, 26, 161),),
-    "core/admission.py": ((708, 12, 50),),
-    "core/retry.py": ((766, 7, 33),),
-    "core/secrets.py": ((807, 19, 86),),
-    "core/source_map.py": ((901, 7, 24),),
-    "core/template_language.py": ((933, 8, 56),),
-    "core/valve_types.py": ((999, 17, 63),),
-    "core/catalog_valves.py": ((1070, 12, 138),),
-    "core/metadata_valves.py": ((1216, 12, 75),),
-    "core/personal_valves.py": ((1299, 11, 109),),
-    "core/template_valves.py": ((1416, 13, 89),),
-    "core/config.py": ((1513, 19, 497),),
-    "core/context.py": ((2018, 14, 51),),
-    "core/logging_system.py": ((2077, 11, 92),),
-    "core/error_templates.py": ((2177, 28, 176),),
-    "core/timing_logger.py": ((2363, 21, 134),),
-    "api/bodies.py": ((2505, 8, 80),),
-    "api/error_figures.py": ((2593, 8, 38),),
-    "api/errors.py": ((2639, 18, 184),),
-    "api/events.py": ((2831, 11, 305),),
-    "api/exchange_log.py": ((3144, 16, 11),),
-    "api/gateway/batch.py": ((3166, 14, 47),),
-    "api/gateway/items.py": ((3221, 22, 141),),
-    "api/gateway/part_ends.py": ((3370, 8, 58),),
-    "api/gateway/payloads.py": ((3436, 14, 31),),
-    "api/gateway/selection.py": ((3475, 15, 55),),
-    "api/gateway/sound.py": ((3538, 11, 22),),
-    "api/gateway/text_run.py": ((3568, 10, 70),),
-    "api/pacing.py": ((3646, 7, 19),),
-    "api/sse.py": ((3673, 5, 60),),
-    "api/gateway/chat_reader.py": ((3741, 31, 213),),
-    "api/gateway/responses_reader.py": ((3962, 34, 202),),
-    "api/transport.py": ((4172, 18, 163),),
-    "api/http.py": ((4343, 23, 176),),
-    "api/catalog.py": ((4527, 19, 93),),
-    "api/gateway/stream.py": ((4628, 33, 124),),
-    "api/gateway/chat_completions.py": ((4760, 15, 12),),
-    "api/gateway/images.py": ((4780, 19, 32),),
-    "api/gateway/responses.py": ((4820, 15, 12),),
-    "host/blocking.py": ((4840, 12, 57),),
-    "host/chats.py": ((4905, 13, 49),),
-    "host/columns.py": ((4966, 20, 83),),
-    "host/data_folder.py": ((5057, 9, 7),),
-    "host/departure.py": ((5072, 11, 30),),
-    "host/events.py": ((5110, 9, 4),),
-    "host/middleware.py": ((5122, 8, 7),),
-    "host/citing.py": ((5137, 15, 25),),
-    "host/models.py": ((5170, 16, 132),),
-    "host/single_worker.py": ((5310, 14, 33),),
-    "host/users.py": ((5351, 14, 67),),
-    "host/call.py": ((5426, 15, 61),),
-    "host/files.py": ((5495, 18, 58),),
-    "host/tools.py": ((5564, 23, 241),),
-    "host/versions.py": ((5813, 10, 30),),
-    "models/catalog_shelf.py": ((5851, 19, 105),),
-    "models/key_limit.py": ((5964, 13, 43),),
-    "models/pricing.py": ((6015, 12, 106),),
-    "models/family.py": ((6129, 14, 137),),
-    "models/variants.py": ((6274, 11, 67),),
-    "models/known.py": ((6349, 12, 33),),
-    "models/metadata_sync.py": ((6393, 23, 226),),
-    "models/registry.py": ((6627, 21, 153),),
-    "models/visibility.py": ((6788, 16, 218),),
-    "models/entries.py": ((7014, 25, 66),),
-    "models/sync_job.py": ((7088, 30, 150),),
-    "storage/generated.py": ((7246, 15, 62),),
-    "storage/pictures.py": ((7316, 19, 121),),
-    "storage/keeping.py": ((7445, 25, 78),),
-    "storage/spending.py": ((7531, 20, 77),),
-    "requests/allow_list.py": ((7616, 10, 28),),
-    "requests/caching.py": ((7652, 13, 20),),
-    "requests/content_parts.py": ((7680, 10, 76),),
-    "requests/fallbacks.py": ((7764, 12, 13),),
-    "requests/identifiers.py": ((7785, 11, 46),),
-    "requests/modalities.py": ((7839, 12, 40),),
-    "requests/old_texts.py": ((7887, 11, 65),),
-    "requests/parameters.py": ((7960, 12, 59),),
-    "requests/reasoning.py": ((8027, 13, 87),),
-    "requests/replay.py": ((8122, 14, 122),),
-    "requests/chat_body.py": ((8252, 13, 141),),
-    "requests/history.py": ((8401, 13, 116),),
-    "requests/next_round.py": ((8525, 22, 81),),
-    "requests/recovery.py": ((8614, 16, 107),),
-    "requests/retention.py": ((8729, 13, 80),),
-    "requests/routing_table.py": ((8817, 14, 38),),
-    "requests/routing.py": ((8863, 13, 34),),
-    "requests/tasks.py": ((8905, 11, 35),),
-    "requests/studio.py": ((8948, 15, 46),),
-    "requests/tools.py": ((9002, 13, 41),),
-    "requests/trimming.py": ((9051, 13, 7),),
-    "requests/normalise.py": ((9066, 28, 40),),
-    "streaming/collector.py": ((9114, 32, 266),),
-    "streaming/completion_notes.py": ((9388, 11, 41),),
-    "streaming/open_calls.py": ((9437, 10, 25),),
-    "streaming/renderer.py": ((9470, 9, 13),),
-    "streaming/citations.py": ((9491, 13, 57),),
-    "streaming/layout.py": ((9560, 18, 59),),
-    "streaming/output_items.py": ((9627, 19, 75),),
-    "streaming/server_tools.py": ((9710, 15, 46),),
-    "streaming/status.py": ((9764, 10, 47),),
-    "streaming/think_tags.py": ((9819, 20, 134),),
-    "streaming/thinking_status.py": ((9961, 11, 53),),
-    "streaming/usage.py": ((10022, 10, 92),),
-    "streaming/completion_chunks.py": ((10122, 31, 101),),
-    "streaming/completion_dict.py": ((10231, 38, 113),),
-    "streaming/response_events.py": ((10352, 48, 279),),
-    "streaming/transcript.py": ((10639, 30, 130),),
-    "tools/policy.py": ((10777, 13, 47),),
-    "tools/results.py": ((10832, 11, 116),),
-    "tools/schema.py": ((10959, 15, 298),),
-    "tools/arguments.py": ((11265, 13, 113),),
-    "tools/definitions.py": ((11386, 14, 85),),
-    "tools/executor.py": ((11479, 55, 194),),
-    "tools/toolbox.py": ((11681, 23, 130),),
-    "runtime.py": ((11819, 29, 164),),
-    "attempts.py": ((11991, 35, 84),),
-    "rounds.py": ((12083, 30, 190),),
-    "orchestrator.py": ((12281, 38, 127),),
-    "pipe.py": ((12416, 30, 112),),
+    "core/circuit_breaker.py": ((273, 8, 48),),
+    "core/ids.py": ((329, 9, 26),),
+    "core/json_codec.py": ((363, 11, 29),),
+    "core/json_values.py": ((400, 8, 31),),
+    "core/money.py": ((439, 8, 15),),
+    "core/process.py": ((462, 10, 13),),
+    "core/redaction.py": ((483, 9, 69),),
+    "core/errors.py": ((577, 28, 169),),
+    "core/admission.py": ((754, 12, 50),),
+    "core/retry.py": ((812, 7, 33),),
+    "core/secrets.py": ((853, 19, 86),),
+    "core/source_map.py": ((947, 7, 24),),
+    "core/template_language.py": ((979, 8, 56),),
+    "core/valve_types.py": ((1045, 17, 63),),
+    "core/catalog_valves.py": ((1116, 12, 138),),
+    "core/metadata_valves.py": ((1262, 12, 75),),
+    "core/personal_valves.py": ((1345, 11, 109),),
+    "core/spend_valves.py": ((1462, 12, 71),),
+    "core/template_valves.py": ((1541, 13, 89),),
+    "core/config.py": ((1638, 20, 500),),
+    "core/context.py": ((2146, 14, 51),),
+    "core/logging_system.py": ((2205, 11, 92),),
+    "core/error_templates.py": ((2305, 28, 176),),
+    "core/timing_logger.py": ((2491, 21, 134),),
+    "api/bodies.py": ((2633, 8, 80),),
+    "api/error_figures.py": ((2721, 8, 38),),
+    "api/errors.py": ((2767, 18, 184),),
+    "api/events.py": ((2959, 12, 315),),
+    "api/exchange_log.py": ((3282, 16, 11),),
+    "api/gateway/batch.py": ((3304, 14, 47),),
+    "api/gateway/items.py": ((3359, 22, 141),),
+    "api/gateway/part_ends.py": ((3508, 8, 58),),
+    "api/gateway/payloads.py": ((3574, 14, 31),),
+    "api/gateway/selection.py": ((3613, 15, 55),),
+    "api/gateway/sound.py": ((3676, 11, 22),),
+    "api/gateway/text_run.py": ((3706, 10, 70),),
+    "api/pacing.py": ((3784, 7, 19),),
+    "api/sse.py": ((3811, 5, 60),),
+    "api/gateway/chat_reader.py": ((3879, 31, 215),),
+    "api/gateway/responses_reader.py": ((4102, 34, 202),),
+    "api/transport.py": ((4312, 18, 163),),
+    "api/http.py": ((4483, 23, 176),),
+    "api/catalog.py": ((4667, 19, 93),),
+    "api/gateway/stream.py": ((4768, 33, 124),),
+    "api/gateway/chat_completions.py": ((4900, 15, 12),),
+    "api/gateway/images.py": ((4920, 19, 32),),
+    "api/gateway/responses.py": ((4960, 15, 12),),
+    "host/blocking.py": ((4980, 12, 57),),
+    "host/chats.py": ((5045, 13, 49),),
+    "host/columns.py": ((5106, 20, 83),),
+    "host/data_folder.py": ((5197, 9, 7),),
+    "host/database.py": ((5212, 15, 62),),
+    "host/departure.py": ((5282, 11, 30),),
+    "host/events.py": ((5320, 9, 4),),
+    "host/middleware.py": ((5332, 8, 7),),
+    "host/citing.py": ((5347, 15, 25),),
+    "host/models.py": ((5380, 16, 132),),
+    "host/redis.py": ((5520, 8, 10),),
+    "host/single_worker.py": ((5538, 14, 33),),
+    "host/users.py": ((5579, 14, 95),),
+    "host/call.py": ((5682, 15, 61),),
+    "host/files.py": ((5751, 18, 58),),
+    "host/tools.py": ((5820, 23, 241),),
+    "host/versions.py": ((6069, 10, 30),),
+    "models/catalog_shelf.py": ((6107, 19, 105),),
+    "models/key_limit.py": ((6220, 13, 43),),
+    "models/pricing.py": ((6271, 12, 106),),
+    "models/family.py": ((6385, 14, 137),),
+    "models/variants.py": ((6530, 11, 67),),
+    "models/known.py": ((6605, 12, 33),),
+    "models/metadata_sync.py": ((6649, 23, 226),),
+    "models/registry.py": ((6883, 21, 153),),
+    "models/visibility.py": ((7044, 16, 218),),
+    "models/entries.py": ((7270, 25, 66),),
+    "models/sync_job.py": ((7344, 30, 154),),
+    "storage/cost_snapshots.py": ((7506, 16, 28),),
+    "storage/generated.py": ((7542, 15, 62),),
+    "storage/pictures.py": ((7612, 19, 121),),
+    "storage/keeping.py": ((7741, 25, 78),),
+    "storage/spend_table.py": ((7827, 23, 93),),
+    "storage/spend_ledger.py": ((7928, 22, 188),),
+    "storage/budgets.py": ((8124, 17, 85),),
+    "storage/spend_report.py": ((8217, 27, 120),),
+    "storage/spending.py": ((8345, 20, 77),),
+    "requests/allow_list.py": ((8430, 10, 28),),
+    "requests/caching.py": ((8466, 13, 20),),
+    "requests/content_parts.py": ((8494, 10, 76),),
+    "requests/fallbacks.py": ((8578, 12, 13),),
+    "requests/identifiers.py": ((8599, 11, 46),),
+    "requests/modalities.py": ((8653, 12, 40),),
+    "requests/old_texts.py": ((8701, 11, 65),),
+    "requests/parameters.py": ((8774, 12, 59),),
+    "requests/reasoning.py": ((8841, 13, 87),),
+    "requests/replay.py": ((8936, 14, 122),),
+    "requests/chat_body.py": ((9066, 13, 141),),
+    "requests/history.py": ((9215, 13, 116),),
+    "requests/next_round.py": ((9339, 22, 81),),
+    "requests/recovery.py": ((9428, 16, 107),),
+    "requests/retention.py": ((9543, 13, 80),),
+    "requests/routing_table.py": ((9631, 14, 38),),
+    "requests/routing.py": ((9677, 13, 34),),
+    "requests/tasks.py": ((9719, 11, 35),),
+    "requests/studio.py": ((9762, 15, 46),),
+    "requests/tools.py": ((9816, 13, 41),),
+    "requests/trimming.py": ((9865, 13, 7),),
+    "requests/normalise.py": ((9880, 28, 40),),
+    "streaming/collector.py": ((9928, 32, 266),),
+    "streaming/completion_notes.py": ((10202, 11, 41),),
+    "streaming/open_calls.py": ((10251, 10, 25),),
+    "streaming/renderer.py": ((10284, 9, 13),),
+    "streaming/citations.py": ((10305, 13, 57),),
+    "streaming/layout.py": ((10374, 18, 59),),
+    "streaming/output_items.py": ((10441, 19, 75),),
+    "streaming/server_tools.py": ((10524, 15, 46),),
+    "streaming/status.py": ((10578, 10, 47),),
+    "streaming/think_tags.py": ((10633, 20, 134),),
+    "streaming/thinking_status.py": ((10775, 11, 53),),
+    "streaming/usage.py": ((10836, 10, 92),),
+    "streaming/completion_chunks.py": ((10936, 31, 101),),
+    "streaming/completion_dict.py": ((11045, 38, 113),),
+    "streaming/response_events.py": ((11166, 48, 279),),
+    "streaming/transcript.py": ((11453, 30, 130),),
+    "tools/policy.py": ((11591, 13, 47),),
+    "tools/results.py": ((11646, 11, 116),),
+    "tools/schema.py": ((11773, 15, 298),),
+    "tools/arguments.py": ((12079, 13, 113),),
+    "tools/definitions.py": ((12200, 14, 85),),
+    "tools/executor.py": ((12293, 55, 194),),
+    "tools/toolbox.py": ((12495, 23, 130),),
+    "runtime.py": ((12633, 30, 172),),
+    "attempts.py": ((12813, 37, 85),),
+    "rounds.py": ((12906, 30, 190),),
+    "orchestrator.py": ((13104, 47, 141),),
+    "pipe.py": ((13253, 30, 112),),
 }

@@ -12,11 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # the bundler is a folder of this project, not an installed package
 
 from tests.bundle_target import answer_from_bundle  # noqa: E402
+from tests.services import (  # noqa: E402, F401 - fixtures for every room
+    database_url,
+    engine,
+    postgresql,
+    redis_server,
+)
 
 # A busy machine is no failure: the tests bound what they do, not how long it takes.
 settings.register_profile("default", deadline=None)
 
-NEEDS_MORE = frozenset({"live", "browser", "host"})
+NEEDS_MORE = frozenset({"live", "browser", "host", "service"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +51,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `-m`, leave out what needs a server, a browser or an installed Open WebUI."""
+    """Without `-m`, leave out what needs a server of any kind, a browser or an Open WebUI."""
     if config.option.markexpr:
         return
     left_out = [item for item in items if NEEDS_MORE & {mark.name for mark in item.iter_markers()}]

@@ -7,7 +7,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from .api.bodies import CompletionsBody
-from .api.events import Event, ResponseFailed
+from .api.events import (
+    Event,
+    Notice,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    Usage,
+)
 from .api.gateway.selection import EndpointName, select_endpoint
 from .attempts import Ask
 from .core.admission import enter_gate, leave_gate
@@ -29,7 +36,9 @@ from .requests.normalise import build_responses_body
 from .requests.studio import build_studio_body
 from .rounds import Rounds
 from .runtime import Runtime
+from .storage.budgets import budget_warnings
 from .storage.keeping import keep_files
+from .storage.spend_report import read_spend_command, report_spending
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
 from .streaming.renderer import Piece, Renderer
 from .streaming.transcript import Transcript
@@ -85,11 +94,23 @@ class Turn:
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
+    if not context.task and (what := read_spend_command(body)) is not None:
+        return _spending_told(turn, what)
     answer = keep_files(_answer(turn), context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
     return tell_spending(answer, context, body, credit_left, turn.transcript.taken)
+
+
+async def _spending_told(turn: Turn, what: str) -> AsyncGenerator[list[Event]]:
+    """The answer to `/spend`: the ledger's, not a model's."""
+    context, transcript = turn.context, turn.transcript
+    text = await report_spending(context, turn.runtime.ledger(), what)
+    nothing = Usage(input_tokens=0, output_tokens=0, total_tokens=0, cost=0.0)
+    yield transcript.take([ResponseStarted("", context.model)])
+    yield transcript.say(text)
+    yield transcript.take([ResponseFinished("", context.model, nothing)])
 
 
 def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
@@ -126,6 +147,8 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
+        for warning in await budget_warnings(context, runtime.ledger()):
+            yield [Notice(warning)]
         rounds = Rounds(ask, family, toolbox, turn.transcript)
         async with aclosing(rounds.run()) as batches:
             async for batch in batches:

@@ -24,6 +24,7 @@ from .models.catalog_shelf import CatalogShelf
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
 from .models.sync_job import MetadataSync
+from .storage.spend_ledger import SpendLedger
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
+        self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self._function_id = ""
         self._sync: MetadataSync | None = None
@@ -119,6 +121,13 @@ class Runtime:
             self._key_limit = KeyLimit(lambda settings: fetch_credit_left(client, settings))
         return self._key_limit
 
+    def ledger(self) -> SpendLedger:
+        """Where this copy writes down what was spent."""
+        if self._ledger is None:
+            self._loop = asyncio.get_running_loop()
+            self._ledger = SpendLedger()
+        return self._ledger
+
     def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
@@ -160,8 +169,8 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client)
-            self._client = None
+            self._close_later(self._client, self._ledger)
+            self._client, self._ledger = None, None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)
@@ -188,5 +197,5 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync():
+            case OpenRouterModelRegistry() | KeyLimit() | MetadataSync() | SpendLedger():
                 await service.close()

@@ -13,6 +13,7 @@ from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
 from .metadata_valves import MetadataRules, MetadataValves, read_metadata_rules
 from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
+from .spend_valves import SpendRules, SpendValves, read_spend_rules
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
 from .valve_types import Secret, Switch, Text, amount, one_of, split_list, whole_number
 
@@ -353,6 +354,7 @@ class SystemValves(
     ErrorTemplateValves,
     LoggingValves,
     ConcurrencyValves,
+    SpendValves,
     DisplayValves,
     ServerToolValves,
     ToolValves,
@@ -429,6 +431,7 @@ class Settings:
     """How the user wants pictures drawn: `aspect_ratio`, `size`, `quality`."""
     voice: str
     """Empty leaves it to the pipe."""
+    spend: SpendRules
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -490,6 +493,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         drawing=_chosen_drawing(own),
         voice=own.AUDIO_VOICE,
+        spend=read_spend_rules(valves),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,

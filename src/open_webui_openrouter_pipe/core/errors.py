@@ -8,6 +8,8 @@ PipeError
 ├── EndpointConflictError    the request needs an endpoint that a rule forbids
 ├── UnsupportedInputError    a message holds something that cannot be sent
 ├── FileNotStoredError       what the model made could not be kept
+├── BudgetSpentError         what may be spent is spent
+├── LedgerError              what was spent cannot be told
 ├── BusyError                every slot and every waiting place is taken
 ├── ConnectionFailedError    OpenRouter could not be reached
 ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -73,6 +75,14 @@ class UnsupportedInputError(PipeError):
 
 class FileNotStoredError(PipeError):
     """What the model made could not become a file of Open WebUI."""
+
+
+class BudgetSpentError(PipeError):
+    """A budget of the admin's is spent, until its day or month is over."""
+
+
+class LedgerError(PipeError):
+    """The spend ledger is off, or cannot be read."""
 
 
 class BusyError(PipeError):

@@ -1,0 +1,76 @@
+"""Open WebUI's database: tables of our own beside its, through its own engine and schema."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+FindEngine = Callable[[], "AsyncEngine | None"]
+
+# Two workers that make a table at once: the second one looks again, and finds it.
+_MAKING_TRIES = 3
+
+
+def find_engine() -> AsyncEngine | None:
+    """Open WebUI's engine, which puts our tables into its schema; `None` outside of it."""
+    try:
+        from open_webui.env import DATABASE_SCHEMA  # pyright: ignore[reportMissingImports]
+        from open_webui.internal.db import async_engine  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    if not DATABASE_SCHEMA:
+        return async_engine
+    return async_engine.execution_options(schema_translate_map={None: DATABASE_SCHEMA})
+
+
+class OwnTable:
+    """One table of ours, made when it is first used; after a failure it is looked for again."""
+
+    def __init__(self, table: Table, find: FindEngine = find_engine) -> None:
+        self._table = table
+        self._find = find
+        self._is_there = False
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database at all: there is none outside of Open WebUI."""
+        return self._find() is not None
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncGenerator[AsyncConnection]:
+        """One transaction: kept at the end of the block, undone where that raises.
+
+        Raises `SQLAlchemyError` where the database does not do its work.
+        """
+        engine = self._find()
+        if engine is None:
+            raise LookupError("There is no database outside of Open WebUI.")
+        if not self._is_there:
+            await self._make(engine)
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        except DBAPIError:
+            self._is_there = False
+            raise
+
+    async def _make(self, engine: AsyncEngine) -> None:
+        for left in reversed(range(_MAKING_TRIES)):
+            try:
+                async with engine.begin() as connection:
+                    await connection.run_sync(self._create)
+                break
+            except DBAPIError:
+                if not left:
+                    raise
+        self._is_there = True
+
+    def _create(self, connection: Connection) -> None:
+        self._table.create(connection, checkfirst=True)
