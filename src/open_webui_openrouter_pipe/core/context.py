@@ -52,6 +52,11 @@ class RequestContext:
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
 
+    @property
+    def is_in_message(self) -> bool:
+        """Whether the answer stands in a message that a person reads."""
+        return bool(self.chat_id and self.message_id) and not self.task
+
 
 def current_request() -> ContextVar[RequestContext | None]:
     """The request that runs now: one variable for all copies, since they share one logger."""
