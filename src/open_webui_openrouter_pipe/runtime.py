@@ -21,6 +21,7 @@ from .core.timing_logger import TIMING
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
 from .storage.artifacts import ArtifactStore
+from .storage.session_archive import SessionArchive
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._artifacts: ArtifactStore | None = None
+        self._session_archive: SessionArchive | None = None
         self._account: tuple[str, str, bool] | None = None
         self._leases = 0
         self._retired = False
@@ -70,7 +72,7 @@ class Runtime:
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
-        TIMING.follow(settings.timing_file)
+        TIMING.follow(settings.timing_file, archiving=settings.archives.enabled)
         self._leases += 1
         try:
             yield
@@ -116,6 +118,13 @@ class Runtime:
             self._artifacts = ArtifactStore()
         return self._artifacts
 
+    def session_archive(self) -> SessionArchive:
+        """What keeps the log of each answer, where the admin wants it kept."""
+        if self._session_archive is None:
+            self._loop = asyncio.get_running_loop()
+            self._session_archive = SessionArchive()
+        return self._session_archive
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
@@ -150,9 +159,10 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client, artifacts=self._artifacts)
+            stores = {"artifacts": self._artifacts, "session_archive": self._session_archive}
+            self._close_later(**services, client=self._client, **stores)
             self._client, self._registry, self._key_limit = None, None, None
-            self._artifacts = None
+            self._artifacts, self._session_archive = None, None
 
     def _close_later(self, **services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
@@ -175,5 +185,5 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | ArtifactStore():
+            case OpenRouterModelRegistry() | KeyLimit() | ArtifactStore() | SessionArchive():
                 await service.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 from .config import Settings
 from .process import shared_by_process
+from .session_records import SessionRecords
 
 EventCall = Callable[[dict[str, Any]], Awaitable[Any]]
 """Sends an event to the page; `__event_call__` also waits for what the page answers."""
@@ -48,11 +49,19 @@ class RequestContext:
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
+    records: SessionRecords | None = None
+    """Where everything that happens is noted, when the admin wants it archived."""
 
 
 def current_request() -> ContextVar[RequestContext | None]:
     """The request that runs now: one variable for all copies, since they share one logger."""
     return shared_by_process("current_request", _new_variable)
+
+
+def current_records() -> SessionRecords | None:
+    """Where the request that runs now is noted, if it is to be archived."""
+    # The context may be one of an older copy, which knew nothing of records.
+    return getattr(current_request().get(), "records", None)
 
 
 def _new_variable() -> ContextVar[RequestContext | None]:
