@@ -16,155 +16,172 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    257  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    313  ids.py                        Identifiers of our own making.
-#    357  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    394  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    433  money.py                      Amounts of money in words.
-#    445  process.py                    What every copy of the pipe in one process shares.
-#    466  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    543  errors.py                     Every cause of failure a person can act on, each with its words.
-#    732  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#    790  retry.py                      Whether a failed request may be sent again, and when.
-#    831  secrets.py                    Text that is encrypted at rest and never prints itself.
-#    925  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#    957  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1021  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1094  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1240  personal_valves.py            What each user can set for themselves.
-#   1324  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   1419  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   1516  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2006  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2060  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2160  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   2344  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
-#
-# api/  Talking to OpenRouter.
-#   2488  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   2576  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   2622  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   2814  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3090  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3109  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3167  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3303  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   3369  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   3408  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   3470  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   3548  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   3575  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   3643  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   3854  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4056  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4227  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   4402  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   4458  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   4589  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   4609  gateway/responses.py          `POST /responses`: a request body in, Events out.
-#
-# host/  Open WebUI: the only folder that imports it.
-#   4629  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   4694  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   4751  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   4846  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   4919  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   4957  events.py                     What the page is told beside the stream of the answer.
-#   4969  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   4984  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5017  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5044  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5085  users.py                      The person who asks, and what they have set for themselves.
-#   5160  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   5229  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   5285  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   5537  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
-#
-# models/  The catalog: which models there are and what they can do.
-#   5575  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   5626  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   5740  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   5880  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   5955  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   5996  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   6101  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   6326  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#    246  ids.py                        Identifiers of our own making.
+#    290  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    367  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   6400  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   6501  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#   6702  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   7008  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   7050  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   7170  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#    556  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    757  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    855  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#
+# core/  What every room may use: settings, errors, context, logging, admission.
+#   1006  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1062  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1099  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1138  money.py                      Amounts of money in words.
+#   1150  process.py                    What every copy of the pipe in one process shares.
+#   1171  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1229  retry.py                      Whether a failed request may be sent again, and when.
+#   1270  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1364  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1416  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1448  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1512  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1585  archive_valves.py             The valves of the session archives, and the value object they become.
+#   1659  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1805  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1888  personal_valves.py            What each user can set for themselves.
+#   1972  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2067  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2164  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2660  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2722  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2835  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3019  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#
+# api/  Talking to OpenRouter.
+#   3166  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3254  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3300  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3492  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3770  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   3793  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3851  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3995  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4061  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4100  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4162  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   4240  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   4267  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   4335  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4547  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4751  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4922  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5106  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   5192  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   5324  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   5344  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#
+# host/  Open WebUI: the only folder that imports it.
+#   5364  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   5429  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5486  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5581  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5596  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5669  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5707  events.py                     What the page is told beside the stream of the answer.
+#   5719  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5734  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5767  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5907  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5934  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5975  users.py                      The person who asks, and what they have set for themselves.
+#   6050  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   6119  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   6175  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6427  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#
+# models/  The catalog: which models there are and what they can do.
+#   6465  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   6578  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6629  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6743  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6885  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6960  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   7001  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   7238  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7399  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7624  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7698  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#
+# storage/  What is kept of an answer: after the words, never before them.
+#   7856  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   7957  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   8267  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   8309  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   8429  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#   8682  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   7255  allow_list.py                 Only what the API knows goes out.
-#   7291  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   7319  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   7403  fallbacks.py                  Further models, for when the first one fails.
-#   7424  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   7478  modalities.py                 Pictures are asked for where the model draws.
-#   7493  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   7562  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   7629  reasoning.py                  How hard the model thinks, and what is told of it.
-#   7724  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   7762  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   7892  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   8041  history.py                    Chat messages become input items.
-#   8165  next_round.py                 The request of another round: the one before, and what came of it.
-#   8254  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   8369  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   8457  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   8503  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#   8545  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#   8588  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#   8637  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#   8654  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8767  allow_list.py                 Only what the API knows goes out.
+#   8803  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8831  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8915  fallbacks.py                  Further models, for when the first one fails.
+#   8936  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8990  modalities.py                 Pictures are asked for where the model draws.
+#   9005  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   9074  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   9141  reasoning.py                  How hard the model thinks, and what is told of it.
+#   9236  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   9274  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   9404  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   9553  history.py                    Chat messages become input items.
+#   9677  next_round.py                 The request of another round: the one before, and what came of it.
+#   9766  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9881  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9969  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  10015  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#  10057  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  10100  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  10149  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#  10164  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#   8701  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#   8975  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#   9024  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#   9057  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#   9078  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#   9143  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#   9216  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#   9293  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#   9347  status.py                     The status line of an answer: few words, all of them true.
-#   9402  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#   9544  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#   9605  usage.py                      What an answer took and cost, under the names its reader knows.
-#   9705  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#   9806  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#   9922  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  10201  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  10211  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  10485  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  10534  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  10567  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  10588  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  10653  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  10726  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10803  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10857  status.py                     The status line of an answer: few words, all of them true.
+#  10912  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  11054  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  11115  usage.py                      What an answer took and cost, under the names its reader knows.
+#  11215  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  11316  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  11432  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  11715  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  10338  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  10393  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  10517  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  10826  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  10947  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  11040  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  11242  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11852  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11907  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  12031  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  12340  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  12461  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  12554  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  12756  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  11380  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12894  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  11542  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  13088  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  11630  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  13176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  11828  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  13374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  11974  pipe.py                       The entrance: what Open WebUI calls.
+#  13536  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
 
+import argparse
 import ast
 import asyncio
 import base64
+import getpass
 import hashlib
 import hmac
 import importlib
@@ -177,11 +194,12 @@ import random
 import re
 import secrets
 import sys
+import tempfile
 import threading
 import time
 import traceback
 import zlib
-from collections import Counter, deque, OrderedDict
+from collections import Counter, defaultdict, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -203,14 +221,14 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field, fields, replace
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date, datetime, UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
-from hashlib import blake2b, sha256
+from hashlib import blake2b, blake2s, sha256
 from io import BytesIO
 from itertools import groupby, islice
 from math import isfinite
@@ -220,94 +238,9 @@ from typing import Annotated, Any, cast, get_args, Literal, ParamSpec, Protocol,
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
-import aiohttp
-import httpx
-import orjson
 from cryptography.exceptions import InvalidTag
-from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import core_schema, CoreSchema
-from redis.exceptions import RedisError
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    delete,
-    exists,
-    Index,
-    insert,
-    LargeBinary,
-    MetaData,
-    select,
-    String,
-    Table,
-    update,
-)
-from sqlalchemy.exc import DBAPIError
-from starlette.datastructures import Headers, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.responses import StreamingResponse
-from yarl import URL
-
-
-################################
-# core/circuit_breaker.py
-#
-# The breaker: what failed again and again is left alone until its failures are old.
-################################
-
-BreakerKey = tuple[str, ...]
-
-# A failure that long ago, in a process that long-lived, decides nothing any more.
-_MOST_KEYS = 10_000
-_MOST_FAILURES = 50
-
-
-@dataclass(slots=True)
-class FailureLog:
-    """When what has failed lately, for every copy of the pipe in one process.
-
-    A copy may be older than the code that reads this, so it holds nothing but plain state.
-    """
-
-    times: OrderedDict[BreakerKey, deque[float]] = field(
-        default_factory=OrderedDict[BreakerKey, deque[float]]
-    )
-    """Seconds of one clock, oldest first; what failed last stands last."""
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerLimit:
-    """So many failures within so many seconds are too many."""
-
-    failures: int
-    window: float
-
-
-def pause_left(log: FailureLog, key: BreakerKey, limit: BreakerLimit, now: float) -> float:
-    """Seconds until it may be tried again; 0 when it may be tried now."""
-    failed_at = log.times.get(key, ())
-    recent = [time for time in failed_at if now - time < limit.window]
-    if len(recent) < limit.failures:
-        return 0.0
-    return recent[-limit.failures] + limit.window - now
-
-
-def note_failure(log: FailureLog, key: BreakerKey, now: float) -> None:
-    """Remember a failure; the longest forgotten key makes room."""
-    log.times.setdefault(key, deque(maxlen=_MOST_FAILURES)).append(now)
-    log.times.move_to_end(key)
-    while len(log.times) > _MOST_KEYS:
-        log.times.popitem(last=False)
-
-
-def note_success(log: FailureLog, key: BreakerKey) -> None:
-    """It works: whatever failed before does not count."""
-    log.times.pop(key, None)
 
 
 ################################
@@ -352,115 +285,6 @@ def api_tool_name(name: str) -> str:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"
-
-
-################################
-# core/json_codec.py
-#
-# JSON to and from bytes: orjson, with a way out for text it refuses.
-################################
-
-# JavaScript writes one half of an emoji when a stream cuts it in two; orjson takes pairs only.
-_SURROGATE_ESCAPES = re.compile(
-    rb"\\(?:u[dD][89aAbB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
-)
-
-
-def encode_json(value: Any) -> bytes:
-    """Write compact UTF-8 JSON; halves of broken emoji (lone surrogates) become `?`."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "replace")
-
-
-def decode_json(data: bytes | str) -> Any:
-    """Read JSON; halves of broken emoji become U+FFFD; raises `ValueError` when it is none."""
-    try:
-        return orjson.loads(data)
-    except ValueError:
-        raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
-        repaired = _SURROGATE_ESCAPES.sub(_without_half, raw)
-        if repaired == raw:
-            raise
-        return orjson.loads(repaired)
-
-
-def _without_half(escape: re.Match[bytes]) -> bytes:
-    return rb"\ufffd" if escape["half"] else escape[0]
-
-
-################################
-# core/json_values.py
-#
-# Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-################################
-
-JsonObject = dict[str, Any]
-
-
-def as_object(value: Any) -> JsonObject:
-    """The value if it is a JSON object, else an empty one."""
-    if isinstance(value, dict):
-        return cast("JsonObject", value)
-    return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else {}
-
-
-def objects_in(value: Any) -> list[JsonObject]:
-    """The JSON objects of a list; empty when it is none."""
-    entries = cast("list[Any]", value) if isinstance(value, list) else []
-    return [cast("JsonObject", entry) for entry in entries if isinstance(entry, dict)]
-
-
-def text_of(value: Any) -> str:
-    """Text of a string or a number; empty for everything else."""
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
-
-
-def number_of(value: Any) -> float | int | None:
-    """A number; `None` for everything else, text and booleans included."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def whole_of(value: Any) -> int | None:
-    """A whole number; `None` for everything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-################################
-# core/money.py
-#
-# Amounts of money in words.
-################################
-
-def dollars(amount: float) -> str:
-    """The amount in USD, with as many digits as tell something: `$0.0012`."""
-    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
-    return f"${amount:.{digits}f}"
-
-
-################################
-# core/process.py
-#
-# What every copy of the pipe in one process shares.
-################################
-
-# Open WebUI loads the file anew on every change; each copy finds the same holder under this name.
-_HOLDER = "open_webui_openrouter_pipe_process"
-
-Shared = TypeVar("Shared")
-
-
-def shared_by_process(name: str, make: Callable[[], Shared]) -> Shared:
-    """The one value of this name, made by whichever copy asks first.
-
-    The copy that made it may be older than the one that reads it: names of what it holds stay.
-    """
-    holder = sys.modules.setdefault(_HOLDER, ModuleType(_HOLDER))
-    return cast("Shared", holder.__dict__.setdefault(name, make()))
 
 
 ################################
@@ -730,6 +554,621 @@ def advise_on_failure(failure: ApiFailure) -> str:
 
 
 ################################
+# storage/payload_codec.py
+#
+# Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+# where they belong.
+#
+# The format stands in docs/storage.md, byte by byte. Sealing and opening may take a while (scrypt, a
+# large payload): they belong in a thread.
+################################
+
+LARGEST_PAYLOAD = 64 * 1024 * 1024
+"""Bytes; what would become larger when it is opened is refused."""
+
+_PAYLOAD_VERSION = 1
+_COMPRESSIONS = ("plain", "zlib", "lz4")
+_IS_ENCRYPTED = 0x80
+_FIRST_BYTES = 2
+_DIGEST_AT = slice(2, 18)
+_SALT_AT, _KEY_ID_AT, _NONCE_AT = slice(2, 18), slice(18, 26), slice(26, 38)
+_TAG_BYTES = 16
+_FAST_ZLIB = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLabel:
+    """What a payload says of itself without being opened."""
+
+    version: int
+    compression: str
+    key_id: str
+    """Names the key, in hex; empty where the payload is not encrypted."""
+
+    def __str__(self) -> str:
+        cipher = "+aes256gcm" if self.key_id else ""
+        return f"v{self.version}+{self.compression}{cipher}"
+
+
+class PayloadCodec:
+    """Seals what is kept with one key, and opens it with that one or an older one.
+
+    `identity` says where a payload belongs (whose, in which chat, under which id): it is not stored
+    in it, but without the very same one it does not open. Without a key nothing is encrypted.
+    """
+
+    def __init__(
+        self,
+        key: str = "",
+        old_keys: Iterable[str] = (),
+        *,
+        compress_from: int = 1_024,
+        use_lz4: bool = True,
+    ) -> None:
+        self._key = key
+        self._keys = [known for known in (key, *old_keys) if known]
+        self._compress_from = compress_from
+        self._use_lz4 = use_lz4
+        self._salt = os.urandom(16)
+
+    def seal(self, content: bytes, identity: Sequence[str], *, encrypt: bool = True) -> bytes:
+        """The payload to keep; with `encrypt` off it is only made small."""
+        compression, body = self._compressed(content)
+        if not (self._key and encrypt):
+            header = bytes((_PAYLOAD_VERSION, compression))
+            return header + _payload_digest(header, identity, body) + body
+        salt, nonce = self._salt, os.urandom(12)  # another thread may put another salt there
+        key, key_id = _derive_key(self._key, salt)
+        first = bytes((_PAYLOAD_VERSION, compression | _IS_ENCRYPTED))
+        header = first + salt + key_id + nonce
+        return header + AESGCM(key).encrypt(nonce, body, header + _identity_bytes(identity))
+
+    def open(
+        self, payload: bytes, identity: Sequence[str], largest: int = LARGEST_PAYLOAD
+    ) -> bytes:
+        """What was sealed; raises `SealedPayloadError` for everything but exactly that."""
+        label = read_label(payload)
+        if label.key_id:
+            body = self._decrypted(payload, identity)
+        else:
+            body = payload[_DIGEST_AT.stop :]
+            digest = _payload_digest(payload[:_FIRST_BYTES], identity, body)
+            if not hmac.compare_digest(payload[_DIGEST_AT], digest):
+                raise _not_as_sealed()
+        return _decompressed(label.compression, body, largest)
+
+    def _compressed(self, content: bytes) -> tuple[int, bytes]:
+        """The shorter form and its number: what does not get shorter stays as it is."""
+        if len(content) < max(self._compress_from, 1):
+            return 0, content
+        lz4 = _lz4_block() if self._use_lz4 else None
+        body = lz4.compress(content) if lz4 else zlib.compress(content, _FAST_ZLIB)
+        return (2 if lz4 else 1, body) if len(body) < len(content) else (0, content)
+
+    def _decrypted(self, payload: bytes, identity: Sequence[str]) -> bytes:
+        header, ciphertext = payload[: _NONCE_AT.stop], payload[_NONCE_AT.stop :]
+        salt = header[_SALT_AT]
+        for known in self._keys:
+            key, key_id = _derive_key(known, salt)
+            if hmac.compare_digest(header[_KEY_ID_AT], key_id):
+                break
+        else:
+            raise SealedPayloadError("It was sealed with a key that is not known here.")
+        try:
+            place = header + _identity_bytes(identity)
+            body = AESGCM(key).decrypt(header[_NONCE_AT], ciphertext, place)
+        except InvalidTag as error:
+            raise _not_as_sealed() from error
+        if known == self._key:
+            # One salt for many payloads: each new one costs its first reader a derivation.
+            self._salt = salt
+        return body
+
+
+def read_label(payload: bytes) -> PayloadLabel:
+    """What the payload's head says; raises `SealedPayloadError` where there is no such head."""
+    if len(payload) < _DIGEST_AT.stop:
+        raise SealedPayloadError("It is cut short.")
+    version, flags = payload[0], payload[1]
+    if version != _PAYLOAD_VERSION:
+        raise SealedPayloadError(f"It has format {version}, which this version cannot read.")
+    compression = flags & ~_IS_ENCRYPTED
+    if compression >= len(_COMPRESSIONS):
+        raise _not_as_sealed()
+    if not flags & _IS_ENCRYPTED:
+        return PayloadLabel(version, _COMPRESSIONS[compression], "")
+    if len(payload) < _NONCE_AT.stop + _TAG_BYTES:
+        raise SealedPayloadError("It is cut short.")
+    return PayloadLabel(version, _COMPRESSIONS[compression], payload[_KEY_ID_AT].hex())
+
+
+def _not_as_sealed() -> SealedPayloadError:
+    return SealedPayloadError("It is not as it was sealed: damaged, changed, or put elsewhere.")
+
+
+def _decompressed(compression: str, body: bytes, largest: int) -> bytes:
+    """The content; it is never grown beyond the limit to find out that it is too large."""
+    match compression:
+        case "zlib":
+            content = _inflated(body, largest)
+        case "lz4":
+            content = _unpacked(body, largest)
+        case _:
+            content = body
+    if len(content) > largest:
+        raise _payload_too_large(largest)
+    return content
+
+
+def _inflated(body: bytes, largest: int) -> bytes:
+    reader = zlib.decompressobj()
+    try:
+        content = reader.decompress(body, largest + 1)
+    except zlib.error as error:
+        raise _not_as_sealed() from error
+    if not reader.eof and len(content) <= largest:
+        raise SealedPayloadError("It is cut short.")
+    return content
+
+
+def _unpacked(body: bytes, largest: int) -> bytes:
+    lz4 = _lz4_block()
+    if lz4 is None:
+        raise SealedPayloadError("It is compressed with lz4, which is not installed here.")
+    if int.from_bytes(body[:4], "little") > largest:
+        raise _payload_too_large(largest)
+    try:
+        return lz4.decompress(body)
+    except (lz4.LZ4BlockError, ValueError) as error:
+        raise _not_as_sealed() from error
+
+
+def _payload_too_large(largest: int) -> SealedPayloadError:
+    return SealedPayloadError(f"It holds more than {largest:,} bytes.")
+
+
+def _identity_bytes(identity: Sequence[str]) -> bytes:
+    """The parts with their lengths, so that no two identities look alike."""
+    parts = [part.encode("utf-8", "surrogatepass") for part in identity]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _payload_digest(header: bytes, identity: Sequence[str], body: bytes) -> bytes:
+    """Finds damage and mistakes; only a key keeps out someone who means it."""
+    return blake2b(header + _identity_bytes(identity) + body, digest_size=16).digest()
+
+
+@lru_cache(maxsize=128)
+def _derive_key(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:
+    """The key and its id; it takes some 50 ms and 16 MB, which is what protects a weak one."""
+    derivation = Scrypt(salt=salt, length=32 + 8, n=2**14, r=8, p=1)
+    derived = derivation.derive(passphrase.encode("utf-8", "surrogatepass"))
+    return derived[:32], derived[32:]
+
+
+@cache
+def _lz4_block() -> Any:
+    try:
+        return importlib.import_module("lz4.block")
+    except ImportError:
+        return None
+
+
+################################
+# storage/archive_file.py
+#
+# One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#
+# The format stands in docs/storage.md. All of it may take a while: it belongs in a thread.
+################################
+
+ARCHIVE_SUFFIX = ".orlog"
+_UNFINISHED_SUFFIX = ".part"
+_FIRST_ARCHIVE_BYTES = b"ORLOG\x01\r\n"
+_ARCHIVE_IDENTITY = ("session archive",)
+_PRIVATE_FOLDER = 0o700
+_UNFINISHED_SECONDS = 24 * 3_600.0
+
+
+def archive_path(root: Path, folders: Sequence[str], name: Sequence[str]) -> Path:
+    """Where an archive stands; ids that could lead elsewhere are written as ones that cannot."""
+    safe = [api_tool_name(folder) for folder in folders]
+    return root.joinpath(*safe, ".".join(api_tool_name(part) for part in name) + ARCHIVE_SUFFIX)
+
+
+def write_archive(root: Path, path: Path, lines: Sequence[bytes], codec: PayloadCodec) -> None:
+    """Seal the lines into the file; raises `OSError`, and then leaves nothing behind."""
+    sealed = _FIRST_ARCHIVE_BYTES + codec.seal(b"\n".join(lines), _ARCHIVE_IDENTITY)
+    try:
+        _write_whole(root, path, sealed)
+    except FileNotFoundError:  # the clean-up of another worker took the empty folder away
+        _write_whole(root, path, sealed)
+
+
+def read_archive(path: Path, codec: PayloadCodec) -> list[dict[str, Any]]:
+    """The records, the one about the whole session first.
+
+    Raises `OSError`, and `SealedPayloadError` for everything but exactly what was written.
+    """
+    sealed = path.read_bytes()
+    first = len(_FIRST_ARCHIVE_BYTES)
+    if sealed[:first] != _FIRST_ARCHIVE_BYTES:
+        raise SealedPayloadError("It is not a session archive, or its beginning is damaged.")
+    content = codec.open(sealed[first:], _ARCHIVE_IDENTITY)
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def delete_old_archives(root: Path, now: float, seconds: float) -> int:
+    """Delete the archives older than so many seconds, and give how many there were."""
+    for path in [*_own_files(root, _UNFINISHED_SUFFIX)]:  # left by a worker that was killed
+        _deleted(path, now - _UNFINISHED_SECONDS)
+    return sum(_deleted(path, now - seconds) for path in [*_own_files(root, ARCHIVE_SUFFIX)])
+
+
+def _write_whole(root: Path, path: Path, content: bytes) -> None:
+    for folder in (root, path.parent.parent, path.parent):
+        folder.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    # `mkstemp` makes a new file that nobody else may read.
+    handle, unfinished = tempfile.mkstemp(_UNFINISHED_SUFFIX, ".", path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(unfinished)
+        raise
+
+
+def _own_files(root: Path, suffix: str) -> Iterator[Path]:
+    """The files at the depth of archives; links lead elsewhere and are left alone."""
+    for user in _folders(root):
+        for chat in _folders(user):
+            with suppress(OSError), os.scandir(chat) as entries:
+                yield from (Path(each.path) for each in entries if each.name.endswith(suffix))
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(each.path) for each in entries if each.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _deleted(path: Path, before: float) -> bool:
+    """Whether it was old and is gone now; other workers may be at the same file."""
+    try:
+        if path.lstat().st_mtime >= before:
+            return False
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    for folder in path.parents[:2]:
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
+    return True
+
+
+################################
+# storage/unlock.py
+#
+# The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#
+# It needs Python and `cryptography`, and no Open WebUI.
+################################
+
+_PASSPHRASE_VARIABLE = "SESSION_LOG_PASSPHRASE"
+
+
+def run_command_line(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it is done, 1 when something could not be read, 2 when misused."""
+    options = _read_arguments(arguments)
+    paths = [path for named in options.archives for path in _archives_in(named)]
+    passphrase = os.environ.get(_PASSPHRASE_VARIABLE) or _asked_for()
+    if not passphrase:
+        _complain(f"no passphrase: set {_PASSPHRASE_VARIABLE}, or type it when asked")
+        return 2
+    codec = PayloadCodec(passphrase, use_lz4=False)
+    try:
+        return max([_print_archive(path, codec, options) for path in paths], default=1)
+    except BrokenPipeError:  # what reads us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Tools for what the OpenRouter function of Open WebUI keeps."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    unlock = commands.add_parser(
+        "unlock",
+        help="read session archives",
+        description="Print session archives. "
+        f"The passphrase comes from {_PASSPHRASE_VARIABLE}, else it is asked for.",
+    )
+    add = unlock.add_argument
+    add("archives", nargs="+", type=Path, metavar="ARCHIVE", help="a file, or a folder of them")
+    add("--list", action="store_true", help="one line for each archive, without its records")
+    add("--kind", action="append", help="only records of this kind: request, item, log, timing, …")
+    add("--grep", default="", metavar="TEXT", help="only records that contain this text")
+    add("--outcome", metavar="HOW", help="only archives of answers that ended so: failed, …")
+    add("--json", action="store_true", help="the records as they are, one JSON object a line")
+    return parser.parse_args(arguments)
+
+
+def _archives_in(named: Path) -> Iterator[Path]:
+    if named.is_dir():
+        yield from sorted(named.rglob(f"*{ARCHIVE_SUFFIX}"), key=lambda each: each.stat().st_mtime)
+    else:
+        yield named
+
+
+def _asked_for() -> str:
+    try:
+        return getpass.getpass("Passphrase of the archives: ")
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
+def _print_archive(path: Path, codec: PayloadCodec, options: argparse.Namespace) -> int:
+    try:
+        session, *records = read_archive(path, codec)
+    except (OSError, SealedPayloadError) as error:
+        reason = error.cause if isinstance(error, SealedPayloadError) else error.strerror
+        _complain(f"{path}: {reason}")
+        return 1
+    if options.outcome and session["outcome"] != options.outcome:
+        return 0
+    shown = [record for record in records if _is_wanted(record, options)]
+    if records and not shown:
+        return 0
+    if options.json:
+        lines = [_as_json(record) for record in [session, *([] if options.list else shown)]]
+    else:
+        lines = [_headline(session)]
+        lines += [] if options.list else ["", *map(_record_line, shown), ""]
+    sys.stdout.write("\n".join([*lines, ""]))
+    return 0
+
+
+def _is_wanted(record: dict[str, Any], options: argparse.Namespace) -> bool:
+    if options.kind and record["kind"] not in options.kind:
+        return False
+    return options.grep.lower() in _as_json(record).lower()
+
+
+def _headline(session: dict[str, Any]) -> str:
+    """The archive in one line; its ids are those that were sealed with it, wherever it lies."""
+    told = ("started", "outcome", "model", "user_id", "chat_id", "message_id", "request_id")
+    dropped = f", {session['dropped']} more dropped" if session["dropped"] else ""
+    words = [str(session[name]) for name in told]
+    return f"{'  '.join(words)}  {session['seconds']} s, {session['records']} records{dropped}"
+
+
+def _record_line(record: dict[str, Any]) -> str:
+    fields = {name: value for name, value in record.items() if name not in ("time", "kind")}
+    # As JSON: a terminal must not obey what a model has written.
+    clock = datetime.fromtimestamp(record["time"]).strftime("%H:%M:%S.%f")[:-3]
+    return f"{clock}  {record['kind']:<10}  {_as_json(fields)}"
+
+
+def _as_json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def _complain(words: str) -> None:
+    sys.stderr.write(f"{words}\n")
+
+
+################################
+# Started as a program, the file is only what stands above: the rest needs Open WebUI's packages.
+################################
+
+if __name__ == "__main__":
+    raise SystemExit(run_command_line())
+
+import aiohttp
+import httpx
+import orjson
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import core_schema, CoreSchema
+from redis.exceptions import RedisError
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    delete,
+    exists,
+    Index,
+    insert,
+    LargeBinary,
+    MetaData,
+    select,
+    String,
+    Table,
+    update,
+)
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from starlette.datastructures import Headers, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
+from yarl import URL
+
+
+################################
+# core/circuit_breaker.py
+#
+# The breaker: what failed again and again is left alone until its failures are old.
+################################
+
+BreakerKey = tuple[str, ...]
+
+# A failure that long ago, in a process that long-lived, decides nothing any more.
+_MOST_KEYS = 10_000
+_MOST_FAILURES = 50
+
+
+@dataclass(slots=True)
+class FailureLog:
+    """When what has failed lately, for every copy of the pipe in one process.
+
+    A copy may be older than the code that reads this, so it holds nothing but plain state.
+    """
+
+    times: OrderedDict[BreakerKey, deque[float]] = field(
+        default_factory=OrderedDict[BreakerKey, deque[float]]
+    )
+    """Seconds of one clock, oldest first; what failed last stands last."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimit:
+    """So many failures within so many seconds are too many."""
+
+    failures: int
+    window: float
+
+
+def pause_left(log: FailureLog, key: BreakerKey, limit: BreakerLimit, now: float) -> float:
+    """Seconds until it may be tried again; 0 when it may be tried now."""
+    failed_at = log.times.get(key, ())
+    recent = [time for time in failed_at if now - time < limit.window]
+    if len(recent) < limit.failures:
+        return 0.0
+    return recent[-limit.failures] + limit.window - now
+
+
+def note_failure(log: FailureLog, key: BreakerKey, now: float) -> None:
+    """Remember a failure; the longest forgotten key makes room."""
+    log.times.setdefault(key, deque(maxlen=_MOST_FAILURES)).append(now)
+    log.times.move_to_end(key)
+    while len(log.times) > _MOST_KEYS:
+        log.times.popitem(last=False)
+
+
+def note_success(log: FailureLog, key: BreakerKey) -> None:
+    """It works: whatever failed before does not count."""
+    log.times.pop(key, None)
+
+
+################################
+# core/json_codec.py
+#
+# JSON to and from bytes: orjson, with a way out for text it refuses.
+################################
+
+# JavaScript writes one half of an emoji when a stream cuts it in two; orjson takes pairs only.
+_SURROGATE_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89aAbB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
+)
+
+
+def encode_json(value: Any) -> bytes:
+    """Write compact UTF-8 JSON; halves of broken emoji (lone surrogates) become `?`."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
+def decode_json(data: bytes | str) -> Any:
+    """Read JSON; halves of broken emoji become U+FFFD; raises `ValueError` when it is none."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        repaired = _SURROGATE_ESCAPES.sub(_without_half, raw)
+        if repaired == raw:
+            raise
+        return orjson.loads(repaired)
+
+
+def _without_half(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["half"] else escape[0]
+
+
+################################
+# core/json_values.py
+#
+# Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+################################
+
+JsonObject = dict[str, Any]
+
+
+def as_object(value: Any) -> JsonObject:
+    """The value if it is a JSON object, else an empty one."""
+    if isinstance(value, dict):
+        return cast("JsonObject", value)
+    return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else {}
+
+
+def objects_in(value: Any) -> list[JsonObject]:
+    """The JSON objects of a list; empty when it is none."""
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return [cast("JsonObject", entry) for entry in entries if isinstance(entry, dict)]
+
+
+def text_of(value: Any) -> str:
+    """Text of a string or a number; empty for everything else."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def number_of(value: Any) -> float | int | None:
+    """A number; `None` for everything else, text and booleans included."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def whole_of(value: Any) -> int | None:
+    """A whole number; `None` for everything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+################################
+# core/money.py
+#
+# Amounts of money in words.
+################################
+
+def dollars(amount: float) -> str:
+    """The amount in USD, with as many digits as tell something: `$0.0012`."""
+    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
+    return f"${amount:.{digits}f}"
+
+
+################################
+# core/process.py
+#
+# What every copy of the pipe in one process shares.
+################################
+
+# Open WebUI loads the file anew on every change; each copy finds the same holder under this name.
+_HOLDER = "open_webui_openrouter_pipe_process"
+
+Shared = TypeVar("Shared")
+
+
+def shared_by_process(name: str, make: Callable[[], Shared]) -> Shared:
+    """The one value of this name, made by whichever copy asks first.
+
+    The copy that made it may be older than the one that reads it: names of what it holds stay.
+    """
+    holder = sys.modules.setdefault(_HOLDER, ModuleType(_HOLDER))
+    return cast("Shared", holder.__dict__.setdefault(name, make()))
+
+
+################################
 # core/admission.py
 #
 # How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
@@ -923,6 +1362,58 @@ def _cipher(secret: str) -> Fernet | None:
 
 
 ################################
+# core/session_records.py
+#
+# What happened in one request, record by record: redacted, and no more than there is room for.
+################################
+
+_MOST_RECORD_BYTES = 8 * 1024 * 1024
+"""Of one request; each round's request repeats the whole chat."""
+_SHORTEST_SECRET = 8
+
+
+class SessionRecords:
+    """The records of one request, each a line of JSON with its `time` and `kind`."""
+
+    __slots__ = ("_most", "_secrets", "dropped", "is_open", "lines", "outcome", "size", "started")
+
+    def __init__(self, most: int, secrets: Iterable[str] = ()) -> None:
+        self._most = most
+        self._secrets = [each.encode() for each in secrets if len(each) >= _SHORTEST_SECRET]
+        self.started = time.time()
+        self.is_open = True
+        """Until the answer has ended: nothing is noted after it."""
+        self.lines: list[bytes] = []
+        self.size = 0
+        """Bytes."""
+        self.dropped = 0
+        """How many more there would have been."""
+        self.outcome = "stopped"
+        """How the answer ended: `finished`, `incomplete`, `failed`, else it was stopped."""
+
+    def add(self, kind: str, **fields: Any) -> None:
+        """Keep a record; one there is no room for is counted."""
+        if not self.is_open:
+            return
+        if len(self.lines) >= self._most or self.size >= _MOST_RECORD_BYTES:
+            self.dropped += 1
+            return
+        record = {"time": round(time.time(), 3), "kind": kind, **redact_body(fields)}
+        try:
+            line = encode_json(record)
+        except (TypeError, ValueError, RecursionError):  # no JSON: no answer may fail by its log
+            self.dropped += 1
+            return
+        for secret in self._secrets:
+            line = line.replace(secret, REDACTED.encode())
+        if self.size + len(line) > _MOST_RECORD_BYTES:
+            self.dropped += 1
+            return
+        self.lines.append(line)
+        self.size += len(line)
+
+
+################################
 # core/source_map.py
 #
 # Where a line of the flat file comes from: for our own error log.
@@ -1092,6 +1583,80 @@ Words = Annotated[list[str], BeforeValidator(_read_words)]
 
 
 ################################
+# core/archive_valves.py
+#
+# The valves of the session archives, and the value object they become.
+################################
+
+_NO_ARCHIVE_PASSPHRASE = EncryptedStr("")
+
+
+class ArchiveValves(BaseModel):
+    """Whether, where and how long the log of each answer is kept."""
+
+    SESSION_LOG_STORE_ENABLED: Switch = Field(
+        default=False,
+        title="Session archives",
+        description=(
+            "Whether what each answer of a saved chat was made of is kept in an encrypted file; "
+            "it holds what people wrote and read."
+        ),
+    )
+    SESSION_LOG_PASSPHRASE: Secret = Field(
+        default=_NO_ARCHIVE_PASSPHRASE,
+        title="Session archives: passphrase",
+        description="Encrypts the archives; without it none are written.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    SESSION_LOG_DIR: Text = Field(
+        default="session_logs",
+        title="Session archives: folder",
+        description="A relative path starts where the server was started.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    SESSION_LOG_MAX_LINES: Annotated[int, whole_number(100, 200_000, 20_000)] = Field(
+        default=20_000,
+        title="Session archives: records",
+        description="How many records of one answer are kept.",
+    )
+    SESSION_LOG_RETENTION_DAYS: Annotated[int, whole_number(1, 3_650, 90)] = Field(
+        default=90,
+        title="Session archives: kept (days)",
+        description="Older archives are deleted.",
+    )
+    SESSION_LOG_CLEANUP_INTERVAL_SECONDS: Annotated[int, whole_number(60, 86_400, 3_600)] = Field(
+        default=3_600,
+        title="Session archives: clean-up (seconds)",
+        description="How often the old ones are looked for.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveRules:
+    """Whether, where and how long session archives are kept."""
+
+    enabled: bool = False
+    passphrase: EncryptedStr = _NO_ARCHIVE_PASSPHRASE
+    folder: str = "session_logs"
+    most_records: int = 20_000
+    retention_days: int = 90
+    cleanup_interval: float = 3_600.0
+    """Seconds."""
+
+
+def read_archive_rules(valves: ArchiveValves) -> ArchiveRules:
+    """The rules of one request."""
+    return ArchiveRules(
+        enabled=valves.SESSION_LOG_STORE_ENABLED,
+        passphrase=valves.SESSION_LOG_PASSPHRASE,
+        folder=valves.SESSION_LOG_DIR or "session_logs",
+        most_records=valves.SESSION_LOG_MAX_LINES,
+        retention_days=valves.SESSION_LOG_RETENTION_DAYS,
+        cleanup_interval=float(valves.SESSION_LOG_CLEANUP_INTERVAL_SECONDS),
+    )
+
+
+################################
 # core/catalog_valves.py
 #
 # The valves that choose which models are offered, and the value object they become.
@@ -1235,6 +1800,89 @@ def read_catalog_rules(valves: CatalogValves, *, wants_zdr: bool) -> CatalogRule
 def _read_model_ids(text: str) -> tuple[str, ...]:
     ids = split_list(text)
     return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids
+
+
+################################
+# core/metadata_valves.py
+#
+# The valves for Open WebUI's own settings of each model, and the value object they become.
+################################
+
+MetadataSyncMode = Literal["on", "dry_run", "off"]
+NewModelAccess = Literal["private", "public"]
+
+
+class MetadataValves(BaseModel):
+    """What is written into Open WebUI's own settings of each model."""
+
+    MODEL_METADATA_SYNC: Annotated[
+        MetadataSyncMode, one_of(*get_args(MetadataSyncMode), fallback="off")
+    ] = Field(
+        default="on",
+        title="Model settings: keep up to date",
+        description=(
+            "Whether each model gets its settings in Open WebUI from the catalog, "
+            "never over an admin's own; `dry_run` only logs what would be written."
+        ),
+    )
+    UPDATE_MODEL_CAPABILITIES: Switch = Field(
+        default=True,
+        title="Model settings: capabilities",
+        description="Tick what a model can do, such as reading pictures.",
+    )
+    UPDATE_MODEL_IMAGES: Switch = Field(
+        default=True,
+        title="Model settings: pictures",
+        description=(
+            "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
+        ),
+    )
+    UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
+        default=False,
+        title="Model settings: descriptions",
+        description=(
+            "Copy OpenRouter's description; the model list, which every page loads, grows by it."
+        ),
+    )
+    UPDATE_MODEL_TAGS: Switch = Field(
+        default=True,
+        title="Model settings: tags",
+        description="Tag each model with its maker, to filter the model list by.",
+    )
+    NEW_MODEL_ACCESS: Annotated[
+        NewModelAccess, one_of(*get_args(NewModelAccess), fallback="private")
+    ] = Field(
+        default="private",
+        title="Model settings: access to new models",
+        description=(
+            "Who may use a model that appears for the first time: admins until they share it, "
+            "or everyone who can sign in."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataRules:
+    """What a sync may write into Open WebUI's settings of the models."""
+
+    mode: str = "off"
+    capabilities: bool = True
+    images: bool = True
+    descriptions: bool = True
+    tags: bool = True
+    new_are_public: bool = False
+
+
+def read_metadata_rules(valves: MetadataValves) -> MetadataRules:
+    """The rules as the admin has set them."""
+    return MetadataRules(
+        mode=valves.MODEL_METADATA_SYNC,
+        capabilities=valves.UPDATE_MODEL_CAPABILITIES,
+        images=valves.UPDATE_MODEL_IMAGES,
+        descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
+        tags=valves.UPDATE_MODEL_TAGS,
+        new_are_public=valves.NEW_MODEL_ACCESS == "public",
+    )
 
 
 ################################
@@ -1854,6 +2502,7 @@ class LoggingValves(BaseModel):
 # Pydantic collects fields from the last base to the first: the form shows the connection first.
 class SystemValves(
     ErrorTemplateValves,
+    ArchiveValves,
     LoggingValves,
     ConcurrencyValves,
     DisplayValves,
@@ -1865,6 +2514,7 @@ class SystemValves(
     StorageValves,
     HistoryValves,
     ReasoningValves,
+    MetadataValves,
     CatalogValves,
     EndpointValves,
     ConnectionValves,
@@ -1885,6 +2535,7 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    metadata: MetadataRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -1925,6 +2576,7 @@ class Settings:
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
     artifacts: ArtifactRules
+    archives: ArchiveRules
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
@@ -1951,6 +2603,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        metadata=read_metadata_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -1985,6 +2638,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         artifacts=read_artifact_rules(valves),
+        archives=read_archive_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
@@ -2046,11 +2700,19 @@ class RequestContext:
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
+    records: SessionRecords | None = None
+    """Where everything that happens is noted, when the admin wants it archived."""
 
 
 def current_request() -> ContextVar[RequestContext | None]:
     """The request that runs now: one variable for all copies, since they share one logger."""
     return shared_by_process("current_request", _new_variable)
+
+
+def current_records() -> SessionRecords | None:
+    """Where the request that runs now is noted, if it is to be archived."""
+    # The context may be one of an older copy, which knew nothing of records.
+    return getattr(current_request().get(), "records", None)
 
 
 def _new_variable() -> ContextVar[RequestContext | None]:
@@ -2073,7 +2735,8 @@ class SessionLogger(logging.Handler):
     """Stamps each record with request, session, user and chat, and hands it to one worker thread.
 
     The thread starts with the first record and ends by itself when none has come for a while,
-    so a replaced copy of the pipe leaves nothing behind.
+    so a replaced copy of the pipe leaves nothing behind. With `collecting`, a request that is to be
+    archived gets its records too.
     """
 
     def __init__(
@@ -2082,10 +2745,12 @@ class SessionLogger(logging.Handler):
         *,
         queue_length: int = _QUEUE_LENGTH,
         idle_seconds: float = _IDLE_SECONDS,
+        collecting: bool = False,
     ) -> None:
         super().__init__()
         self._target = target
         self._idle_seconds = idle_seconds
+        self._collecting = collecting
         self._records: queue.Queue[logging.LogRecord] = queue.Queue(queue_length)
         self._worker: threading.Thread | None = None
         self._worker_lock = threading.Lock()
@@ -2097,6 +2762,8 @@ class SessionLogger(logging.Handler):
             _stamp(record)
             # The arguments may change before the worker reads them.
             record.msg, record.args = record.getMessage(), None
+            if self._collecting:
+                _collect(record)
             self._records.put_nowait(record)
         except queue.Full:
             self._dropped += 1
@@ -2149,9 +2816,17 @@ def _stamp(record: logging.LogRecord) -> None:
     record.chat_id = context.chat_id if context else ""
 
 
+def _collect(record: logging.LogRecord) -> None:
+    """Note the record with its request, where that is to be archived."""
+    if (records := current_records()) is not None:
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        fields = {"trace": trace} if trace else {}
+        records.add("log", level=record.levelname, text=record.msg, **fields)
+
+
 def install_session_logger() -> SessionLogger:
     """Put our handler on our logger, in place of the one an earlier copy of the pipe put there."""
-    handler = SessionLogger(logging.getLogger())
+    handler = SessionLogger(logging.getLogger(), collecting=True)
     LOG.handlers[:] = [handler]
     LOG.propagate = False
     return handler
@@ -2389,17 +3064,20 @@ class TimingLog:
         self._path = ""
         self._lines: SessionLogger | None = None
 
-    def follow(self, path: str) -> None:
-        """Write to this file from now on; without a path nothing is written."""
+    def follow(self, path: str, *, archiving: bool = False) -> None:
+        """Write to this file from now on, if any, and into the archives of requests, if wanted."""
+        self.enabled = bool(path) or archiving
         if path == self._path:
             return
-        self._path, self.enabled = path, bool(path)
+        self._path = path
         self._lines = _open_lines(path) if path else None
 
     def write(self, name: str, started: float) -> None:
         """Note that the step which began at `started` (`time.perf_counter`) is over."""
+        milliseconds = round((time.perf_counter() - started) * 1_000, 3)
+        if (records := current_records()) is not None:
+            records.add("timing", name=name, milliseconds=milliseconds)
         if self._lines is not None:
-            milliseconds = round((time.perf_counter() - started) * 1_000, 3)
             entry = {"msg": name, "levelno": logging.INFO, "milliseconds": milliseconds}
             self._lines.emit(logging.makeLogRecord(entry))
 
@@ -3040,6 +3718,8 @@ class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
     text: str
+    in_closing_line: bool = False
+    """Whether it is said once the answer is there, and not before."""
 
 
 @dataclass(slots=True)
@@ -3090,19 +3770,23 @@ Event = (
 ################################
 # api/exchange_log.py
 #
-# Requests and answers in the log, at level DEBUG, without what must not be read there.
+# Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
 ################################
 
 def log_request(path: str, body: Mapping[str, Any]) -> None:
     """Note the body as it goes out."""
+    if (records := current_records()) is not None:
+        records.add("request", path=path, body=body)
     if LOG.isEnabledFor(logging.DEBUG):
         LOG.debug("POST %s %s", path, encode_json(redact_body(body)).decode())
 
 
 def log_answer(path: str, response: httpx.Response) -> None:
     """Note the status, and the id by which OpenRouter knows the answer."""
+    generation = response.headers.get("x-generation-id", "unknown")
+    if (records := current_records()) is not None:
+        records.add("answer", path=path, status=response.status_code, generation=generation)
     if LOG.isEnabledFor(logging.DEBUG):
-        generation = response.headers.get("x-generation-id", "unknown")
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
 
 
@@ -3266,6 +3950,14 @@ def read_citation(annotation: JsonObject) -> Citation | None:
     if not url:
         return None
     return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
+
+
+def trimming_notices(answer: JsonObject) -> list[Event]:
+    """What the person should know when OpenRouter has shortened the chat."""
+    stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
+    if not any(stage.get("type") == "context_compression" for stage in stages):
+        return []
+    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -3711,6 +4403,7 @@ class ChatReader:
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
         self._usage = read_usage(data.get("usage")) or self._usage
+        events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason
@@ -3862,6 +4555,7 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     return [
         ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
         *_finished_items(body),
+        *trimming_notices(body),
         _read_end(body),
     ]
 
@@ -3934,8 +4628,9 @@ class ResponsesReader:
                 self._closed.add(event.output_index)
         elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            for item in self._left_out(as_object(data.get("response"))):
-                batch.add(item)
+            response = as_object(data.get("response"))
+            for late in (*self._left_out(response), *trimming_notices(response)):
+                batch.add(late)
         batch.add(event)
 
     def _left_out(self, response: JsonObject) -> list[ItemFinished]:
@@ -4230,6 +4925,9 @@ def _as_httpx_errors(request: httpx.Request) -> Generator[None]:
 # The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
 ################################
 
+COMPRESSION_PLUGIN = "context-compression"
+"""Leaves out the middle of a chat that is too long for its model."""
+
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
     "HTTP-Referer": "https://openwebui.com/",
@@ -4293,6 +4991,12 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def metadata_headers(body: Mapping[str, Any]) -> dict[str, str]:
+    """Ask to be told when OpenRouter shortens the chat."""
+    trims = any(each.get("id") == COMPRESSION_PLUGIN for each in objects_in(body.get("plugins")))
+    return {"X-OpenRouter-Metadata": "enabled"} if trims else {}
 
 
 def own_referer(settings: Settings) -> dict[str, str]:
@@ -4411,44 +5115,74 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+_NOT_MODIFIED = 304
 
 
-async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+@dataclass(frozen=True, slots=True)
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
-    Raises a `PipeError` that says why there are none.
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+async def fetch_models(
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
+
+    Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    response = await _ask(client, settings, "/endpoints/zdr", {})
+    endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
+    return number_of(key.get("limit_remaining"))
 
 
-async def _fetch_data(
-    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
-) -> Data:
-    """The `data` of an answer, where it is of the right kind."""
+async def _ask(
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
+) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
-        response = await client.get(
+        return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings)},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+
+
+def _data_in(response: httpx.Response, settings: Settings, kind: type[Data]) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     refuse_web_page(response, settings)
     try:
         data = as_object(decode_json(response.content)).get("data")
-    except ValueError:
+    except ValueError as error:
+        if response.is_success:
+            raise StreamInterruptedError(
+                "OpenRouter's answer came only in part.", "Try again in a moment."
+            ) from error
         data = None
     if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)
@@ -4509,6 +5243,7 @@ async def _open(
                 **authorize(settings),
                 **own_referer(settings),
                 **vendor_headers(settings, body),
+                **metadata_headers(body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",
@@ -4844,6 +5579,21 @@ def flat_parameters(parameters: Any) -> JsonObject:
 
 
 ################################
+# host/data_folder.py
+#
+# The folder in which Open WebUI keeps its data.
+################################
+
+def own_file(name: str, function_id: str) -> Path | None:
+    """Where one installed copy may keep a file; `None` outside of Open WebUI."""
+    try:
+        from open_webui.env import DATA_DIR  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return Path(DATA_DIR) / "openrouter" / f"{re.sub(r'[^0-9A-Za-z_]', '_', function_id)}-{name}"
+
+
+################################
 # host/database.py
 #
 # Open WebUI's database: tables of our own beside its, through its own engine and schema.
@@ -5012,6 +5762,146 @@ class SourceNumbers:
         except Exception as error:  # noqa: BLE001 - a tool's sources are contained
             LOG.warning("tools: sources have no numbers for the model: %s", trace_of(error))
             return "", ""
+
+
+################################
+# host/models.py
+#
+# Open WebUI's rows of models: what an admin has made of an entry of the model list.
+################################
+
+_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
+# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
+_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the table keeps of one model, apart from who may use it."""
+
+    id: str
+    """As in the model list: the function's id, a dot, the model's."""
+    name: str
+    meta: JsonObject = field(default_factory=dict[str, Any])
+    params: JsonObject = field(default_factory=dict[str, Any])
+    is_active: bool = True
+
+
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
+    try:
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
+    rows = await Models.get_all_models()
+    return {
+        row.id: _read_model_row(row)
+        for row in rows
+        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
+    }
+
+
+async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
+    """Write a row that is not there yet; whether it was written.
+
+    It belongs to the first admin, for its owner may always use a model.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
+        return await Models.insert_new_model(form, owner.id) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not inserted: %s", row.id, error)
+        return False
+
+
+async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
+    """Write a changed row, if it still is what it was when it was read; whether it was written.
+
+    Who may use the model, and whether it is switched on, stay as they are.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    try:
+        stored = await Models.get_model_by_id(before.id)
+        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
+            return False
+        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
+        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
+        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not updated: %s", before.id, error)
+        return False
+
+
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
+    )
+
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
+async def read_known_rows(function_id: str) -> frozenset[str]:
+    """Read the ids that `keep_known_rows` has kept."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
+    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
+
+    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
+    worker, and travel with an export of it.
+    """
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    key = _KNOWN_ROWS.format(function_id)
+    async with get_async_db() as database:
+        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
+        await database.commit()
+
+
+def _read_model_row(stored: Any) -> ModelRow:
+    return ModelRow(
+        id=stored.id,
+        name=stored.name,
+        meta=stored.meta.model_dump(),
+        params=stored.params.model_dump(),
+        is_active=stored.is_active,
+    )
+
+
+def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
+    return replace(stored, is_active=before.is_active) == before
+
+
+def _form_of(row: ModelRow, **more: Any) -> Any:
+    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
+
+    return ModelForm(
+        id=row.id,
+        name=row.name,
+        meta=dict(row.meta),
+        params=dict(row.params),
+        commit_message="OpenRouter",
+        **more,
+    )
 
 
 ################################
@@ -5573,6 +6463,119 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 ################################
+# models/catalog_shelf.py
+#
+# The last good catalog on disk: a restart lists it without network, and workers share one.
+################################
+
+_TURN_LOOK_SECONDS = 0.25
+# Longer than fetching can take: a worker that died in its turn is not waited for any longer.
+_LONGEST_TURN_SECONDS = 90.0
+
+
+class CatalogShelf:
+    """Where one installed copy keeps the catalog of its account; without a path, nowhere."""
+
+    def __init__(self, path: Path | None = None, account: str = "") -> None:
+        self._path = path
+        self._account = account
+        self._turn_file = path.with_suffix(".turn") if path is not None else None
+        self._has_turn = False
+        self._is_failing = False
+
+    async def read(self) -> CatalogCopy | None:
+        """What is kept; `None` for nothing, for half a file and for another account's."""
+        if self._path is None:
+            return None
+        return await asyncio.to_thread(_read_kept, self._path, self._account)
+
+    async def keep(self, catalog: CatalogCopy) -> None:
+        """Put a new one in the place of the old; a disk that takes none is told of once."""
+        if self._path is None:
+            return
+        try:
+            await asyncio.to_thread(_write_kept, self._path, self._account, catalog)
+            self._is_failing = False
+        except OSError as error:
+            level = logging.DEBUG if self._is_failing else logging.WARNING
+            self._is_failing = True
+            LOG.log(level, "catalog: it cannot be kept for the next start: %s", error)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """One worker at a time: the others wait, and find what it has kept."""
+        try:
+            while not await asyncio.to_thread(self._take_turn):  # noqa: ASYNC110 - of other processes
+                await asyncio.sleep(_TURN_LOOK_SECONDS)
+            yield
+        finally:
+            if self._has_turn and self._turn_file is not None:
+                self._has_turn = False
+                await asyncio.to_thread(_drop_kept_file, self._turn_file)
+
+    def _take_turn(self) -> bool:
+        file = self._turn_file
+        if file is None:
+            return True
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            if not _is_abandoned(file):
+                return False
+            with suppress(OSError):
+                file.touch()
+        except OSError:
+            return True  # nothing can be kept there, so there is nothing to wait for
+        self._has_turn = True
+        return True
+
+
+def _read_kept(path: Path, account: str) -> CatalogCopy | None:
+    try:
+        came_at = path.stat().st_mtime
+        kept = as_object(decode_json(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    rows, zdr_ids = objects_in(kept.get("rows")), kept.get("zdr_ids")
+    if kept.get("account") != account or not rows:
+        return None
+    has_ids = isinstance(zdr_ids, list)
+    return CatalogCopy(
+        rows=rows,
+        etag=text_of(kept.get("etag")),
+        zdr_ids=frozenset(map(text_of, cast("list[Any]", zdr_ids))) if has_ids else None,
+        age=time.time() - came_at,
+    )
+
+
+def _write_kept(path: Path, account: str, catalog: CatalogCopy) -> None:
+    zdr_ids = None if catalog.zdr_ids is None else sorted(catalog.zdr_ids)
+    kept = {"account": account, "etag": catalog.etag, "zdr_ids": zdr_ids, "rows": catalog.rows}
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(encode_json(kept))
+        draft.replace(path)
+    finally:
+        _drop_kept_file(draft)
+
+
+def _is_abandoned(file: Path) -> bool:
+    try:
+        return not 0 <= time.time() - file.stat().st_mtime < _LONGEST_TURN_SECONDS
+    except FileNotFoundError:
+        return False  # it has just been given away
+    except OSError:
+        return True
+
+
+def _drop_kept_file(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+################################
 # models/key_limit.py
 #
 # What is left of the API key's limit: asked beside the answers, never before one.
@@ -5778,6 +6781,7 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    description: str = ""
 
     @property
     def vendor(self) -> str:
@@ -5824,6 +6828,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        description=text_of(row.get("description")),
     )
 
 
@@ -5994,37 +6999,280 @@ def know_models(
 
 
 ################################
+# models/metadata_sync.py
+#
+# What a sync would write into Open WebUI's rows of models: decided from values alone.
+#
+# Under a key of its own a row's `meta` remembers what was written into it. A field that differs
+# from that is the admin's, and stays; so does one that was filled before the first sync.
+################################
+
+MEMORY_KEY = "openrouter_pipe"
+GONE_TAG = "no longer at OpenRouter"
+"""Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """An entry of the model list."""
+
+    row_id: str
+    family: ModelFamily
+    is_in_catalog: bool = True
+    """Whether the catalog says what it can do; it does not of a preset or an unlisted id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """The rows to write."""
+
+    inserts: tuple[ModelRow, ...] = ()
+    updates: tuple[tuple[ModelRow, ModelRow], ...] = ()
+    """Each as it is, and as it is to be."""
+    gone: tuple[str, ...] = ()
+    """The ids among the updates whose model has vanished."""
+
+    @property
+    def size(self) -> int:
+        """How many rows would be written."""
+        return len(self.inserts) + len(self.updates)
+
+    def with_vanished(self, marked: tuple[tuple[ModelRow, ModelRow], ...]) -> SyncPlan:
+        """The plan with the rows of vanished models added."""
+        gone = tuple(before.id for before, _ in marked)
+        return replace(self, updates=self.updates + marked, gone=gone)
+
+
+def plan_sync(
+    offered: Iterable[OfferedModel],
+    stored: Mapping[str, ModelRow],
+    past: frozenset[str],
+    rules: MetadataRules,
+) -> SyncPlan:
+    """Compare the models that are offered with their rows.
+
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    """
+    inserts: list[ModelRow] = []
+    updates: list[tuple[ModelRow, ModelRow]] = []
+    for model in offered:
+        before = stored.get(model.row_id)
+        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        if before is None and model.row_id not in past:
+            inserts.append(after)
+        elif before is not None and after != before:
+            updates.append((before, after))
+    return SyncPlan(tuple(inserts), tuple(updates))
+
+
+def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
+    """The row with what the catalog says, wherever the admin has said nothing else."""
+    chosen = flat_parameters(row.params)
+    if _is_left_out(row):
+        return row
+    draft = _RowDraft(row)
+    draft.fill("name", model.family.name)
+    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+        draft.fill("description", model.family.description.strip())
+    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+        draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
+    draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    return draft.finished()
+
+
+def mark_vanished(
+    stored: Mapping[str, ModelRow], offered: Iterable[OfferedModel], known: KnownModels
+) -> tuple[tuple[ModelRow, ModelRow], ...]:
+    """The rows of models that the catalog no longer has, as they are and with the mark.
+
+    Only rows that a sync has written count. A catalog that lacks most of them is doubted: the
+    account or the address may have changed, or half of an answer been lost.
+    """
+    entries = {model.row_id for model in offered}
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
+    lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
+    if 2 * len(lost) > len(ours):
+        return ()
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
+
+
+def capabilities_of(family: ModelFamily) -> dict[str, bool]:
+    """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
+    ticks = {"vision": "image" in family.input_modalities}
+    if not family.calls_tools:
+        ticks["builtin_tools"] = False
+    if "image" in family.output_modalities:
+        # It is the switch of Open WebUI's own generator, which such a model does not need.
+        ticks["image_generation"] = False
+    return ticks
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(family.vendor)
+    return _ICONS + file if file else ""
+
+
+def maker_of(family: ModelFamily) -> str:
+    """The maker's name, as it stands before the model's."""
+    maker, colon, _ = family.name.partition(": ")
+    return maker.strip() if colon else family.vendor
+
+
+def _is_on(value: Any) -> bool:
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
+def _is_listed(row_id: str, known: KnownModels) -> bool:
+    """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
+    model_id = from_host_id(row_id.partition(".")[2])
+    if model_id.endswith(":free"):
+        return model_id in known.by_id
+    return model_id.startswith("@preset/") or known.find(model_id) is not None
+
+
+def _mark_gone(row: ModelRow) -> ModelRow:
+    draft = _RowDraft(row)
+    draft.tag(draft.own_tags | {GONE_TAG})
+    return draft.finished()
+
+
+class _RowDraft:
+    """A row on its way from what it is to what it is to be."""
+
+    def __init__(self, row: ModelRow) -> None:
+        self._row = row
+        self._values: JsonObject = {**row.meta, "name": row.name}
+        self._memory = _memory_of(row)
+
+    @property
+    def own_tags(self) -> set[str]:
+        """The tags that a sync has written."""
+        remembered = self._memory.get("tags")
+        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+
+    def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
+        """Write a text, if the one that is there is no admin's."""
+        stored = text_of(self._values.get(field))
+        remembered = self._memory.get(field)
+        is_free = stored in blanks if remembered is None else remembered == _digest(stored)
+        if value and (is_free or stored == value):
+            self._values[field] = value
+            self._memory[field] = _digest(value)
+
+    def tick(self, wanted: Mapping[str, bool]) -> None:
+        """Write capabilities; each is the admin's or ours by itself."""
+        ticks = dict(as_object(self._values.get("capabilities")))
+        remembered = dict(as_object(self._memory.get("capabilities")))
+        for name in {**remembered, **wanted}:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
+                continue
+            if name in wanted:
+                ticks[name] = remembered[name] = wanted[name]
+            else:
+                ticks.pop(name, None)
+                del remembered[name]
+        self._values["capabilities"] = ticks
+        self._memory["capabilities"] = remembered
+
+    def tag(self, wanted: set[str]) -> None:
+        """Write these tags and take back other ones of ours; what an admin removed stays away."""
+        stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
+        ours = self.own_tags
+        kept = [name for name in stored if name not in ours - wanted]
+        added = sorted(wanted - ours - set(stored))
+        if kept + added != stored:
+            self._values["tags"] = [{"name": name} for name in kept + added]
+        if wanted != ours:
+            self._memory["tags"] = sorted(wanted)
+
+    def finished(self) -> ModelRow:
+        """The row as it is to be."""
+        meta = {name: value for name, value in self._values.items() if name != "name"}
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
+
+
+def _digest(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+################################
 # models/registry.py
 #
 # The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
 ################################
 
 FetchIds = Callable[[Settings], Awaitable[frozenset[str]]]
-FetchRows = Callable[[Settings], Awaitable[list[dict[str, Any]]]]
+FetchCatalog = Callable[[Settings, CatalogCopy | None], Awaitable[CatalogCopy]]
+"""Given the copy at hand, which it gives back when that is still the newest."""
 
 # How long the first listing may wait for the first catalog (seconds).
 FIRST_CATALOG_PATIENCE = 4.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 300.0
+# Servers that started together shall not ask together: each comes up to a tenth too early.
+_EARLIEST = 0.9
 
 
 class OpenRouterModelRegistry:
     """The models of one account at one address.
 
-    `fetch_rows` is handed in; it raises a `PipeError` when there is no catalog to be had.
+    `fetch_catalog` is handed in; it raises a `PipeError` when there is no catalog to be had.
     """
 
     def __init__(
         self,
-        fetch_rows: FetchRows,
+        fetch_catalog: FetchCatalog,
         clock: Callable[[], float] = time.monotonic,
         fetch_zdr_ids: FetchIds | None = None,
+        shelf: CatalogShelf | None = None,
     ) -> None:
-        self._fetch_rows = fetch_rows
+        self._fetch_catalog = fetch_catalog
         self._fetch_zdr_ids = fetch_zdr_ids
         self._clock = clock
+        self._shelf = shelf or CatalogShelf()
+        self._has_looked = False
         self.known = NOTHING_KNOWN
-        """The last good catalog."""
+        """The last good catalog; the same object as long as nothing in it changes."""
         self._refresh: asyncio.Task[None] | None = None
         self._due_at = float("-inf")
         self._failures = 0
@@ -6037,13 +7285,11 @@ class OpenRouterModelRegistry:
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> tuple[ModelFamily, ...]:
         """The models known now; only the very first call waits, `patience` seconds at most."""
-        if self._refresh is None and (
-            self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
-        ):
-            self._refresh = asyncio.create_task(self._load(settings))
+        self._begin_when_due(settings)
         if not self.known.families and self._refresh is not None and not self._has_waited:
             await asyncio.wait({self._refresh}, timeout=patience)
             self._has_waited = self._has_waited or patience > 0
+            self._begin_when_due(settings)  # what was kept may be old
         return self.known.families
 
     def find(self, model_id: str) -> ModelFamily | None:
@@ -6057,13 +7303,19 @@ class OpenRouterModelRegistry:
             self._refresh.cancel()
             await asyncio.wait({self._refresh})
 
+    def _begin_when_due(self, settings: Settings) -> None:
+        is_due = self._clock() >= self._due_at or self._lacks_zdr_ids(settings)
+        if self._refresh is None and is_due:
+            self._refresh = asyncio.create_task(self._load(settings))
+
     async def _load(self, settings: Settings) -> None:
         try:
-            self._take(await self._fetch_rows(settings))
-            if self._fetch_zdr_ids is not None and settings.catalog.zdr_may_matter:
-                zdr_ids = await self._fetch_zdr_ids(settings)
-                self.known = know_models(self.known.families, zdr_ids)
-            self._due_at = self._clock() + settings.catalog.refresh
+            if not self._has_looked:
+                self._has_looked = True
+                if await self._take_kept(settings, await self._shelf.read()):
+                    return
+            async with self._shelf.turn():
+                await self._renew(settings)
             self.error, self._failures = None, 0
         except PipeError as error:
             self._postpone(error)
@@ -6080,22 +7332,68 @@ class OpenRouterModelRegistry:
 
     def _lacks_zdr_ids(self, settings: Settings) -> bool:
         """Whether a setting, changed since the last refresh, asks for a list never fetched."""
-        wanted = settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
-        return wanted and self.known.zdr_ids is None and self.error is None and not self._is_closed
+        lacks = self._wants_zdr_ids(settings) and self.known.zdr_ids is None
+        return lacks and self.error is None and not self._is_closed
 
-    def _take(self, rows: list[dict[str, Any]]) -> None:
-        families = tuple(family for row in rows if (family := read_family(row)) is not None)
+    def _wants_zdr_ids(self, settings: Settings) -> bool:
+        return settings.catalog.zdr_may_matter and self._fetch_zdr_ids is not None
+
+    async def _renew(self, settings: Settings) -> None:
+        """Take what another worker has fetched meanwhile, else fetch it."""
+        kept = await self._shelf.read()
+        if kept is not None and self._is_fresh(kept, settings):
+            await self._take_kept(settings, kept)
+        else:
+            await self._fetch(settings, kept)
+
+    async def _take_kept(self, settings: Settings, kept: CatalogCopy | None) -> bool:
+        """Use a kept catalog, be it old; whether there was one."""
+        if kept is None:
+            return False
+        await self._take(kept.rows, kept.zdr_ids)
+        if self._is_fresh(kept, settings):
+            self._rest(settings.catalog.refresh - kept.age)
+        return True
+
+    def _is_fresh(self, kept: CatalogCopy, settings: Settings) -> bool:
+        lacks_ids = self._wants_zdr_ids(settings) and kept.zdr_ids is None
+        return 0 <= kept.age < _EARLIEST * settings.catalog.refresh and not lacks_ids
+
+    async def _fetch(self, settings: Settings, kept: CatalogCopy | None) -> None:
+        newest = await self._fetch_catalog(settings, kept)
+        await self._take(newest.rows, self.known.zdr_ids)
+        if self._fetch_zdr_ids is not None and self._wants_zdr_ids(settings):
+            self._know(self.known.families, await self._fetch_zdr_ids(settings))
+        self._rest(settings.catalog.refresh)
+        await self._shelf.keep(replace(newest, zdr_ids=self.known.zdr_ids))
+
+    async def _take(self, rows: list[JsonObject], zdr_ids: frozenset[str] | None) -> None:
+        families = await asyncio.to_thread(_families_in, rows)
         if not families:
             raise InternalError("OpenRouter's catalog is empty.", "Try again later.")
-        self.known = know_models(families, self.known.zdr_ids)
+        self._know(families, zdr_ids)
+
+    def _know(self, families: Iterable[ModelFamily], zdr_ids: frozenset[str] | None) -> None:
+        newest = know_models(families, zdr_ids)
+        known = self.known
+        if (newest.families, newest.zdr_ids) != (known.families, known.zdr_ids):
+            self.known = newest
+
+    def _rest(self, seconds: float) -> None:
+        if not self._is_closed:
+            self._due_at = self._clock() + seconds * random.uniform(_EARLIEST, 1.0)
 
     def _postpone(self, error: PipeError) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**self._failures, _LONGEST_RETRY_SECONDS)
         level = logging.INFO if self.error is not None else logging.WARNING
         self.error = error
         self._failures += 1
-        self._due_at = self._clock() + wait
+        self._rest(wait)
         LOG.log(level, "catalog: %s The next try is in %.0f seconds.", error.cause, wait)
+
+
+def _families_in(rows: list[JsonObject]) -> tuple[ModelFamily, ...]:
+    return tuple(family for row in rows if (family := read_family(row)) is not None)
 
 
 ################################
@@ -6398,6 +7696,164 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 
 
 ################################
+# models/sync_job.py
+#
+# Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+################################
+
+# Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+_PAUSE_SECONDS = 0.03
+_RETRY_SECONDS = 60.0
+# Longer than the longest first sync (seconds).
+_LOCK_SECONDS = 600
+_ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
+)
+
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+"""What a sync is for: when nothing of it has changed, there is nothing to do."""
+
+
+@dataclass(slots=True)
+class SyncTurn:
+    """Whether a sync runs in this process. Copies of other ages read it."""
+
+    is_taken: bool = False
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+
+    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function_id = function_id
+        self._clock = clock
+        self._done: Purpose | None = None
+        self._due_at = float("-inf")
+        self._job: asyncio.Task[None] | None = None
+
+    def look(self, known: KnownModels, settings: Settings) -> None:
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
+        purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
+        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+            return
+        if self._job is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _RETRY_SECONDS
+            self._job = asyncio.create_task(self._run(purpose))
+
+    async def finished(self) -> None:
+        """Wait for the sync that is under way."""
+        if self._job is not None:
+            await asyncio.wait({self._job})
+
+    async def close(self) -> None:
+        """Stop a sync that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait({self._job})
+
+    async def _run(self, purpose: Purpose) -> None:
+        turn = shared_by_process("metadata_sync", SyncTurn)
+        if turn.is_taken:
+            self._job = None
+            return
+        turn.is_taken = True
+        try:
+            async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
+                if is_ours:
+                    await self._sync(purpose)
+                    self._done, self._due_at = purpose, float("-inf")
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("models: the settings of the models could not be brought up to date")
+        finally:
+            turn.is_taken = False
+            self._job = None
+
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
+        stored = await read_model_rows(self._function_id)
+        if stored is None:
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
+        _announce(plan, rules)
+        if rules.mode == "dry_run":
+            return
+        inserted: set[str] = set()
+        try:
+            written = await self._write(plan, rules, inserted)
+        finally:
+            if not past >= (seen := stored.keys() | inserted):
+                await keep_known_rows(self._function_id, past | seen)
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
+
+    def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
+        row_id = f"{self._function_id}.{to_host_id(family.id)}"
+        return OfferedModel(row_id, family, known.find(family.id) is not None)
+
+    async def _write(self, plan: SyncPlan, rules: MetadataRules, inserted: set[str]) -> int:
+        """Write row after row, and count those that were written."""
+        written = 0
+        for number, row in enumerate(plan.inserts, start=1):
+            if await insert_model_row(row, is_public=rules.new_are_public):
+                inserted.add(row.id)
+                written += 1
+            await self._rest(number, plan)
+        for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            written += await update_model_row(before, after)
+            await self._rest(number, plan)
+        return written
+
+    async def _rest(self, number: int, plan: SyncPlan) -> None:
+        if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
+            LOG.info("models: %d of %d settings written", number, plan.size)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
+    if not plan.size:
+        LOG.debug("models: the settings of all models are up to date")
+        return
+    LOG.info(
+        "models: %s settings, %s, of %s; and change those of %s",
+        "a sync would write" if rules.mode == "dry_run" else "this sync will write",
+        "for everyone" if rules.new_are_public else "for admins",
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
+    )
+    if plan.gone:
+        LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
+
+
+################################
 # storage/artifact_table.py
 #
 # The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
@@ -6499,207 +7955,6 @@ async def _purge_some(connection: Any, *which: Any) -> bool:
 
 
 ################################
-# storage/payload_codec.py
-#
-# Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-# where they belong.
-#
-# The format stands in docs/storage.md, byte by byte. Sealing and opening may take a while (scrypt, a
-# large payload): they belong in a thread.
-################################
-
-LARGEST_PAYLOAD = 64 * 1024 * 1024
-"""Bytes; what would become larger when it is opened is refused."""
-
-_PAYLOAD_VERSION = 1
-_COMPRESSIONS = ("plain", "zlib", "lz4")
-_IS_ENCRYPTED = 0x80
-_FIRST_BYTES = 2
-_DIGEST_AT = slice(2, 18)
-_SALT_AT, _KEY_ID_AT, _NONCE_AT = slice(2, 18), slice(18, 26), slice(26, 38)
-_TAG_BYTES = 16
-_FAST_ZLIB = 3
-
-
-@dataclass(frozen=True, slots=True)
-class PayloadLabel:
-    """What a payload says of itself without being opened."""
-
-    version: int
-    compression: str
-    key_id: str
-    """Names the key, in hex; empty where the payload is not encrypted."""
-
-    def __str__(self) -> str:
-        cipher = "+aes256gcm" if self.key_id else ""
-        return f"v{self.version}+{self.compression}{cipher}"
-
-
-class PayloadCodec:
-    """Seals what is kept with one key, and opens it with that one or an older one.
-
-    `identity` says where a payload belongs (whose, in which chat, under which id): it is not stored
-    in it, but without the very same one it does not open. Without a key nothing is encrypted.
-    """
-
-    def __init__(
-        self,
-        key: str = "",
-        old_keys: Iterable[str] = (),
-        *,
-        compress_from: int = 1_024,
-        use_lz4: bool = True,
-    ) -> None:
-        self._key = key
-        self._keys = [known for known in (key, *old_keys) if known]
-        self._compress_from = compress_from
-        self._use_lz4 = use_lz4
-        self._salt = os.urandom(16)
-
-    def seal(self, content: bytes, identity: Sequence[str], *, encrypt: bool = True) -> bytes:
-        """The payload to keep; with `encrypt` off it is only made small."""
-        compression, body = self._compressed(content)
-        if not (self._key and encrypt):
-            header = bytes((_PAYLOAD_VERSION, compression))
-            return header + _payload_digest(header, identity, body) + body
-        key, key_id = _derive_key(self._key, self._salt)
-        nonce = os.urandom(12)
-        first = bytes((_PAYLOAD_VERSION, compression | _IS_ENCRYPTED))
-        header = first + self._salt + key_id + nonce
-        return header + AESGCM(key).encrypt(nonce, body, header + _identity_bytes(identity))
-
-    def open(
-        self, payload: bytes, identity: Sequence[str], largest: int = LARGEST_PAYLOAD
-    ) -> bytes:
-        """What was sealed; raises `SealedPayloadError` for everything but exactly that."""
-        label = read_label(payload)
-        if label.key_id:
-            body = self._decrypted(payload, identity)
-        else:
-            body = payload[_DIGEST_AT.stop :]
-            digest = _payload_digest(payload[:_FIRST_BYTES], identity, body)
-            if not hmac.compare_digest(payload[_DIGEST_AT], digest):
-                raise _not_as_sealed()
-        return _decompressed(label.compression, body, largest)
-
-    def _compressed(self, content: bytes) -> tuple[int, bytes]:
-        """The shorter form and its number: what does not get shorter stays as it is."""
-        if len(content) < max(self._compress_from, 1):
-            return 0, content
-        lz4 = _lz4_block() if self._use_lz4 else None
-        body = lz4.compress(content) if lz4 else zlib.compress(content, _FAST_ZLIB)
-        return (2 if lz4 else 1, body) if len(body) < len(content) else (0, content)
-
-    def _decrypted(self, payload: bytes, identity: Sequence[str]) -> bytes:
-        header, ciphertext = payload[: _NONCE_AT.stop], payload[_NONCE_AT.stop :]
-        salt = header[_SALT_AT]
-        for known in self._keys:
-            key, key_id = _derive_key(known, salt)
-            if hmac.compare_digest(header[_KEY_ID_AT], key_id):
-                break
-        else:
-            raise SealedPayloadError("It was sealed with a key that is not known here.")
-        try:
-            place = header + _identity_bytes(identity)
-            body = AESGCM(key).decrypt(header[_NONCE_AT], ciphertext, place)
-        except InvalidTag as error:
-            raise _not_as_sealed() from error
-        if known == self._key:
-            # One salt for many payloads: each new one costs its first reader a derivation.
-            self._salt = salt
-        return body
-
-
-def read_label(payload: bytes) -> PayloadLabel:
-    """What the payload's head says; raises `SealedPayloadError` where there is no such head."""
-    if len(payload) < _DIGEST_AT.stop:
-        raise SealedPayloadError("It is cut short.")
-    version, flags = payload[0], payload[1]
-    if version != _PAYLOAD_VERSION:
-        raise SealedPayloadError(f"It has format {version}, which this version cannot read.")
-    compression = flags & ~_IS_ENCRYPTED
-    if compression >= len(_COMPRESSIONS):
-        raise _not_as_sealed()
-    if not flags & _IS_ENCRYPTED:
-        return PayloadLabel(version, _COMPRESSIONS[compression], "")
-    if len(payload) < _NONCE_AT.stop + _TAG_BYTES:
-        raise SealedPayloadError("It is cut short.")
-    return PayloadLabel(version, _COMPRESSIONS[compression], payload[_KEY_ID_AT].hex())
-
-
-def _not_as_sealed() -> SealedPayloadError:
-    return SealedPayloadError("It is not as it was sealed: damaged, changed, or put elsewhere.")
-
-
-def _decompressed(compression: str, body: bytes, largest: int) -> bytes:
-    """The content; it is never grown beyond the limit to find out that it is too large."""
-    match compression:
-        case "zlib":
-            content = _inflated(body, largest)
-        case "lz4":
-            content = _unpacked(body, largest)
-        case _:
-            content = body
-    if len(content) > largest:
-        raise _payload_too_large(largest)
-    return content
-
-
-def _inflated(body: bytes, largest: int) -> bytes:
-    reader = zlib.decompressobj()
-    try:
-        content = reader.decompress(body, largest + 1)
-    except zlib.error as error:
-        raise _not_as_sealed() from error
-    if not reader.eof and len(content) <= largest:
-        raise SealedPayloadError("It is cut short.")
-    return content
-
-
-def _unpacked(body: bytes, largest: int) -> bytes:
-    lz4 = _lz4_block()
-    if lz4 is None:
-        raise SealedPayloadError("It is compressed with lz4, which is not installed here.")
-    if int.from_bytes(body[:4], "little") > largest:
-        raise _payload_too_large(largest)
-    try:
-        return lz4.decompress(body)
-    except (lz4.LZ4BlockError, ValueError) as error:
-        raise _not_as_sealed() from error
-
-
-def _payload_too_large(largest: int) -> SealedPayloadError:
-    return SealedPayloadError(f"It holds more than {largest:,} bytes.")
-
-
-def _identity_bytes(identity: Sequence[str]) -> bytes:
-    """The parts with their lengths, so that no two identities look alike."""
-    parts = [part.encode("utf-8", "surrogatepass") for part in identity]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-def _payload_digest(header: bytes, identity: Sequence[str], body: bytes) -> bytes:
-    """Finds damage and mistakes; only a key keeps out someone who means it."""
-    return blake2b(header + _identity_bytes(identity) + body, digest_size=16).digest()
-
-
-@lru_cache(maxsize=128)
-def _derive_key(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:
-    """The key and its id; it takes some 50 ms and 16 MB, which is what protects a weak one."""
-    derivation = Scrypt(salt=salt, length=32 + 8, n=2**14, r=8, p=1)
-    derived = derivation.derive(passphrase.encode("utf-8", "surrogatepass"))
-    return derived[:32], derived[32:]
-
-
-@cache
-def _lz4_block() -> Any:
-    try:
-        return importlib.import_module("lz4.block")
-    except ImportError:
-        return None
-
-
-################################
 # storage/artifacts.py
 #
 # The artifact store: takes what later turns need at once, and writes it beside the answers.
@@ -6776,7 +8031,8 @@ class ArtifactStore:
         """Artifacts in the table whose use is to be noted there."""
         self._failures = 0
         self._blind_until = 0.0
-        self._is_reported = False
+        self._reported: set[str] = set()
+        """What fails at present, and has been told."""
         self._warned_chats: set[str] = set()
         self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -6874,7 +8130,7 @@ class ArtifactStore:
         try:
             key, old_keys = rules.key.reveal(), split_list(rules.old_keys.reveal())
         except PipeError:
-            self._report("a passphrase cannot be decrypted: WEBUI_SECRET_KEY has changed")
+            self._report("writing", "a passphrase is lost: WEBUI_SECRET_KEY has changed")
             return
         self._codec = PayloadCodec(
             key, old_keys, compress_from=rules.compress_from, use_lz4=rules.use_lz4
@@ -6910,7 +8166,7 @@ class ArtifactStore:
                         await note_use(connection, used, self._clock())
         except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
             self._failures += 1
-            self._report(describe_fault(error))
+            self._report("writing", describe_fault(error))
             return False
         for artifact in batch:
             del self._waiting[artifact.id]
@@ -6918,7 +8174,7 @@ class ArtifactStore:
             artifact.written.set()
         self._used.difference_update(used)
         self._failures = 0
-        self._report("")
+        self._report("writing", "")
         return True
 
     async def _pause(self) -> None:
@@ -6943,15 +8199,15 @@ class ArtifactStore:
         self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]
     ) -> list[tuple[str, bytes, int]]:
         if self._clock() < self._blind_until or not self._table.has_database:
-            problems["the database does not answer"] = len(ids)
             return []
         try:
             async with asyncio.timeout(_LOAD_SECONDS), self._table.begin() as connection:
                 rows = await select_payloads(connection, home, ids)
         except Exception as error:  # noqa: BLE001 - the turn goes on without
             self._blind_until = self._clock() + _BLIND_SECONDS
-            problems[describe_fault(error)] = len(ids)
+            self._report("loading", describe_fault(error))
             return []
+        self._report("loading", "")
         if len(rows) < len(ids):
             problems["not kept for this chat and user"] = len(ids) - len(rows)
         return rows
@@ -6969,6 +8225,8 @@ class ArtifactStore:
                 )
             except SealedPayloadError as error:
                 problems[error.cause] += 1
+            except ValueError:
+                problems["It is not JSON."] += 1
         return opened
 
     def _note_used(self, rows: Sequence[tuple[str, bytes, int]]) -> None:
@@ -6979,7 +8237,7 @@ class ArtifactStore:
 
     def _warn_of(self, chat_id: str, lost: int, problems: Counter[str]) -> None:
         """Once for each chat: a copy of one has lost its thinking for good."""
-        if not lost or chat_id in self._warned_chats:
+        if not problems or chat_id in self._warned_chats:
             return
         if len(self._warned_chats) >= _MOST_WARNED_CHATS:
             self._warned_chats.clear()
@@ -6987,15 +8245,16 @@ class ArtifactStore:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in problems.items())
         LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
 
-    def _report(self, fault: str) -> None:
+    def _report(self, what: str, fault: str) -> None:
         """Say once that it fails, and once that it works again."""
-        if bool(fault) == self._is_reported:
+        if bool(fault) == (what in self._reported):
             return
-        self._is_reported = bool(fault)
         if fault:
-            LOG.warning("artifacts: they stay in the chats until this is over: %s", fault)
+            self._reported.add(what)
+            LOG.warning("artifacts: %s fails, answers go on without: %s", what, fault)
         else:
-            LOG.info("artifacts: they are kept in the database again")
+            self._reported.discard(what)
+            LOG.info("artifacts: %s works again", what)
 
 
 def describe_fault(error: Exception) -> str:
@@ -7165,6 +8424,259 @@ class _ShownPictures:
 
 def _link(item: ImageItem) -> JsonObject:
     return {"type": "image", "url": item.data_url}
+
+
+################################
+# storage/session_archive.py
+#
+# Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#
+# Nothing of it may cost an answer: what cannot be written is dropped, and the log says so once.
+################################
+
+_MOST_WAITING_ARCHIVES = 100
+_MOST_WAITING_ARCHIVE_BYTES = 64 * 1024 * 1024
+_ARCHIVE_SWEEP_LOCK_SECONDS = 600
+_DAY_SECONDS = 24 * 3_600.0
+
+
+NoteEvents = Callable[[list[Event]], None]
+"""Notes what a batch tells."""
+
+
+def note_nothing(batch: list[Event]) -> None:
+    """What notes the Events of an answer that is not archived."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedSession:
+    """What is to be written of one answer."""
+
+    context: RequestContext
+    records: SessionRecords
+    ended: float
+    codec: PayloadCodec
+
+    def write(self) -> None:
+        """Write the archive; raises `OSError`."""
+        context = self.context
+        root = Path(context.settings.archives.folder)
+        # An answer can be gone on with, and each call of the pipe has a file of its own.
+        name = context.message_id, context.request_id
+        path = archive_path(root, (context.user_id, context.chat_id), name)
+        write_archive(root, path, [encode_json(self._meta()), *self.records.lines], self.codec)
+
+    def _meta(self) -> dict[str, Any]:
+        context, records = self.context, self.records
+        return {
+            "kind": "session",
+            "time": round(records.started, 3),
+            "started": datetime.fromtimestamp(records.started, UTC).isoformat(" ", "seconds"),
+            "seconds": round(self.ended - records.started, 3),
+            "outcome": records.outcome,
+            "request_id": context.request_id,
+            "function_id": context.function_id,
+            "model": context.model,
+            "user_id": context.user_id,
+            "session_id": context.session_id,
+            "chat_id": context.chat_id,
+            "message_id": context.message_id,
+            "records": len(records.lines),
+            "dropped": records.dropped,
+        }
+
+
+class SessionArchive:
+    """Writes the archives of one copy of the pipe, one after another, and deletes the old ones."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        most_waiting: int = _MOST_WAITING_ARCHIVES,
+    ) -> None:
+        self._clock = clock
+        self._most_waiting = most_waiting
+        self._rules: ArchiveRules | None = None
+        self._passphrase = ""
+        self._codec: PayloadCodec | None = None
+        self._waiting: deque[EndedSession] = deque()
+        self._waiting_bytes = 0
+        self._lost = 0
+        self._writer: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def session(self, context: RequestContext) -> Generator[tuple[RequestContext, NoteEvents]]:
+        """The context with records, and what notes Events there; at the end it is archived.
+
+        Where the answer is none to be archived, the context as it is, and nothing is noted.
+        """
+        self._follow(context.settings.archives)
+        is_message = is_saved_chat(context.chat_id) and context.message_id and not context.task
+        if self._codec is None or not (is_message and context.user_id):
+            yield context, note_nothing
+            return
+        secrets = self._passphrase, _revealed(context)
+        records = SessionRecords(context.settings.archives.most_records, secrets)
+        recorder = EventRecorder(records)
+        try:
+            yield replace(context, records=records), recorder.take
+        finally:
+            recorder.close()
+            records.is_open = False
+            self._take(EndedSession(context, records, self._clock(), self._codec))
+
+    async def sweep(self) -> None:
+        """Delete the archives that are old enough."""
+        rules = self._rules or ArchiveRules()
+        async with only_worker("session-archives", _ARCHIVE_SWEEP_LOCK_SECONDS) as is_ours:
+            if is_ours:
+                seconds = rules.retention_days * _DAY_SECONDS
+                await asyncio.to_thread(
+                    delete_old_archives, Path(rules.folder), self._clock(), seconds
+                )
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        tasks = {task for task in (self._writer, self._sweeper) if task is not None}
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _follow(self, rules: ArchiveRules) -> None:
+        """Work by the rules of the newest call."""
+        if self._rules == rules:
+            return
+        self._rules, self._codec = rules, None
+        try:
+            passphrase = rules.passphrase.reveal()
+        except PipeError:
+            LOG.warning("archives: none are written: the passphrase cannot be decrypted")
+            return
+        if not passphrase:
+            LOG.warning("archives: none are written: SESSION_LOG_PASSPHRASE is empty")
+            return
+        # Read where lz4 is not installed, too.
+        self._codec, self._passphrase = PayloadCodec(passphrase, use_lz4=False), passphrase
+        if self._sweeper is None:
+            # The tasks belong to no request: their log must not name the one that began them.
+            self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
+
+    def _take(self, ended: EndedSession) -> None:
+        full = len(self._waiting) >= self._most_waiting
+        if full or self._waiting_bytes + ended.records.size > _MOST_WAITING_ARCHIVE_BYTES:
+            self._lose("they cannot be written as fast as answers end")
+            return
+        self._waiting.append(ended)
+        self._waiting_bytes += ended.records.size
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_on(), context=Context())
+
+    async def _write_on(self) -> None:
+        try:
+            while self._waiting:
+                await self._write_next()
+        finally:  # cancelled, too: the server stops
+            while self._waiting:
+                await self._write_next()
+            self._writer = None
+
+    async def _write_next(self) -> None:
+        ended = self._waiting.popleft()
+        self._waiting_bytes -= ended.records.size
+        try:
+            await asyncio.to_thread(ended.write)
+        except Exception as error:  # noqa: BLE001 - a disk that fails costs no answer anything
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            self._lose(f"{ended.context.settings.archives.folder}: {reason}")
+            return
+        if self._lost and not self._waiting:
+            LOG.info("archives: they are written again; %d were lost", self._lost)
+            self._lost = 0
+
+    def _lose(self, reason: str) -> None:
+        """Say once that answers go by without an archive."""
+        if not self._lost:
+            LOG.warning("archives: answers are not archived until this is over: %s", reason)
+        self._lost += 1
+
+    async def _sweep_on(self) -> None:
+        share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
+        while True:
+            rules = self._rules or ArchiveRules()
+            await asyncio.sleep(rules.cleanup_interval * share)
+            share = random.uniform(0.75, 1.25)
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                LOG.warning("archives: the clean-up failed: %s", type(error).__name__)
+
+
+class EventRecorder:
+    """Notes the Events of one answer; of an item that was cut off, what had come of it."""
+
+    def __init__(self, records: SessionRecords) -> None:
+        self._records = records
+        self._open: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+
+    def take(self, batch: list[Event]) -> None:
+        """Note what this batch tells."""
+        for event in batch:
+            self._note(event)
+
+    def close(self) -> None:
+        """Note what has no end."""
+        for (_, kind), pieces in self._open.items():
+            self._records.add("unfinished", item=kind, text="".join(pieces))
+        self._open.clear()
+
+    def _note(self, event: Event) -> None:
+        note = self._records.add
+        match event:
+            case TextDelta(index, text) | ArgumentsDelta(index, text):
+                self._open[index, type(event).__name__.removesuffix("Delta")].append(text)
+            case ReasoningDelta(index, _, text):
+                self._open[index, "Reasoning"].append(text)
+            case ItemFinished(index, item):
+                for kind in ("Text", "Arguments", "Reasoning"):
+                    self._open.pop((index, kind), None)
+                note("item", item=type(item).__name__.removesuffix("Item"), **_fields_of(item))
+            case ResponseStarted(response_id, model):
+                note("started", response_id=response_id, model=model)
+            case SourcesFound(sources):
+                note("sources", sources=sources)
+            case Notice(text):
+                note("notice", text=text)
+            case RetryScheduled(error, wait):
+                note("retry", cause=error.cause, seconds=wait)
+            case _:
+                self._note_end(event)
+
+    def _note_end(self, event: Event) -> None:
+        match event:
+            case ResponseFinished(response_id, model, usage, reason):
+                self._records.outcome = "incomplete" if reason else "finished"
+                fields = {"response_id": response_id, "model": model, "reason": reason}
+                self._records.add("finished", **fields, usage=usage and asdict(usage))
+            case ResponseFailed(error, usage):
+                self._records.outcome = "failed"
+                self._records.add("failed", cause=error.cause, usage=usage and asdict(usage))
+            case _:
+                pass
+
+
+def _fields_of(item: Any) -> dict[str, Any]:
+    fields = asdict(item)
+    return {name: value for name, value in fields.items() if value not in ("", [], {}, None)}
+
+
+def _revealed(context: RequestContext) -> str:
+    """The API key, where it can be read."""
+    with suppress(PipeError):
+        return context.settings.api_key.reveal()
+    return ""
 
 
 ################################
@@ -8640,15 +10152,13 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 # Conversations that are too long: shortened in their middle, where the admin wants that.
 ################################
 
-_COMPRESSION = "context-compression"
-
-
 def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The request's `plugins` with the one that trims; a chat's own word on it stays."""
     plugins = objects_in(body.get("plugins"))
-    if not settings.auto_context_trimming or any(p.get("id") == _COMPRESSION for p in plugins):
+    is_settled = any(plugin.get("id") == COMPRESSION_PLUGIN for plugin in plugins)
+    if is_settled or not settings.auto_context_trimming:
         return {}
-    return {"plugins": [*plugins, {"id": _COMPRESSION, "engine": "middle-out"}]}
+    return {"plugins": [*plugins, {"id": COMPRESSION_PLUGIN, "engine": "middle-out"}]}
 
 
 ################################
@@ -9953,6 +11463,7 @@ class ResponseEvents:
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
+        self._closing_words = ""
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -9999,6 +11510,8 @@ class ResponseEvents:
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
+            case Notice(words, in_closing_line=True):
+                self._closing_words = words
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -10132,11 +11645,12 @@ class ResponseEvents:
         return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        parts = [self._closing_words]
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
-            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
-            return [status_event(line, done=True)]
-        return self._end_waiting()
+            parts += [own, describe_spending(self._spending)]
+        line = " · ".join(filter(None, parts))
+        return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
         """A status that said "trying again" must not go on saying it."""
@@ -11415,7 +12929,10 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._artifacts: ArtifactStore | None = None
+        self._session_archive: SessionArchive | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._function_id = ""
+        self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
 
@@ -11427,10 +12944,11 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
-        TIMING.follow(settings.timing_file)
+        TIMING.follow(settings.timing_file, archiving=settings.archives.enabled)
         self._leases += 1
         try:
             yield
@@ -11451,10 +12969,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -11475,6 +12998,20 @@ class Runtime:
             self._loop = asyncio.get_running_loop()
             self._artifacts = ArtifactStore()
         return self._artifacts
+
+    def session_archive(self) -> SessionArchive:
+        """What keeps the log of each answer, where the admin wants it kept."""
+        if self._session_archive is None:
+            self._loop = asyncio.get_running_loop()
+            self._session_archive = SessionArchive()
+        return self._session_archive
+
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
 
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
@@ -11504,19 +13041,22 @@ class Runtime:
         key = settings.api_key.fingerprint()
         account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            self._close_later(**services, client=self._client, artifacts=self._artifacts)
-            self._client, self._registry, self._key_limit = None, None, None
-            self._artifacts = None
+            self._drop_account()
+            self._close_later(self._client, self._artifacts, self._session_archive)
+            self._client, self._artifacts, self._session_archive = None, None, None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -11535,7 +13075,13 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | ArtifactStore():
+            case (
+                OpenRouterModelRegistry()
+                | KeyLimit()
+                | MetadataSync()
+                | ArtifactStore()
+                | SessionArchive()
+            ):
                 await service.close()
 
 
@@ -11846,15 +13392,20 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream
     and stops the tools that run.
     """
-    current_request().set(context)
     transcript = Transcript(call_ids_in(body))
-    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
+    with (
+        runtime.lease(context.function_id, context.settings),
+        _archived(context, runtime) as (context, note),
+        timing_scope("turn"),
+    ):
+        current_request().set(context)
         try:
             turn = Turn(context, body, runtime, transcript, open_tools)
             async with aclosing(_kept_answer(turn)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
+                    note(batch)
                     for piece in renderer.render(batch):
                         yield piece
             return
@@ -11863,8 +13414,19 @@ async def run_turn(
         except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
             failure = _unexpected(error, context)
         _tell(failure, context)
-        for piece in renderer.render(transcript.take([ResponseFailed(failure)])):
+        batch = transcript.take([ResponseFailed(failure)])
+        note(batch)
+        for piece in renderer.render(batch):
             yield piece
+
+
+def _archived(
+    context: RequestContext, runtime: Runtime
+) -> AbstractContextManager[tuple[RequestContext, NoteEvents]]:
+    """Archives what happens inside, where the admin wants it; else nothing is noted."""
+    if context.settings.archives.enabled:
+        return runtime.session_archive().session(context)
+    return nullcontext((context, note_nothing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -12001,12 +13563,16 @@ class Pipe:
     async def pipes(self) -> list[Entry]:
         """The entries for the model list, from memory; the very first call waits a few seconds."""
         settings = take_snapshot(self.valves)
-        with self._runtime.lease(_function_id(), settings):
+        function_id = _function_id()
+        with self._runtime.lease(function_id, settings):
             try:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
-            return await list_entries(self._runtime.registry(settings), settings)
+            registry = self._runtime.registry(settings)
+            entries = await list_entries(registry, settings)
+            self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
+            return entries
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,
@@ -12093,127 +13659,138 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((263, 8, 48),),
-    "core/ids.py": ((319, 9, 36),),
-    "core/json_codec.py": ((363, 11, 29),),
-    "core/json_values.py": ((400, 8, 31),),
-    "core/money.py": ((439, 6, 4),),
-    "core/process.py": ((451, 10, 13),),
-    "core/redaction.py": ((472, 9, 69),),
-    "core/errors.py": ((565, 27, 165),),
-    "core/admission.py": ((738, 12, 50),),
-    "core/retry.py": ((796, 7, 33),),
-    "core/secrets.py": ((837, 19, 86),),
-    "core/source_map.py": ((931, 7, 24),),
-    "core/template_language.py": ((963, 8, 56),),
-    "core/valve_types.py": ((1029, 17, 63),),
-    "core/catalog_valves.py": ((1100, 12, 138),),
-    "core/personal_valves.py": ((1246, 11, 76),),
-    "core/storage_valves.py": ((1330, 13, 87),),
-    "core/template_valves.py": ((1425, 13, 89),),
-    "core/config.py": ((1522, 18, 482),),
-    "core/context.py": ((2012, 14, 46),),
-    "core/logging_system.py": ((2066, 11, 92),),
-    "core/error_templates.py": ((2166, 28, 176),),
-    "core/timing_logger.py": ((2352, 21, 134),),
-    "api/bodies.py": ((2494, 8, 80),),
-    "api/error_figures.py": ((2582, 8, 38),),
-    "api/errors.py": ((2628, 18, 184),),
-    "api/events.py": ((2820, 11, 268),),
-    "api/exchange_log.py": ((3096, 16, 11),),
-    "api/gateway/batch.py": ((3118, 14, 47),),
-    "api/gateway/items.py": ((3173, 20, 128),),
-    "api/gateway/part_ends.py": ((3309, 8, 58),),
-    "api/gateway/payloads.py": ((3375, 14, 31),),
-    "api/gateway/selection.py": ((3414, 15, 54),),
-    "api/gateway/text_run.py": ((3476, 10, 70),),
-    "api/pacing.py": ((3554, 7, 19),),
-    "api/sse.py": ((3581, 5, 60),),
-    "api/gateway/chat_reader.py": ((3649, 30, 203),),
-    "api/gateway/responses_reader.py": ((3860, 33, 194),),
-    "api/transport.py": ((4062, 18, 163),),
-    "api/http.py": ((4233, 23, 167),),
-    "api/catalog.py": ((4408, 15, 48),),
-    "api/gateway/stream.py": ((4464, 32, 123),),
-    "api/gateway/chat_completions.py": ((4595, 15, 12),),
-    "api/gateway/responses.py": ((4615, 15, 12),),
-    "host/blocking.py": ((4635, 12, 57),),
-    "host/chats.py": ((4700, 13, 49),),
-    "host/columns.py": ((4761, 20, 83),),
-    "host/database.py": ((4852, 15, 65),),
-    "host/departure.py": ((4925, 11, 30),),
-    "host/events.py": ((4963, 9, 4),),
-    "host/middleware.py": ((4975, 8, 7),),
-    "host/citing.py": ((4990, 15, 25),),
-    "host/redis.py": ((5023, 8, 19),),
-    "host/single_worker.py": ((5050, 14, 33),),
-    "host/users.py": ((5091, 14, 67),),
-    "host/call.py": ((5166, 15, 61),),
-    "host/files.py": ((5235, 17, 48),),
-    "host/tools.py": ((5294, 23, 241),),
-    "host/versions.py": ((5543, 10, 30),),
-    "models/key_limit.py": ((5581, 13, 43),),
-    "models/pricing.py": ((5632, 12, 106),),
-    "models/family.py": ((5746, 14, 132),),
-    "models/variants.py": ((5886, 11, 67),),
-    "models/known.py": ((5961, 12, 33),),
-    "models/registry.py": ((6002, 17, 97),),
-    "models/visibility.py": ((6107, 16, 217),),
-    "models/entries.py": ((6332, 25, 66),),
-    "storage/artifact_table.py": ((6406, 26, 93),),
-    "storage/payload_codec.py": ((6511, 26, 189),),
-    "storage/artifacts.py": ((6711, 41, 295),),
-    "storage/kept_thinking.py": ((7014, 15, 34),),
-    "storage/pictures.py": ((7056, 20, 112),),
-    "storage/spending.py": ((7176, 20, 77),),
-    "requests/allow_list.py": ((7261, 10, 28),),
-    "requests/caching.py": ((7297, 13, 20),),
-    "requests/content_parts.py": ((7325, 10, 76),),
-    "requests/fallbacks.py": ((7409, 12, 13),),
-    "requests/identifiers.py": ((7430, 11, 46),),
-    "requests/modalities.py": ((7484, 10, 7),),
-    "requests/old_texts.py": ((7499, 11, 61),),
-    "requests/parameters.py": ((7568, 12, 59),),
-    "requests/reasoning.py": ((7635, 13, 87),),
-    "requests/references.py": ((7730, 12, 30),),
-    "requests/replay.py": ((7768, 14, 122),),
-    "requests/chat_body.py": ((7898, 13, 141),),
-    "requests/history.py": ((8047, 13, 116),),
-    "requests/next_round.py": ((8171, 22, 81),),
-    "requests/recovery.py": ((8260, 16, 107),),
-    "requests/retention.py": ((8375, 13, 80),),
-    "requests/routing_table.py": ((8463, 14, 38),),
-    "requests/routing.py": ((8509, 13, 34),),
-    "requests/tasks.py": ((8551, 11, 35),),
-    "requests/tools.py": ((8594, 13, 41),),
-    "requests/trimming.py": ((8643, 11, 9),),
-    "requests/normalise.py": ((8660, 28, 39),),
-    "streaming/collector.py": ((8707, 31, 266),),
-    "streaming/completion_notes.py": ((8981, 11, 41),),
-    "streaming/open_calls.py": ((9030, 10, 25),),
-    "streaming/renderer.py": ((9063, 9, 13),),
-    "streaming/citations.py": ((9084, 13, 57),),
-    "streaming/layout.py": ((9153, 18, 61),),
-    "streaming/output_items.py": ((9222, 10, 69),),
-    "streaming/server_tools.py": ((9299, 15, 46),),
-    "streaming/status.py": ((9353, 10, 47),),
-    "streaming/think_tags.py": ((9408, 20, 134),),
-    "streaming/thinking_status.py": ((9550, 11, 53),),
-    "streaming/usage.py": ((9611, 10, 92),),
-    "streaming/completion_chunks.py": ((9711, 31, 93),),
-    "streaming/completion_dict.py": ((9812, 36, 108),),
-    "streaming/response_events.py": ((9928, 47, 271),),
-    "streaming/transcript.py": ((10207, 29, 129),),
-    "tools/policy.py": ((10344, 13, 47),),
-    "tools/results.py": ((10399, 11, 116),),
-    "tools/schema.py": ((10526, 15, 298),),
-    "tools/arguments.py": ((10832, 13, 113),),
-    "tools/definitions.py": ((10953, 14, 85),),
-    "tools/executor.py": ((11046, 55, 194),),
-    "tools/toolbox.py": ((11248, 23, 130),),
-    "runtime.py": ((11386, 26, 154),),
-    "attempts.py": ((11548, 33, 80),),
-    "rounds.py": ((11636, 30, 190),),
-    "orchestrator.py": ((11834, 40, 138),),
-    "pipe.py": ((11980, 30, 108),),
+    "core/ids.py": ((252, 9, 36),),
+    "core/redaction.py": ((296, 9, 69),),
+    "core/errors.py": ((389, 27, 165),),
+    "storage/payload_codec.py": ((566, 26, 189),),
+    "storage/archive_file.py": ((765, 20, 88),),
+    "storage/unlock.py": ((863, 22, 103),),
+    "core/circuit_breaker.py": ((1012, 8, 48),),
+    "core/json_codec.py": ((1068, 11, 29),),
+    "core/json_values.py": ((1105, 8, 31),),
+    "core/money.py": ((1144, 6, 4),),
+    "core/process.py": ((1156, 10, 13),),
+    "core/admission.py": ((1177, 12, 50),),
+    "core/retry.py": ((1235, 7, 33),),
+    "core/secrets.py": ((1276, 19, 86),),
+    "core/session_records.py": ((1370, 12, 44),),
+    "core/source_map.py": ((1422, 7, 24),),
+    "core/template_language.py": ((1454, 8, 56),),
+    "core/valve_types.py": ((1520, 17, 63),),
+    "core/archive_valves.py": ((1591, 13, 66),),
+    "core/catalog_valves.py": ((1665, 12, 138),),
+    "core/metadata_valves.py": ((1811, 12, 75),),
+    "core/personal_valves.py": ((1894, 11, 76),),
+    "core/storage_valves.py": ((1978, 13, 87),),
+    "core/template_valves.py": ((2073, 13, 89),),
+    "core/config.py": ((2170, 20, 488),),
+    "core/context.py": ((2666, 15, 54),),
+    "core/logging_system.py": ((2728, 11, 105),),
+    "core/error_templates.py": ((2841, 28, 176),),
+    "core/timing_logger.py": ((3027, 21, 137),),
+    "api/bodies.py": ((3172, 8, 80),),
+    "api/error_figures.py": ((3260, 8, 38),),
+    "api/errors.py": ((3306, 18, 184),),
+    "api/events.py": ((3498, 11, 270),),
+    "api/exchange_log.py": ((3776, 17, 15),),
+    "api/gateway/batch.py": ((3802, 14, 47),),
+    "api/gateway/items.py": ((3857, 22, 136),),
+    "api/gateway/part_ends.py": ((4001, 8, 58),),
+    "api/gateway/payloads.py": ((4067, 14, 31),),
+    "api/gateway/selection.py": ((4106, 15, 54),),
+    "api/gateway/text_run.py": ((4168, 10, 70),),
+    "api/pacing.py": ((4246, 7, 19),),
+    "api/sse.py": ((4273, 5, 60),),
+    "api/gateway/chat_reader.py": ((4341, 30, 204),),
+    "api/gateway/responses_reader.py": ((4553, 33, 196),),
+    "api/transport.py": ((4757, 18, 163),),
+    "api/http.py": ((4928, 23, 176),),
+    "api/catalog.py": ((5112, 18, 78),),
+    "api/gateway/stream.py": ((5198, 33, 124),),
+    "api/gateway/chat_completions.py": ((5330, 15, 12),),
+    "api/gateway/responses.py": ((5350, 15, 12),),
+    "host/blocking.py": ((5370, 12, 57),),
+    "host/chats.py": ((5435, 13, 49),),
+    "host/columns.py": ((5496, 20, 83),),
+    "host/data_folder.py": ((5587, 9, 7),),
+    "host/database.py": ((5602, 15, 65),),
+    "host/departure.py": ((5675, 11, 30),),
+    "host/events.py": ((5713, 9, 4),),
+    "host/middleware.py": ((5725, 8, 7),),
+    "host/citing.py": ((5740, 15, 25),),
+    "host/models.py": ((5773, 16, 132),),
+    "host/redis.py": ((5913, 8, 19),),
+    "host/single_worker.py": ((5940, 14, 33),),
+    "host/users.py": ((5981, 14, 67),),
+    "host/call.py": ((6056, 15, 61),),
+    "host/files.py": ((6125, 17, 48),),
+    "host/tools.py": ((6184, 23, 241),),
+    "host/versions.py": ((6433, 10, 30),),
+    "models/catalog_shelf.py": ((6471, 19, 105),),
+    "models/key_limit.py": ((6584, 13, 43),),
+    "models/pricing.py": ((6635, 12, 106),),
+    "models/family.py": ((6749, 14, 134),),
+    "models/variants.py": ((6891, 11, 67),),
+    "models/known.py": ((6966, 12, 33),),
+    "models/metadata_sync.py": ((7010, 23, 226),),
+    "models/registry.py": ((7244, 21, 153),),
+    "models/visibility.py": ((7405, 16, 217),),
+    "models/entries.py": ((7630, 25, 66),),
+    "models/sync_job.py": ((7704, 30, 150),),
+    "storage/artifact_table.py": ((7862, 26, 93),),
+    "storage/artifacts.py": ((7966, 41, 299),),
+    "storage/kept_thinking.py": ((8273, 15, 34),),
+    "storage/pictures.py": ((8315, 20, 112),),
+    "storage/session_archive.py": ((8437, 44, 243),),
+    "storage/spending.py": ((8688, 20, 77),),
+    "requests/allow_list.py": ((8773, 10, 28),),
+    "requests/caching.py": ((8809, 13, 20),),
+    "requests/content_parts.py": ((8837, 10, 76),),
+    "requests/fallbacks.py": ((8921, 12, 13),),
+    "requests/identifiers.py": ((8942, 11, 46),),
+    "requests/modalities.py": ((8996, 10, 7),),
+    "requests/old_texts.py": ((9011, 11, 61),),
+    "requests/parameters.py": ((9080, 12, 59),),
+    "requests/reasoning.py": ((9147, 13, 87),),
+    "requests/references.py": ((9242, 12, 30),),
+    "requests/replay.py": ((9280, 14, 122),),
+    "requests/chat_body.py": ((9410, 13, 141),),
+    "requests/history.py": ((9559, 13, 116),),
+    "requests/next_round.py": ((9683, 22, 81),),
+    "requests/recovery.py": ((9772, 16, 107),),
+    "requests/retention.py": ((9887, 13, 80),),
+    "requests/routing_table.py": ((9975, 14, 38),),
+    "requests/routing.py": ((10021, 13, 34),),
+    "requests/tasks.py": ((10063, 11, 35),),
+    "requests/tools.py": ((10106, 13, 41),),
+    "requests/trimming.py": ((10155, 13, 7),),
+    "requests/normalise.py": ((10170, 28, 39),),
+    "streaming/collector.py": ((10217, 31, 266),),
+    "streaming/completion_notes.py": ((10491, 11, 41),),
+    "streaming/open_calls.py": ((10540, 10, 25),),
+    "streaming/renderer.py": ((10573, 9, 13),),
+    "streaming/citations.py": ((10594, 13, 57),),
+    "streaming/layout.py": ((10663, 18, 61),),
+    "streaming/output_items.py": ((10732, 10, 69),),
+    "streaming/server_tools.py": ((10809, 15, 46),),
+    "streaming/status.py": ((10863, 10, 47),),
+    "streaming/think_tags.py": ((10918, 20, 134),),
+    "streaming/thinking_status.py": ((11060, 11, 53),),
+    "streaming/usage.py": ((11121, 10, 92),),
+    "streaming/completion_chunks.py": ((11221, 31, 93),),
+    "streaming/completion_dict.py": ((11322, 36, 108),),
+    "streaming/response_events.py": ((11438, 47, 275),),
+    "streaming/transcript.py": ((11721, 29, 129),),
+    "tools/policy.py": ((11858, 13, 47),),
+    "tools/results.py": ((11913, 11, 116),),
+    "tools/schema.py": ((12040, 15, 298),),
+    "tools/arguments.py": ((12346, 13, 113),),
+    "tools/definitions.py": ((12467, 14, 85),),
+    "tools/executor.py": ((12560, 55, 194),),
+    "tools/toolbox.py": ((12762, 23, 130),),
+    "runtime.py": ((12900, 31, 186),),
+    "attempts.py": ((13094, 33, 80),),
+    "rounds.py": ((13182, 30, 190),),
+    "orchestrator.py": ((13380, 41, 154),),
+    "pipe.py": ((13542, 30, 112),),
 }

@@ -51,12 +51,16 @@ class Pipe:
     async def pipes(self) -> list[Entry]:
         """The entries for the model list, from memory; the very first call waits a few seconds."""
         settings = take_snapshot(self.valves)
-        with self._runtime.lease(_function_id(), settings):
+        function_id = _function_id()
+        with self._runtime.lease(function_id, settings):
             try:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
-            return await list_entries(self._runtime.registry(settings), settings)
+            registry = self._runtime.registry(settings)
+            entries = await list_entries(registry, settings)
+            self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
+            return entries
 
     async def pipe(  # noqa: PLR0913 - Open WebUI passes what the signature names
         self,

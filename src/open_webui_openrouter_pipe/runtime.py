@@ -7,6 +7,7 @@ import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -18,8 +19,11 @@ from .core.config import Settings
 from .core.logging_system import LOG, install_session_logger
 from .core.process import shared_by_process
 from .core.timing_logger import TIMING
+from .host.data_folder import own_file
+from .models.catalog_shelf import CatalogShelf
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
+from .models.sync_job import MetadataSync
 from .storage.artifacts import ArtifactStore
 from .storage.session_archive import SessionArchive
 
@@ -58,6 +62,8 @@ class Runtime:
         self._artifacts: ArtifactStore | None = None
         self._session_archive: SessionArchive | None = None
         self._account: tuple[str, str, bool] | None = None
+        self._function_id = ""
+        self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
 
@@ -69,6 +75,7 @@ class Runtime:
     @contextmanager
     def lease(self, function_id: str, settings: Settings) -> Generator[None]:
         """Keep the services for one call."""
+        self._function_id = function_id
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
@@ -93,10 +100,15 @@ class Runtime:
         if self._registry is None:
             client = self.client()
             self._registry = OpenRouterModelRegistry(
-                lambda settings: fetch_models(client, settings),
+                lambda settings, kept: fetch_models(client, settings, kept),
                 fetch_zdr_ids=lambda settings: fetch_zdr_ids(client, settings),
+                shelf=self._open_shelf(),
             )
         return self._registry
+
+    def _open_shelf(self) -> CatalogShelf:
+        account = sha256(repr(self._account).encode()).hexdigest()
+        return CatalogShelf(own_file("catalog.json", self._function_id), account)
 
     def vendors(self) -> list[str]:
         """Whose models the catalog in memory lists."""
@@ -124,6 +136,13 @@ class Runtime:
             self._loop = asyncio.get_running_loop()
             self._session_archive = SessionArchive()
         return self._session_archive
+
+    def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
+        """What keeps Open WebUI's rows of this function's models up to date."""
+        self._follow_account(settings)
+        if self._sync is None:
+            self._sync = MetadataSync(function_id)
+        return self._sync
 
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
@@ -153,20 +172,22 @@ class Runtime:
         key = settings.api_key.fingerprint()
         account = (settings.base_url, key, settings.catalog.key_models_only)
         if self._account != account:
-            self._close_later(registry=self._registry, key_limit=self._key_limit)
-            self._account, self._registry, self._key_limit = account, None, None
+            self._drop_account()
+            self._account = account
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
-            services = {"registry": self._registry, "key_limit": self._key_limit}
-            stores = {"artifacts": self._artifacts, "session_archive": self._session_archive}
-            self._close_later(**services, client=self._client, **stores)
-            self._client, self._registry, self._key_limit = None, None, None
-            self._artifacts, self._session_archive = None, None
+            self._drop_account()
+            self._close_later(self._client, self._artifacts, self._session_archive)
+            self._client, self._artifacts, self._session_archive = None, None, None
 
-    def _close_later(self, **services: Any) -> None:
+    def _drop_account(self) -> None:
+        self._close_later(self._sync, self._registry, self._key_limit)
+        self._sync, self._registry, self._key_limit = None, None, None
+
+    def _close_later(self, *services: Any) -> None:
         """Close in a task of its own: the caller may be cancelled, or not be async at all."""
-        open_services = [service for service in services.values() if service is not None]
+        open_services = [service for service in services if service is not None]
         if not open_services or self._loop is None or self._loop.is_closed():
             return
         task = self._loop.create_task(_close_all(open_services))
@@ -185,5 +206,11 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case OpenRouterModelRegistry() | KeyLimit() | ArtifactStore() | SessionArchive():
+            case (
+                OpenRouterModelRegistry()
+                | KeyLimit()
+                | MetadataSync()
+                | ArtifactStore()
+                | SessionArchive()
+            ):
                 await service.close()

@@ -8,7 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from open_webui_openrouter_pipe.api.catalog import fetch_credit_left, fetch_models
+from open_webui_openrouter_pipe.api.catalog import (
+    CatalogCopy,
+    fetch_credit_left,
+    fetch_models,
+    fetch_zdr_ids,
+)
 from open_webui_openrouter_pipe.api.http import open_client
 from open_webui_openrouter_pipe.core.config import Settings
 from open_webui_openrouter_pipe.core.errors import (
@@ -32,7 +37,7 @@ def fetch(settings_for: Callable[..., Settings]) -> Fetch:
             return answer
 
         async with open_client(httpx.MockTransport(respond)) as client:
-            return await fetch_models(client, settings_for(url))
+            return (await fetch_models(client, settings_for(url))).rows
 
     return run
 
@@ -95,3 +100,78 @@ async def test_a_broken_connection_has_its_cause(
 ) -> None:
     with pytest.raises(cause):
         await fetch(error, url)
+
+
+async def test_the_models_of_the_key_have_an_address_of_their_own(
+    settings_for: Callable[..., Settings],
+) -> None:
+    asked: list[httpx.URL] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return httpx.Response(200, json={"data": [{"id": "a/b"}]})
+
+    async with open_client(httpx.MockTransport(respond)) as client:
+        settings = settings_for("https://a.example/v1", KEY_MODELS_ONLY=True)
+        assert (await fetch_models(client, settings)).rows == [{"id": "a/b"}]
+    assert asked == ["https://a.example/v1/models/user"]
+
+
+async def test_the_catalog_at_hand_is_sent_again_only_when_it_has_changed(
+    settings_for: Callable[..., Settings],
+) -> None:
+    states = ['"1"', '"1"', '"2"']
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        etag = states.pop(0)
+        if request.headers.get("if-none-match") == etag:
+            return httpx.Response(304)
+        return httpx.Response(200, json={"data": [{"id": etag}]}, headers={"ETag": etag})
+
+    async with open_client(httpx.MockTransport(respond)) as client:
+        settings = settings_for("https://a.example/v1")
+        first = await fetch_models(client, settings)
+        assert await fetch_models(client, settings, first) is first
+        third = await fetch_models(client, settings, first)
+    assert (third.rows, third.etag) == ([{"id": '"2"'}], '"2"')
+
+
+async def test_a_server_that_names_no_state_is_asked_for_all_of_it(
+    settings_for: Callable[..., Settings],
+) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        assert "if-none-match" not in request.headers
+        return httpx.Response(200, json={"data": [{"id": "a/b"}]})
+
+    async with open_client(httpx.MockTransport(respond)) as client:
+        settings = settings_for("https://a.example/v1")
+        kept = CatalogCopy([{"id": "old"}])
+        assert (await fetch_models(client, settings, kept)).rows == [{"id": "a/b"}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "ids"),
+    [
+        ({"data": [{"model_id": "a/b"}, {"model_id": "a/b"}, {"model_id": "c/d"}]}, {"a/b", "c/d"}),
+        ({"data": [{"model_id": None}, {"tag": "x"}, None, "a/b"]}, set[str]()),
+        ({"data": []}, set[str]()),
+    ],
+)
+async def test_the_models_with_a_provider_that_keeps_no_data(
+    settings_for: Callable[..., Settings], answer: Any, ids: set[str]
+) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        assert request.url == "https://a.example/v1/endpoints/zdr"
+        return httpx.Response(200, json=answer)
+
+    async with open_client(httpx.MockTransport(respond)) as client:
+        assert await fetch_zdr_ids(client, settings_for("https://a.example/v1")) == ids
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(500), httpx.Response(200, json={"data": {}})])
+async def test_an_unknown_list_of_private_models_is_not_an_empty_one(
+    settings_for: Callable[..., Settings], answer: httpx.Response
+) -> None:
+    async with open_client(httpx.MockTransport(lambda _: answer)) as client:
+        with pytest.raises(OpenRouterAPIError):
+            await fetch_zdr_ids(client, settings_for("https://a.example/v1"))

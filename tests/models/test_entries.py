@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from open_webui_openrouter_pipe.api.catalog import CatalogCopy
 from open_webui_openrouter_pipe.core.config import Settings, SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.errors import ConnectionFailedError
 from open_webui_openrouter_pipe.models.entries import NOTICE_ID, explain_absence, list_entries
@@ -22,20 +23,20 @@ def settings(**valves: str) -> Settings:
     return take_snapshot(SystemValves.model_validate({"API_KEY": "sk-test", **valves}))
 
 
-async def fetch(settings: Settings) -> list[dict[str, Any]]:
-    return ROWS
+async def fetch(settings: Settings, kept: CatalogCopy | None) -> CatalogCopy:
+    return CatalogCopy(ROWS)
 
 
-async def fail(settings: Settings) -> list[dict[str, Any]]:
+async def fail(settings: Settings, kept: CatalogCopy | None) -> CatalogCopy:
     raise ConnectionFailedError("No connection to there.", "Try again.")
 
 
-async def hang(settings: Settings) -> list[dict[str, Any]]:
+async def hang(settings: Settings, kept: CatalogCopy | None) -> CatalogCopy:
     await asyncio.Event().wait()
-    return []
+    return CatalogCopy([])
 
 
-async def never_asked(settings: Settings) -> list[dict[str, Any]]:
+async def never_asked(settings: Settings, kept: CatalogCopy | None) -> CatalogCopy:
     pytest.fail("there is no key to ask with")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from open_webui_openrouter_pipe.api.catalog import CatalogCopy
 from open_webui_openrouter_pipe.core.config import Settings, SystemValves, take_snapshot
 from open_webui_openrouter_pipe.core.errors import ConnectionFailedError, InternalError
 from open_webui_openrouter_pipe.models.registry import OpenRouterModelRegistry
@@ -32,7 +33,7 @@ class Upstream:
     asked: int = 0
     cancelled: int = 0
 
-    async def fetch(self, settings: Settings) -> list[dict[str, Any]]:
+    async def fetch(self, settings: Settings, kept: CatalogCopy | None) -> CatalogCopy:
         self.asked += 1
         try:
             await self.open.wait()
@@ -42,7 +43,7 @@ class Upstream:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return CatalogCopy(answer)
 
 
 def rows(*model_ids: str) -> list[dict[str, Any]]:
@@ -102,7 +103,7 @@ async def test_a_fresh_catalog_is_not_fetched_again(
 ) -> None:
     upstream.open.set()
     await ids(registry)
-    upstream.now = 99.9
+    upstream.now = 89.9
     assert await ids(registry) == ["a/one"]
     await settle()
     assert upstream.asked == 1
@@ -172,7 +173,34 @@ async def test_a_failing_catalog_is_asked_less_and_less_often(
             asked_at.append(upstream.now)
         upstream.now += 1.0
     waits = [later - earlier for earlier, later in itertools.pairwise(asked_at)]
-    assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    longest = [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert all(0.9 * most <= wait <= most for wait, most in zip(waits, longest, strict=True))
+
+
+async def test_servers_that_started_together_do_not_ask_together(upstream: Upstream) -> None:
+    upstream.answers[:] = [rows("a/one")] * 80
+    upstream.open.set()
+    fleet = [OpenRouterModelRegistry(upstream.fetch, lambda: upstream.now) for _ in range(40)]
+    for upstream.now in (0.0, 95.0):
+        for registry in fleet:
+            await ids(registry)
+        await settle()
+    assert 40 < upstream.asked < 80
+    for registry in fleet:
+        await registry.close()
+
+
+async def test_a_catalog_in_which_nothing_has_changed_stays_the_same_object(
+    registry: OpenRouterModelRegistry, upstream: Upstream
+) -> None:
+    upstream.answers.append(rows("a/one"))
+    upstream.open.set()
+    await ids(registry)
+    known, upstream.now = registry.known, 100.0
+    await ids(registry)
+    await settle()
+    assert registry.known is known
+    assert upstream.asked == 2
 
 
 async def test_after_a_success_the_pauses_start_anew(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from open_webui_openrouter_pipe.storage.payload_codec import PayloadCodec
 from tests.storage.artifact_stores import DETAILS, TABLE, call, in_time, kept, open_store, rows, run
 
 DAY = 24 * 3_600
@@ -83,6 +84,18 @@ async def test_a_new_passphrase_reads_the_old_ones_rows_while_it_is_named(
     )
 
 
+async def test_a_row_that_holds_something_else_is_done_without(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_store() as store:
+        artifact_id = await kept(store, call())
+        identity = ("openrouter", "user-1", "chat-1", artifact_id)
+        forged = PayloadCodec().seal(b"no JSON", identity)
+        await run(engine, f"UPDATE {TABLE} SET payload = :forged", forged=forged)
+        assert await store.load(call(), [artifact_id]) == {}
+    assert "It is not JSON" in caplog.text
+
+
 async def test_a_passphrase_that_cannot_be_read_never_means_unencrypted(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -91,7 +104,7 @@ async def test_a_passphrase_that_cannot_be_read_never_means_unencrypted(
     monkeypatch.setenv("WEBUI_SECRET_KEY", "two")
     async with open_store() as store:
         assert [store.keep(context, "reasoning", DETAILS) for _ in range(3)] == ["", "", ""]
-    assert caplog.text.count("WEBUI_SECRET_KEY has changed") == 1
+    assert caplog.text.count("a passphrase is lost: WEBUI_SECRET_KEY has changed") == 1
 
 
 @pytest.mark.parametrize("chat", ["", "temporary:1", "local:1", "channel:1"])

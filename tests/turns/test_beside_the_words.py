@@ -23,6 +23,7 @@ from pipe_lab.simulator import (
     answer_reply,
     broken_off,
     chat_answer_reply,
+    chat_text_reply,
     error_reply,
     text_reply,
 )
@@ -241,6 +242,47 @@ async def test_the_closing_line_adds_up_the_chat(
     simulator.script(text_reply("Yes.", usage={"cost": 0.25}))
     events = await Page().ask(make_pipe(simulator), second_question())
     assert closing_line(events).endswith(f"$0.2500 · {total}")
+
+
+def trimmed(reply: Reply, field: str) -> Reply:
+    """The reply, with what OpenRouter's router tells of a chat it has shortened."""
+    told = {"pipeline": [{"type": "context_compression", "name": "context-compression"}]}
+    end = [event for event in reply.events or [] if isinstance(event, dict) and event.get(field)]
+    place = end[-1]["response"] if field == "response" else end[-1]
+    place["openrouter_metadata"] = told
+    return reply
+
+
+@pytest.mark.parametrize("shows_usage", [True, False])
+@pytest.mark.parametrize(
+    ("endpoint", "make", "field"),
+    [
+        ("responses", text_reply, "response"),
+        ("chat_completions", chat_text_reply, "usage"),
+    ],
+)
+async def test_the_closing_line_says_that_the_chat_was_shortened(
+    simulator: Simulator, endpoint: str, make: Callable[..., Reply], field: str, shows_usage: bool
+) -> None:
+    simulator.script(trimmed(make("Yes."), field))
+    simulator.script(make("Yes."))
+    valves = {"DEFAULT_LLM_ENDPOINT": endpoint, "SHOW_FINAL_USAGE_STATUS": shows_usage}
+    pipe = make_pipe(simulator, AUTO_CONTEXT_TRIMMING=True, **valves)
+    shortened, whole_chat = await Page().ask(pipe), await Page().ask(pipe)
+    assert closing_line(shortened).startswith("⚠ The chat was too long")
+    assert (" tokens in" in closing_line(shortened)) is shows_usage
+    assert "too long" not in str(whole_chat)
+
+
+@pytest.mark.parametrize("trims", [True, False])
+async def test_the_router_is_asked_for_it_only_where_it_may_shorten(
+    simulator: Simulator, trims: bool
+) -> None:
+    await Page().ask(make_pipe(simulator, AUTO_CONTEXT_TRIMMING=trims))
+    asked = [request for request in simulator.requests if request.path == "/responses"]
+    assert [request.headers.get("x-openrouter-metadata") for request in asked] == (
+        ["enabled"] if trims else [None]
+    )
 
 
 @pytest.mark.parametrize("chat_id", ["chat-1", "temporary:1"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
 
 from ..core.config import Settings
+from ..core.errors import StreamInterruptedError
 from ..core.json_codec import decode_json
 from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
 from .errors import read_http_error
@@ -18,44 +21,74 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+_NOT_MODIFIED = 304
 
 
-async def fetch_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """Fetch the row of every model that writes or draws (schema `Model`).
+@dataclass(frozen=True, slots=True)
+class CatalogCopy:
+    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
 
-    Raises a `PipeError` that says why there are none.
+    rows: list[JsonObject]
+    etag: str = ""
+    """What the server calls this state of its catalog, where it does."""
+    zdr_ids: frozenset[str] | None = None
+    age: float = 0.0
+    """Seconds since it came."""
+
+
+async def fetch_models(
+    client: httpx.AsyncClient, settings: Settings, kept: CatalogCopy | None = None
+) -> CatalogCopy:
+    """Fetch the catalog, unless the copy at hand is still the newest.
+
+    Raises a `PipeError` that says why there is none.
     """
     of_key = settings.catalog.key_models_only
     path = "/models/user" if of_key else f"/models?output_modalities={_OUTPUTS}"
-    return objects_in(await _fetch_data(client, settings, path, list))
+    known = {"If-None-Match": kept.etag} if kept and kept.etag else {}
+    response = await _ask(client, settings, path, known)
+    if kept and response.status_code == _NOT_MODIFIED:
+        return kept
+    return CatalogCopy(
+        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
+    )
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
     """Fetch the ids of the models that some provider serves without keeping data."""
-    endpoints = objects_in(await _fetch_data(client, settings, "/endpoints/zdr", list))
+    response = await _ask(client, settings, "/endpoints/zdr", {})
+    endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
-    return number_of((await _fetch_data(client, settings, "/key", dict)).get("limit_remaining"))
+    key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
+    return number_of(key.get("limit_remaining"))
 
 
-async def _fetch_data(
-    client: httpx.AsyncClient, settings: Settings, path: str, kind: type[Data]
-) -> Data:
-    """The `data` of an answer, where it is of the right kind."""
+async def _ask(
+    client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
+) -> httpx.Response:
     limits = {"connect": settings.connect_timeout, "read": _CATALOG_SECONDS}
     with as_pipe_errors(settings, answering=False):
-        response = await client.get(
+        return await client.get(
             settings.base_url + path,
-            headers={**authorize(settings), **own_referer(settings)},
+            headers={**authorize(settings), **own_referer(settings), **headers},
             extensions={"timeout": {**limits, "total": _CATALOG_SECONDS}},
         )
+
+
+def _data_in(response: httpx.Response, settings: Settings, kind: type[Data]) -> Data:
+    """The `data` of an answer, where it is of the right kind."""
     refuse_web_page(response, settings)
     try:
         data = as_object(decode_json(response.content)).get("data")
-    except ValueError:
+    except ValueError as error:
+        if response.is_success:
+            raise StreamInterruptedError(
+                "OpenRouter's answer came only in part.", "Try again in a moment."
+            ) from error
         data = None
     if not response.is_success or not isinstance(data, kind):
         raise read_http_error(response, response.content)

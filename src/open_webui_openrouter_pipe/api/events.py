@@ -231,6 +231,8 @@ class Notice:
     """Something about the answer that the person should know, and that is no part of it."""
 
     text: str
+    in_closing_line: bool = False
+    """Whether it is said once the answer is there, and not before."""
 
 
 @dataclass(slots=True)

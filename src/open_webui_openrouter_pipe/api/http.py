@@ -17,8 +17,11 @@ from ..core.errors import (
     StreamInterruptedError,
     UpstreamTimeoutError,
 )
-from ..core.json_values import as_object, text_of
+from ..core.json_values import as_object, objects_in, text_of
 from .transport import AiohttpTransport, UnknownHostError
+
+COMPRESSION_PLUGIN = "context-compression"
+"""Leaves out the middle of a chat that is too long for its model."""
 
 # The app OpenRouter's statistics count this for; both headers are needed for that.
 _ATTRIBUTION_HEADERS = {
@@ -83,6 +86,12 @@ def vendor_headers(settings: Settings, body: Mapping[str, Any]) -> dict[str, str
     if of_anthropic and thinks and settings.interleaved_thinking:
         return {"x-anthropic-beta": "interleaved-thinking-2025-05-14"}
     return {}
+
+
+def metadata_headers(body: Mapping[str, Any]) -> dict[str, str]:
+    """Ask to be told when OpenRouter shortens the chat."""
+    trims = any(each.get("id") == COMPRESSION_PLUGIN for each in objects_in(body.get("plugins")))
+    return {"X-OpenRouter-Metadata": "enabled"} if trims else {}
 
 
 def own_referer(settings: Settings) -> dict[str, str]:

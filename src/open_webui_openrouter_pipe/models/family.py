@@ -46,6 +46,7 @@ class ModelFamily:
     """Seconds since 1970."""
     expires_on: date | None = None
     """The last day on which it is served."""
+    description: str = ""
 
     @property
     def vendor(self) -> str:
@@ -92,6 +93,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         alias_target=text_of(target.get("slug")),
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
+        description=text_of(row.get("description")),
     )
 
 

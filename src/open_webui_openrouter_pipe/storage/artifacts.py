@@ -106,7 +106,8 @@ class ArtifactStore:
         """Artifacts in the table whose use is to be noted there."""
         self._failures = 0
         self._blind_until = 0.0
-        self._is_reported = False
+        self._reported: set[str] = set()
+        """What fails at present, and has been told."""
         self._warned_chats: set[str] = set()
         self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -204,7 +205,7 @@ class ArtifactStore:
         try:
             key, old_keys = rules.key.reveal(), split_list(rules.old_keys.reveal())
         except PipeError:
-            self._report("a passphrase cannot be decrypted: WEBUI_SECRET_KEY has changed")
+            self._report("writing", "a passphrase is lost: WEBUI_SECRET_KEY has changed")
             return
         self._codec = PayloadCodec(
             key, old_keys, compress_from=rules.compress_from, use_lz4=rules.use_lz4
@@ -240,7 +241,7 @@ class ArtifactStore:
                         await note_use(connection, used, self._clock())
         except Exception as error:  # noqa: BLE001 - a database that fails costs no answer anything
             self._failures += 1
-            self._report(describe_fault(error))
+            self._report("writing", describe_fault(error))
             return False
         for artifact in batch:
             del self._waiting[artifact.id]
@@ -248,7 +249,7 @@ class ArtifactStore:
             artifact.written.set()
         self._used.difference_update(used)
         self._failures = 0
-        self._report("")
+        self._report("writing", "")
         return True
 
     async def _pause(self) -> None:
@@ -273,15 +274,15 @@ class ArtifactStore:
         self, home: ArtifactHome, ids: Sequence[str], problems: Counter[str]
     ) -> list[tuple[str, bytes, int]]:
         if self._clock() < self._blind_until or not self._table.has_database:
-            problems["the database does not answer"] = len(ids)
             return []
         try:
             async with asyncio.timeout(_LOAD_SECONDS), self._table.begin() as connection:
                 rows = await select_payloads(connection, home, ids)
         except Exception as error:  # noqa: BLE001 - the turn goes on without
             self._blind_until = self._clock() + _BLIND_SECONDS
-            problems[describe_fault(error)] = len(ids)
+            self._report("loading", describe_fault(error))
             return []
+        self._report("loading", "")
         if len(rows) < len(ids):
             problems["not kept for this chat and user"] = len(ids) - len(rows)
         return rows
@@ -299,6 +300,8 @@ class ArtifactStore:
                 )
             except SealedPayloadError as error:
                 problems[error.cause] += 1
+            except ValueError:
+                problems["It is not JSON."] += 1
         return opened
 
     def _note_used(self, rows: Sequence[tuple[str, bytes, int]]) -> None:
@@ -309,7 +312,7 @@ class ArtifactStore:
 
     def _warn_of(self, chat_id: str, lost: int, problems: Counter[str]) -> None:
         """Once for each chat: a copy of one has lost its thinking for good."""
-        if not lost or chat_id in self._warned_chats:
+        if not problems or chat_id in self._warned_chats:
             return
         if len(self._warned_chats) >= _MOST_WARNED_CHATS:
             self._warned_chats.clear()
@@ -317,15 +320,16 @@ class ArtifactStore:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in problems.items())
         LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
 
-    def _report(self, fault: str) -> None:
+    def _report(self, what: str, fault: str) -> None:
         """Say once that it fails, and once that it works again."""
-        if bool(fault) == self._is_reported:
+        if bool(fault) == (what in self._reported):
             return
-        self._is_reported = bool(fault)
         if fault:
-            LOG.warning("artifacts: they stay in the chats until this is over: %s", fault)
+            self._reported.add(what)
+            LOG.warning("artifacts: %s fails, answers go on without: %s", what, fault)
         else:
-            LOG.info("artifacts: they are kept in the database again")
+            self._reported.discard(what)
+            LOG.info("artifacts: %s works again", what)
 
 
 def describe_fault(error: Exception) -> str:

@@ -77,10 +77,10 @@ class PayloadCodec:
         if not (self._key and encrypt):
             header = bytes((_PAYLOAD_VERSION, compression))
             return header + _payload_digest(header, identity, body) + body
-        key, key_id = _derive_key(self._key, self._salt)
-        nonce = os.urandom(12)
+        salt, nonce = self._salt, os.urandom(12)  # another thread may put another salt there
+        key, key_id = _derive_key(self._key, salt)
         first = bytes((_PAYLOAD_VERSION, compression | _IS_ENCRYPTED))
-        header = first + self._salt + key_id + nonce
+        header = first + salt + key_id + nonce
         return header + AESGCM(key).encrypt(nonce, body, header + _identity_bytes(identity))
 
     def open(

@@ -72,6 +72,7 @@ class ResponseEvents:
         self._asked_at = clock()
         self._status_is_open = False
         self._spending = SpendingKnown()
+        self._closing_words = ""
         self._places: dict[int, int] = {}
         self._ids: dict[int, str] = {}
         self._started_at: dict[int, float] = {}
@@ -118,6 +119,8 @@ class ResponseEvents:
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
+            case Notice(words, in_closing_line=True):
+                self._closing_words = words
             case Notice(words):
                 self._status_is_open = False
                 return [status_event(words, done=True)]
@@ -251,11 +254,12 @@ class ResponseEvents:
         return [_item_added(self._next_place(), spoken), failure]
 
     def _closing_status(self, usage: Usage | None) -> list[HostEvent]:
+        parts = [self._closing_words]
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
-            line = " · ".join(filter(None, (own, describe_spending(self._spending))))
-            return [status_event(line, done=True)]
-        return self._end_waiting()
+            parts += [own, describe_spending(self._spending)]
+        line = " · ".join(filter(None, parts))
+        return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
         """A status that said "trying again" must not go on saying it."""

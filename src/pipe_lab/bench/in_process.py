@@ -11,6 +11,7 @@ from pipe_lab.load_pipe import load_pipe
 
 DELTAS = 20_000
 REQUESTS = 100
+LISTINGS = 200
 ROUNDS = 5
 _CHAT = {"chat_id": "bench", "message_id": "bench", "session_id": "bench"}
 
@@ -44,6 +45,19 @@ async def _cpu_of_answer(pipe: Any, deltas: int) -> float:
     if failure:
         raise RuntimeError(f"the answer failed: {failure[0]['error']}")
     return spent
+
+
+async def listing_seconds(bundle: Path, base_url: str, api_key: str) -> tuple[float, int]:
+    """Seconds for the list of models once it is in memory, and how many models it has."""
+    pipe = load_pipe(bundle, {"API_KEY": api_key, "BASE_URL": base_url})
+    listed = await pipe.pipes()
+    samples: list[float] = []
+    for _ in range(LISTINGS):
+        started = time.perf_counter()
+        await pipe.pipes()
+        samples.append(time.perf_counter() - started)
+    await pipe.close()
+    return median(samples), len(listed)
 
 
 def load_seconds(bundle: Path) -> float:

@@ -151,7 +151,9 @@ class OpenWebUIClient:
     async def set_model(self, model_id: str, **overlay: Any) -> None:
         """What an administrator sets for every chat with this model: `name`, `params`, `meta`."""
         form = {"id": model_id, "name": model_id, "meta": {}, "params": {}, **overlay}
-        await self.post("/api/v1/models/create", form)
+        stored = await self.get("/api/v1/models/base")
+        is_new = all(row["id"] != model_id for row in stored)
+        await self.post(f"/api/v1/models/{'create' if is_new else 'model/update'}", form)
 
     async def reset_model(self, model_id: str) -> None:
         """Take back what was set for a model."""

@@ -24,7 +24,7 @@ from ..events import (
 )
 from ..sse import DONE_PAYLOAD, SseDecoder
 from .batch import EventBatch
-from .items import read_citation, read_usage
+from .items import read_citation, read_usage, trimming_notices
 from .payloads import answer_cut_short, read_payload
 
 _UNEXPLAINED: JsonObject = {"error": {"message": "The answer broke off without a reason."}}
@@ -92,6 +92,7 @@ class ChatReader:
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
         self._usage = read_usage(data.get("usage")) or self._usage
+        events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
         self._read_delta(as_object(choice.get("delta") or choice.get("message")), events)
         self._finish_reason = text_of(choice.get("finish_reason")) or self._finish_reason

@@ -7,9 +7,11 @@ from typing import Any
 from ...core.json_values import JsonObject, as_object, number_of, objects_in, text_of, whole_of
 from ..events import (
     Citation,
+    Event,
     FunctionCallItem,
     ImageItem,
     MessageItem,
+    Notice,
     OtherItem,
     OutputItem,
     ReasoningItem,
@@ -113,6 +115,14 @@ def read_citation(annotation: JsonObject) -> Citation | None:
     if not url:
         return None
     return Citation(url, text_of(fields.get("title")), text_of(fields.get("content")))
+
+
+def trimming_notices(answer: JsonObject) -> list[Event]:
+    """What the person should know when OpenRouter has shortened the chat."""
+    stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
+    if not any(stage.get("type") == "context_compression" for stage in stages):
+        return []
+    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
 
 
 def read_usage(value: Any) -> Usage | None:

@@ -24,7 +24,7 @@ from ..events import (
 )
 from ..sse import DONE_PAYLOAD, SseDecoder
 from .batch import EventBatch
-from .items import read_citation, read_item, read_usage
+from .items import read_citation, read_item, read_usage, trimming_notices
 from .part_ends import PartEnds
 from .payloads import answer_cut_short, read_payload
 from .text_run import TextRun
@@ -35,6 +35,7 @@ def read_finished_answer(body: JsonObject) -> list[Event]:
     return [
         ResponseStarted(text_of(body.get("id")), text_of(body.get("model"))),
         *_finished_items(body),
+        *trimming_notices(body),
         _read_end(body),
     ]
 
@@ -107,8 +108,9 @@ class ResponsesReader:
                 self._closed.add(event.output_index)
         elif isinstance(event, ResponseFinished | ResponseFailed):
             self.finished = True
-            for item in self._left_out(as_object(data.get("response"))):
-                batch.add(item)
+            response = as_object(data.get("response"))
+            for late in (*self._left_out(response), *trimming_notices(response)):
+                batch.add(late)
         batch.add(event)
 
     def _left_out(self, response: JsonObject) -> list[ItemFinished]:

@@ -21,6 +21,7 @@ from ..exchange_log import log_answer, log_request
 from ..http import (
     as_pipe_errors,
     authorize,
+    metadata_headers,
     own_referer,
     refuse_web_page,
     timeouts,
@@ -77,6 +78,7 @@ async def _open(
                 **authorize(settings),
                 **own_referer(settings),
                 **vendor_headers(settings, body),
+                **metadata_headers(body),
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream",
                 "Accept-Encoding": "identity",

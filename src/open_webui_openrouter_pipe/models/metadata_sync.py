@@ -1,0 +1,248 @@
+"""What a sync would write into Open WebUI's rows of models: decided from values alone.
+
+Under a key of its own a row's `meta` remembers what was written into it. A field that differs
+from that is the admin's, and stays; so does one that was filled before the first sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import blake2s
+from typing import Any
+
+from ..core.json_codec import decode_json, encode_json
+from ..core.json_values import JsonObject, as_object, objects_in, text_of
+from ..core.metadata_valves import MetadataRules
+from ..host.columns import flat_parameters
+from ..host.models import ModelRow
+from .family import ModelFamily, from_host_id
+from .known import KnownModels
+
+MEMORY_KEY = "openrouter_pipe"
+GONE_TAG = "no longer at OpenRouter"
+"""Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """An entry of the model list."""
+
+    row_id: str
+    family: ModelFamily
+    is_in_catalog: bool = True
+    """Whether the catalog says what it can do; it does not of a preset or an unlisted id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """The rows to write."""
+
+    inserts: tuple[ModelRow, ...] = ()
+    updates: tuple[tuple[ModelRow, ModelRow], ...] = ()
+    """Each as it is, and as it is to be."""
+    gone: tuple[str, ...] = ()
+    """The ids among the updates whose model has vanished."""
+
+    @property
+    def size(self) -> int:
+        """How many rows would be written."""
+        return len(self.inserts) + len(self.updates)
+
+    def with_vanished(self, marked: tuple[tuple[ModelRow, ModelRow], ...]) -> SyncPlan:
+        """The plan with the rows of vanished models added."""
+        gone = tuple(before.id for before, _ in marked)
+        return replace(self, updates=self.updates + marked, gone=gone)
+
+
+def plan_sync(
+    offered: Iterable[OfferedModel],
+    stored: Mapping[str, ModelRow],
+    past: frozenset[str],
+    rules: MetadataRules,
+) -> SyncPlan:
+    """Compare the models that are offered with their rows.
+
+    `past` are the ids of all rows there have ever been: a missing one was deleted and stays away.
+    """
+    inserts: list[ModelRow] = []
+    updates: list[tuple[ModelRow, ModelRow]] = []
+    for model in offered:
+        before = stored.get(model.row_id)
+        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        if before is None and model.row_id not in past:
+            inserts.append(after)
+        elif before is not None and after != before:
+            updates.append((before, after))
+    return SyncPlan(tuple(inserts), tuple(updates))
+
+
+def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
+    """The row with what the catalog says, wherever the admin has said nothing else."""
+    chosen = flat_parameters(row.params)
+    if _is_left_out(row):
+        return row
+    draft = _RowDraft(row)
+    draft.fill("name", model.family.name)
+    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+        draft.fill("description", model.family.description.strip())
+    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+        draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
+    draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    return draft.finished()
+
+
+def mark_vanished(
+    stored: Mapping[str, ModelRow], offered: Iterable[OfferedModel], known: KnownModels
+) -> tuple[tuple[ModelRow, ModelRow], ...]:
+    """The rows of models that the catalog no longer has, as they are and with the mark.
+
+    Only rows that a sync has written count. A catalog that lacks most of them is doubted: the
+    account or the address may have changed, or half of an answer been lost.
+    """
+    entries = {model.row_id for model in offered}
+    ours = [row for row in stored.values() if MEMORY_KEY in row.meta and not _is_marked(row)]
+    lost = [row for row in ours if row.id not in entries and not _is_listed(row.id, known)]
+    if 2 * len(lost) > len(ours):
+        return ()
+    return tuple((row, _mark_gone(row)) for row in lost if not _is_left_out(row))
+
+
+def capabilities_of(family: ModelFamily) -> dict[str, bool]:
+    """The ticks that the catalog knows better than Open WebUI, which assumes nearly everything."""
+    ticks = {"vision": "image" in family.input_modalities}
+    if not family.calls_tools:
+        ticks["builtin_tools"] = False
+    if "image" in family.output_modalities:
+        # It is the switch of Open WebUI's own generator, which such a model does not need.
+        ticks["image_generation"] = False
+    return ticks
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(family.vendor)
+    return _ICONS + file if file else ""
+
+
+def maker_of(family: ModelFamily) -> str:
+    """The maker's name, as it stands before the model's."""
+    maker, colon, _ = family.name.partition(": ")
+    return maker.strip() if colon else family.vendor
+
+
+def _is_on(value: Any) -> bool:
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
+def _is_left_out(row: ModelRow) -> bool:
+    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+
+
+def _is_marked(row: ModelRow) -> bool:
+    return GONE_TAG in _RowDraft(row).own_tags
+
+
+def _is_listed(row_id: str, known: KnownModels) -> bool:
+    """Whether the catalog has the model; a variant that has no price of its own is a way to it."""
+    model_id = from_host_id(row_id.partition(".")[2])
+    if model_id.endswith(":free"):
+        return model_id in known.by_id
+    return model_id.startswith("@preset/") or known.find(model_id) is not None
+
+
+def _mark_gone(row: ModelRow) -> ModelRow:
+    draft = _RowDraft(row)
+    draft.tag(draft.own_tags | {GONE_TAG})
+    return draft.finished()
+
+
+class _RowDraft:
+    """A row on its way from what it is to what it is to be."""
+
+    def __init__(self, row: ModelRow) -> None:
+        self._row = row
+        self._values: JsonObject = {**row.meta, "name": row.name}
+        self._memory = _memory_of(row)
+
+    @property
+    def own_tags(self) -> set[str]:
+        """The tags that a sync has written."""
+        remembered = self._memory.get("tags")
+        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+
+    def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
+        """Write a text, if the one that is there is no admin's."""
+        stored = text_of(self._values.get(field))
+        remembered = self._memory.get(field)
+        is_free = stored in blanks if remembered is None else remembered == _digest(stored)
+        if value and (is_free or stored == value):
+            self._values[field] = value
+            self._memory[field] = _digest(value)
+
+    def tick(self, wanted: Mapping[str, bool]) -> None:
+        """Write capabilities; each is the admin's or ours by itself."""
+        ticks = dict(as_object(self._values.get("capabilities")))
+        remembered = dict(as_object(self._memory.get("capabilities")))
+        for name in {**remembered, **wanted}:
+            # Where a row says nothing, Open WebUI assumes, and its page then writes: yes.
+            untouched = (remembered[name],) if name in remembered else (None, True)
+            if ticks.get(name) not in untouched:
+                continue
+            if name in wanted:
+                ticks[name] = remembered[name] = wanted[name]
+            else:
+                ticks.pop(name, None)
+                del remembered[name]
+        self._values["capabilities"] = ticks
+        self._memory["capabilities"] = remembered
+
+    def tag(self, wanted: set[str]) -> None:
+        """Write these tags and take back other ones of ours; what an admin removed stays away."""
+        stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
+        ours = self.own_tags
+        kept = [name for name in stored if name not in ours - wanted]
+        added = sorted(wanted - ours - set(stored))
+        if kept + added != stored:
+            self._values["tags"] = [{"name": name} for name in kept + added]
+        if wanted != ours:
+            self._memory["tags"] = sorted(wanted)
+
+    def finished(self) -> ModelRow:
+        """The row as it is to be."""
+        meta = {name: value for name, value in self._values.items() if name != "name"}
+        if MEMORY_KEY not in meta or self._memory != _memory_of(self._row):
+            meta[MEMORY_KEY] = encode_json(self._memory).decode()
+        return replace(self._row, name=self._values["name"], meta=meta)
+
+
+def _memory_of(row: ModelRow) -> JsonObject:
+    """What a sync has written into a row, by field.
+
+    It is one text, for Open WebUI puts all of `meta`, value by value, into each list of models.
+    """
+    with suppress(ValueError):
+        return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
+    return {}
+
+
+def _digest(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=4).hexdigest()

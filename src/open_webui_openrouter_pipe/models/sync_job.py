@@ -1,0 +1,179 @@
+"""Keeps Open WebUI's rows of models in step with the catalog, beside the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ..core.catalog_valves import CatalogRules
+from ..core.config import Settings
+from ..core.logging_system import LOG
+from ..core.metadata_valves import MetadataRules
+from ..core.process import shared_by_process
+from ..host.models import (
+    ModelRow,
+    insert_model_row,
+    keep_known_rows,
+    private_rows_hide_models,
+    read_known_rows,
+    read_model_rows,
+    update_model_row,
+)
+from ..host.single_worker import only_worker
+from .family import ModelFamily, to_host_id
+from .known import KnownModels
+from .metadata_sync import OfferedModel, SyncPlan, mark_vanished, plan_sync
+from .visibility import offered_families
+
+# Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+_PAUSE_SECONDS = 0.03
+_RETRY_SECONDS = 60.0
+# Longer than the longest first sync (seconds).
+_LOCK_SECONDS = 600
+_ROWS_PER_REPORT = 100
+_NAMES_SHOWN = 5
+_NO_NEW_ROWS = (
+    "models: new models get no settings: BYPASS_ADMIN_ACCESS_CONTROL is off, so that admins "
+    "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
+)
+
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+"""What a sync is for: when nothing of it has changed, there is nothing to do."""
+
+
+@dataclass(slots=True)
+class SyncTurn:
+    """Whether a sync runs in this process. Copies of other ages read it."""
+
+    is_taken: bool = False
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+
+    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._function_id = function_id
+        self._clock = clock
+        self._done: Purpose | None = None
+        self._due_at = float("-inf")
+        self._job: asyncio.Task[None] | None = None
+
+    def look(self, known: KnownModels, settings: Settings) -> None:
+        """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
+
+        One that is under way ends where it is when syncs have been switched off.
+        """
+        purpose = (known, settings.catalog, settings.metadata)
+        if settings.metadata.mode == "off" and self._job is not None:
+            self._job.cancel()
+        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+            return
+        if self._job is None and self._clock() >= self._due_at:
+            self._due_at = self._clock() + _RETRY_SECONDS
+            self._job = asyncio.create_task(self._run(purpose))
+
+    async def finished(self) -> None:
+        """Wait for the sync that is under way."""
+        if self._job is not None:
+            await asyncio.wait({self._job})
+
+    async def close(self) -> None:
+        """Stop a sync that is under way, and begin no other."""
+        self._due_at = float("inf")
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait({self._job})
+
+    async def _run(self, purpose: Purpose) -> None:
+        turn = shared_by_process("metadata_sync", SyncTurn)
+        if turn.is_taken:
+            self._job = None
+            return
+        turn.is_taken = True
+        try:
+            async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
+                if is_ours:
+                    await self._sync(purpose)
+                    self._done, self._due_at = purpose, float("-inf")
+        except Exception:  # noqa: BLE001 - a background job must not trouble an answer
+            LOG.exception("models: the settings of the models could not be brought up to date")
+        finally:
+            turn.is_taken = False
+            self._job = None
+
+    async def _sync(self, purpose: Purpose) -> None:
+        """Write what has changed. A row that refuses to be written waits for the next catalog."""
+        stored = await read_model_rows(self._function_id)
+        if stored is None:
+            return
+        past, rules = await read_known_rows(self._function_id), purpose[2]
+        plan = self._plan(stored, past, purpose)
+        _announce(plan, rules)
+        if rules.mode == "dry_run":
+            return
+        inserted: set[str] = set()
+        try:
+            written = await self._write(plan, rules, inserted)
+        finally:
+            if not past >= (seen := stored.keys() | inserted):
+                await keep_known_rows(self._function_id, past | seen)
+        if written < plan.size:
+            LOG.warning("models: %d settings could not be written", plan.size - written)
+
+    def _plan(
+        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+    ) -> SyncPlan:
+        known, catalog, rules = purpose
+        offered = [self._entry(family, known) for family in offered_families(known, catalog)]
+        plan = plan_sync(offered, stored, past, rules)
+        if plan.inserts and not rules.new_are_public and private_rows_hide_models():
+            LOG.info(_NO_NEW_ROWS)
+            plan = replace(plan, inserts=())
+        if catalog.key_models_only:  # what is missing may only be out of the key's reach
+            return plan
+        return plan.with_vanished(mark_vanished(stored, offered, known))
+
+    def _entry(self, family: ModelFamily, known: KnownModels) -> OfferedModel:
+        row_id = f"{self._function_id}.{to_host_id(family.id)}"
+        return OfferedModel(row_id, family, known.find(family.id) is not None)
+
+    async def _write(self, plan: SyncPlan, rules: MetadataRules, inserted: set[str]) -> int:
+        """Write row after row, and count those that were written."""
+        written = 0
+        for number, row in enumerate(plan.inserts, start=1):
+            if await insert_model_row(row, is_public=rules.new_are_public):
+                inserted.add(row.id)
+                written += 1
+            await self._rest(number, plan)
+        for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            written += await update_model_row(before, after)
+            await self._rest(number, plan)
+        return written
+
+    async def _rest(self, number: int, plan: SyncPlan) -> None:
+        if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
+            LOG.info("models: %d of %d settings written", number, plan.size)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
+    if not plan.size:
+        LOG.debug("models: the settings of all models are up to date")
+        return
+    LOG.info(
+        "models: %s settings, %s, of %s; and change those of %s",
+        "a sync would write" if rules.mode == "dry_run" else "this sync will write",
+        "for everyone" if rules.new_are_public else "for admins",
+        _counted([row.id for row in plan.inserts]),
+        _counted([before.id for before, _ in plan.updates]),
+    )
+    if plan.gone:
+        LOG.info("models: no longer at OpenRouter, their settings kept: %s", ", ".join(plan.gone))
+
+
+def _counted(row_ids: list[str]) -> str:
+    """How many there are, and the first of them."""
+    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
