@@ -23,156 +23,156 @@ license: MIT
 # storage/  What is kept of an answer: after the words, never before them.
 #    556  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
 #    757  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    855  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    844  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1006  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1062  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1099  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1138  money.py                      Amounts of money in words.
-#   1150  process.py                    What every copy of the pipe in one process shares.
-#   1171  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1229  retry.py                      Whether a failed request may be sent again, and when.
-#   1270  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1364  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1416  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1448  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1512  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1585  archive_valves.py             The valves of the session archives, and the value object they become.
-#   1659  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1805  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1888  personal_valves.py            What each user can set for themselves.
-#   1972  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2067  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2164  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2660  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2722  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2835  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3019  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#    996  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1052  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1089  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1128  money.py                      Amounts of money in words.
+#   1140  process.py                    What every copy of the pipe in one process shares.
+#   1161  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1219  retry.py                      Whether a failed request may be sent again, and when.
+#   1260  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1354  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1407  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1439  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1503  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1576  archive_valves.py             The valves of the session archives, and the value object they become.
+#   1650  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1796  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1879  personal_valves.py            What each user can set for themselves.
+#   1963  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2058  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2155  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2651  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2713  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2826  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3010  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3166  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3254  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3300  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3492  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3770  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   3793  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3851  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3995  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4061  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4100  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4162  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   4240  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   4267  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   4335  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4547  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4751  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4922  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5106  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   5192  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   5324  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   5344  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3157  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3245  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3291  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3483  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3761  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   3784  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3842  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   3986  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4052  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4091  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4153  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   4231  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   4258  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   4326  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4538  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4742  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   4913  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5097  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   5183  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   5315  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   5335  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   5364  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   5429  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5486  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5581  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5596  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   5669  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5707  events.py                     What the page is told beside the stream of the answer.
-#   5719  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5734  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5767  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5907  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5934  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5975  users.py                      The person who asks, and what they have set for themselves.
-#   6050  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   6119  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   6175  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   6427  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   5355  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   5420  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5477  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5572  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5587  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5660  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5698  events.py                     What the page is told beside the stream of the answer.
+#   5710  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5725  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5758  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   5898  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   5925  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   5966  users.py                      The person who asks, and what they have set for themselves.
+#   6041  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   6110  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   6166  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6418  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6465  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   6578  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6629  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6743  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6885  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6960  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   7001  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   7238  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   7399  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7624  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7698  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6456  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   6569  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6620  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6734  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   6876  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   6951  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   6992  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   7229  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7390  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7615  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7689  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7856  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   7957  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   8267  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   8309  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   8429  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#   8682  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7847  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   7948  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   8258  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   8300  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   8420  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#   8631  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   8767  allow_list.py                 Only what the API knows goes out.
-#   8803  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   8831  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   8915  fallbacks.py                  Further models, for when the first one fails.
-#   8936  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   8990  modalities.py                 Pictures are asked for where the model draws.
-#   9005  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   9074  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   9141  reasoning.py                  How hard the model thinks, and what is told of it.
-#   9236  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   9274  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   9404  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   9553  history.py                    Chat messages become input items.
-#   9677  next_round.py                 The request of another round: the one before, and what came of it.
-#   9766  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   9881  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   9969  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  10015  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#  10057  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  10100  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  10149  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#  10164  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   8716  allow_list.py                 Only what the API knows goes out.
+#   8752  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   8780  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   8864  fallbacks.py                  Further models, for when the first one fails.
+#   8885  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   8939  modalities.py                 Pictures are asked for where the model draws.
+#   8954  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   9023  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   9090  reasoning.py                  How hard the model thinks, and what is told of it.
+#   9185  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   9223  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#   9353  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#   9502  history.py                    Chat messages become input items.
+#   9626  next_round.py                 The request of another round: the one before, and what came of it.
+#   9715  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#   9830  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#   9918  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#   9964  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#  10006  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  10049  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  10098  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#  10113  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  10211  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  10485  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  10534  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  10567  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  10588  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  10653  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  10726  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  10803  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  10857  status.py                     The status line of an answer: few words, all of them true.
-#  10912  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  11054  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  11115  usage.py                      What an answer took and cost, under the names its reader knows.
-#  11215  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  11316  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  11432  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  11715  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  10160  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  10434  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  10483  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  10516  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  10537  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  10602  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  10675  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  10752  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  10806  status.py                     The status line of an answer: few words, all of them true.
+#  10861  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  11003  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  11064  usage.py                      What an answer took and cost, under the names its reader knows.
+#  11164  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  11265  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  11381  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  11664  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  11852  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  11907  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  12031  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  12340  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  12461  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  12554  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  12756  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  11801  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  11856  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  11980  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  12289  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  12410  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  12503  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  12705  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  12894  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  12843  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  13088  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  13037  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  13176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  13125  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  13374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  13323  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  13536  pipe.py                       The entrance: what Open WebUI calls.
+#  13485  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ import threading
 import time
 import traceback
 import zlib
-from collections import Counter, defaultdict, deque, OrderedDict
+from collections import Counter, deque, OrderedDict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -222,7 +222,7 @@ from contextlib import (
     suppress,
 )
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -767,7 +767,6 @@ _UNFINISHED_SUFFIX = ".part"
 _FIRST_ARCHIVE_BYTES = b"ORLOG\x01\r\n"
 _ARCHIVE_IDENTITY = ("session archive",)
 _PRIVATE_FOLDER = 0o700
-_UNFINISHED_SECONDS = 24 * 3_600.0
 
 
 def archive_path(root: Path, folders: Sequence[str], name: Sequence[str]) -> Path:
@@ -798,11 +797,17 @@ def read_archive(path: Path, codec: PayloadCodec) -> list[dict[str, Any]]:
     return [json.loads(line) for line in content.splitlines()]
 
 
-def delete_old_archives(root: Path, now: float, seconds: float) -> int:
-    """Delete the archives older than so many seconds, and give how many there were."""
-    for path in [*_own_files(root, _UNFINISHED_SUFFIX)]:  # left by a worker that was killed
-        _deleted(path, now - _UNFINISHED_SECONDS)
-    return sum(_deleted(path, now - seconds) for path in [*_own_files(root, ARCHIVE_SUFFIX)])
+def delete_old_archives(root: Path, before: float) -> None:
+    """Delete what was written before that time (seconds since 1970), and folders left empty."""
+    for user in _within(root.resolve()):
+        for chat in _within(user):
+            for file in _within(chat):
+                if file.suffix in (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX):
+                    _delete_older(file, before)
+            with suppress(OSError):  # something is in it
+                chat.rmdir()
+        with suppress(OSError):
+            user.rmdir()
 
 
 def _write_whole(root: Path, path: Path, content: bytes) -> None:
@@ -822,34 +827,18 @@ def _write_whole(root: Path, path: Path, content: bytes) -> None:
         raise
 
 
-def _own_files(root: Path, suffix: str) -> Iterator[Path]:
-    """The files at the depth of archives; links lead elsewhere and are left alone."""
-    for user in _folders(root):
-        for chat in _folders(user):
-            with suppress(OSError), os.scandir(chat) as entries:
-                yield from (Path(each.path) for each in entries if each.name.endswith(suffix))
-
-
-def _folders(folder: Path) -> list[Path]:
+def _within(folder: Path) -> list[Path]:
+    """What is in a folder; a link leads elsewhere and is left alone."""
     try:
-        with os.scandir(folder) as entries:
-            return [Path(each.path) for each in entries if each.is_dir(follow_symlinks=False)]
-    except OSError:
+        return [] if folder.is_symlink() else [*folder.iterdir()]
+    except OSError:  # no folder, or gone
         return []
 
 
-def _deleted(path: Path, before: float) -> bool:
-    """Whether it was old and is gone now; other workers may be at the same file."""
-    try:
-        if path.lstat().st_mtime >= before:
-            return False
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    for folder in path.parents[:2]:
-        with suppress(OSError):  # something is in it
-            folder.rmdir()
-    return True
+def _delete_older(file: Path, before: float) -> None:
+    with suppress(OSError):  # other workers may be at it too
+        if file.lstat().st_mtime < before:
+            file.unlink()
 
 
 ################################
@@ -943,10 +932,11 @@ def _is_wanted(record: dict[str, Any], options: argparse.Namespace) -> bool:
 
 def _headline(session: dict[str, Any]) -> str:
     """The archive in one line; its ids are those that were sealed with it, wherever it lies."""
-    told = ("started", "outcome", "model", "user_id", "chat_id", "message_id", "request_id")
+    began = datetime.fromtimestamp(session["time"]).isoformat(" ", "seconds")
+    told = ("outcome", "model", "user_id", "chat_id", "message_id", "request_id")
     dropped = f", {session['dropped']} more dropped" if session["dropped"] else ""
-    words = [str(session[name]) for name in told]
-    return f"{'  '.join(words)}  {session['seconds']} s, {session['records']} records{dropped}"
+    counts = f"{session['seconds']} s, {session['records']} records{dropped}"
+    return "  ".join([began, *(_as_json(session[name])[1:-1] for name in told), counts])
 
 
 def _record_line(record: dict[str, Any]) -> str:
@@ -1368,49 +1358,50 @@ def _cipher(secret: str) -> Fernet | None:
 ################################
 
 _MOST_RECORD_BYTES = 8 * 1024 * 1024
-"""Of one request; each round's request repeats the whole chat."""
-_SHORTEST_SECRET = 8
+"""Of one request: each round asks with the whole chat again."""
+_SHORTEST_SECRET = 6
 
 
 class SessionRecords:
     """The records of one request, each a line of JSON with its `time` and `kind`."""
 
-    __slots__ = ("_most", "_secrets", "dropped", "is_open", "lines", "outcome", "size", "started")
+    __slots__ = ("_most", "_secret", "dropped", "ended", "lines", "size", "started")
 
-    def __init__(self, most: int, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, most: int, secret: str = "") -> None:
         self._most = most
-        self._secrets = [each.encode() for each in secrets if len(each) >= _SHORTEST_SECRET]
+        self._secret = secret.encode() if len(secret) >= _SHORTEST_SECRET else b""
+        """What may stand in no line, though it looks like no key."""
         self.started = time.time()
-        self.is_open = True
-        """Until the answer has ended: nothing is noted after it."""
+        """Seconds since 1970, as `ended`; 0 until it is."""
+        self.ended = 0.0
         self.lines: list[bytes] = []
         self.size = 0
         """Bytes."""
         self.dropped = 0
         """How many more there would have been."""
-        self.outcome = "stopped"
-        """How the answer ended: `finished`, `incomplete`, `failed`, else it was stopped."""
 
     def add(self, kind: str, **fields: Any) -> None:
         """Keep a record; one there is no room for is counted."""
-        if not self.is_open:
+        if self.ended:
             return
-        if len(self.lines) >= self._most or self.size >= _MOST_RECORD_BYTES:
-            self.dropped += 1
-            return
-        record = {"time": round(time.time(), 3), "kind": kind, **redact_body(fields)}
-        try:
-            line = encode_json(record)
-        except (TypeError, ValueError, RecursionError):  # no JSON: no answer may fail by its log
-            self.dropped += 1
-            return
-        for secret in self._secrets:
-            line = line.replace(secret, REDACTED.encode())
-        if self.size + len(line) > _MOST_RECORD_BYTES:
+        line = b"" if len(self.lines) >= self._most else self._line(kind, fields)
+        if not line or self.size + len(line) > _MOST_RECORD_BYTES:
             self.dropped += 1
             return
         self.lines.append(line)
         self.size += len(line)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self.ended = time.time()
+
+    def _line(self, kind: str, fields: dict[str, Any]) -> bytes:
+        try:
+            record = {"time": round(time.time(), 3), "kind": kind, **redact_body(fields)}
+            line = encode_json(record)
+        except (TypeError, ValueError, RecursionError):  # no JSON; no answer may fail by its log
+            return b""
+        return line.replace(self._secret, REDACTED.encode()) if self._secret else line
 
 
 ################################
@@ -8434,73 +8425,86 @@ def _link(item: ImageItem) -> JsonObject:
 # Nothing of it may cost an answer: what cannot be written is dropped, and the log says so once.
 ################################
 
-_MOST_WAITING_ARCHIVES = 100
-_MOST_WAITING_ARCHIVE_BYTES = 64 * 1024 * 1024
-_ARCHIVE_SWEEP_LOCK_SECONDS = 600
-_DAY_SECONDS = 24 * 3_600.0
-
-
 NoteEvents = Callable[[list[Event]], None]
 """Notes what a batch tells."""
+
+_MOST_WAITING_ARCHIVE_BYTES = 64 * 1024 * 1024
+_ARCHIVE_SWEEP_LOCK_SECONDS = 600
+_EVENT_KINDS = {
+    ResponseStarted: "started",
+    SourcesFound: "sources",
+    Notice: "notice",
+    RetryScheduled: "retry",
+    ResponseFinished: "finished",
+    ResponseFailed: "failed",
+}
 
 
 def note_nothing(batch: list[Event]) -> None:
     """What notes the Events of an answer that is not archived."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndedSession:
-    """What is to be written of one answer."""
+class AnswerRecorder:
+    """Notes the Events of one answer; of an item that was cut off, what had come of it."""
 
-    context: RequestContext
-    records: SessionRecords
-    ended: float
-    codec: PayloadCodec
+    def __init__(self, context: RequestContext) -> None:
+        self.context = context
+        self.outcome = "stopped"
+        """How the answer ended, where it did."""
+        key, settings = "", context.settings
+        with suppress(PipeError):
+            key = settings.api_key.reveal()
+        self.records = SessionRecords(settings.archives.most_records, key)
+        self._open: dict[int, list[str]] = {}
+        """The texts of the items that are still coming."""
 
-    def write(self) -> None:
-        """Write the archive; raises `OSError`."""
-        context = self.context
-        root = Path(context.settings.archives.folder)
-        # An answer can be gone on with, and each call of the pipe has a file of its own.
-        name = context.message_id, context.request_id
-        path = archive_path(root, (context.user_id, context.chat_id), name)
-        write_archive(root, path, [encode_json(self._meta()), *self.records.lines], self.codec)
+    def take(self, batch: list[Event]) -> None:
+        """Note what this batch tells."""
+        for event in batch:
+            if isinstance(event, TextDelta | ReasoningDelta | ArgumentsDelta):
+                self._open.setdefault(event.output_index, []).append(event.text)
+            elif isinstance(event, ItemFinished):
+                self._open.pop(event.output_index, None)
+                self.records.add("item", item=type(event.item).__name__, **_fields_of(event.item))
+            elif kind := _EVENT_KINDS.get(type(event)):
+                self.records.add(kind, **_fields_of(event))
+                if isinstance(event, ResponseFinished | ResponseFailed):
+                    self.outcome = kind
 
-    def _meta(self) -> dict[str, Any]:
+    def close(self) -> None:
+        """Note what has no end, and nothing more."""
+        for pieces in self._open.values():
+            self.records.add("unfinished", text="".join(pieces))
+        self.records.close()
+
+    def write(self, codec: PayloadCodec) -> None:
+        """Write the archive, the session itself as its first line; raises `OSError`."""
         context, records = self.context, self.records
-        return {
+        ids = ("request_id", "function_id", "model", "user_id", "session_id", "chat_id")
+        session = {
             "kind": "session",
-            "time": round(records.started, 3),
-            "started": datetime.fromtimestamp(records.started, UTC).isoformat(" ", "seconds"),
-            "seconds": round(self.ended - records.started, 3),
-            "outcome": records.outcome,
-            "request_id": context.request_id,
-            "function_id": context.function_id,
-            "model": context.model,
-            "user_id": context.user_id,
-            "session_id": context.session_id,
-            "chat_id": context.chat_id,
-            "message_id": context.message_id,
+            "time": records.started,
+            "seconds": round(records.ended - records.started, 3),
+            "outcome": self.outcome,
+            **{name: getattr(context, name) for name in (*ids, "message_id")},
             "records": len(records.lines),
             "dropped": records.dropped,
         }
+        root = Path(context.settings.archives.folder)
+        # An answer can be gone on with: each call of the pipe has a file of its own.
+        name = context.message_id, context.request_id
+        path = archive_path(root, (context.user_id, context.chat_id), name)
+        write_archive(root, path, [encode_json(session), *records.lines], codec)
 
 
 class SessionArchive:
     """Writes the archives of one copy of the pipe, one after another, and deletes the old ones."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float] = time.time,
-        *,
-        most_waiting: int = _MOST_WAITING_ARCHIVES,
-    ) -> None:
-        self._clock = clock
+    def __init__(self, most_waiting: int = _MOST_WAITING_ARCHIVE_BYTES) -> None:
         self._most_waiting = most_waiting
-        self._rules: ArchiveRules | None = None
-        self._passphrase = ""
+        self._rules = ArchiveRules()
         self._codec: PayloadCodec | None = None
-        self._waiting: deque[EndedSession] = deque()
+        self._waiting: deque[tuple[AnswerRecorder, PayloadCodec]] = deque()
         self._waiting_bytes = 0
         self._lost = 0
         self._writer: asyncio.Task[None] | None = None
@@ -8517,25 +8521,20 @@ class SessionArchive:
         if self._codec is None or not (is_message and context.user_id):
             yield context, note_nothing
             return
-        secrets = self._passphrase, _revealed(context)
-        records = SessionRecords(context.settings.archives.most_records, secrets)
-        recorder = EventRecorder(records)
+        recorder = AnswerRecorder(context)
         try:
-            yield replace(context, records=records), recorder.take
+            yield replace(context, records=recorder.records), recorder.take
         finally:
             recorder.close()
-            records.is_open = False
-            self._take(EndedSession(context, records, self._clock(), self._codec))
+            self._keep(recorder, self._codec)
 
     async def sweep(self) -> None:
         """Delete the archives that are old enough."""
-        rules = self._rules or ArchiveRules()
+        rules = self._rules
         async with only_worker("session-archives", _ARCHIVE_SWEEP_LOCK_SECONDS) as is_ours:
             if is_ours:
-                seconds = rules.retention_days * _DAY_SECONDS
-                await asyncio.to_thread(
-                    delete_old_archives, Path(rules.folder), self._clock(), seconds
-                )
+                before = time.time() - rules.retention_days * 24 * 3_600.0
+                await asyncio.to_thread(delete_old_archives, Path(rules.folder), before)
 
     async def close(self) -> None:
         """Write what waits, and end."""
@@ -8558,19 +8557,18 @@ class SessionArchive:
         if not passphrase:
             LOG.warning("archives: none are written: SESSION_LOG_PASSPHRASE is empty")
             return
-        # Read where lz4 is not installed, too.
-        self._codec, self._passphrase = PayloadCodec(passphrase, use_lz4=False), passphrase
+        # Archives are read where lz4 is not installed, too.
+        self._codec = PayloadCodec(passphrase, use_lz4=False)
         if self._sweeper is None:
-            # The tasks belong to no request: their log must not name the one that began them.
+            # The tasks belong to no request, and their log must not name the one that began them.
             self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
 
-    def _take(self, ended: EndedSession) -> None:
-        full = len(self._waiting) >= self._most_waiting
-        if full or self._waiting_bytes + ended.records.size > _MOST_WAITING_ARCHIVE_BYTES:
+    def _keep(self, recorder: AnswerRecorder, codec: PayloadCodec | None) -> None:
+        if codec is None or self._waiting_bytes + recorder.records.size > self._most_waiting:
             self._lose("they cannot be written as fast as answers end")
             return
-        self._waiting.append(ended)
-        self._waiting_bytes += ended.records.size
+        self._waiting.append((recorder, codec))
+        self._waiting_bytes += recorder.records.size
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_on(), context=Context())
 
@@ -8584,17 +8582,18 @@ class SessionArchive:
             self._writer = None
 
     async def _write_next(self) -> None:
-        ended = self._waiting.popleft()
-        self._waiting_bytes -= ended.records.size
+        recorder, codec = self._waiting.popleft()
         try:
-            await asyncio.to_thread(ended.write)
+            await asyncio.to_thread(recorder.write, codec)
         except Exception as error:  # noqa: BLE001 - a disk that fails costs no answer anything
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-            self._lose(f"{ended.context.settings.archives.folder}: {reason}")
-            return
-        if self._lost and not self._waiting:
-            LOG.info("archives: they are written again; %d were lost", self._lost)
-            self._lost = 0
+            self._lose(f"{self._rules.folder}: {reason}")
+        else:
+            if self._lost and not self._waiting:
+                LOG.info("archives: they are written again; %d were lost", self._lost)
+                self._lost = 0
+        finally:
+            self._waiting_bytes -= recorder.records.size
 
     def _lose(self, reason: str) -> None:
         """Say once that answers go by without an archive."""
@@ -8605,8 +8604,7 @@ class SessionArchive:
     async def _sweep_on(self) -> None:
         share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
         while True:
-            rules = self._rules or ArchiveRules()
-            await asyncio.sleep(rules.cleanup_interval * share)
+            await asyncio.sleep(self._rules.cleanup_interval * share)
             share = random.uniform(0.75, 1.25)
             try:
                 await self.sweep()
@@ -8614,69 +8612,20 @@ class SessionArchive:
                 LOG.warning("archives: the clean-up failed: %s", type(error).__name__)
 
 
-class EventRecorder:
-    """Notes the Events of one answer; of an item that was cut off, what had come of it."""
-
-    def __init__(self, records: SessionRecords) -> None:
-        self._records = records
-        self._open: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
-
-    def take(self, batch: list[Event]) -> None:
-        """Note what this batch tells."""
-        for event in batch:
-            self._note(event)
-
-    def close(self) -> None:
-        """Note what has no end."""
-        for (_, kind), pieces in self._open.items():
-            self._records.add("unfinished", item=kind, text="".join(pieces))
-        self._open.clear()
-
-    def _note(self, event: Event) -> None:
-        note = self._records.add
-        match event:
-            case TextDelta(index, text) | ArgumentsDelta(index, text):
-                self._open[index, type(event).__name__.removesuffix("Delta")].append(text)
-            case ReasoningDelta(index, _, text):
-                self._open[index, "Reasoning"].append(text)
-            case ItemFinished(index, item):
-                for kind in ("Text", "Arguments", "Reasoning"):
-                    self._open.pop((index, kind), None)
-                note("item", item=type(item).__name__.removesuffix("Item"), **_fields_of(item))
-            case ResponseStarted(response_id, model):
-                note("started", response_id=response_id, model=model)
-            case SourcesFound(sources):
-                note("sources", sources=sources)
-            case Notice(text):
-                note("notice", text=text)
-            case RetryScheduled(error, wait):
-                note("retry", cause=error.cause, seconds=wait)
-            case _:
-                self._note_end(event)
-
-    def _note_end(self, event: Event) -> None:
-        match event:
-            case ResponseFinished(response_id, model, usage, reason):
-                self._records.outcome = "incomplete" if reason else "finished"
-                fields = {"response_id": response_id, "model": model, "reason": reason}
-                self._records.add("finished", **fields, usage=usage and asdict(usage))
-            case ResponseFailed(error, usage):
-                self._records.outcome = "failed"
-                self._records.add("failed", cause=error.cause, usage=usage and asdict(usage))
-            case _:
-                pass
+def _fields_of(event: Any) -> dict[str, Any]:
+    """What is filled in of an Event, of an item, or of what stands in one."""
+    values = ((each.name, getattr(event, each.name)) for each in fields(event))
+    return {name: _told(value) for name, value in values if value not in ("", [], {}, None)}
 
 
-def _fields_of(item: Any) -> dict[str, Any]:
-    fields = asdict(item)
-    return {name: value for name, value in fields.items() if value not in ("", [], {}, None)}
-
-
-def _revealed(context: RequestContext) -> str:
-    """The API key, where it can be read."""
-    with suppress(PipeError):
-        return context.settings.api_key.reveal()
-    return ""
+def _told(value: Any) -> Any:
+    match value:
+        case PipeError():
+            return value.cause
+        case list():
+            return [_told(each) for each in value]
+        case _:
+            return _fields_of(value) if is_dataclass(value) else value
 
 
 ################################
@@ -13663,134 +13612,134 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/redaction.py": ((296, 9, 69),),
     "core/errors.py": ((389, 27, 165),),
     "storage/payload_codec.py": ((566, 26, 189),),
-    "storage/archive_file.py": ((765, 20, 88),),
-    "storage/unlock.py": ((863, 22, 103),),
-    "core/circuit_breaker.py": ((1012, 8, 48),),
-    "core/json_codec.py": ((1068, 11, 29),),
-    "core/json_values.py": ((1105, 8, 31),),
-    "core/money.py": ((1144, 6, 4),),
-    "core/process.py": ((1156, 10, 13),),
-    "core/admission.py": ((1177, 12, 50),),
-    "core/retry.py": ((1235, 7, 33),),
-    "core/secrets.py": ((1276, 19, 86),),
-    "core/session_records.py": ((1370, 12, 44),),
-    "core/source_map.py": ((1422, 7, 24),),
-    "core/template_language.py": ((1454, 8, 56),),
-    "core/valve_types.py": ((1520, 17, 63),),
-    "core/archive_valves.py": ((1591, 13, 66),),
-    "core/catalog_valves.py": ((1665, 12, 138),),
-    "core/metadata_valves.py": ((1811, 12, 75),),
-    "core/personal_valves.py": ((1894, 11, 76),),
-    "core/storage_valves.py": ((1978, 13, 87),),
-    "core/template_valves.py": ((2073, 13, 89),),
-    "core/config.py": ((2170, 20, 488),),
-    "core/context.py": ((2666, 15, 54),),
-    "core/logging_system.py": ((2728, 11, 105),),
-    "core/error_templates.py": ((2841, 28, 176),),
-    "core/timing_logger.py": ((3027, 21, 137),),
-    "api/bodies.py": ((3172, 8, 80),),
-    "api/error_figures.py": ((3260, 8, 38),),
-    "api/errors.py": ((3306, 18, 184),),
-    "api/events.py": ((3498, 11, 270),),
-    "api/exchange_log.py": ((3776, 17, 15),),
-    "api/gateway/batch.py": ((3802, 14, 47),),
-    "api/gateway/items.py": ((3857, 22, 136),),
-    "api/gateway/part_ends.py": ((4001, 8, 58),),
-    "api/gateway/payloads.py": ((4067, 14, 31),),
-    "api/gateway/selection.py": ((4106, 15, 54),),
-    "api/gateway/text_run.py": ((4168, 10, 70),),
-    "api/pacing.py": ((4246, 7, 19),),
-    "api/sse.py": ((4273, 5, 60),),
-    "api/gateway/chat_reader.py": ((4341, 30, 204),),
-    "api/gateway/responses_reader.py": ((4553, 33, 196),),
-    "api/transport.py": ((4757, 18, 163),),
-    "api/http.py": ((4928, 23, 176),),
-    "api/catalog.py": ((5112, 18, 78),),
-    "api/gateway/stream.py": ((5198, 33, 124),),
-    "api/gateway/chat_completions.py": ((5330, 15, 12),),
-    "api/gateway/responses.py": ((5350, 15, 12),),
-    "host/blocking.py": ((5370, 12, 57),),
-    "host/chats.py": ((5435, 13, 49),),
-    "host/columns.py": ((5496, 20, 83),),
-    "host/data_folder.py": ((5587, 9, 7),),
-    "host/database.py": ((5602, 15, 65),),
-    "host/departure.py": ((5675, 11, 30),),
-    "host/events.py": ((5713, 9, 4),),
-    "host/middleware.py": ((5725, 8, 7),),
-    "host/citing.py": ((5740, 15, 25),),
-    "host/models.py": ((5773, 16, 132),),
-    "host/redis.py": ((5913, 8, 19),),
-    "host/single_worker.py": ((5940, 14, 33),),
-    "host/users.py": ((5981, 14, 67),),
-    "host/call.py": ((6056, 15, 61),),
-    "host/files.py": ((6125, 17, 48),),
-    "host/tools.py": ((6184, 23, 241),),
-    "host/versions.py": ((6433, 10, 30),),
-    "models/catalog_shelf.py": ((6471, 19, 105),),
-    "models/key_limit.py": ((6584, 13, 43),),
-    "models/pricing.py": ((6635, 12, 106),),
-    "models/family.py": ((6749, 14, 134),),
-    "models/variants.py": ((6891, 11, 67),),
-    "models/known.py": ((6966, 12, 33),),
-    "models/metadata_sync.py": ((7010, 23, 226),),
-    "models/registry.py": ((7244, 21, 153),),
-    "models/visibility.py": ((7405, 16, 217),),
-    "models/entries.py": ((7630, 25, 66),),
-    "models/sync_job.py": ((7704, 30, 150),),
-    "storage/artifact_table.py": ((7862, 26, 93),),
-    "storage/artifacts.py": ((7966, 41, 299),),
-    "storage/kept_thinking.py": ((8273, 15, 34),),
-    "storage/pictures.py": ((8315, 20, 112),),
-    "storage/session_archive.py": ((8437, 44, 243),),
-    "storage/spending.py": ((8688, 20, 77),),
-    "requests/allow_list.py": ((8773, 10, 28),),
-    "requests/caching.py": ((8809, 13, 20),),
-    "requests/content_parts.py": ((8837, 10, 76),),
-    "requests/fallbacks.py": ((8921, 12, 13),),
-    "requests/identifiers.py": ((8942, 11, 46),),
-    "requests/modalities.py": ((8996, 10, 7),),
-    "requests/old_texts.py": ((9011, 11, 61),),
-    "requests/parameters.py": ((9080, 12, 59),),
-    "requests/reasoning.py": ((9147, 13, 87),),
-    "requests/references.py": ((9242, 12, 30),),
-    "requests/replay.py": ((9280, 14, 122),),
-    "requests/chat_body.py": ((9410, 13, 141),),
-    "requests/history.py": ((9559, 13, 116),),
-    "requests/next_round.py": ((9683, 22, 81),),
-    "requests/recovery.py": ((9772, 16, 107),),
-    "requests/retention.py": ((9887, 13, 80),),
-    "requests/routing_table.py": ((9975, 14, 38),),
-    "requests/routing.py": ((10021, 13, 34),),
-    "requests/tasks.py": ((10063, 11, 35),),
-    "requests/tools.py": ((10106, 13, 41),),
-    "requests/trimming.py": ((10155, 13, 7),),
-    "requests/normalise.py": ((10170, 28, 39),),
-    "streaming/collector.py": ((10217, 31, 266),),
-    "streaming/completion_notes.py": ((10491, 11, 41),),
-    "streaming/open_calls.py": ((10540, 10, 25),),
-    "streaming/renderer.py": ((10573, 9, 13),),
-    "streaming/citations.py": ((10594, 13, 57),),
-    "streaming/layout.py": ((10663, 18, 61),),
-    "streaming/output_items.py": ((10732, 10, 69),),
-    "streaming/server_tools.py": ((10809, 15, 46),),
-    "streaming/status.py": ((10863, 10, 47),),
-    "streaming/think_tags.py": ((10918, 20, 134),),
-    "streaming/thinking_status.py": ((11060, 11, 53),),
-    "streaming/usage.py": ((11121, 10, 92),),
-    "streaming/completion_chunks.py": ((11221, 31, 93),),
-    "streaming/completion_dict.py": ((11322, 36, 108),),
-    "streaming/response_events.py": ((11438, 47, 275),),
-    "streaming/transcript.py": ((11721, 29, 129),),
-    "tools/policy.py": ((11858, 13, 47),),
-    "tools/results.py": ((11913, 11, 116),),
-    "tools/schema.py": ((12040, 15, 298),),
-    "tools/arguments.py": ((12346, 13, 113),),
-    "tools/definitions.py": ((12467, 14, 85),),
-    "tools/executor.py": ((12560, 55, 194),),
-    "tools/toolbox.py": ((12762, 23, 130),),
-    "runtime.py": ((12900, 31, 186),),
-    "attempts.py": ((13094, 33, 80),),
-    "rounds.py": ((13182, 30, 190),),
-    "orchestrator.py": ((13380, 41, 154),),
-    "pipe.py": ((13542, 30, 112),),
+    "storage/archive_file.py": ((765, 20, 77),),
+    "storage/unlock.py": ((852, 22, 104),),
+    "core/circuit_breaker.py": ((1002, 8, 48),),
+    "core/json_codec.py": ((1058, 11, 29),),
+    "core/json_values.py": ((1095, 8, 31),),
+    "core/money.py": ((1134, 6, 4),),
+    "core/process.py": ((1146, 10, 13),),
+    "core/admission.py": ((1167, 12, 50),),
+    "core/retry.py": ((1225, 7, 33),),
+    "core/secrets.py": ((1266, 19, 86),),
+    "core/session_records.py": ((1360, 11, 45),),
+    "core/source_map.py": ((1413, 7, 24),),
+    "core/template_language.py": ((1445, 8, 56),),
+    "core/valve_types.py": ((1511, 17, 63),),
+    "core/archive_valves.py": ((1582, 13, 66),),
+    "core/catalog_valves.py": ((1656, 12, 138),),
+    "core/metadata_valves.py": ((1802, 12, 75),),
+    "core/personal_valves.py": ((1885, 11, 76),),
+    "core/storage_valves.py": ((1969, 13, 87),),
+    "core/template_valves.py": ((2064, 13, 89),),
+    "core/config.py": ((2161, 20, 488),),
+    "core/context.py": ((2657, 15, 54),),
+    "core/logging_system.py": ((2719, 11, 105),),
+    "core/error_templates.py": ((2832, 28, 176),),
+    "core/timing_logger.py": ((3018, 21, 137),),
+    "api/bodies.py": ((3163, 8, 80),),
+    "api/error_figures.py": ((3251, 8, 38),),
+    "api/errors.py": ((3297, 18, 184),),
+    "api/events.py": ((3489, 11, 270),),
+    "api/exchange_log.py": ((3767, 17, 15),),
+    "api/gateway/batch.py": ((3793, 14, 47),),
+    "api/gateway/items.py": ((3848, 22, 136),),
+    "api/gateway/part_ends.py": ((3992, 8, 58),),
+    "api/gateway/payloads.py": ((4058, 14, 31),),
+    "api/gateway/selection.py": ((4097, 15, 54),),
+    "api/gateway/text_run.py": ((4159, 10, 70),),
+    "api/pacing.py": ((4237, 7, 19),),
+    "api/sse.py": ((4264, 5, 60),),
+    "api/gateway/chat_reader.py": ((4332, 30, 204),),
+    "api/gateway/responses_reader.py": ((4544, 33, 196),),
+    "api/transport.py": ((4748, 18, 163),),
+    "api/http.py": ((4919, 23, 176),),
+    "api/catalog.py": ((5103, 18, 78),),
+    "api/gateway/stream.py": ((5189, 33, 124),),
+    "api/gateway/chat_completions.py": ((5321, 15, 12),),
+    "api/gateway/responses.py": ((5341, 15, 12),),
+    "host/blocking.py": ((5361, 12, 57),),
+    "host/chats.py": ((5426, 13, 49),),
+    "host/columns.py": ((5487, 20, 83),),
+    "host/data_folder.py": ((5578, 9, 7),),
+    "host/database.py": ((5593, 15, 65),),
+    "host/departure.py": ((5666, 11, 30),),
+    "host/events.py": ((5704, 9, 4),),
+    "host/middleware.py": ((5716, 8, 7),),
+    "host/citing.py": ((5731, 15, 25),),
+    "host/models.py": ((5764, 16, 132),),
+    "host/redis.py": ((5904, 8, 19),),
+    "host/single_worker.py": ((5931, 14, 33),),
+    "host/users.py": ((5972, 14, 67),),
+    "host/call.py": ((6047, 15, 61),),
+    "host/files.py": ((6116, 17, 48),),
+    "host/tools.py": ((6175, 23, 241),),
+    "host/versions.py": ((6424, 10, 30),),
+    "models/catalog_shelf.py": ((6462, 19, 105),),
+    "models/key_limit.py": ((6575, 13, 43),),
+    "models/pricing.py": ((6626, 12, 106),),
+    "models/family.py": ((6740, 14, 134),),
+    "models/variants.py": ((6882, 11, 67),),
+    "models/known.py": ((6957, 12, 33),),
+    "models/metadata_sync.py": ((7001, 23, 226),),
+    "models/registry.py": ((7235, 21, 153),),
+    "models/visibility.py": ((7396, 16, 217),),
+    "models/entries.py": ((7621, 25, 66),),
+    "models/sync_job.py": ((7695, 30, 150),),
+    "storage/artifact_table.py": ((7853, 26, 93),),
+    "storage/artifacts.py": ((7957, 41, 299),),
+    "storage/kept_thinking.py": ((8264, 15, 34),),
+    "storage/pictures.py": ((8306, 20, 112),),
+    "storage/session_archive.py": ((8428, 43, 201),),
+    "storage/spending.py": ((8637, 20, 77),),
+    "requests/allow_list.py": ((8722, 10, 28),),
+    "requests/caching.py": ((8758, 13, 20),),
+    "requests/content_parts.py": ((8786, 10, 76),),
+    "requests/fallbacks.py": ((8870, 12, 13),),
+    "requests/identifiers.py": ((8891, 11, 46),),
+    "requests/modalities.py": ((8945, 10, 7),),
+    "requests/old_texts.py": ((8960, 11, 61),),
+    "requests/parameters.py": ((9029, 12, 59),),
+    "requests/reasoning.py": ((9096, 13, 87),),
+    "requests/references.py": ((9191, 12, 30),),
+    "requests/replay.py": ((9229, 14, 122),),
+    "requests/chat_body.py": ((9359, 13, 141),),
+    "requests/history.py": ((9508, 13, 116),),
+    "requests/next_round.py": ((9632, 22, 81),),
+    "requests/recovery.py": ((9721, 16, 107),),
+    "requests/retention.py": ((9836, 13, 80),),
+    "requests/routing_table.py": ((9924, 14, 38),),
+    "requests/routing.py": ((9970, 13, 34),),
+    "requests/tasks.py": ((10012, 11, 35),),
+    "requests/tools.py": ((10055, 13, 41),),
+    "requests/trimming.py": ((10104, 13, 7),),
+    "requests/normalise.py": ((10119, 28, 39),),
+    "streaming/collector.py": ((10166, 31, 266),),
+    "streaming/completion_notes.py": ((10440, 11, 41),),
+    "streaming/open_calls.py": ((10489, 10, 25),),
+    "streaming/renderer.py": ((10522, 9, 13),),
+    "streaming/citations.py": ((10543, 13, 57),),
+    "streaming/layout.py": ((10612, 18, 61),),
+    "streaming/output_items.py": ((10681, 10, 69),),
+    "streaming/server_tools.py": ((10758, 15, 46),),
+    "streaming/status.py": ((10812, 10, 47),),
+    "streaming/think_tags.py": ((10867, 20, 134),),
+    "streaming/thinking_status.py": ((11009, 11, 53),),
+    "streaming/usage.py": ((11070, 10, 92),),
+    "streaming/completion_chunks.py": ((11170, 31, 93),),
+    "streaming/completion_dict.py": ((11271, 36, 108),),
+    "streaming/response_events.py": ((11387, 47, 275),),
+    "streaming/transcript.py": ((11670, 29, 129),),
+    "tools/policy.py": ((11807, 13, 47),),
+    "tools/results.py": ((11862, 11, 116),),
+    "tools/schema.py": ((11989, 15, 298),),
+    "tools/arguments.py": ((12295, 13, 113),),
+    "tools/definitions.py": ((12416, 14, 85),),
+    "tools/executor.py": ((12509, 55, 194),),
+    "tools/toolbox.py": ((12711, 23, 130),),
+    "runtime.py": ((12849, 31, 186),),
+    "attempts.py": ((13043, 33, 80),),
+    "rounds.py": ((13131, 30, 190),),
+    "orchestrator.py": ((13329, 41, 154),),
+    "pipe.py": ((13491, 30, 112),),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ _UNFINISHED_SUFFIX = ".part"
 _FIRST_ARCHIVE_BYTES = b"ORLOG\x01\r\n"
 _ARCHIVE_IDENTITY = ("session archive",)
 _PRIVATE_FOLDER = 0o700
-_UNFINISHED_SECONDS = 24 * 3_600.0
 
 
 def archive_path(root: Path, folders: Sequence[str], name: Sequence[str]) -> Path:
@@ -53,11 +52,17 @@ def read_archive(path: Path, codec: PayloadCodec) -> list[dict[str, Any]]:
     return [json.loads(line) for line in content.splitlines()]
 
 
-def delete_old_archives(root: Path, now: float, seconds: float) -> int:
-    """Delete the archives older than so many seconds, and give how many there were."""
-    for path in [*_own_files(root, _UNFINISHED_SUFFIX)]:  # left by a worker that was killed
-        _deleted(path, now - _UNFINISHED_SECONDS)
-    return sum(_deleted(path, now - seconds) for path in [*_own_files(root, ARCHIVE_SUFFIX)])
+def delete_old_archives(root: Path, before: float) -> None:
+    """Delete what was written before that time (seconds since 1970), and folders left empty."""
+    for user in _within(root.resolve()):
+        for chat in _within(user):
+            for file in _within(chat):
+                if file.suffix in (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX):
+                    _delete_older(file, before)
+            with suppress(OSError):  # something is in it
+                chat.rmdir()
+        with suppress(OSError):
+            user.rmdir()
 
 
 def _write_whole(root: Path, path: Path, content: bytes) -> None:
@@ -77,31 +82,15 @@ def _write_whole(root: Path, path: Path, content: bytes) -> None:
         raise
 
 
-def _own_files(root: Path, suffix: str) -> Iterator[Path]:
-    """The files at the depth of archives; links lead elsewhere and are left alone."""
-    for user in _folders(root):
-        for chat in _folders(user):
-            with suppress(OSError), os.scandir(chat) as entries:
-                yield from (Path(each.path) for each in entries if each.name.endswith(suffix))
-
-
-def _folders(folder: Path) -> list[Path]:
+def _within(folder: Path) -> list[Path]:
+    """What is in a folder; a link leads elsewhere and is left alone."""
     try:
-        with os.scandir(folder) as entries:
-            return [Path(each.path) for each in entries if each.is_dir(follow_symlinks=False)]
-    except OSError:
+        return [] if folder.is_symlink() else [*folder.iterdir()]
+    except OSError:  # no folder, or gone
         return []
 
 
-def _deleted(path: Path, before: float) -> bool:
-    """Whether it was old and is gone now; other workers may be at the same file."""
-    try:
-        if path.lstat().st_mtime >= before:
-            return False
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    for folder in path.parents[:2]:
-        with suppress(OSError):  # something is in it
-            folder.rmdir()
-    return True
+def _delete_older(file: Path, before: float) -> None:
+    with suppress(OSError):  # other workers may be at it too
+        if file.lstat().st_mtime < before:
+            file.unlink()

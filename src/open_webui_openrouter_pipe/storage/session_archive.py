@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from contextvars import Context
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,73 +40,86 @@ from ..host.single_worker import only_worker
 from .archive_file import archive_path, delete_old_archives, write_archive
 from .payload_codec import PayloadCodec
 
-_MOST_WAITING_ARCHIVES = 100
-_MOST_WAITING_ARCHIVE_BYTES = 64 * 1024 * 1024
-_ARCHIVE_SWEEP_LOCK_SECONDS = 600
-_DAY_SECONDS = 24 * 3_600.0
-
-
 NoteEvents = Callable[[list[Event]], None]
 """Notes what a batch tells."""
+
+_MOST_WAITING_ARCHIVE_BYTES = 64 * 1024 * 1024
+_ARCHIVE_SWEEP_LOCK_SECONDS = 600
+_EVENT_KINDS = {
+    ResponseStarted: "started",
+    SourcesFound: "sources",
+    Notice: "notice",
+    RetryScheduled: "retry",
+    ResponseFinished: "finished",
+    ResponseFailed: "failed",
+}
 
 
 def note_nothing(batch: list[Event]) -> None:
     """What notes the Events of an answer that is not archived."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndedSession:
-    """What is to be written of one answer."""
+class AnswerRecorder:
+    """Notes the Events of one answer; of an item that was cut off, what had come of it."""
 
-    context: RequestContext
-    records: SessionRecords
-    ended: float
-    codec: PayloadCodec
+    def __init__(self, context: RequestContext) -> None:
+        self.context = context
+        self.outcome = "stopped"
+        """How the answer ended, where it did."""
+        key, settings = "", context.settings
+        with suppress(PipeError):
+            key = settings.api_key.reveal()
+        self.records = SessionRecords(settings.archives.most_records, key)
+        self._open: dict[int, list[str]] = {}
+        """The texts of the items that are still coming."""
 
-    def write(self) -> None:
-        """Write the archive; raises `OSError`."""
-        context = self.context
-        root = Path(context.settings.archives.folder)
-        # An answer can be gone on with, and each call of the pipe has a file of its own.
-        name = context.message_id, context.request_id
-        path = archive_path(root, (context.user_id, context.chat_id), name)
-        write_archive(root, path, [encode_json(self._meta()), *self.records.lines], self.codec)
+    def take(self, batch: list[Event]) -> None:
+        """Note what this batch tells."""
+        for event in batch:
+            if isinstance(event, TextDelta | ReasoningDelta | ArgumentsDelta):
+                self._open.setdefault(event.output_index, []).append(event.text)
+            elif isinstance(event, ItemFinished):
+                self._open.pop(event.output_index, None)
+                self.records.add("item", item=type(event.item).__name__, **_fields_of(event.item))
+            elif kind := _EVENT_KINDS.get(type(event)):
+                self.records.add(kind, **_fields_of(event))
+                if isinstance(event, ResponseFinished | ResponseFailed):
+                    self.outcome = kind
 
-    def _meta(self) -> dict[str, Any]:
+    def close(self) -> None:
+        """Note what has no end, and nothing more."""
+        for pieces in self._open.values():
+            self.records.add("unfinished", text="".join(pieces))
+        self.records.close()
+
+    def write(self, codec: PayloadCodec) -> None:
+        """Write the archive, the session itself as its first line; raises `OSError`."""
         context, records = self.context, self.records
-        return {
+        ids = ("request_id", "function_id", "model", "user_id", "session_id", "chat_id")
+        session = {
             "kind": "session",
-            "time": round(records.started, 3),
-            "started": datetime.fromtimestamp(records.started, UTC).isoformat(" ", "seconds"),
-            "seconds": round(self.ended - records.started, 3),
-            "outcome": records.outcome,
-            "request_id": context.request_id,
-            "function_id": context.function_id,
-            "model": context.model,
-            "user_id": context.user_id,
-            "session_id": context.session_id,
-            "chat_id": context.chat_id,
-            "message_id": context.message_id,
+            "time": records.started,
+            "seconds": round(records.ended - records.started, 3),
+            "outcome": self.outcome,
+            **{name: getattr(context, name) for name in (*ids, "message_id")},
             "records": len(records.lines),
             "dropped": records.dropped,
         }
+        root = Path(context.settings.archives.folder)
+        # An answer can be gone on with: each call of the pipe has a file of its own.
+        name = context.message_id, context.request_id
+        path = archive_path(root, (context.user_id, context.chat_id), name)
+        write_archive(root, path, [encode_json(session), *records.lines], codec)
 
 
 class SessionArchive:
     """Writes the archives of one copy of the pipe, one after another, and deletes the old ones."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float] = time.time,
-        *,
-        most_waiting: int = _MOST_WAITING_ARCHIVES,
-    ) -> None:
-        self._clock = clock
+    def __init__(self, most_waiting: int = _MOST_WAITING_ARCHIVE_BYTES) -> None:
         self._most_waiting = most_waiting
-        self._rules: ArchiveRules | None = None
-        self._passphrase = ""
+        self._rules = ArchiveRules()
         self._codec: PayloadCodec | None = None
-        self._waiting: deque[EndedSession] = deque()
+        self._waiting: deque[tuple[AnswerRecorder, PayloadCodec]] = deque()
         self._waiting_bytes = 0
         self._lost = 0
         self._writer: asyncio.Task[None] | None = None
@@ -124,25 +136,20 @@ class SessionArchive:
         if self._codec is None or not (is_message and context.user_id):
             yield context, note_nothing
             return
-        secrets = self._passphrase, _revealed(context)
-        records = SessionRecords(context.settings.archives.most_records, secrets)
-        recorder = EventRecorder(records)
+        recorder = AnswerRecorder(context)
         try:
-            yield replace(context, records=records), recorder.take
+            yield replace(context, records=recorder.records), recorder.take
         finally:
             recorder.close()
-            records.is_open = False
-            self._take(EndedSession(context, records, self._clock(), self._codec))
+            self._keep(recorder, self._codec)
 
     async def sweep(self) -> None:
         """Delete the archives that are old enough."""
-        rules = self._rules or ArchiveRules()
+        rules = self._rules
         async with only_worker("session-archives", _ARCHIVE_SWEEP_LOCK_SECONDS) as is_ours:
             if is_ours:
-                seconds = rules.retention_days * _DAY_SECONDS
-                await asyncio.to_thread(
-                    delete_old_archives, Path(rules.folder), self._clock(), seconds
-                )
+                before = time.time() - rules.retention_days * 24 * 3_600.0
+                await asyncio.to_thread(delete_old_archives, Path(rules.folder), before)
 
     async def close(self) -> None:
         """Write what waits, and end."""
@@ -165,19 +172,18 @@ class SessionArchive:
         if not passphrase:
             LOG.warning("archives: none are written: SESSION_LOG_PASSPHRASE is empty")
             return
-        # Read where lz4 is not installed, too.
-        self._codec, self._passphrase = PayloadCodec(passphrase, use_lz4=False), passphrase
+        # Archives are read where lz4 is not installed, too.
+        self._codec = PayloadCodec(passphrase, use_lz4=False)
         if self._sweeper is None:
-            # The tasks belong to no request: their log must not name the one that began them.
+            # The tasks belong to no request, and their log must not name the one that began them.
             self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
 
-    def _take(self, ended: EndedSession) -> None:
-        full = len(self._waiting) >= self._most_waiting
-        if full or self._waiting_bytes + ended.records.size > _MOST_WAITING_ARCHIVE_BYTES:
+    def _keep(self, recorder: AnswerRecorder, codec: PayloadCodec | None) -> None:
+        if codec is None or self._waiting_bytes + recorder.records.size > self._most_waiting:
             self._lose("they cannot be written as fast as answers end")
             return
-        self._waiting.append(ended)
-        self._waiting_bytes += ended.records.size
+        self._waiting.append((recorder, codec))
+        self._waiting_bytes += recorder.records.size
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_on(), context=Context())
 
@@ -191,17 +197,18 @@ class SessionArchive:
             self._writer = None
 
     async def _write_next(self) -> None:
-        ended = self._waiting.popleft()
-        self._waiting_bytes -= ended.records.size
+        recorder, codec = self._waiting.popleft()
         try:
-            await asyncio.to_thread(ended.write)
+            await asyncio.to_thread(recorder.write, codec)
         except Exception as error:  # noqa: BLE001 - a disk that fails costs no answer anything
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-            self._lose(f"{ended.context.settings.archives.folder}: {reason}")
-            return
-        if self._lost and not self._waiting:
-            LOG.info("archives: they are written again; %d were lost", self._lost)
-            self._lost = 0
+            self._lose(f"{self._rules.folder}: {reason}")
+        else:
+            if self._lost and not self._waiting:
+                LOG.info("archives: they are written again; %d were lost", self._lost)
+                self._lost = 0
+        finally:
+            self._waiting_bytes -= recorder.records.size
 
     def _lose(self, reason: str) -> None:
         """Say once that answers go by without an archive."""
@@ -212,8 +219,7 @@ class SessionArchive:
     async def _sweep_on(self) -> None:
         share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
         while True:
-            rules = self._rules or ArchiveRules()
-            await asyncio.sleep(rules.cleanup_interval * share)
+            await asyncio.sleep(self._rules.cleanup_interval * share)
             share = random.uniform(0.75, 1.25)
             try:
                 await self.sweep()
@@ -221,66 +227,17 @@ class SessionArchive:
                 LOG.warning("archives: the clean-up failed: %s", type(error).__name__)
 
 
-class EventRecorder:
-    """Notes the Events of one answer; of an item that was cut off, what had come of it."""
-
-    def __init__(self, records: SessionRecords) -> None:
-        self._records = records
-        self._open: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
-
-    def take(self, batch: list[Event]) -> None:
-        """Note what this batch tells."""
-        for event in batch:
-            self._note(event)
-
-    def close(self) -> None:
-        """Note what has no end."""
-        for (_, kind), pieces in self._open.items():
-            self._records.add("unfinished", item=kind, text="".join(pieces))
-        self._open.clear()
-
-    def _note(self, event: Event) -> None:
-        note = self._records.add
-        match event:
-            case TextDelta(index, text) | ArgumentsDelta(index, text):
-                self._open[index, type(event).__name__.removesuffix("Delta")].append(text)
-            case ReasoningDelta(index, _, text):
-                self._open[index, "Reasoning"].append(text)
-            case ItemFinished(index, item):
-                for kind in ("Text", "Arguments", "Reasoning"):
-                    self._open.pop((index, kind), None)
-                note("item", item=type(item).__name__.removesuffix("Item"), **_fields_of(item))
-            case ResponseStarted(response_id, model):
-                note("started", response_id=response_id, model=model)
-            case SourcesFound(sources):
-                note("sources", sources=sources)
-            case Notice(text):
-                note("notice", text=text)
-            case RetryScheduled(error, wait):
-                note("retry", cause=error.cause, seconds=wait)
-            case _:
-                self._note_end(event)
-
-    def _note_end(self, event: Event) -> None:
-        match event:
-            case ResponseFinished(response_id, model, usage, reason):
-                self._records.outcome = "incomplete" if reason else "finished"
-                fields = {"response_id": response_id, "model": model, "reason": reason}
-                self._records.add("finished", **fields, usage=usage and asdict(usage))
-            case ResponseFailed(error, usage):
-                self._records.outcome = "failed"
-                self._records.add("failed", cause=error.cause, usage=usage and asdict(usage))
-            case _:
-                pass
+def _fields_of(event: Any) -> dict[str, Any]:
+    """What is filled in of an Event, of an item, or of what stands in one."""
+    values = ((each.name, getattr(event, each.name)) for each in fields(event))
+    return {name: _told(value) for name, value in values if value not in ("", [], {}, None)}
 
 
-def _fields_of(item: Any) -> dict[str, Any]:
-    fields = asdict(item)
-    return {name: value for name, value in fields.items() if value not in ("", [], {}, None)}
-
-
-def _revealed(context: RequestContext) -> str:
-    """The API key, where it can be read."""
-    with suppress(PipeError):
-        return context.settings.api_key.reveal()
-    return ""
+def _told(value: Any) -> Any:
+    match value:
+        case PipeError():
+            return value.cause
+        case list():
+            return [_told(each) for each in value]
+        case _:
+            return _fields_of(value) if is_dataclass(value) else value

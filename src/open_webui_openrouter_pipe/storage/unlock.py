@@ -102,10 +102,11 @@ def _is_wanted(record: dict[str, Any], options: argparse.Namespace) -> bool:
 
 def _headline(session: dict[str, Any]) -> str:
     """The archive in one line; its ids are those that were sealed with it, wherever it lies."""
-    told = ("started", "outcome", "model", "user_id", "chat_id", "message_id", "request_id")
+    began = datetime.fromtimestamp(session["time"]).isoformat(" ", "seconds")
+    told = ("outcome", "model", "user_id", "chat_id", "message_id", "request_id")
     dropped = f", {session['dropped']} more dropped" if session["dropped"] else ""
-    words = [str(session[name]) for name in told]
-    return f"{'  '.join(words)}  {session['seconds']} s, {session['records']} records{dropped}"
+    counts = f"{session['seconds']} s, {session['records']} records{dropped}"
+    return "  ".join([began, *(_as_json(session[name])[1:-1] for name in told), counts])
 
 
 def _record_line(record: dict[str, Any]) -> str:
