@@ -16,163 +16,169 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    246  ids.py                        Identifiers of our own making.
-#    290  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    367  errors.py                     Every cause of failure a person can act on, each with its words.
+#    256  ids.py                        Identifiers of our own making.
+#    300  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    377  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    556  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    757  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    844  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    576  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    777  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    864  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    996  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1052  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1089  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1128  money.py                      Amounts of money in words.
-#   1140  process.py                    What every copy of the pipe in one process shares.
-#   1161  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1219  retry.py                      Whether a failed request may be sent again, and when.
-#   1260  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1354  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1407  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1439  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1503  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1576  archive_valves.py             The valves of the session archives, and the value object they become.
-#   1650  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1796  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1879  personal_valves.py            What each user can set for themselves.
-#   1963  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2058  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2155  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2651  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2713  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2826  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3010  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1019  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1075  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1112  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1151  money.py                      Amounts of money: in words, and exact.
+#   1174  process.py                    What every copy of the pipe in one process shares.
+#   1195  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1253  retry.py                      Whether a failed request may be sent again, and when.
+#   1294  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1388  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1441  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1473  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1537  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1610  archive_valves.py             The valves of the session archives, and the value object they become.
+#   1684  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   1830  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   1913  personal_valves.py            What each user can set for themselves.
+#   1997  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2076  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2171  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2268  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   2767  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   2829  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   2942  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3126  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3157  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3245  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3291  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3483  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3761  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   3784  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3842  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   3986  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4052  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4091  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4153  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   4231  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   4258  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   4326  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4538  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4742  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   4913  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5097  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   5183  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   5315  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   5335  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3273  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3361  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3407  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   3599  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   3887  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   3910  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   3968  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4112  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4178  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4217  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4279  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   4357  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   4384  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   4452  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   4666  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   4870  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5041  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5225  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   5311  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   5443  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   5463  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   5355  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   5420  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5477  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5572  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5587  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   5660  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5698  events.py                     What the page is told beside the stream of the answer.
-#   5710  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5725  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5758  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   5898  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   5925  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   5966  users.py                      The person who asks, and what they have set for themselves.
-#   6041  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   6110  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   6166  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   6418  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   5483  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   5548  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   5605  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   5700  data_folder.py                The folder in which Open WebUI keeps its data.
+#   5715  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   5785  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   5823  events.py                     What the page is told beside the stream of the answer.
+#   5835  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   5850  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   5883  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6023  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6041  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6082  users.py                      The person who asks, and what they have set for themselves.
+#   6185  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   6254  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   6310  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   6562  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6456  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   6569  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6620  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6734  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   6876  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   6951  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   6992  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   7229  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   7390  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7615  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7689  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   6600  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   6713  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   6764  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   6878  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   7020  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   7095  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   7136  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   7373  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   7534  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   7759  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   7833  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7847  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   7948  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   8258  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   8300  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   8420  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#   8631  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   7995  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   8096  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   8132  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   8443  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   8485  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#   8605  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#   8816  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   8917  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   9113  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   9206  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   9334  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   8716  allow_list.py                 Only what the API knows goes out.
-#   8752  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   8780  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   8864  fallbacks.py                  Further models, for when the first one fails.
-#   8885  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   8939  modalities.py                 Pictures are asked for where the model draws.
-#   8954  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   9023  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   9090  reasoning.py                  How hard the model thinks, and what is told of it.
-#   9185  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   9223  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#   9353  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#   9502  history.py                    Chat messages become input items.
-#   9626  next_round.py                 The request of another round: the one before, and what came of it.
-#   9715  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#   9830  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#   9918  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#   9964  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#  10006  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  10049  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  10098  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#  10113  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   9419  allow_list.py                 Only what the API knows goes out.
+#   9455  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   9483  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   9567  fallbacks.py                  Further models, for when the first one fails.
+#   9588  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   9642  modalities.py                 Pictures are asked for where the model draws.
+#   9657  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   9726  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   9793  reasoning.py                  How hard the model thinks, and what is told of it.
+#   9888  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   9926  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  10056  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  10205  history.py                    Chat messages become input items.
+#  10329  next_round.py                 The request of another round: the one before, and what came of it.
+#  10418  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  10533  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  10621  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  10667  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#  10709  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  10752  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  10801  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#  10816  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  10160  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  10434  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  10483  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  10516  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  10537  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  10602  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  10675  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  10752  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  10806  status.py                     The status line of an answer: few words, all of them true.
-#  10861  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  11003  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  11064  usage.py                      What an answer took and cost, under the names its reader knows.
-#  11164  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  11265  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  11381  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  11664  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  10863  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  11137  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  11186  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  11219  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  11240  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  11305  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  11378  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  11455  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  11509  status.py                     The status line of an answer: few words, all of them true.
+#  11564  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  11706  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  11767  usage.py                      What an answer took and cost, under the names its reader knows.
+#  11867  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  11968  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  12084  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  12367  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  11801  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  11856  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  11980  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  12289  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  12410  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  12503  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  12705  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  12504  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  12559  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  12683  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  12992  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  13113  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  13206  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  13408  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  12843  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  13546  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  13037  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  13743  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  13125  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  13833  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  13323  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  14031  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  13485  pipe.py                       The entrance: what Open WebUI calls.
+#  14207  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -181,11 +187,13 @@ import argparse
 import ast
 import asyncio
 import base64
+import csv
 import getpass
 import hashlib
 import hmac
 import importlib
 import inspect
+import io
 import json
 import logging
 import os
@@ -198,6 +206,7 @@ import tempfile
 import threading
 import time
 import traceback
+import uuid
 import zlib
 from collections import Counter, deque, OrderedDict
 from collections.abc import (
@@ -224,10 +233,11 @@ from contextlib import (
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, UTC
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from fnmatch import fnmatchcase
-from functools import cache, lru_cache, wraps
+from functools import cache, lru_cache, partial, wraps
 from hashlib import blake2b, blake2s, sha256
 from io import BytesIO
 from itertools import groupby, islice
@@ -378,6 +388,8 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── UnsupportedInputError    a message holds something that cannot be sent
 # ├── FileNotStoredError       what the model made could not be kept
 # ├── SealedPayloadError       what was kept cannot be opened
+# ├── BudgetSpentError         what may be spent is spent
+# ├── LedgerError              what was spent cannot be told
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
 # ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -440,6 +452,14 @@ class FileNotStoredError(PipeError):
 
 class SealedPayloadError(PipeError):
     """What was kept is damaged, belongs elsewhere, or needs another key."""
+
+
+class BudgetSpentError(PipeError):
+    """A budget of the admin's is spent, until its day or month is over."""
+
+
+class LedgerError(PipeError):
+    """The spend ledger is off, or cannot be read."""
 
 
 class BusyError(PipeError):
@@ -973,10 +993,12 @@ from pydantic_core import core_schema, CoreSchema
 from redis.exceptions import RedisError
 from sqlalchemy import (
     BigInteger,
+    case,
     Column,
     Connection,
     delete,
     exists,
+    func,
     Index,
     insert,
     LargeBinary,
@@ -986,6 +1008,7 @@ from sqlalchemy import (
     Table,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
@@ -1128,13 +1151,24 @@ def whole_of(value: Any) -> int | None:
 ################################
 # core/money.py
 #
-# Amounts of money in words.
+# Amounts of money: in words, and exact.
 ################################
+
+PICODOLLARS = 10**12
+"""So many make one USD."""
+
 
 def dollars(amount: float) -> str:
     """The amount in USD, with as many digits as tell something: `$0.0012`."""
     digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
     return f"${amount:.{digits}f}"
+
+
+def picodollars(amount: float) -> int:
+    """The amount in 10⁻¹² USD, of the decimal number as it was written: these add up exactly."""
+    if not isfinite(amount):
+        return 0
+    return int((Decimal(repr(amount)) * PICODOLLARS).to_integral_value())
 
 
 ################################
@@ -1961,6 +1995,85 @@ class PersonalValves(BaseModel):
 
 
 ################################
+# core/spend_valves.py
+#
+# What is written down of each request's cost, and how much may be spent.
+################################
+
+# Budgets of a month are read from the ledger: it never forgets sooner.
+_LEAST_RETENTION_DAYS = 31
+
+
+class SpendValves(BaseModel):
+    """The spend ledger and the budgets."""
+
+    SPEND_LEDGER: Switch = Field(
+        default=True,
+        title="Spend ledger",
+        description=(
+            "Whether tokens and cost of each request are written down, for `/spend`; "
+            "where there are budgets they always are."
+        ),
+    )
+    SPEND_RETENTION_DAYS: Annotated[int, whole_number(0, 3_650, 400)] = Field(
+        default=400,
+        title="Keep spending (days)",
+        description="For how long the ledger keeps it, 31 days at least; 0 means for ever.",
+    )
+    BUDGETS_USD: Text = Field(
+        default="",
+        title="Budgets (USD a day / a month)",
+        description=(
+            "One line for each: `each user: 2 / 20`, `all users: 0 / 500`, or the name of a group, "
+            "whose members share it; 0 for no limit. Days and months are those of UTC."
+        ),
+    )
+    BUDGET_WARNING_PERCENT: Annotated[int, whole_number(1, 100, 80)] = Field(
+        default=80,
+        title="Warn of a budget (percent)",
+        description="From which part of a budget on its end is announced with each answer.",
+    )
+    COSTS_REDIS_DUMP: Switch = Field(
+        default=False,
+        title="Costs to Redis",
+        description=(
+            "Whether each request's usage, with the user's name and email address, is put into "
+            "Open WebUI's Redis for a program of your own to collect."
+        ),
+    )
+    COSTS_REDIS_TTL_SECONDS: Annotated[int, whole_number(60, 3_600, 900)] = Field(
+        default=900,
+        title="Costs in Redis (seconds)",
+        description="How long such a record waits there to be collected.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRules:
+    """The same, as a request works with it."""
+
+    keeps_ledger: bool
+    retention_days: int
+    """Zero for ever."""
+    budgets: str
+    warning_share: float
+    redis_ttl: int
+    """Seconds; zero where no costs go to Redis."""
+
+
+def read_spend_rules(valves: SpendValves) -> SpendRules:
+    """The rules of one request."""
+    days = valves.SPEND_RETENTION_DAYS
+    return SpendRules(
+        keeps_ledger=valves.SPEND_LEDGER or bool(valves.BUDGETS_USD),
+        retention_days=max(days, _LEAST_RETENTION_DAYS) if days else 0,
+        budgets=valves.BUDGETS_USD,
+        warning_share=valves.BUDGET_WARNING_PERCENT / 100,
+        redis_ttl=valves.COSTS_REDIS_TTL_SECONDS if valves.COSTS_REDIS_DUMP else 0,
+    )
+
+
+################################
 # core/storage_valves.py
 #
 # The valves that say where what the chat needs again is kept, and the value object they become.
@@ -2496,6 +2609,7 @@ class SystemValves(
     ArchiveValves,
     LoggingValves,
     ConcurrencyValves,
+    SpendValves,
     DisplayValves,
     ServerToolValves,
     ToolValves,
@@ -2571,6 +2685,7 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
+    spend: SpendRules
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -2632,6 +2747,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         archives=read_archive_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
+        spend=read_spend_rules(valves),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,
@@ -3513,8 +3629,16 @@ class Usage:
         """USD spent: with a key of one's own at the provider, `cost` is only OpenRouter's fee."""
         if self.cost is None:
             return None
-        upstream = self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
-        return self.cost + upstream
+        return self.cost + self._upstream
+
+    @property
+    def picodollars(self) -> int | None:
+        """The same in 10⁻¹² USD, to the last digit."""
+        return None if self.cost is None else picodollars(self.cost) + picodollars(self._upstream)
+
+    @property
+    def _upstream(self) -> float:
+        return self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -3733,6 +3857,8 @@ class ResponseFinished:
     model: str
     usage: Usage | None
     incomplete_reason: str = ""
+    provider: str = ""
+    """Who ran the model, where the endpoint tells."""
 
 
 @dataclass(slots=True)
@@ -4358,6 +4484,7 @@ class ChatReader:
         self._usage: Usage | None = None
         self._response_id = ""
         self._model = ""
+        self._provider = ""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -4393,6 +4520,7 @@ class ChatReader:
             self._started = True
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
+        self._provider = text_of(data.get("provider")) or self._provider
         self._usage = read_usage(data.get("usage")) or self._usage
         events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
@@ -4499,7 +4627,7 @@ class ChatReader:
         if reason:
             self._mark_cut()
         closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
-        end = ResponseFinished(self._response_id, self._model, self._usage, reason)
+        end = ResponseFinished(self._response_id, self._model, self._usage, reason, self._provider)
         return [*closing, end]
 
     def _mark_cut(self) -> None:
@@ -5609,10 +5737,7 @@ def find_engine() -> AsyncEngine | None:
 
 
 class OwnTable:
-    """One table of ours, made where it is missing when it is first used.
-
-    It may be made, and dropped, by anyone at any time: after every failure it is looked for again.
-    """
+    """One table of ours, made when it is first used; after a failure it is looked for again."""
 
     def __init__(self, table: Table, find: FindEngine = find_engine) -> None:
         self._table = table
@@ -5913,15 +6038,6 @@ def find_redis() -> Any:
     return get_redis_client(async_mode=True)
 
 
-def redis_key(*parts: str) -> str:
-    """A key of ours, under the prefix that keeps this Open WebUI apart from others."""
-    try:
-        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        REDIS_KEY_PREFIX = "open-webui"
-    return ":".join((REDIS_KEY_PREFIX, "openrouter-pipe", *parts))
-
-
 ################################
 # host/single_worker.py
 #
@@ -6036,6 +6152,34 @@ def _decrypted(stored: Any) -> Mapping[str, Any]:
         LOG.warning("users: encrypted personal settings cannot be read and were left out")
         return {}
     return as_object(decrypt_valves(stored))
+
+
+def contact_of(handles: HostHandles) -> tuple[str, str]:
+    """Email address and name of the person who asks; empty where the sign-in does not tell."""
+    user = user_of(handles)
+    return text_of(getattr(user, "email", None)), text_of(getattr(user, "name", None))
+
+
+async def read_user_names(user_ids: Sequence[str]) -> dict[str, str]:
+    """Name and address of users by their ids; of those who are gone there is none."""
+    try:
+        from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    users = await Users.get_users_by_user_ids(list(user_ids))
+    return {text_of(user.id): f"{user.name} ({user.email})" for user in users}
+
+
+async def read_groups(user_id: str) -> dict[str, frozenset[str]]:
+    """The ids of the members of each group the user is in, by the group's name."""
+    try:
+        from open_webui.models.groups import Groups  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    return {
+        group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
+        for group in await Groups.get_groups_by_member_id(user_id)
+    }
 
 
 ################################
@@ -7693,10 +7837,12 @@ def _why_none_is_offered(known: KnownModels, rules: CatalogRules) -> PipeError:
 ################################
 
 # Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+# It grows with the time that a write takes, so with what else the server has to do.
 _PAUSE_SECONDS = 0.03
+_PAUSE_PER_WRITE = 6
 _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
-_LOCK_SECONDS = 600
+_LOCK_SECONDS = 1_800
 _ROWS_PER_REPORT = 100
 _NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
@@ -7808,19 +7954,21 @@ class MetadataSync:
         """Write row after row, and count those that were written."""
         written = 0
         for number, row in enumerate(plan.inserts, start=1):
+            started = self._clock()
             if await insert_model_row(row, is_public=rules.new_are_public):
                 inserted.add(row.id)
                 written += 1
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            started = self._clock()
             written += await update_model_row(before, after)
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         return written
 
-    async def _rest(self, number: int, plan: SyncPlan) -> None:
+    async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
         if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
             LOG.info("models: %d of %d settings written", number, plan.size)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_WRITE * spent))
 
 
 def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
@@ -7946,6 +8094,42 @@ async def _purge_some(connection: Any, *which: Any) -> bool:
 
 
 ################################
+# storage/cost_snapshots.py
+#
+# Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+################################
+
+_REDIS_PATIENCE_SECONDS = 5.0
+
+
+async def push_cost(context: RequestContext, usage: Usage) -> None:
+    """Put a request's usage into Redis, where the sign-in tells the user's name and address."""
+    user_id, (email, name) = context.user_id, contact_of(context.host)
+    if not (user_id and email and name):
+        return
+    now = int(time.time())
+    figures = {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.total_tokens,
+        "cost": usage.cost,
+        "is_byok": usage.is_byok,
+        "cost_details": usage.cost_details,
+    }
+    who = {"guid": user_id, "email": email, "name": name}
+    record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
+    key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
+    try:
+        async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
+            if (redis := find_redis()) is not None:
+                await redis.set(key, record, ex=context.settings.spend.redis_ttl)
+    except Exception as error:  # noqa: BLE001 - a background job is contained
+        LOG.warning("costs: Redis did not take a record: %s", error)
+
+
+################################
 # storage/artifacts.py
 #
 # The artifact store: takes what later turns need at once, and writes it beside the answers.
@@ -7955,8 +8139,8 @@ async def _purge_some(connection: Any, *which: Any) -> bool:
 ################################
 
 _MOST_WAITING_BYTES = 32 * 1024 * 1024
-_MOST_LOADED = 900
-"""SQLite took no more than 999 values in a query for long."""
+_MOST_NAMED = 900
+"""Rows in one query: SQLite took no more than 999 values for long."""
 _WRITE_SECONDS = 30.0
 _LOAD_SECONDS = 3.0
 _BLIND_SECONDS = 10.0
@@ -8075,7 +8259,7 @@ class ArtifactStore:
         }
         problems: Counter[str] = Counter()
         if missing := [each for each in wanted if each not in found]:
-            rows = await self._read(home, missing[-_MOST_LOADED:], problems)
+            rows = await self._read(home, missing[-_MOST_NAMED:], problems)
             if rows:
                 found |= await asyncio.to_thread(self._opened, home, rows, problems)
             self._note_used(rows)
@@ -8146,7 +8330,8 @@ class ArtifactStore:
             self._writer = None
 
     async def _write_batch(self, size: int) -> bool:
-        batch, used = list(islice(self._waiting.values(), size)), list(self._used)
+        batch = list(islice(self._waiting.values(), size))
+        used = list(islice(self._used, _MOST_NAMED))
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
@@ -8172,7 +8357,8 @@ class ArtifactStore:
         if self._closing.is_set():
             await asyncio.sleep(1.0)
             return
-        seconds = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
+        doubled = 2 ** min(self._failures, 10)
+        seconds = min(_FIRST_PAUSE_SECONDS * doubled, _LONGEST_PAUSE_SECONDS)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
 
@@ -8207,13 +8393,12 @@ class ArtifactStore:
         self, home: ArtifactHome, rows: Sequence[tuple[str, bytes, int]], problems: Counter[str]
     ) -> dict[str, Any]:
         opened: dict[str, Any] = {}
+        codec = self._codec  # another call may have other rules by now
         for artifact_id, payload, _ in rows:
             try:
-                if self._codec is None:
+                if codec is None:
                     raise SealedPayloadError("Its passphrase cannot be read.")
-                opened[artifact_id] = decode_json(
-                    self._codec.open(payload, home.identity(artifact_id))
-                )
+                opened[artifact_id] = decode_json(codec.open(payload, home.identity(artifact_id)))
             except SealedPayloadError as error:
                 problems[error.cause] += 1
             except ValueError:
@@ -8626,6 +8811,524 @@ def _told(value: Any) -> Any:
             return [_told(each) for each in value]
         case _:
             return _fields_of(value) if is_dataclass(value) else value
+
+
+################################
+# storage/spend_table.py
+#
+# One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+################################
+
+SpendRow = dict[str, Any]
+
+_WHO_AND_WHERE = ("function_id", "user_id", "chat_id", "message_id", "task", "model")
+# Tokens are as OpenRouter counts them; 10¹² picodollars are one USD, and null is not known.
+_WHAT_IT_TOOK = (
+    "input_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "picodollars",
+)
+_LARGEST_FIGURE = 2**62
+
+SPEND = Table(
+    "openrouter_pipe_spend",
+    MetaData(),
+    Column("id", String(32), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),  # seconds since 1970
+    *(
+        Column(name, String(255), nullable=False)
+        for name in (*_WHO_AND_WHERE, "provider", "outcome")
+    ),
+    *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
+    Index("openrouter_pipe_spend_by_user", "user_id", "created_at"),
+    Index("openrouter_pipe_spend_by_time", "created_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """What is known of a request when it is over."""
+
+    outcome: str
+    """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
+    usage: Usage | None = None
+    provider: str = ""
+
+
+async def tell_end(
+    answer: AsyncGenerator[list[Event]], note: Callable[[RequestEnd], None]
+) -> AsyncGenerator[list[Event]]:
+    """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
+    silent = ResponseStarted | ResponseFailed
+    end, has_output = RequestEnd("stopped"), False
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                has_output = has_output or not all(isinstance(event, silent) for event in batch)
+                match batch[-1]:
+                    case ResponseFinished(usage=usage, provider=provider):
+                        end = RequestEnd("finished", usage, provider)
+                    case ResponseFailed(_, usage) if has_output or usage:
+                        end = RequestEnd("failed", usage)
+                    case ResponseFailed(error):
+                        end = _without_output(error)
+                    case _:
+                        pass
+                yield batch
+    except PipeError as error:
+        end = _without_output(error)
+        raise
+    finally:
+        note(end)
+
+
+def _without_output(error: PipeError) -> RequestEnd:
+    """A refusal is not billed; a request that went out and was lost may be."""
+    lost = isinstance(error, UpstreamTimeoutError | StreamInterruptedError)
+    lost = lost or (isinstance(error, ConnectionFailedError) and error.request_was_sent)
+    return RequestEnd("failed") if lost else RequestEnd("refused", Usage(cost=0.0))
+
+
+def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
+    """What the ledger keeps of a request."""
+    usage = end.usage or Usage()
+    return {
+        "id": secrets.token_hex(16),
+        "created_at": int(time.time()),
+        **{name: _storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
+        "provider": _storable_text(end.provider),
+        "outcome": end.outcome,
+        **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
+    }
+
+
+def _storable_text(text: str) -> str:
+    """A row that the database refuses would keep out all that come after it."""
+    return text.replace("\0", "")[:255].encode("utf-8", "replace").decode()
+
+
+def _storable_figure(figure: int | None) -> int | None:
+    return None if figure is None else max(0, min(figure, _LARGEST_FIGURE))
+
+
+################################
+# storage/spend_ledger.py
+#
+# The spend ledger: what each request to OpenRouter took, written down after the words.
+################################
+
+SpenderCircle = frozenset[str] | None
+"""The ids of those who share a budget; `None` for everybody."""
+
+DAY_SECONDS = 86_400
+_GATHER_SECONDS = 0.5
+_MOST_DOUBLINGS = 6  # of the pause, while the database fails
+_LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
+"""Seconds before each try of a ledger that closes."""
+_LEDGER_BATCH = 500
+_MOST_PENDING_ROWS = 10_000
+_TALLY_SECONDS = 3.0
+"""How old sums may be, and how long one waits for them."""
+_FORGET_SECONDS = 600.0
+_CLEANING_SECONDS = 6 * 3_600
+
+
+@dataclass(slots=True)
+class SpendTally:
+    """What a circle has spent in 10⁻¹² USD: read from the table, and counted on since."""
+
+    circle: SpenderCircle
+    read_at: float
+    day_begin: int
+    month_begin: int
+    day: int = 0
+    month: int = 0
+
+    def add(self, row: SpendRow) -> None:
+        """Count one more request, where it is theirs."""
+        if self.circle is None or row["user_id"] in self.circle:
+            spent, since = row["picodollars"] or 0, row["created_at"]
+            self.day += spent if since >= self.day_begin else 0
+            self.month += spent if since >= self.month_begin else 0
+
+
+class SpendLedger:
+    """Takes rows at once and writes them in batches; one task, which ends with its work.
+
+    A database that fails costs no answer anything: rows wait for it, up to a bound.
+    """
+
+    def __init__(self) -> None:
+        self._table = OwnTable(SPEND)
+        self._pending: deque[SpendRow] = deque()
+        """Those that are not in the table."""
+        self._lost = 0
+        self._failures = 0
+        self._lock = asyncio.Lock()
+        self._closing = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._pushes: set[asyncio.Task[None]] = set()
+        self._tallies: dict[SpenderCircle, SpendTally] = {}
+        self._retention_days = 0
+        self._clean_at = 0.0
+
+    def note(self, context: RequestContext, end: RequestEnd) -> None:
+        """Take down a request that is over; nobody waits for the database."""
+        rules = context.settings.spend
+        if rules.redis_ttl and end.usage is not None:
+            self._pushes.add(push := asyncio.create_task(push_cost(context, end.usage)))
+            push.add_done_callback(self._pushes.discard)
+        if not rules.keeps_ledger or not self._table.has_database:
+            return
+        self._retention_days = rules.retention_days
+        row = spend_row(context, end)
+        for tally in self._tallies.values():
+            tally.add(row)
+        if len(self._pending) < _MOST_PENDING_ROWS:
+            self._pending.append(row)
+        else:
+            self._lost += 1
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._keep_writing())
+
+    async def read(self, query: Any) -> list[Any]:
+        """The rows of a query, with all that has been noted here; raises what the database does."""
+        async with self._lock:
+            await self._write()
+        async with self._table.begin() as connection:
+            return list((await connection.execute(query)).all())
+
+    async def spent(self, circle: SpenderCircle) -> SpendTally | None:
+        """What the circle has spent, or what was last known of it; `None` for nothing known."""
+        if not self._failures and not self._known(circle, _TALLY_SECONDS):
+            try:
+                async with asyncio.timeout(_TALLY_SECONDS), self._lock:
+                    if not self._known(circle, _TALLY_SECONDS):
+                        await self._write()
+                        await self._count(circle)
+            except Exception as error:  # noqa: BLE001 - a database that fails stops no chat
+                self._report(error)
+        return self._known(circle, DAY_SECONDS)
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        self._closing.set()
+        if tasks := {*self._pushes, *filter(None, [self._writer])}:
+            await asyncio.wait(tasks)
+
+    async def _keep_writing(self) -> None:
+        try:
+            while self._pending and not self._closing.is_set():
+                pause = _GATHER_SECONDS * 2 ** min(self._failures, _MOST_DOUBLINGS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), pause)
+                await self._try_to_write()
+        finally:  # or else the server stops, and has cancelled this
+            waits = iter(_LAST_WAITS)
+            while self._pending and (wait := next(waits, None)) is not None:
+                await asyncio.sleep(wait)
+                await self._try_to_write()
+            if lost := self._lost + len(self._pending):
+                LOG.error("ledger: %d requests were not written down", lost)
+            self._lost, self._writer = 0, None
+
+    async def _try_to_write(self) -> None:
+        try:
+            async with self._lock:
+                await self._write()
+            await self._clean()
+        except Exception as error:  # noqa: BLE001 - a background job is contained
+            self._report(error)
+
+    def _report(self, error: Exception | None = None) -> None:
+        """Say once that the database does not work, and once that it does again."""
+        if error is not None and not self._failures:
+            why = str(error).partition("\n")[0]
+            LOG.warning("ledger: the database does not work, rows wait for it: %s", why)
+        elif error is None and self._failures:
+            LOG.info("ledger: the database works again")
+        self._failures = 0 if error is None else self._failures + 1
+
+    async def _write(self) -> None:
+        left = len(self._pending)  # what comes meanwhile is another batch's
+        while batch := list(islice(self._pending, min(left, _LEDGER_BATCH))):
+            async with self._table.begin() as connection:
+                is_postgresql = connection.dialect.name == "postgresql"
+                add = postgresql.insert(SPEND) if is_postgresql else sqlite.insert(SPEND)
+                # A batch may be there although its commit seemed to fail.
+                await connection.execute(add.on_conflict_do_nothing(), batch)
+            for _ in batch:
+                self._pending.popleft()
+            left -= len(batch)
+            self._report()
+
+    async def _count(self, circle: SpenderCircle) -> None:
+        """Read the sums; the lock is held, so what waits now is what the table does not have."""
+        now = time.time()
+        tally = SpendTally(circle, now, *day_and_month(now))
+        of_day = case((SPEND.c.created_at >= tally.day_begin, SPEND.c.picodollars), else_=0)
+        query = select(func.sum(of_day), func.sum(SPEND.c.picodollars))
+        query = query.where(SPEND.c.created_at >= tally.month_begin)
+        if circle is not None:
+            query = query.where(SPEND.c.user_id.in_(circle))
+        async with self._table.begin() as connection:
+            sums = (await connection.execute(query)).one()
+        tally.day, tally.month = (int(spent or 0) for spent in sums)
+        for row in self._pending:
+            tally.add(row)
+        recent = [old for old in self._tallies.values() if now - old.read_at < _FORGET_SECONDS]
+        self._tallies = {old.circle: old for old in (*recent, tally)}
+        self._report()
+
+    def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
+        """Sums that are so old at most, and of today."""
+        tally, now = self._tallies.get(circle), time.time()
+        if tally is None or now - tally.read_at >= seconds:
+            return None
+        return tally if now < tally.day_begin + DAY_SECONDS else None
+
+    async def _clean(self) -> None:
+        """Forget what is too old, in small bites, a few times a day."""
+        now = time.time()
+        if not self._retention_days or now < self._clean_at:
+            return
+        self._clean_at = now + _CLEANING_SECONDS
+        too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
+        some = SPEND.c.id.in_(select(SPEND.c.id).where(too_old).limit(_LEDGER_BATCH))
+        gone = _LEDGER_BATCH
+        while gone == _LEDGER_BATCH:
+            async with self._table.begin() as connection:
+                gone = (await connection.execute(delete(SPEND).where(some))).rowcount
+
+
+def day_and_month(now: float) -> tuple[int, int]:
+    """When the day and the month of that moment began, in UTC: seconds since 1970."""
+    day = int(now) // DAY_SECONDS * DAY_SECONDS
+    return day, day - (time.gmtime(day).tm_mday - 1) * DAY_SECONDS
+
+
+################################
+# storage/budgets.py
+#
+# Budgets: what a person, a group or everybody may spend in a day or a month.
+################################
+
+_OWN, _EVERYBODY = "each user", "all users"
+_OWNERS = {_OWN: "Your budget", _EVERYBODY: "Everybody's budget"}
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """How far a budget of one day or month is spent, in USD."""
+
+    owner: str
+    period: str
+    limit: float
+    spent: float
+    ends_at: int
+    """Seconds since 1970."""
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.period}: {dollars(self.spent)} of {dollars(self.limit)}"
+
+
+async def budget_warnings(context: RequestContext, ledger: SpendLedger) -> list[str]:
+    """What to tell of budgets that are nearly spent; raises `BudgetSpentError` where one is."""
+    warnings: list[str] = []
+    async for state in budget_states(context, ledger):
+        if state.spent >= state.limit:
+            raise _refusal(state)
+        if state.spent >= state.limit * context.settings.spend.warning_share:
+            warnings.append(f"⚠ {state}")
+    return warnings
+
+
+async def budget_states(
+    context: RequestContext, ledger: SpendLedger
+) -> AsyncGenerator[BudgetState]:
+    """Every budget that the person who asks draws on, as far as the ledger can tell."""
+    limits = read_budgets(context.settings.spend.budgets)
+    for name, circle in (await _circles_of(context, limits)).items():
+        tally = await ledger.spent(circle) if name in limits else None
+        if tally is None:
+            continue
+        owner, (daily, monthly) = _OWNERS.get(name, f"The budget of “{name}”"), limits[name]
+        if daily:
+            tomorrow = tally.day_begin + DAY_SECONDS
+            yield BudgetState(owner, "today", daily, tally.day / PICODOLLARS, tomorrow)
+        if monthly:
+            _, ends_at = day_and_month(tally.month_begin + 31 * DAY_SECONDS)
+            yield BudgetState(owner, "this month", monthly, tally.month / PICODOLLARS, ends_at)
+
+
+async def _circles_of(
+    context: RequestContext, limits: dict[str, tuple[float, float]]
+) -> dict[str, SpenderCircle]:
+    """Those whose spending may count for the person, by the names of their budgets."""
+    circles: dict[str, SpenderCircle] = {_EVERYBODY: None}
+    if context.user_id:
+        circles[_OWN] = frozenset({context.user_id})
+        try:
+            if limits.keys() - _OWNERS.keys():
+                circles |= await read_groups(context.user_id)
+        except Exception:  # noqa: BLE001 - a database that fails stops no chat
+            LOG.exception("budgets: the groups of a user could not be read")
+    return circles
+
+
+@lru_cache(maxsize=8)
+def read_budgets(text: str) -> dict[str, tuple[float, float]]:
+    """Read lines of `name: daily / monthly`; the cache makes the warning come once."""
+    found: dict[str, tuple[float, float]] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, _, amounts = line.rpartition(":")
+        try:
+            daily, monthly = (float(part) for part in f"{amounts}/0".split("/")[:2])
+            found[name.strip()] = daily, monthly
+        except ValueError:
+            LOG.warning("settings: BUDGETS_USD: this line cannot be read: %s", line)
+    return found
+
+
+def _refusal(state: BudgetState) -> BudgetSpentError:
+    ends = time.strftime("%Y-%m-%d %H:%M", time.gmtime(state.ends_at))
+    hours, minutes = divmod(max(int(state.ends_at - time.time()) // 60, 1), 60)
+    return BudgetSpentError(
+        f"{state.owner} is spent: {dollars(state.spent)} of {dollars(state.limit)} {state.period}.",
+        f"It starts anew at {ends} UTC, in {hours} h {minutes} min. "
+        "The admin can raise it in `BUDGETS_USD`, in the settings of the OpenRouter function.",
+    )
+
+
+################################
+# storage/spend_report.py
+#
+# What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+################################
+
+SpendSums = tuple[int, ...]
+"""Requests, tokens in, tokens out, cost in 10⁻¹² USD, requests of unknown cost."""
+
+_COMMAND = re.compile(r"\s*/spend(?:\s+(?P<what>[1-9]\d{0,2}|csv))?\s*", re.IGNORECASE)
+_MOST_LINES = 31
+_MOST_CSV_ROWS = 200_000
+
+
+def read_spend_command(body: Mapping[str, Any]) -> str | None:
+    """What `/spend` is asked for: a number of days, `csv`, or empty; `None` where nobody asks."""
+    newest = next(reversed(objects_in(body.get("messages"))), {})
+    content = newest.get("content") if newest.get("role") == "user" else None
+    parts = "".join(text_of(part.get("text")) for part in objects_in(content))
+    found = _COMMAND.fullmatch(content if isinstance(content, str) else parts)
+    return (found["what"] or "").lower() if found else None
+
+
+async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
+    """The answer in Markdown: of the person's own spending, or of everybody's for an admin."""
+    if not context.settings.spend.keeps_ledger:
+        raise LedgerError(
+            "The spend ledger is switched off.",
+            "The admin can switch on `SPEND_LEDGER` in the settings of the OpenRouter function.",
+        )
+    try:
+        if what == "csv":
+            return await _csv_link(context, ledger)
+        return await _tables(context, ledger, int(what or 30))
+    except (SQLAlchemyError, LookupError, OSError) as error:
+        raise LedgerError("The spend ledger cannot be read.", "Try again in a moment.") from error
+
+
+async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> str:
+    sees_all = is_admin(context.host)
+    rows = await ledger.read(_sums_query(None if sees_all else context.user_id, days))
+    whose = "All users" if sees_all else "You"
+    if not rows:
+        return f"{whose} spent nothing in the last {days} days."
+    [(_, total)] = _summed(rows, lambda row: "")
+    lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
+    lines += [f"- {state}" async for state in budget_states(context, ledger)]
+    lines += _table("Day (UTC)", sorted(_summed(rows, _spend_day), reverse=True))
+    lines += _table("Model", _summed(rows, lambda row: row.model))
+    if sees_all:
+        names = await read_user_names(list({row.user_id for row in rows}))
+        lines += _table("User", _summed(rows, lambda row: names.get(row.user_id) or row.user_id))
+    return "\n".join(lines)
+
+
+def _sums_query(user_id: str | None, days: int) -> Any:
+    """Sums by day, model and user; of one user, or of all."""
+    since = (int(time.time()) // DAY_SECONDS - days + 1) * DAY_SECONDS
+    columns, day = SPEND.c, (SPEND.c.created_at // DAY_SECONDS).label("day")
+    groups = day, columns.model, columns.user_id
+    figures = map(func.sum, (columns.input_tokens, columns.output_tokens, columns.picodollars))
+    unknown = func.count() - func.count(columns.picodollars)
+    query = select(*groups, func.count(), *figures, unknown).group_by(*groups)
+    query = query.where(columns.created_at >= since, columns.outcome != "refused")
+    return query if user_id is None else query.where(columns.user_id == user_id)
+
+
+def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[str, SpendSums]]:
+    """The rows' sums by name, the costly ones first."""
+    sums: dict[str, SpendSums] = {}
+    for row in rows:
+        so_far = sums.get(name := name_of(row), (0, 0, 0, 0, 0))
+        sums[name] = tuple(old + int(new or 0) for old, new in zip(so_far, row[3:], strict=True))
+    return sorted(sums.items(), key=lambda named: named[1][3], reverse=True)
+
+
+def _spend_day(row: Any) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(int(row.day) * DAY_SECONDS))
+
+
+def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
+    """A table in Markdown, with a bar for each cost; its last line tells what is left out."""
+    most = max(max(cost for _, (_, _, _, cost, _) in named), 1)
+    lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
+    lines.append("|:--|--:|--:|--:|--:|:--|")
+    for name, sums in named[:_MOST_LINES]:
+        requests, taken, given, cost, _ = sums
+        bar = "█" * max(round(20 * cost / most), cost > 0)
+        safe, cost_words = re.sub(r"[|\s<>`]+", " ", name), _cost_words(sums)
+        lines.append(f"| {safe} | {requests:,} | {taken:,} | {given:,} | {cost_words} | {bar} |")
+    left = len(named) - _MOST_LINES
+    return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
+
+
+def _cost_words(sums: SpendSums) -> str:
+    *_, cost, unknown = sums
+    return ("at least " if unknown else "") + dollars(cost / PICODOLLARS)
+
+
+async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
+    """A file with every row, for admins: it tells what everybody has spent."""
+    if not is_admin(context.host):
+        raise LedgerError("Only admins can have all that was spent as a file.", "Try `/spend`.")
+    newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
+    rows = await ledger.read(newest)
+    content = await asyncio.to_thread(_csv_of, rows)
+    name = time.strftime("openrouter-spend-%Y-%m-%d.csv", time.gmtime())
+    file = await store_file(context, content, name, "text/csv")
+    return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
+
+
+def _csv_of(rows: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    names = SPEND.columns.keys()
+    writer.writerow([*names[:-1], "cost_usd"])
+    for key, since, *cells, cost in rows:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+        exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
+        writer.writerow([key, moment, *map(_csv_cell, cells), exact])
+    return text.getvalue().encode()
+
+
+def _csv_cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is marked as text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value
 
 
 ################################
@@ -12879,6 +13582,7 @@ class Runtime:
         self._key_limit: KeyLimit | None = None
         self._artifacts: ArtifactStore | None = None
         self._session_archive: SessionArchive | None = None
+        self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self._function_id = ""
         self._sync: MetadataSync | None = None
@@ -12955,6 +13659,13 @@ class Runtime:
             self._session_archive = SessionArchive()
         return self._session_archive
 
+    def ledger(self) -> SpendLedger:
+        """Where this copy writes down what was spent."""
+        if self._ledger is None:
+            self._loop = asyncio.get_running_loop()
+            self._ledger = SpendLedger()
+        return self._ledger
+
     def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
@@ -12996,8 +13707,9 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client, self._artifacts, self._session_archive)
-            self._client, self._artifacts, self._session_archive = None, None, None
+            self._close_later(self._client, self._artifacts, self._ledger, self._session_archive)
+            self._client, self._artifacts, self._ledger = None, None, None
+            self._session_archive = None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)
@@ -13024,13 +13736,7 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case (
-                OpenRouterModelRegistry()
-                | KeyLimit()
-                | MetadataSync()
-                | ArtifactStore()
-                | SessionArchive()
-            ):
+            case _:
                 await service.close()
 
 
@@ -13056,9 +13762,11 @@ class Ask:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
         if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, self.request)
-        chat_body = build_chat_body(self.request, self.body)
-        return stream_chat_completions(client, settings, chat_body)
+            answer = stream_responses(client, settings, self.request)
+        else:
+            chat_body = build_chat_body(self.request, self.body)
+            answer = stream_chat_completions(client, settings, chat_body)
+        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -13392,6 +14100,8 @@ class Turn:
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its pictures stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
+    if not context.task and (what := read_spend_command(body)) is not None:
+        return _spending_told(turn, what)
     answer = _answer(turn)
     if context.settings.artifacts.in_database and not context.task:
         answer = keep_thinking(answer, context, turn.runtime.artifacts())
@@ -13400,6 +14110,16 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
         return answer
     credit_left = _credit_watch(context, turn.runtime)
     return tell_spending(answer, context, body, credit_left, turn.transcript.taken)
+
+
+async def _spending_told(turn: Turn, what: str) -> AsyncGenerator[list[Event]]:
+    """The answer to `/spend`: the ledger's, not a model's."""
+    context, transcript = turn.context, turn.transcript
+    text = await report_spending(context, turn.runtime.ledger(), what)
+    nothing = Usage(input_tokens=0, output_tokens=0, total_tokens=0, cost=0.0)
+    yield transcript.take([ResponseStarted("", context.model)])
+    yield transcript.say(text)
+    yield transcript.take([ResponseFinished("", context.model, nothing)])
 
 
 def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
@@ -13431,6 +14151,8 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
+        for warning in await budget_warnings(context, runtime.ledger()):
+            yield [Notice(warning)]
         rounds = Rounds(ask, family, toolbox, turn.transcript)
         async with aclosing(rounds.run()) as batches:
             async for batch in batches:
@@ -13608,138 +14330,144 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((252, 9, 36),),
-    "core/redaction.py": ((296, 9, 69),),
-    "core/errors.py": ((389, 27, 165),),
-    "storage/payload_codec.py": ((566, 26, 189),),
-    "storage/archive_file.py": ((765, 20, 77),),
-    "storage/unlock.py": ((852, 22, 104),),
-    "core/circuit_breaker.py": ((1002, 8, 48),),
-    "core/json_codec.py": ((1058, 11, 29),),
-    "core/json_values.py": ((1095, 8, 31),),
-    "core/money.py": ((1134, 6, 4),),
-    "core/process.py": ((1146, 10, 13),),
-    "core/admission.py": ((1167, 12, 50),),
-    "core/retry.py": ((1225, 7, 33),),
-    "core/secrets.py": ((1266, 19, 86),),
-    "core/session_records.py": ((1360, 11, 45),),
-    "core/source_map.py": ((1413, 7, 24),),
-    "core/template_language.py": ((1445, 8, 56),),
-    "core/valve_types.py": ((1511, 17, 63),),
-    "core/archive_valves.py": ((1582, 13, 66),),
-    "core/catalog_valves.py": ((1656, 12, 138),),
-    "core/metadata_valves.py": ((1802, 12, 75),),
-    "core/personal_valves.py": ((1885, 11, 76),),
-    "core/storage_valves.py": ((1969, 13, 87),),
-    "core/template_valves.py": ((2064, 13, 89),),
-    "core/config.py": ((2161, 20, 488),),
-    "core/context.py": ((2657, 15, 54),),
-    "core/logging_system.py": ((2719, 11, 105),),
-    "core/error_templates.py": ((2832, 28, 176),),
-    "core/timing_logger.py": ((3018, 21, 137),),
-    "api/bodies.py": ((3163, 8, 80),),
-    "api/error_figures.py": ((3251, 8, 38),),
-    "api/errors.py": ((3297, 18, 184),),
-    "api/events.py": ((3489, 11, 270),),
-    "api/exchange_log.py": ((3767, 17, 15),),
-    "api/gateway/batch.py": ((3793, 14, 47),),
-    "api/gateway/items.py": ((3848, 22, 136),),
-    "api/gateway/part_ends.py": ((3992, 8, 58),),
-    "api/gateway/payloads.py": ((4058, 14, 31),),
-    "api/gateway/selection.py": ((4097, 15, 54),),
-    "api/gateway/text_run.py": ((4159, 10, 70),),
-    "api/pacing.py": ((4237, 7, 19),),
-    "api/sse.py": ((4264, 5, 60),),
-    "api/gateway/chat_reader.py": ((4332, 30, 204),),
-    "api/gateway/responses_reader.py": ((4544, 33, 196),),
-    "api/transport.py": ((4748, 18, 163),),
-    "api/http.py": ((4919, 23, 176),),
-    "api/catalog.py": ((5103, 18, 78),),
-    "api/gateway/stream.py": ((5189, 33, 124),),
-    "api/gateway/chat_completions.py": ((5321, 15, 12),),
-    "api/gateway/responses.py": ((5341, 15, 12),),
-    "host/blocking.py": ((5361, 12, 57),),
-    "host/chats.py": ((5426, 13, 49),),
-    "host/columns.py": ((5487, 20, 83),),
-    "host/data_folder.py": ((5578, 9, 7),),
-    "host/database.py": ((5593, 15, 65),),
-    "host/departure.py": ((5666, 11, 30),),
-    "host/events.py": ((5704, 9, 4),),
-    "host/middleware.py": ((5716, 8, 7),),
-    "host/citing.py": ((5731, 15, 25),),
-    "host/models.py": ((5764, 16, 132),),
-    "host/redis.py": ((5904, 8, 19),),
-    "host/single_worker.py": ((5931, 14, 33),),
-    "host/users.py": ((5972, 14, 67),),
-    "host/call.py": ((6047, 15, 61),),
-    "host/files.py": ((6116, 17, 48),),
-    "host/tools.py": ((6175, 23, 241),),
-    "host/versions.py": ((6424, 10, 30),),
-    "models/catalog_shelf.py": ((6462, 19, 105),),
-    "models/key_limit.py": ((6575, 13, 43),),
-    "models/pricing.py": ((6626, 12, 106),),
-    "models/family.py": ((6740, 14, 134),),
-    "models/variants.py": ((6882, 11, 67),),
-    "models/known.py": ((6957, 12, 33),),
-    "models/metadata_sync.py": ((7001, 23, 226),),
-    "models/registry.py": ((7235, 21, 153),),
-    "models/visibility.py": ((7396, 16, 217),),
-    "models/entries.py": ((7621, 25, 66),),
-    "models/sync_job.py": ((7695, 30, 150),),
-    "storage/artifact_table.py": ((7853, 26, 93),),
-    "storage/artifacts.py": ((7957, 41, 299),),
-    "storage/kept_thinking.py": ((8264, 15, 34),),
-    "storage/pictures.py": ((8306, 20, 112),),
-    "storage/session_archive.py": ((8428, 43, 201),),
-    "storage/spending.py": ((8637, 20, 77),),
-    "requests/allow_list.py": ((8722, 10, 28),),
-    "requests/caching.py": ((8758, 13, 20),),
-    "requests/content_parts.py": ((8786, 10, 76),),
-    "requests/fallbacks.py": ((8870, 12, 13),),
-    "requests/identifiers.py": ((8891, 11, 46),),
-    "requests/modalities.py": ((8945, 10, 7),),
-    "requests/old_texts.py": ((8960, 11, 61),),
-    "requests/parameters.py": ((9029, 12, 59),),
-    "requests/reasoning.py": ((9096, 13, 87),),
-    "requests/references.py": ((9191, 12, 30),),
-    "requests/replay.py": ((9229, 14, 122),),
-    "requests/chat_body.py": ((9359, 13, 141),),
-    "requests/history.py": ((9508, 13, 116),),
-    "requests/next_round.py": ((9632, 22, 81),),
-    "requests/recovery.py": ((9721, 16, 107),),
-    "requests/retention.py": ((9836, 13, 80),),
-    "requests/routing_table.py": ((9924, 14, 38),),
-    "requests/routing.py": ((9970, 13, 34),),
-    "requests/tasks.py": ((10012, 11, 35),),
-    "requests/tools.py": ((10055, 13, 41),),
-    "requests/trimming.py": ((10104, 13, 7),),
-    "requests/normalise.py": ((10119, 28, 39),),
-    "streaming/collector.py": ((10166, 31, 266),),
-    "streaming/completion_notes.py": ((10440, 11, 41),),
-    "streaming/open_calls.py": ((10489, 10, 25),),
-    "streaming/renderer.py": ((10522, 9, 13),),
-    "streaming/citations.py": ((10543, 13, 57),),
-    "streaming/layout.py": ((10612, 18, 61),),
-    "streaming/output_items.py": ((10681, 10, 69),),
-    "streaming/server_tools.py": ((10758, 15, 46),),
-    "streaming/status.py": ((10812, 10, 47),),
-    "streaming/think_tags.py": ((10867, 20, 134),),
-    "streaming/thinking_status.py": ((11009, 11, 53),),
-    "streaming/usage.py": ((11070, 10, 92),),
-    "streaming/completion_chunks.py": ((11170, 31, 93),),
-    "streaming/completion_dict.py": ((11271, 36, 108),),
-    "streaming/response_events.py": ((11387, 47, 275),),
-    "streaming/transcript.py": ((11670, 29, 129),),
-    "tools/policy.py": ((11807, 13, 47),),
-    "tools/results.py": ((11862, 11, 116),),
-    "tools/schema.py": ((11989, 15, 298),),
-    "tools/arguments.py": ((12295, 13, 113),),
-    "tools/definitions.py": ((12416, 14, 85),),
-    "tools/executor.py": ((12509, 55, 194),),
-    "tools/toolbox.py": ((12711, 23, 130),),
-    "runtime.py": ((12849, 31, 186),),
-    "attempts.py": ((13043, 33, 80),),
-    "rounds.py": ((13131, 30, 190),),
-    "orchestrator.py": ((13329, 41, 154),),
-    "pipe.py": ((13491, 30, 112),),
+    "core/ids.py": ((262, 9, 36),),
+    "core/redaction.py": ((306, 9, 69),),
+    "core/errors.py": ((401, 29, 173),),
+    "storage/payload_codec.py": ((586, 26, 189),),
+    "storage/archive_file.py": ((785, 20, 77),),
+    "storage/unlock.py": ((872, 22, 104),),
+    "core/circuit_breaker.py": ((1025, 8, 48),),
+    "core/json_codec.py": ((1081, 11, 29),),
+    "core/json_values.py": ((1118, 8, 31),),
+    "core/money.py": ((1157, 8, 15),),
+    "core/process.py": ((1180, 10, 13),),
+    "core/admission.py": ((1201, 12, 50),),
+    "core/retry.py": ((1259, 7, 33),),
+    "core/secrets.py": ((1300, 19, 86),),
+    "core/session_records.py": ((1394, 11, 45),),
+    "core/source_map.py": ((1447, 7, 24),),
+    "core/template_language.py": ((1479, 8, 56),),
+    "core/valve_types.py": ((1545, 17, 63),),
+    "core/archive_valves.py": ((1616, 13, 66),),
+    "core/catalog_valves.py": ((1690, 12, 138),),
+    "core/metadata_valves.py": ((1836, 12, 75),),
+    "core/personal_valves.py": ((1919, 11, 76),),
+    "core/spend_valves.py": ((2003, 12, 71),),
+    "core/storage_valves.py": ((2082, 13, 87),),
+    "core/template_valves.py": ((2177, 13, 89),),
+    "core/config.py": ((2274, 21, 491),),
+    "core/context.py": ((2773, 15, 54),),
+    "core/logging_system.py": ((2835, 11, 105),),
+    "core/error_templates.py": ((2948, 28, 176),),
+    "core/timing_logger.py": ((3134, 21, 137),),
+    "api/bodies.py": ((3279, 8, 80),),
+    "api/error_figures.py": ((3367, 8, 38),),
+    "api/errors.py": ((3413, 18, 184),),
+    "api/events.py": ((3605, 12, 280),),
+    "api/exchange_log.py": ((3893, 17, 15),),
+    "api/gateway/batch.py": ((3919, 14, 47),),
+    "api/gateway/items.py": ((3974, 22, 136),),
+    "api/gateway/part_ends.py": ((4118, 8, 58),),
+    "api/gateway/payloads.py": ((4184, 14, 31),),
+    "api/gateway/selection.py": ((4223, 15, 54),),
+    "api/gateway/text_run.py": ((4285, 10, 70),),
+    "api/pacing.py": ((4363, 7, 19),),
+    "api/sse.py": ((4390, 5, 60),),
+    "api/gateway/chat_reader.py": ((4458, 30, 206),),
+    "api/gateway/responses_reader.py": ((4672, 33, 196),),
+    "api/transport.py": ((4876, 18, 163),),
+    "api/http.py": ((5047, 23, 176),),
+    "api/catalog.py": ((5231, 18, 78),),
+    "api/gateway/stream.py": ((5317, 33, 124),),
+    "api/gateway/chat_completions.py": ((5449, 15, 12),),
+    "api/gateway/responses.py": ((5469, 15, 12),),
+    "host/blocking.py": ((5489, 12, 57),),
+    "host/chats.py": ((5554, 13, 49),),
+    "host/columns.py": ((5615, 20, 83),),
+    "host/data_folder.py": ((5706, 9, 7),),
+    "host/database.py": ((5721, 15, 62),),
+    "host/departure.py": ((5791, 11, 30),),
+    "host/events.py": ((5829, 9, 4),),
+    "host/middleware.py": ((5841, 8, 7),),
+    "host/citing.py": ((5856, 15, 25),),
+    "host/models.py": ((5889, 16, 132),),
+    "host/redis.py": ((6029, 8, 10),),
+    "host/single_worker.py": ((6047, 14, 33),),
+    "host/users.py": ((6088, 14, 95),),
+    "host/call.py": ((6191, 15, 61),),
+    "host/files.py": ((6260, 17, 48),),
+    "host/tools.py": ((6319, 23, 241),),
+    "host/versions.py": ((6568, 10, 30),),
+    "models/catalog_shelf.py": ((6606, 19, 105),),
+    "models/key_limit.py": ((6719, 13, 43),),
+    "models/pricing.py": ((6770, 12, 106),),
+    "models/family.py": ((6884, 14, 134),),
+    "models/variants.py": ((7026, 11, 67),),
+    "models/known.py": ((7101, 12, 33),),
+    "models/metadata_sync.py": ((7145, 23, 226),),
+    "models/registry.py": ((7379, 21, 153),),
+    "models/visibility.py": ((7540, 16, 217),),
+    "models/entries.py": ((7765, 25, 66),),
+    "models/sync_job.py": ((7839, 30, 154),),
+    "storage/artifact_table.py": ((8001, 26, 93),),
+    "storage/cost_snapshots.py": ((8102, 16, 28),),
+    "storage/artifacts.py": ((8141, 41, 300),),
+    "storage/kept_thinking.py": ((8449, 15, 34),),
+    "storage/pictures.py": ((8491, 20, 112),),
+    "storage/session_archive.py": ((8613, 43, 201),),
+    "storage/spend_table.py": ((8822, 23, 93),),
+    "storage/spend_ledger.py": ((8923, 22, 188),),
+    "storage/budgets.py": ((9119, 17, 85),),
+    "storage/spend_report.py": ((9212, 27, 120),),
+    "storage/spending.py": ((9340, 20, 77),),
+    "requests/allow_list.py": ((9425, 10, 28),),
+    "requests/caching.py": ((9461, 13, 20),),
+    "requests/content_parts.py": ((9489, 10, 76),),
+    "requests/fallbacks.py": ((9573, 12, 13),),
+    "requests/identifiers.py": ((9594, 11, 46),),
+    "requests/modalities.py": ((9648, 10, 7),),
+    "requests/old_texts.py": ((9663, 11, 61),),
+    "requests/parameters.py": ((9732, 12, 59),),
+    "requests/reasoning.py": ((9799, 13, 87),),
+    "requests/references.py": ((9894, 12, 30),),
+    "requests/replay.py": ((9932, 14, 122),),
+    "requests/chat_body.py": ((10062, 13, 141),),
+    "requests/history.py": ((10211, 13, 116),),
+    "requests/next_round.py": ((10335, 22, 81),),
+    "requests/recovery.py": ((10424, 16, 107),),
+    "requests/retention.py": ((10539, 13, 80),),
+    "requests/routing_table.py": ((10627, 14, 38),),
+    "requests/routing.py": ((10673, 13, 34),),
+    "requests/tasks.py": ((10715, 11, 35),),
+    "requests/tools.py": ((10758, 13, 41),),
+    "requests/trimming.py": ((10807, 13, 7),),
+    "requests/normalise.py": ((10822, 28, 39),),
+    "streaming/collector.py": ((10869, 31, 266),),
+    "streaming/completion_notes.py": ((11143, 11, 41),),
+    "streaming/open_calls.py": ((11192, 10, 25),),
+    "streaming/renderer.py": ((11225, 9, 13),),
+    "streaming/citations.py": ((11246, 13, 57),),
+    "streaming/layout.py": ((11315, 18, 61),),
+    "streaming/output_items.py": ((11384, 10, 69),),
+    "streaming/server_tools.py": ((11461, 15, 46),),
+    "streaming/status.py": ((11515, 10, 47),),
+    "streaming/think_tags.py": ((11570, 20, 134),),
+    "streaming/thinking_status.py": ((11712, 11, 53),),
+    "streaming/usage.py": ((11773, 10, 92),),
+    "streaming/completion_chunks.py": ((11873, 31, 93),),
+    "streaming/completion_dict.py": ((11974, 36, 108),),
+    "streaming/response_events.py": ((12090, 47, 275),),
+    "streaming/transcript.py": ((12373, 29, 129),),
+    "tools/policy.py": ((12510, 13, 47),),
+    "tools/results.py": ((12565, 11, 116),),
+    "tools/schema.py": ((12692, 15, 298),),
+    "tools/arguments.py": ((12998, 13, 113),),
+    "tools/definitions.py": ((13119, 14, 85),),
+    "tools/executor.py": ((13212, 55, 194),),
+    "tools/toolbox.py": ((13414, 23, 130),),
+    "runtime.py": ((13552, 32, 189),),
+    "attempts.py": ((13749, 35, 82),),
+    "rounds.py": ((13839, 30, 190),),
+    "orchestrator.py": ((14037, 50, 168),),
+    "pipe.py": ((14213, 30, 112),),
 }

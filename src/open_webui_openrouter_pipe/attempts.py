@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from .api.bodies import CompletionsBody, ResponsesBody
 from .api.events import (
@@ -28,6 +29,7 @@ from .core.timing_logger import timing_mark
 from .requests.chat_body import build_chat_body
 from .requests.recovery import repair_request
 from .runtime import Runtime
+from .storage.spend_table import tell_end
 
 
 @dataclass(slots=True)
@@ -46,9 +48,11 @@ class Ask:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
         if self.endpoint is EndpointName.RESPONSES:
-            return stream_responses(client, settings, self.request)
-        chat_body = build_chat_body(self.request, self.body)
-        return stream_chat_completions(client, settings, chat_body)
+            answer = stream_responses(client, settings, self.request)
+        else:
+            chat_body = build_chat_body(self.request, self.body)
+            answer = stream_chat_completions(client, settings, chat_body)
+        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""

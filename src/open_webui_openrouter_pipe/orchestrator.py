@@ -7,7 +7,14 @@ from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 
 from .api.bodies import CompletionsBody
-from .api.events import Event, ResponseFailed
+from .api.events import (
+    Event,
+    Notice,
+    ResponseFailed,
+    ResponseFinished,
+    ResponseStarted,
+    Usage,
+)
 from .api.gateway.selection import select_endpoint
 from .attempts import Ask
 from .core.admission import enter_gate, leave_gate
@@ -30,9 +37,11 @@ from .requests.references import references_in, with_kept_details
 from .requests.retention import remember
 from .rounds import Rounds
 from .runtime import Runtime
+from .storage.budgets import budget_warnings
 from .storage.kept_thinking import keep_thinking
 from .storage.pictures import keep_pictures
 from .storage.session_archive import NoteEvents, note_nothing
+from .storage.spend_report import read_spend_command, report_spending
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
 from .streaming.renderer import Piece, Renderer
 from .streaming.transcript import Transcript
@@ -104,6 +113,8 @@ class Turn:
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     """The answer, its pictures stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
+    if not context.task and (what := read_spend_command(body)) is not None:
+        return _spending_told(turn, what)
     answer = _answer(turn)
     if context.settings.artifacts.in_database and not context.task:
         answer = keep_thinking(answer, context, turn.runtime.artifacts())
@@ -112,6 +123,16 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
         return answer
     credit_left = _credit_watch(context, turn.runtime)
     return tell_spending(answer, context, body, credit_left, turn.transcript.taken)
+
+
+async def _spending_told(turn: Turn, what: str) -> AsyncGenerator[list[Event]]:
+    """The answer to `/spend`: the ledger's, not a model's."""
+    context, transcript = turn.context, turn.transcript
+    text = await report_spending(context, turn.runtime.ledger(), what)
+    nothing = Usage(input_tokens=0, output_tokens=0, total_tokens=0, cost=0.0)
+    yield transcript.take([ResponseStarted("", context.model)])
+    yield transcript.say(text)
+    yield transcript.take([ResponseFinished("", context.model, nothing)])
 
 
 def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
@@ -143,6 +164,8 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
     try:
+        for warning in await budget_warnings(context, runtime.ledger()):
+            yield [Notice(warning)]
         rounds = Rounds(ask, family, toolbox, turn.transcript)
         async with aclosing(rounds.run()) as batches:
             async for batch in batches:

@@ -26,6 +26,7 @@ from .models.registry import OpenRouterModelRegistry
 from .models.sync_job import MetadataSync
 from .storage.artifacts import ArtifactStore
 from .storage.session_archive import SessionArchive
+from .storage.spend_ledger import SpendLedger
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class Runtime:
         self._key_limit: KeyLimit | None = None
         self._artifacts: ArtifactStore | None = None
         self._session_archive: SessionArchive | None = None
+        self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self._function_id = ""
         self._sync: MetadataSync | None = None
@@ -137,6 +139,13 @@ class Runtime:
             self._session_archive = SessionArchive()
         return self._session_archive
 
+    def ledger(self) -> SpendLedger:
+        """Where this copy writes down what was spent."""
+        if self._ledger is None:
+            self._loop = asyncio.get_running_loop()
+            self._ledger = SpendLedger()
+        return self._ledger
+
     def metadata_sync(self, function_id: str, settings: Settings) -> MetadataSync:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
@@ -178,8 +187,9 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client, self._artifacts, self._session_archive)
-            self._client, self._artifacts, self._session_archive = None, None, None
+            self._close_later(self._client, self._artifacts, self._ledger, self._session_archive)
+            self._client, self._artifacts, self._ledger = None, None, None
+            self._session_archive = None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)
@@ -206,11 +216,5 @@ async def _close_all(services: list[Any]) -> None:
         match service:
             case httpx.AsyncClient():
                 await service.aclose()
-            case (
-                OpenRouterModelRegistry()
-                | KeyLimit()
-                | MetadataSync()
-                | ArtifactStore()
-                | SessionArchive()
-            ):
+            case _:
                 await service.close()

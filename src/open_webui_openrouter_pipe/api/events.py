@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..core.errors import PipeError
 from ..core.json_values import JsonObject
+from ..core.money import picodollars
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,8 +36,16 @@ class Usage:
         """USD spent: with a key of one's own at the provider, `cost` is only OpenRouter's fee."""
         if self.cost is None:
             return None
-        upstream = self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
-        return self.cost + upstream
+        return self.cost + self._upstream
+
+    @property
+    def picodollars(self) -> int | None:
+        """The same in 10⁻¹² USD, to the last digit."""
+        return None if self.cost is None else picodollars(self.cost) + picodollars(self._upstream)
+
+    @property
+    def _upstream(self) -> float:
+        return self.cost_details.get("upstream_inference_cost", 0.0) if self.is_byok else 0.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -255,6 +264,8 @@ class ResponseFinished:
     model: str
     usage: Usage | None
     incomplete_reason: str = ""
+    provider: str = ""
+    """Who ran the model, where the endpoint tells."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
 from .metadata_valves import MetadataRules, MetadataValves, read_metadata_rules
 from .personal_valves import PersonalValves
 from .secrets import EncryptedStr
+from .spend_valves import SpendRules, SpendValves, read_spend_rules
 from .storage_valves import ArtifactRules, StorageValves, read_artifact_rules
 from .template_valves import ErrorTemplates, ErrorTemplateValves, read_error_templates
 from .valve_types import Secret, Switch, Text, amount, one_of, split_list, whole_number
@@ -355,6 +356,7 @@ class SystemValves(
     ArchiveValves,
     LoggingValves,
     ConcurrencyValves,
+    SpendValves,
     DisplayValves,
     ServerToolValves,
     ToolValves,
@@ -430,6 +432,7 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
+    spend: SpendRules
     max_concurrent_requests: int
     max_queued_requests: int
     log_level: str
@@ -491,6 +494,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         archives=read_archive_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
+        spend=read_spend_rules(valves),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
         log_level=valves.LOG_LEVEL,

@@ -9,6 +9,8 @@ PipeError
 ├── UnsupportedInputError    a message holds something that cannot be sent
 ├── FileNotStoredError       what the model made could not be kept
 ├── SealedPayloadError       what was kept cannot be opened
+├── BudgetSpentError         what may be spent is spent
+├── LedgerError              what was spent cannot be told
 ├── BusyError                every slot and every waiting place is taken
 ├── ConnectionFailedError    OpenRouter could not be reached
 ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -78,6 +80,14 @@ class FileNotStoredError(PipeError):
 
 class SealedPayloadError(PipeError):
     """What was kept is damaged, belongs elsewhere, or needs another key."""
+
+
+class BudgetSpentError(PipeError):
+    """A budget of the admin's is spent, until its day or month is over."""
+
+
+class LedgerError(PipeError):
+    """The spend ledger is off, or cannot be read."""
 
 
 class BusyError(PipeError):

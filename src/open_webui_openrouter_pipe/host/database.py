@@ -31,10 +31,7 @@ def find_engine() -> AsyncEngine | None:
 
 
 class OwnTable:
-    """One table of ours, made where it is missing when it is first used.
-
-    It may be made, and dropped, by anyone at any time: after every failure it is looked for again.
-    """
+    """One table of ours, made when it is first used; after a failure it is looked for again."""
 
     def __init__(self, table: Table, find: FindEngine = find_engine) -> None:
         self._table = table

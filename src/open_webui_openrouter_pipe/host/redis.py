@@ -15,12 +15,3 @@ def find_redis() -> Any:
     except ImportError:
         return None
     return get_redis_client(async_mode=True)
-
-
-def redis_key(*parts: str) -> str:
-    """A key of ours, under the prefix that keeps this Open WebUI apart from others."""
-    try:
-        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        REDIS_KEY_PREFIX = "open-webui"
-    return ":".join((REDIS_KEY_PREFIX, "openrouter-pipe", *parts))

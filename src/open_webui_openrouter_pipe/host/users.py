@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.context import HostHandles
@@ -78,3 +78,31 @@ def _decrypted(stored: Any) -> Mapping[str, Any]:
         LOG.warning("users: encrypted personal settings cannot be read and were left out")
         return {}
     return as_object(decrypt_valves(stored))
+
+
+def contact_of(handles: HostHandles) -> tuple[str, str]:
+    """Email address and name of the person who asks; empty where the sign-in does not tell."""
+    user = user_of(handles)
+    return text_of(getattr(user, "email", None)), text_of(getattr(user, "name", None))
+
+
+async def read_user_names(user_ids: Sequence[str]) -> dict[str, str]:
+    """Name and address of users by their ids; of those who are gone there is none."""
+    try:
+        from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    users = await Users.get_users_by_user_ids(list(user_ids))
+    return {text_of(user.id): f"{user.name} ({user.email})" for user in users}
+
+
+async def read_groups(user_id: str) -> dict[str, frozenset[str]]:
+    """The ids of the members of each group the user is in, by the group's name."""
+    try:
+        from open_webui.models.groups import Groups  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {}
+    return {
+        group.name: frozenset(await Groups.get_group_user_ids_by_id(group.id) or ())
+        for group in await Groups.get_groups_by_member_id(user_id)
+    }

@@ -28,10 +28,12 @@ from .metadata_sync import OfferedModel, SyncPlan, mark_vanished, plan_sync
 from .visibility import offered_families
 
 # Every row is a transaction of its own, and SQLite has one writer: the chats get the time between.
+# It grows with the time that a write takes, so with what else the server has to do.
 _PAUSE_SECONDS = 0.03
+_PAUSE_PER_WRITE = 6
 _RETRY_SECONDS = 60.0
 # Longer than the longest first sync (seconds).
-_LOCK_SECONDS = 600
+_LOCK_SECONDS = 1_800
 _ROWS_PER_REPORT = 100
 _NAMES_SHOWN = 5
 _NO_NEW_ROWS = (
@@ -143,19 +145,21 @@ class MetadataSync:
         """Write row after row, and count those that were written."""
         written = 0
         for number, row in enumerate(plan.inserts, start=1):
+            started = self._clock()
             if await insert_model_row(row, is_public=rules.new_are_public):
                 inserted.add(row.id)
                 written += 1
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
+            started = self._clock()
             written += await update_model_row(before, after)
-            await self._rest(number, plan)
+            await self._rest(number, plan, self._clock() - started)
         return written
 
-    async def _rest(self, number: int, plan: SyncPlan) -> None:
+    async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
         if number % _ROWS_PER_REPORT == 0 or (number == plan.size > _ROWS_PER_REPORT):
             LOG.info("models: %d of %d settings written", number, plan.size)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_WRITE * spent))
 
 
 def _announce(plan: SyncPlan, rules: MetadataRules) -> None:

@@ -39,8 +39,8 @@ from .artifact_table import (
 from .payload_codec import PayloadCodec, read_label
 
 _MOST_WAITING_BYTES = 32 * 1024 * 1024
-_MOST_LOADED = 900
-"""SQLite took no more than 999 values in a query for long."""
+_MOST_NAMED = 900
+"""Rows in one query: SQLite took no more than 999 values for long."""
 _WRITE_SECONDS = 30.0
 _LOAD_SECONDS = 3.0
 _BLIND_SECONDS = 10.0
@@ -159,7 +159,7 @@ class ArtifactStore:
         }
         problems: Counter[str] = Counter()
         if missing := [each for each in wanted if each not in found]:
-            rows = await self._read(home, missing[-_MOST_LOADED:], problems)
+            rows = await self._read(home, missing[-_MOST_NAMED:], problems)
             if rows:
                 found |= await asyncio.to_thread(self._opened, home, rows, problems)
             self._note_used(rows)
@@ -230,7 +230,8 @@ class ArtifactStore:
             self._writer = None
 
     async def _write_batch(self, size: int) -> bool:
-        batch, used = list(islice(self._waiting.values(), size)), list(self._used)
+        batch = list(islice(self._waiting.values(), size))
+        used = list(islice(self._used, _MOST_NAMED))
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 rows = await asyncio.to_thread(lambda: [artifact.row() for artifact in batch])
@@ -256,7 +257,8 @@ class ArtifactStore:
         if self._closing.is_set():
             await asyncio.sleep(1.0)
             return
-        seconds = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
+        doubled = 2 ** min(self._failures, 10)
+        seconds = min(_FIRST_PAUSE_SECONDS * doubled, _LONGEST_PAUSE_SECONDS)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
 
@@ -291,13 +293,12 @@ class ArtifactStore:
         self, home: ArtifactHome, rows: Sequence[tuple[str, bytes, int]], problems: Counter[str]
     ) -> dict[str, Any]:
         opened: dict[str, Any] = {}
+        codec = self._codec  # another call may have other rules by now
         for artifact_id, payload, _ in rows:
             try:
-                if self._codec is None:
+                if codec is None:
                     raise SealedPayloadError("Its passphrase cannot be read.")
-                opened[artifact_id] = decode_json(
-                    self._codec.open(payload, home.identity(artifact_id))
-                )
+                opened[artifact_id] = decode_json(codec.open(payload, home.identity(artifact_id)))
             except SealedPayloadError as error:
                 problems[error.cause] += 1
             except ValueError:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Self
 
 import orjson
 from aiohttp import web
 
 from .body_checks import check_body
+from .books import charged_in
 from .catalog import build_catalog
 from .catalog_routes import catalog_reply
 from .completions import Completions
@@ -52,6 +54,8 @@ class Simulator:
         self.catalog: list[dict[str, Any]] = build_catalog()
         self.require_key = True
         self.open_streams = 0
+        # USD charged for every answer that was written to its end.
+        self.books = Decimal(0)
         self.pace = pace
         # A number here makes every answer a stream of so many deltas (for benchmarks).
         self.deltas: int | None = None
@@ -106,6 +110,7 @@ class Simulator:
         """Forget what was scripted and recorded."""
         self._script.clear()
         self.requests.clear()
+        self.books = Decimal(0)
         self.release()
         self._notify()
 
@@ -135,6 +140,7 @@ class Simulator:
         try:
             response = await deliver(reply, request, release)
             recorded.finished = True
+            self.books += charged_in(reply)
             return response
         except (asyncio.CancelledError, ConnectionError):
             recorded.disconnected = True

@@ -56,6 +56,7 @@ class ChatReader:
         self._usage: Usage | None = None
         self._response_id = ""
         self._model = ""
+        self._provider = ""
         self.finished = False
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -91,6 +92,7 @@ class ChatReader:
             self._started = True
             self._response_id, self._model = text_of(data["id"]), text_of(data.get("model"))
             events.append(ResponseStarted(self._response_id, self._model))
+        self._provider = text_of(data.get("provider")) or self._provider
         self._usage = read_usage(data.get("usage")) or self._usage
         events.extend(trimming_notices(data))
         choice = next(iter(objects_in(data.get("choices"))), JsonObject())
@@ -197,7 +199,7 @@ class ChatReader:
         if reason:
             self._mark_cut()
         closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
-        end = ResponseFinished(self._response_id, self._model, self._usage, reason)
+        end = ResponseFinished(self._response_id, self._model, self._usage, reason, self._provider)
         return [*closing, end]
 
     def _mark_cut(self) -> None:
