@@ -113,72 +113,72 @@ license: MIT
 #   8443  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
 #   8485  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
 #   8605  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#   8816  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#   8917  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   9113  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   9206  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   9334  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   8819  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#   8920  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   9116  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#   9209  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#   9337  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   9419  allow_list.py                 Only what the API knows goes out.
-#   9455  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   9483  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   9567  fallbacks.py                  Further models, for when the first one fails.
-#   9588  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   9642  modalities.py                 Pictures are asked for where the model draws.
-#   9657  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   9726  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   9793  reasoning.py                  How hard the model thinks, and what is told of it.
-#   9888  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   9926  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  10056  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  10205  history.py                    Chat messages become input items.
-#  10329  next_round.py                 The request of another round: the one before, and what came of it.
-#  10418  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  10533  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  10621  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  10667  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#  10709  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  10752  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  10801  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#  10816  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#   9422  allow_list.py                 Only what the API knows goes out.
+#   9458  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#   9486  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#   9570  fallbacks.py                  Further models, for when the first one fails.
+#   9591  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#   9645  modalities.py                 Pictures are asked for where the model draws.
+#   9660  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#   9729  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#   9796  reasoning.py                  How hard the model thinks, and what is told of it.
+#   9891  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#   9929  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  10059  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  10208  history.py                    Chat messages become input items.
+#  10332  next_round.py                 The request of another round: the one before, and what came of it.
+#  10421  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  10536  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  10624  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  10670  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
+#  10712  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  10755  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  10804  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
+#  10819  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  10863  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  11137  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  11186  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  11219  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  11240  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  11305  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  11378  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  11455  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  11509  status.py                     The status line of an answer: few words, all of them true.
-#  11564  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  11706  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  11767  usage.py                      What an answer took and cost, under the names its reader knows.
-#  11867  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  11968  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  12084  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  12367  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  10866  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  11140  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  11189  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  11222  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  11243  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  11308  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  11381  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  11458  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  11512  status.py                     The status line of an answer: few words, all of them true.
+#  11567  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  11709  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  11770  usage.py                      What an answer took and cost, under the names its reader knows.
+#  11870  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  11971  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  12087  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  12370  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  12504  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  12559  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  12683  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  12992  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  13113  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  13206  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  13408  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  12507  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  12562  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  12686  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  12995  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  13116  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  13209  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  13411  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  13546  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  13549  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  13743  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  13746  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  13833  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  13836  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  14031  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  14034  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  14207  pipe.py                       The entrance: what Open WebUI calls.
+#  14210  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -8767,18 +8767,21 @@ class SessionArchive:
             self._writer = None
 
     async def _write_next(self) -> None:
-        recorder, codec = self._waiting.popleft()
+        recorder, codec = self._waiting[0]  # cancelled meanwhile, it is written once more
+        reason = ""
         try:
             await asyncio.to_thread(recorder.write, codec)
-        except Exception as error:  # noqa: BLE001 - a disk that fails costs no answer anything
-            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-            self._lose(f"{self._rules.folder}: {reason}")
-        else:
-            if self._lost and not self._waiting:
-                LOG.info("archives: they are written again; %d were lost", self._lost)
-                self._lost = 0
-        finally:
-            self._waiting_bytes -= recorder.records.size
+        except OSError as error:
+            reason = f"{self._rules.folder}: {error.strerror}"
+        except Exception as error:  # noqa: BLE001 - no archive may end the writing of the others
+            reason = type(error).__name__
+        self._waiting.popleft()
+        self._waiting_bytes -= recorder.records.size
+        if reason:
+            self._lose(reason)
+        elif self._lost and not self._waiting:
+            LOG.info("archives: they are written again; %d were lost", self._lost)
+            self._lost = 0
 
     def _lose(self, reason: str) -> None:
         """Say once that answers go by without an archive."""
@@ -14414,60 +14417,60 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/artifacts.py": ((8141, 41, 300),),
     "storage/kept_thinking.py": ((8449, 15, 34),),
     "storage/pictures.py": ((8491, 20, 112),),
-    "storage/session_archive.py": ((8613, 43, 201),),
-    "storage/spend_table.py": ((8822, 23, 93),),
-    "storage/spend_ledger.py": ((8923, 22, 188),),
-    "storage/budgets.py": ((9119, 17, 85),),
-    "storage/spend_report.py": ((9212, 27, 120),),
-    "storage/spending.py": ((9340, 20, 77),),
-    "requests/allow_list.py": ((9425, 10, 28),),
-    "requests/caching.py": ((9461, 13, 20),),
-    "requests/content_parts.py": ((9489, 10, 76),),
-    "requests/fallbacks.py": ((9573, 12, 13),),
-    "requests/identifiers.py": ((9594, 11, 46),),
-    "requests/modalities.py": ((9648, 10, 7),),
-    "requests/old_texts.py": ((9663, 11, 61),),
-    "requests/parameters.py": ((9732, 12, 59),),
-    "requests/reasoning.py": ((9799, 13, 87),),
-    "requests/references.py": ((9894, 12, 30),),
-    "requests/replay.py": ((9932, 14, 122),),
-    "requests/chat_body.py": ((10062, 13, 141),),
-    "requests/history.py": ((10211, 13, 116),),
-    "requests/next_round.py": ((10335, 22, 81),),
-    "requests/recovery.py": ((10424, 16, 107),),
-    "requests/retention.py": ((10539, 13, 80),),
-    "requests/routing_table.py": ((10627, 14, 38),),
-    "requests/routing.py": ((10673, 13, 34),),
-    "requests/tasks.py": ((10715, 11, 35),),
-    "requests/tools.py": ((10758, 13, 41),),
-    "requests/trimming.py": ((10807, 13, 7),),
-    "requests/normalise.py": ((10822, 28, 39),),
-    "streaming/collector.py": ((10869, 31, 266),),
-    "streaming/completion_notes.py": ((11143, 11, 41),),
-    "streaming/open_calls.py": ((11192, 10, 25),),
-    "streaming/renderer.py": ((11225, 9, 13),),
-    "streaming/citations.py": ((11246, 13, 57),),
-    "streaming/layout.py": ((11315, 18, 61),),
-    "streaming/output_items.py": ((11384, 10, 69),),
-    "streaming/server_tools.py": ((11461, 15, 46),),
-    "streaming/status.py": ((11515, 10, 47),),
-    "streaming/think_tags.py": ((11570, 20, 134),),
-    "streaming/thinking_status.py": ((11712, 11, 53),),
-    "streaming/usage.py": ((11773, 10, 92),),
-    "streaming/completion_chunks.py": ((11873, 31, 93),),
-    "streaming/completion_dict.py": ((11974, 36, 108),),
-    "streaming/response_events.py": ((12090, 47, 275),),
-    "streaming/transcript.py": ((12373, 29, 129),),
-    "tools/policy.py": ((12510, 13, 47),),
-    "tools/results.py": ((12565, 11, 116),),
-    "tools/schema.py": ((12692, 15, 298),),
-    "tools/arguments.py": ((12998, 13, 113),),
-    "tools/definitions.py": ((13119, 14, 85),),
-    "tools/executor.py": ((13212, 55, 194),),
-    "tools/toolbox.py": ((13414, 23, 130),),
-    "runtime.py": ((13552, 32, 189),),
-    "attempts.py": ((13749, 35, 82),),
-    "rounds.py": ((13839, 30, 190),),
-    "orchestrator.py": ((14037, 50, 168),),
-    "pipe.py": ((14213, 30, 112),),
+    "storage/session_archive.py": ((8613, 43, 204),),
+    "storage/spend_table.py": ((8825, 23, 93),),
+    "storage/spend_ledger.py": ((8926, 22, 188),),
+    "storage/budgets.py": ((9122, 17, 85),),
+    "storage/spend_report.py": ((9215, 27, 120),),
+    "storage/spending.py": ((9343, 20, 77),),
+    "requests/allow_list.py": ((9428, 10, 28),),
+    "requests/caching.py": ((9464, 13, 20),),
+    "requests/content_parts.py": ((9492, 10, 76),),
+    "requests/fallbacks.py": ((9576, 12, 13),),
+    "requests/identifiers.py": ((9597, 11, 46),),
+    "requests/modalities.py": ((9651, 10, 7),),
+    "requests/old_texts.py": ((9666, 11, 61),),
+    "requests/parameters.py": ((9735, 12, 59),),
+    "requests/reasoning.py": ((9802, 13, 87),),
+    "requests/references.py": ((9897, 12, 30),),
+    "requests/replay.py": ((9935, 14, 122),),
+    "requests/chat_body.py": ((10065, 13, 141),),
+    "requests/history.py": ((10214, 13, 116),),
+    "requests/next_round.py": ((10338, 22, 81),),
+    "requests/recovery.py": ((10427, 16, 107),),
+    "requests/retention.py": ((10542, 13, 80),),
+    "requests/routing_table.py": ((10630, 14, 38),),
+    "requests/routing.py": ((10676, 13, 34),),
+    "requests/tasks.py": ((10718, 11, 35),),
+    "requests/tools.py": ((10761, 13, 41),),
+    "requests/trimming.py": ((10810, 13, 7),),
+    "requests/normalise.py": ((10825, 28, 39),),
+    "streaming/collector.py": ((10872, 31, 266),),
+    "streaming/completion_notes.py": ((11146, 11, 41),),
+    "streaming/open_calls.py": ((11195, 10, 25),),
+    "streaming/renderer.py": ((11228, 9, 13),),
+    "streaming/citations.py": ((11249, 13, 57),),
+    "streaming/layout.py": ((11318, 18, 61),),
+    "streaming/output_items.py": ((11387, 10, 69),),
+    "streaming/server_tools.py": ((11464, 15, 46),),
+    "streaming/status.py": ((11518, 10, 47),),
+    "streaming/think_tags.py": ((11573, 20, 134),),
+    "streaming/thinking_status.py": ((11715, 11, 53),),
+    "streaming/usage.py": ((11776, 10, 92),),
+    "streaming/completion_chunks.py": ((11876, 31, 93),),
+    "streaming/completion_dict.py": ((11977, 36, 108),),
+    "streaming/response_events.py": ((12093, 47, 275),),
+    "streaming/transcript.py": ((12376, 29, 129),),
+    "tools/policy.py": ((12513, 13, 47),),
+    "tools/results.py": ((12568, 11, 116),),
+    "tools/schema.py": ((12695, 15, 298),),
+    "tools/arguments.py": ((13001, 13, 113),),
+    "tools/definitions.py": ((13122, 14, 85),),
+    "tools/executor.py": ((13215, 55, 194),),
+    "tools/toolbox.py": ((13417, 23, 130),),
+    "runtime.py": ((13555, 32, 189),),
+    "attempts.py": ((13752, 35, 82),),
+    "rounds.py": ((13842, 30, 190),),
+    "orchestrator.py": ((14040, 50, 168),),
+    "pipe.py": ((14216, 30, 112),),
 }

@@ -69,6 +69,7 @@ async def archive() -> AsyncGenerator[SessionArchive]:
 def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(LOG, "handlers", [caplog.handler])
     monkeypatch.setattr(LOG, "propagate", False)
+    caplog.set_level("INFO", LOG.name)
     return lambda: [record.getMessage() for record in caplog.records]
 
 

@@ -197,18 +197,21 @@ class SessionArchive:
             self._writer = None
 
     async def _write_next(self) -> None:
-        recorder, codec = self._waiting.popleft()
+        recorder, codec = self._waiting[0]  # cancelled meanwhile, it is written once more
+        reason = ""
         try:
             await asyncio.to_thread(recorder.write, codec)
-        except Exception as error:  # noqa: BLE001 - a disk that fails costs no answer anything
-            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-            self._lose(f"{self._rules.folder}: {reason}")
-        else:
-            if self._lost and not self._waiting:
-                LOG.info("archives: they are written again; %d were lost", self._lost)
-                self._lost = 0
-        finally:
-            self._waiting_bytes -= recorder.records.size
+        except OSError as error:
+            reason = f"{self._rules.folder}: {error.strerror}"
+        except Exception as error:  # noqa: BLE001 - no archive may end the writing of the others
+            reason = type(error).__name__
+        self._waiting.popleft()
+        self._waiting_bytes -= recorder.records.size
+        if reason:
+            self._lose(reason)
+        elif self._lost and not self._waiting:
+            LOG.info("archives: they are written again; %d were lost", self._lost)
+            self._lost = 0
 
     def _lose(self, reason: str) -> None:
         """Say once that answers go by without an archive."""
