@@ -56,7 +56,7 @@ def of_kind(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 async def test_an_answer_is_archived_with_its_requests_items_steps_and_end(
     simulator: Simulator, tmp_path: Path
 ) -> None:
-    simulator.script(answer_reply(Answer((FunctionCall("add", ('{"a": 1}',)),))))
+    simulator.script(answer_reply(Answer((FunctionCall("add", "call_1", ('{"a": 1}',)),))))
     simulator.script(text_reply(f"Three. {KEY} and sk-or-v1-0123456789abcdef"))
     pipe = archiving_pipe(simulator, tmp_path)
     asked = {"messages": [{"role": "user", "content": "One and two?"}]}
