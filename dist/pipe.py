@@ -16,169 +16,184 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    256  ids.py                        Identifiers of our own making.
-#    300  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    377  errors.py                     Every cause of failure a person can act on, each with its words.
+#    285  ids.py                        Identifiers of our own making.
+#    329  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    406  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    576  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    777  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    864  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    615  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    816  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    903  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1019  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1075  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1112  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1151  money.py                      Amounts of money: in words, and exact.
-#   1174  process.py                    What every copy of the pipe in one process shares.
-#   1195  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1253  retry.py                      Whether a failed request may be sent again, and when.
-#   1294  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1388  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1441  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1473  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1537  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1610  archive_valves.py             The valves of the session archives, and the value object they become.
-#   1684  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1830  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1913  personal_valves.py            What each user can set for themselves.
-#   1997  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2076  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2171  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2268  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2767  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2829  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2942  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3126  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1058  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1114  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1151  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1190  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1223  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1295  money.py                      Amounts of money: in words, and exact.
+#   1318  process.py                    What every copy of the pipe in one process shares.
+#   1339  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1520  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1578  retry.py                      Whether a failed request may be sent again, and when.
+#   1619  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1713  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1766  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1798  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1862  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1935  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2009  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2131  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2275  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2344  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2427  personal_valves.py            What each user can set for themselves.
+#   2511  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2590  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2685  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2780  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3280  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3344  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3457  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3641  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3273  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3361  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3407  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3599  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3887  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   3910  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3968  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4112  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4178  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4217  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4279  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   4357  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   4384  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   4452  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4666  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4870  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5041  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5225  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   5311  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   5443  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   5463  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3788  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3876  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3922  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4114  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4402  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4425  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4483  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4627  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4693  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4732  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4794  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   4872  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   4899  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   4967  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5181  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5385  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5569  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5753  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   5845  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   5977  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   5997  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   5483  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   5548  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5605  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5700  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5715  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   5785  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   5823  events.py                     What the page is told beside the stream of the answer.
-#   5835  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   5850  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   5883  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6023  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6041  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6082  users.py                      The person who asks, and what they have set for themselves.
-#   6185  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   6254  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   6310  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   6562  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6017  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6082  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6170  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6270  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6285  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6349  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6387  events.py                     What the page is told beside the stream of the answer.
+#   6399  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6497  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6530  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6545  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6578  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6691  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6709  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6750  users.py                      The person who asks, and what they have set for themselves.
+#   6853  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   6925  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7024  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7276  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#
+# filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
+#   7314  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   6600  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   6713  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   6764  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   6878  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   7020  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   7095  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   7136  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   7373  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   7534  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   7759  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   7833  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7646  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7759  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   7810  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   7924  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8075  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8178  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8253  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8294  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8551  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8712  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   8937  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9011  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   7995  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   8096  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   8132  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   8443  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   8485  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#   8605  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#   8819  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#   8920  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#   9116  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#   9209  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#   9337  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9202  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9303  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9339  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9524  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9612  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#   9923  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#   9965  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
+#  10085  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10299  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10400  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10590  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  10683  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  10802  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#   9422  allow_list.py                 Only what the API knows goes out.
-#   9458  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#   9486  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#   9570  fallbacks.py                  Further models, for when the first one fails.
-#   9591  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#   9645  modalities.py                 Pictures are asked for where the model draws.
-#   9660  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#   9729  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#   9796  reasoning.py                  How hard the model thinks, and what is told of it.
-#   9891  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#   9929  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  10059  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  10208  history.py                    Chat messages become input items.
-#  10332  next_round.py                 The request of another round: the one before, and what came of it.
-#  10421  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  10536  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  10624  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  10670  routing.py                    Which providers may serve a request: the admin's table, then the model's own parameters.
-#  10712  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  10755  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  10804  trimming.py                   Conversations that are too long: shortened in their middle, where the admin wants that.
-#  10819  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  10887  allow_list.py                 Only what the API knows goes out.
+#  10923  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  10951  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11035  fallbacks.py                  Further models, for when the first one fails.
+#  11056  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11110  modalities.py                 Pictures are asked for where the model draws.
+#  11125  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
+#  11194  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11261  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11289  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11384  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11422  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11552  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  11701  history.py                    Chat messages become input items.
+#  11825  next_round.py                 The request of another round: the one before, and what came of it.
+#  11914  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12029  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12117  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12333  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12379  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12429  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12472  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  12521  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  12583  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  10866  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  11140  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  11189  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  11222  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  11243  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  11308  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  11381  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  11458  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  11512  status.py                     The status line of an answer: few words, all of them true.
-#  11567  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  11709  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  11770  usage.py                      What an answer took and cost, under the names its reader knows.
-#  11870  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  11971  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  12087  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  12370  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  12633  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  12907  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  12956  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  12989  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13010  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13075  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13148  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13225  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13279  status.py                     The status line of an answer: few words, all of them true.
+#  13334  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13476  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  13537  usage.py                      What an answer took and cost, under the names its reader knows.
+#  13637  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  13738  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  13854  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14137  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  12507  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  12562  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  12686  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  12995  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  13116  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  13209  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  13411  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14274  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14329  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14453  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  14762  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  14883  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  14967  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15169  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  13549  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15307  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  13746  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  15510  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  13836  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  15600  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  14034  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  15798  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  14210  pipe.py                       The entrance: what Open WebUI calls.
+#  15979  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -201,6 +216,7 @@ import queue
 import random
 import re
 import secrets
+import socket
 import sys
 import tempfile
 import threading
@@ -240,11 +256,24 @@ from fnmatch import fnmatchcase
 from functools import cache, lru_cache, partial, wraps
 from hashlib import blake2b, blake2s, sha256
 from io import BytesIO
+from ipaddress import ip_address, ip_network, IPv4Address, IPv6Address
 from itertools import groupby, islice
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, cast, get_args, Literal, ParamSpec, Protocol, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    cast,
+    get_args,
+    IO,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+)
+from urllib.parse import quote, urljoin
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
@@ -390,6 +419,8 @@ def _name_blob(match: re.Match[str]) -> str:
 # ├── SealedPayloadError       what was kept cannot be opened
 # ├── BudgetSpentError         what may be spent is spent
 # ├── LedgerError              what was spent cannot be told
+# ├── AddressRefusedError      an address that must not be fetched
+# ├── DownloadFailedError      a file of the web that did not come
 # ├── BusyError                every slot and every waiting place is taken
 # ├── ConnectionFailedError    OpenRouter could not be reached
 # ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -460,6 +491,14 @@ class BudgetSpentError(PipeError):
 
 class LedgerError(PipeError):
     """The spend ledger is off, or cannot be read."""
+
+
+class AddressRefusedError(PipeError):
+    """An address in a message leads where the server must not go."""
+
+
+class DownloadFailedError(PipeError):
+    """A file of the web did not come, or not in a form that can be used."""
 
 
 class BusyError(PipeError):
@@ -985,6 +1024,7 @@ if __name__ == "__main__":
 import aiohttp
 import httpx
 import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -995,7 +1035,6 @@ from sqlalchemy import (
     BigInteger,
     case,
     Column,
-    Connection,
     delete,
     exists,
     func,
@@ -1149,6 +1188,111 @@ def whole_of(value: Any) -> int | None:
 
 
 ################################
+# core/hand_over.py
+#
+# What the companion filters have left for a request, in a key of `metadata` of their own.
+################################
+
+HAND_OVER_KEY = "openrouter_pipe"
+"""In `metadata`: what a filter writes into Open WebUI's own keys is put back before the pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What people have switched on for a request, in OpenRouter's words."""
+
+    search: JsonObject | None = None
+    """The parameters of the tool `openrouter:web_search`; `None` where it is not wanted."""
+    provider: JsonObject = field(default_factory=dict[str, Any])
+    """The user's own preferences, as `provider` takes them."""
+
+
+NOTHING_HANDED_OVER = HandOver()
+
+
+def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
+    """Read what the filters have left; an admin may have edited them."""
+    handed = as_object(metadata.get(HAND_OVER_KEY))
+    search = handed.get("search")
+    return HandOver(
+        search=None if search is None else as_object(search),
+        provider=as_object(handed.get("provider")),
+    )
+
+
+################################
+# core/media_types.py
+#
+# What a file is, by the bytes it begins with: its name and the type it came with are claims.
+################################
+
+_HEAD_BYTES = 4096
+
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
+    (b"\x1a\x45\xdf\xa3", "video/webm"),
+    (b"\x00\x00\x01\xba", "video/mpeg"),
+    (b"\x00\x00\x01\xb3", "video/mpeg"),
+)
+# RIFF, FORM and ISO containers name their kind after a length.
+_CONTAINERS = {
+    (b"RIFF", b"WEBP"): "image/webp",
+    (b"RIFF", b"WAVE"): "audio/wav",
+    (b"FORM", b"AIFF"): "audio/aiff",
+    (b"FORM", b"AIFC"): "audio/aiff",
+}
+_BRANDS = {b"qt  ": "video/quicktime", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4"}
+_PICTURE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
+
+
+def sniff_media_type(content: bytes | bytearray | memoryview) -> str:
+    """The media type, for what a model can be given; empty for anything else, programs above all.
+
+    The beginning of the content is enough.
+    """
+    head = bytes(content[:_HEAD_BYTES])
+    for beginning, media_type in _BEGINNINGS:
+        if head.startswith(beginning):
+            return media_type
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return "" if brand in _PICTURE_BRANDS else _BRANDS.get(brand, "video/mp4")
+    if found := _CONTAINERS.get((head[:4], head[8:12])):
+        return found
+    if b"%PDF-" in head[:1024]:
+        return "application/pdf"
+    return _sniff_frames(head) or ("text/plain" if _is_text(head) else "")
+
+
+def _sniff_frames(head: bytes) -> str:
+    """Sound that begins with a frame: eleven or twelve set bits, then its kind."""
+    if len(head) < 4 or head[0] != 0xFF:
+        return ""
+    if head[1] & 0xF6 == 0xF0:
+        return "audio/aac"
+    layer, bit_rate, sample_rate = head[1] & 0x06, head[2] >> 4, head[2] & 0x0C
+    is_mpeg = head[1] & 0xE0 == 0xE0 and layer and bit_rate < 15 and sample_rate != 0x0C
+    return "audio/mpeg" if is_mpeg else ""
+
+
+def _is_text(head: bytes) -> bool:
+    if not head or any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in head):
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # A character may be cut where the beginning ends.
+        return len(head) == _HEAD_BYTES and error.start > len(head) - 4
+    return True
+
+
+################################
 # core/money.py
 #
 # Amounts of money: in words, and exact.
@@ -1190,6 +1334,187 @@ def shared_by_process(name: str, make: Callable[[], Shared]) -> Shared:
     """
     holder = sys.modules.setdefault(_HOLDER, ModuleType(_HOLDER))
     return cast("Shared", holder.__dict__.setdefault(name, make()))
+
+
+################################
+# core/addresses.py
+#
+# Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#
+# The list of what is allowed is short and everything else is refused: a spelling that two readers
+# could understand differently, and a network that is not the public internet.
+################################
+
+_LONGEST_URL = 4096
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# No user name, no backslash, no percent sign can stand in the host: what does not match is refused.
+_URL = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?((?:/|\?|#).*)?", re.IGNORECASE
+)
+# The last label begins with a letter: 127.1, 0x7f.0.0.1 and 2130706433 are numbers, not names.
+_NAME = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+_KEPT_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
+
+# https://www.iana.org/assignments/iana-ipv4-special-registry and …-ipv6-special-registry. Spelled
+# out: what `ipaddress` calls global differs between versions of Python, and lets relays through.
+_SPECIAL_V4 = tuple(
+    map(
+        ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+            *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24"),
+            *("192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
+        ),
+    )
+)
+# Everything outside of it is local, reserved, or IPv4 in disguise (::ffff:0:0/96, 64:ff9b::/96).
+_PUBLIC_V6 = ip_network("2000::/3")
+_SPECIAL_V6 = tuple(
+    map(
+        ip_network,
+        # Teredo and other protocols, documentation, 6to4, AS112, documentation.
+        ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
+_ISATAP = b"\x5e\xfe"
+
+# Where clouds tell a machine its secrets. The others are link-local, or in 192.0.0.0/24.
+_METADATA = frozenset(map(ip_address, ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
+
+# What an admin may open by name: networks of their own, and never a metadata service.
+_OWN_NETWORKS = tuple(
+    map(
+        ip_network,
+        (
+            *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+            *("::1/128", "fc00::/7"),
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRules:
+    """What may be asked besides `https` on its own port."""
+
+    trusted_origins: frozenset[str] = frozenset()
+    """Scheme, host and port of servers that the admin has named, as `read_origins` writes them."""
+    ports: frozenset[int] = frozenset({443})
+
+
+@dataclass(frozen=True, slots=True)
+class WebAddress:
+    """A URL whose spelling is beyond doubt."""
+
+    scheme: str
+    host: str
+    """A name, or an IP address in its one normal form, without brackets."""
+    port: int
+    target: str
+    """Path and query, as they stand in a request."""
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the host is an IP address itself."""
+        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """All of it, spelled out."""
+        return self.origin + self.target
+
+
+def read_address(url: str, rules: AddressRules) -> WebAddress:
+    """Read a URL; raises `AddressRefusedError` for one that the rules do not allow.
+
+    Where its name leads is another question: `may_connect` answers it.
+    """
+    address = _spelled(url)
+    if address is None:
+        raise AddressRefusedError(
+            "Its address is not spelled the way it must be: https://, a host, a path."
+        )
+    if address.origin in rules.trusted_origins:
+        return address
+    if address.scheme != "https":
+        raise AddressRefusedError(f"{address.host} can only be asked over https.")
+    if address.port not in rules.ports:
+        raise AddressRefusedError(f"Port {address.port} of {address.host} may not be asked.")
+    if not address.is_literal and "." not in address.host:
+        raise not_public(address)
+    return address
+
+
+def not_public(address: WebAddress) -> AddressRefusedError:
+    """The refusal of a host that is not on the public internet; it does not say where it is."""
+    return AddressRefusedError(f"{address.host} is not a server on the public internet.")
+
+
+def read_origins(entries: Iterable[str]) -> frozenset[str]:
+    """The origins in a list of them; `https` where no scheme is given, unreadable ones left out."""
+    full = (entry if "://" in entry else f"https://{entry}" for entry in entries)
+    return frozenset(address.origin for address in map(_spelled, full) if address is not None)
+
+
+def _spelled(url: str) -> WebAddress | None:
+    # What is not ASCII is escaped: fine in a path, while no host can hold a percent sign.
+    escaped = quote(url, safe=_KEPT_CHARACTERS, errors="replace")
+    found = _URL.fullmatch(escaped) if len(escaped) <= _LONGEST_URL else None
+    if found is None:
+        return None
+    scheme, host, port, rest = found.groups(default="")
+    normal_host = _normal_host(host.lower())
+    number = int(port) if port else _DEFAULT_PORTS[scheme.lower()]
+    if not normal_host or not 0 < number < 65536:
+        return None
+    target = rest.partition("#")[0]
+    if not target.startswith("/"):
+        target = f"/{target}"
+    return WebAddress(scheme.lower(), normal_host, number, target)
+
+
+def _normal_host(host: str) -> str:
+    if _NAME.fullmatch(host):
+        return host if len(host) <= 253 else ""
+    try:
+        if host.startswith("["):
+            return str(IPv6Address(host[1:-1]))
+        return str(IPv4Address(host))  # four decimal numbers, no leading zeros
+    except ValueError:
+        return ""
+
+
+def may_connect(ip: str, *, is_trusted: bool) -> bool:
+    """Whether a connection to this IP address is allowed; `is_trusted` if the admin named the host.
+
+    A name counts as public only if every address it leads to does.
+    """
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return False
+    if address in _METADATA:
+        return False
+    if is_trusted and any(address in network for network in _OWN_NETWORKS):
+        return True
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _SPECIAL_V4)
+    return (
+        address in _PUBLIC_V6
+        and address.scope_id is None
+        and address.packed[10:12] != _ISATAP
+        and not any(address in network for network in _SPECIAL_V6)
+    )
 
 
 ################################
@@ -1682,6 +2007,128 @@ def read_archive_rules(valves: ArchiveValves) -> ArchiveRules:
 
 
 ################################
+# core/attachment_valves.py
+#
+# The valves for what people attach and link to, and the value object they become.
+################################
+
+ImageSelection = Literal["user_turn_only", "user_then_assistant"]
+PdfEngine = Literal["auto", "native", "cloudflare-ai", "mistral-ocr"]
+
+_MEGABYTE = 1024 * 1024
+
+
+class AttachmentValves(BaseModel):
+    """What of people's files goes to the model."""
+
+    BASE64_MAX_SIZE_MB: Annotated[int, whole_number(1, 500, 50)] = Field(
+        default=50,
+        title="Largest attachment (MB)",
+        description="Pictures, documents and sound above this size are left out.",
+    )
+    VIDEO_MAX_SIZE_MB: Annotated[int, whole_number(1, 1_000, 100)] = Field(
+        default=100,
+        title="Largest video (MB)",
+        description="Videos above this size are left out.",
+    )
+    MAX_INPUT_IMAGES_PER_REQUEST: Annotated[int, whole_number(1, 20, 5)] = Field(
+        default=5,
+        title="Pictures per request",
+        description="How many pictures a request may carry; the newest ones count.",
+    )
+    IMAGE_INPUT_SELECTION: Annotated[
+        ImageSelection, one_of(*get_args(ImageSelection), fallback="user_then_assistant")
+    ] = Field(
+        default="user_then_assistant",
+        title="Pictures of earlier answers",
+        description=(
+            "`user_then_assistant`: a message without a picture of its own goes out with those "
+            "of the last answer, so that they can be edited. `user_turn_only`: never."
+        ),
+    )
+    PDF_ENGINE: Annotated[PdfEngine, one_of(*get_args(PdfEngine), fallback="auto")] = Field(
+        default="auto",
+        title="Reader of PDFs",
+        description=(
+            "Who reads PDFs: the model (`native`), `cloudflare-ai` (free), `mistral-ocr` (paid "
+            "by page); `auto` leaves it to OpenRouter."
+        ),
+    )
+    REMOTE_FILE_MAX_SIZE_MB: Annotated[int, whole_number(1, 500, 50)] = Field(
+        default=50,
+        title="Largest linked file (MB)",
+        description="Files behind a link above this size are not downloaded.",
+    )
+    REMOTE_DOWNLOAD_TRUSTED_ORIGINS: Text = Field(
+        default="",
+        title="Own servers for links",
+        description=(
+            "Servers of your own network, comma-separated, from which linked files may be "
+            "fetched: `http://nas.lan:8080`; every other one must be public and speak https."
+        ),
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    REMOTE_DOWNLOAD_MAX_RETRIES: Annotated[int, whole_number(0, 10, 3)] = Field(
+        default=3,
+        title="Retries of a download",
+        description="How often a download that failed in passing is tried again.",
+    )
+    REMOTE_DOWNLOAD_INITIAL_RETRY_DELAY_SECONDS: Annotated[int, whole_number(1, 60, 5)] = Field(
+        default=5,
+        title="First wait between downloads (seconds)",
+        description="How long to wait before the first retry; doubles each time.",
+    )
+    REMOTE_DOWNLOAD_MAX_RETRY_TIME_SECONDS: Annotated[int, whole_number(5, 300, 45)] = Field(
+        default=45,
+        title="Time for a download (seconds)",
+        description="How long one download may take, all its retries included.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRules:
+    """From where, how often and how long files of the web are fetched."""
+
+    addresses: AddressRules
+    max_bytes: int
+    max_retries: int
+    first_wait: float
+    """Seconds, as the one below."""
+    time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentRules:
+    """What of people's files goes to the model."""
+
+    max_bytes: int
+    max_video_bytes: int
+    max_images: int
+    reuses_answers_images: bool
+    pdf_engine: str
+    """Empty leaves it to OpenRouter."""
+    downloads: DownloadRules
+
+
+def read_attachment_rules(valves: AttachmentValves) -> AttachmentRules:
+    """Read the valves about files."""
+    return AttachmentRules(
+        max_bytes=valves.BASE64_MAX_SIZE_MB * _MEGABYTE,
+        max_video_bytes=valves.VIDEO_MAX_SIZE_MB * _MEGABYTE,
+        max_images=valves.MAX_INPUT_IMAGES_PER_REQUEST,
+        reuses_answers_images=valves.IMAGE_INPUT_SELECTION == "user_then_assistant",
+        pdf_engine="" if valves.PDF_ENGINE == "auto" else valves.PDF_ENGINE,
+        downloads=DownloadRules(
+            AddressRules(read_origins(split_list(valves.REMOTE_DOWNLOAD_TRUSTED_ORIGINS))),
+            max_bytes=valves.REMOTE_FILE_MAX_SIZE_MB * _MEGABYTE,
+            max_retries=valves.REMOTE_DOWNLOAD_MAX_RETRIES,
+            first_wait=float(valves.REMOTE_DOWNLOAD_INITIAL_RETRY_DELAY_SECONDS),
+            time_limit=float(valves.REMOTE_DOWNLOAD_MAX_RETRY_TIME_SECONDS),
+        ),
+    )
+
+
+################################
 # core/catalog_valves.py
 #
 # The valves that choose which models are offered, and the value object they become.
@@ -1701,7 +2148,6 @@ class CatalogValves(BaseModel):
             "`auto` offers every model; else a comma-separated list of model ids or patterns, "
             "such as `openai/*, anthropic/claude-sonnet-4.5`."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     MODEL_VENDORS: Words = Field(
         default=[],
@@ -1741,7 +2187,6 @@ class CatalogValves(BaseModel):
             "`:exacto`, `:online`, `:free`, `:thinking` or `:extended`, or with `@preset/slug`; "
             "`@preset/slug` alone takes the preset's own model."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     KEY_MODELS_ONLY: Switch = Field(
         default=False,
@@ -1825,6 +2270,75 @@ def read_catalog_rules(valves: CatalogValves, *, wants_zdr: bool) -> CatalogRule
 def _read_model_ids(text: str) -> tuple[str, ...]:
     ids = split_list(text)
     return () if not ids or any(model_id.lower() == "auto" for model_id in ids) else ids
+
+
+################################
+# core/companion_valves.py
+#
+# The valves for the companion filters, and the value objects they become.
+################################
+
+def _install(name: str) -> Any:
+    return Field(
+        default=True,
+        title=f"{name}: install",
+        description=(
+            "Whether this filter is installed and, unless you edit it, kept up to date; "
+            "off and on again brings a deleted one back."
+        ),
+    )
+
+
+def _offer(name: str) -> Any:
+    description = "Whether the models it works with have its switch in the chat."
+    return Field(default=True, title=f"{name}: offer", description=description)
+
+
+def _switch_on(name: str, price: str = "") -> Any:
+    description = f"Whether the switch is on when a chat begins{price}."
+    return Field(default=False, title=f"{name}: on in new chats", description=description)
+
+
+class CompanionValves(BaseModel):
+    """Which companion filters are installed, and where people find them."""
+
+    AUTO_INSTALL_ORS_FILTER: Switch = _install("OpenRouter Search")
+    AUTO_ATTACH_ORS_FILTER: Switch = _offer("OpenRouter Search")
+    AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER: Switch = _switch_on(
+        "OpenRouter Search", "; searches cost money"
+    )
+    AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = _install("Provider Routing")
+    AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = _offer("Provider Routing")
+    AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = _switch_on("Provider Routing")
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionRule:
+    """What the admin wants of one companion filter."""
+
+    installs: bool
+    attaches: bool
+    is_default: bool
+
+
+CompanionRules = dict[str, CompanionRule]
+"""By the name of the filter's file."""
+
+
+def read_companion_rules(valves: CompanionValves) -> CompanionRules:
+    """The rules as the admin has set them."""
+    return {
+        "search_toggle": CompanionRule(
+            valves.AUTO_INSTALL_ORS_FILTER,
+            valves.AUTO_ATTACH_ORS_FILTER,
+            valves.AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER,
+        ),
+        "provider_routing": CompanionRule(
+            valves.AUTO_INSTALL_PROVIDER_ROUTING_FILTER,
+            valves.AUTO_ATTACH_PROVIDER_ROUTING_FILTER,
+            valves.AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS,
+        ),
+    }
 
 
 ################################
@@ -2187,13 +2701,11 @@ class ErrorTemplateValves(BaseModel):
         default="",
         title="Support address",
         description="An e-mail address named under each error; empty names none.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SUPPORT_URL: Text = Field(
         default="",
         title="Support page",
         description="A page named under each error; empty names none.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     OPENROUTER_ERROR_TEMPLATE: Text = _template(
         "request refused", "OpenRouter or a provider refuses a request and no other text fits"
@@ -2307,7 +2819,6 @@ class ConnectionValves(BaseModel):
             "Root of the API, when it is a gateway in front of OpenRouter; empty means "
             f"the environment variable OPENROUTER_API_BASE_URL, else {DEFAULT_BASE_URL}."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     HTTP_CONNECT_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 300, 10)] = Field(
         default=10,
@@ -2340,13 +2851,11 @@ class EndpointValves(BaseModel):
         default="",
         title="Models on /responses",
         description="Comma-separated ids or patterns, such as `openai/*`; this list wins.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     FORCE_CHAT_COMPLETIONS_MODELS: Text = Field(
         default="",
         title="Models on /chat/completions",
         description="Comma-separated ids or patterns, such as `mistralai/*`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -2369,7 +2878,6 @@ class IdentifierValves(BaseModel):
         default="",
         title="Address of this app",
         description="The URL under which OpenRouter counts your requests; empty for Open WebUI's.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SEND_END_USER_ID: Switch = Field(
         default=False,
@@ -2599,7 +3107,6 @@ class LoggingValves(BaseModel):
         default="logs/timing.jsonl",
         title="File of the timing log",
         description="One JSON object a line; a relative path starts where the server was started.",
-        json_schema_extra={"input": {"type": "text"}},
     )
 
 
@@ -2613,12 +3120,14 @@ class SystemValves(
     DisplayValves,
     ServerToolValves,
     ToolValves,
+    AttachmentValves,
     IdentifierValves,
     CachingValves,
     RoutingValves,
     StorageValves,
     HistoryValves,
     ReasoningValves,
+    CompanionValves,
     MetadataValves,
     CatalogValves,
     EndpointValves,
@@ -2640,7 +3149,9 @@ class Settings:
     total_timeout: float | None
     silence_timeout: float
     catalog: CatalogRules
+    attachments: AttachmentRules
     metadata: MetadataRules
+    companions: CompanionRules
     default_endpoint: str
     force_responses: tuple[str, ...]
     force_chat_completions: tuple[str, ...]
@@ -2709,7 +3220,9 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         total_timeout=float(valves.HTTP_TOTAL_TIMEOUT_SECONDS) or None,
         silence_timeout=float(valves.HTTP_SOCK_READ_SECONDS),
         catalog=read_catalog_rules(valves, wants_zdr=own.REQUEST_ZDR),
+        attachments=read_attachment_rules(valves),
         metadata=read_metadata_rules(valves),
+        companions=read_companion_rules(valves),
         default_endpoint=valves.DEFAULT_LLM_ENDPOINT,
         force_responses=split_list(valves.FORCE_RESPONSES_MODELS),
         force_chat_completions=split_list(valves.FORCE_CHAT_COMPLETIONS_MODELS),
@@ -2805,6 +3318,8 @@ class RequestContext:
     message_id: str = ""
     task: str = ""
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    hand_over: HandOver = NOTHING_HANDED_OVER
+    """What the companion filters ask for; nothing in a chore."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
     records: SessionRecords | None = None
@@ -4874,6 +5389,7 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
 ################################
 
 _READ_BUFFER_BYTES = 128 * 1024
+_PIECE_SENT_BYTES = 256 * 1024
 _KEEPALIVE_SECONDS = 60.0
 _DNS_CACHE_SECONDS = 300
 
@@ -4914,7 +5430,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 response = await session.request(
                     request.method,
                     URL(str(request.url), encoded=True),
-                    data=await request.aread() or None,
+                    data=_in_pieces(await request.aread()),
                     headers=request.headers.multi_items(),
                     timeout=_read_timeout(request),
                     allow_redirects=False,
@@ -5008,6 +5524,18 @@ def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
         yield
     finally:
         transport.resume_reading()
+
+
+def _in_pieces(body: bytes) -> bytes | AsyncIterator[bytes] | None:
+    """A large body piece by piece: whole, asyncio would copy what the socket does not take."""
+    if len(body) <= _PIECE_SENT_BYTES:
+        return body or None
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), _PIECE_SENT_BYTES):
+            yield body[start : start + _PIECE_SENT_BYTES]
+
+    return pieces()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:
@@ -5272,6 +5800,12 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
     response = await _ask(client, settings, "/endpoints/zdr", {})
     endpoints = objects_in(_data_in(response, settings, list))
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
+
+
+async def fetch_provider_slugs(client: httpx.AsyncClient, settings: Settings) -> list[str]:
+    """Fetch the names under which a request may ask for a provider, or for none."""
+    rows = objects_in(_data_in(await _ask(client, settings, "/providers", {}), settings, list))
+    return sorted(filter(None, (text_of(row.get("slug")) for row in rows)))
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
@@ -5580,6 +6114,37 @@ async def add_message_files(
     )
 
 
+async def read_message_files(context: RequestContext) -> list[tuple[str, list[JsonObject]]]:
+    """Role and files of each message up to the one that is answered, oldest first.
+
+    Only these columns are read. What the page sends along is the newest message itself.
+    """
+    metadata = context.host.metadata
+    newest = as_object(metadata.get("user_message"))
+    chain = [("user", objects_in(newest.get("files")))]
+    if not is_saved_chat(context.chat_id):
+        return chain
+    try:
+        from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+            get_async_db_context,
+        )
+        from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+            ChatMessage,
+        )
+
+        columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
+    except (ImportError, AttributeError):
+        return chain
+    async with get_async_db_context() as session:
+        chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
+        rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
+    parent: Any = newest.get("parentId")
+    while row := rows.pop(f"{context.chat_id}-{parent}", None):
+        parent, role, files = row
+        chain.append((role, objects_in(files)))
+    return chain[::-1]
+
+
 async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
     """The usage saved with each answer of the chat; an empty object where there is none.
 
@@ -5697,6 +6262,11 @@ def flat_parameters(parameters: Any) -> JsonObject:
     return flat
 
 
+def is_switched_on(value: Any) -> bool:
+    """Whether a parameter says yes, also where a settings form made text of it."""
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")
+
+
 ################################
 # host/data_folder.py
 #
@@ -5719,9 +6289,6 @@ def own_file(name: str, function_id: str) -> Path | None:
 ################################
 
 FindEngine = Callable[[], "AsyncEngine | None"]
-
-# Two workers that make a table at once: the second one looks again, and finds it.
-_MAKING_TRIES = 3
 
 
 def find_engine() -> AsyncEngine | None:
@@ -5768,18 +6335,15 @@ class OwnTable:
             raise
 
     async def _make(self, engine: AsyncEngine) -> None:
-        for left in reversed(range(_MAKING_TRIES)):
+        for is_last in (False, False, True):  # another worker may make it at the same moment
             try:
                 async with engine.begin() as connection:
-                    await connection.run_sync(self._create)
+                    await connection.run_sync(self._table.create, checkfirst=True)
                 break
             except DBAPIError:
-                if not left:
+                if is_last:
                     raise
         self._is_there = True
-
-    def _create(self, connection: Connection) -> None:
-        self._table.create(connection, checkfirst=True)
 
 
 ################################
@@ -5830,6 +6394,137 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+################################
+# host/functions.py
+#
+# Open WebUI's functions: the companion filters among them, which the pipe installs.
+#
+# What was written is remembered, as a digest, in the function's `meta`. A text that differs from
+# it is the admin's. Neither the page of functions nor its editor takes foreign keys out of `meta`.
+################################
+
+_WRITTEN = "openrouter_pipe"
+# Of the database and of the host: another worker was faster, an admin has just deleted it.
+_WRITE_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFilter:
+    """One row of the table of functions."""
+
+    id: str
+    text: str
+    meta: JsonObject
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the pipe has installed it, whatever became of its text."""
+        return _WRITTEN in self.meta
+
+    @property
+    def is_unedited(self) -> bool:
+        """Whether it still is what the pipe has written."""
+        return self.meta.get(_WRITTEN) == _digest_of(self.text)
+
+
+async def read_filters(ids: Iterable[str]) -> dict[str, StoredFilter] | None:
+    """Read the functions of these ids that there are; `None` outside of a host."""
+    try:
+        from open_webui.models.functions import Functions  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    rows = await Functions.get_functions_by_ids(list(ids))
+    return {row.id: StoredFilter(row.id, row.content, row.meta.model_dump()) for row in rows}
+
+
+async def insert_filter(filter_id: str, text: str) -> bool:
+    """Install a filter and switch it on; whether it is there now."""
+    from open_webui.models.functions import (  # pyright: ignore[reportMissingImports]
+        FunctionForm,
+        Functions,
+    )
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    meta = _meta_of(text)
+    manifest = meta["manifest"]
+    form = FunctionForm(
+        id=filter_id,
+        name=text_of(manifest.get("title")) or filter_id,
+        content=text,
+        # Open WebUI sets this when a filter is saved on its page; so do all of ours in `__init__`.
+        meta={**meta, "description": text_of(manifest.get("description")), "toggle": True},
+    )
+    try:
+        if await Functions.insert_new_function(owner.id, "filter", form) is None:
+            return False
+        await Functions.update_function_by_id(filter_id, {"is_active": True})
+    except _WRITE_REFUSALS as error:
+        LOG.debug("functions: %s was not installed: %s", filter_id, error)
+        return False
+    LOG.info("functions: the filter %s was installed", filter_id)
+    return True
+
+
+async def update_filter(stored: StoredFilter, text: str) -> None:
+    """Write a newer text; name, description and switches stay as they are."""
+    from open_webui.models.functions import Functions  # pyright: ignore[reportMissingImports]
+
+    try:
+        await Functions.update_function_by_id(
+            stored.id, {"content": text, "meta": {**stored.meta, **_meta_of(text)}}
+        )
+    except _WRITE_REFUSALS as error:
+        LOG.debug("functions: %s was not updated: %s", stored.id, error)
+
+
+def _meta_of(text: str) -> dict[str, Any]:
+    from open_webui.utils.plugin import (  # pyright: ignore[reportMissingImports]
+        extract_frontmatter,
+    )
+
+    return {"manifest": extract_frontmatter(text), _WRITTEN: _digest_of(text)}
+
+
+def _digest_of(text: str) -> str:
+    return blake2s(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+################################
+# host/kept_ids.py
+#
+# Lists of ids that the pipe remembers in Open WebUI's configuration.
+#
+# There they outlive a restart, are the same for every worker, and travel with an export of it.
+################################
+
+_KEPT_UNDER = "openrouter_pipe.{}"
+
+
+async def read_kept_ids(name: str) -> frozenset[str]:
+    """Read the ids that `keep_ids` has kept under a name."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
+    async with get_async_db() as database:
+        kept = await database.get(Config, _KEPT_UNDER.format(name))
+    return frozenset(kept.value) if kept is not None else frozenset()
+
+
+async def keep_ids(name: str, ids: Iterable[str]) -> None:
+    """Keep these ids under a name, in place of those kept before."""
+    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
+    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
+
+    row = Config(key=_KEPT_UNDER.format(name), value=sorted(ids), updated_at=int(time.time()))
+    async with get_async_db() as database:
+        await database.merge(row)
+        await database.commit()
 
 
 ################################
@@ -5886,7 +6581,6 @@ class SourceNumbers:
 # Open WebUI's rows of models: what an admin has made of an entry of the model list.
 ################################
 
-_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 # Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
@@ -5965,32 +6659,6 @@ def private_rows_hide_models() -> bool:
     )
 
     return not BYPASS_ADMIN_ACCESS_CONTROL
-
-
-async def read_known_rows(function_id: str) -> frozenset[str]:
-    """Read the ids that `keep_known_rows` has kept."""
-    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
-    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
-
-    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
-    async with get_async_db() as database:
-        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
-    return frozenset(kept.value) if kept is not None else frozenset()
-
-
-async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
-    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
-
-    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
-    worker, and travel with an export of it.
-    """
-    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
-    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
-
-    key = _KNOWN_ROWS.format(function_id)
-    async with get_async_db() as database:
-        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
-        await database.commit()
 
 
 def _read_model_row(stored: Any) -> ModelRow:
@@ -6212,6 +6880,7 @@ class HostCall:
     chat_id: str
     message_id: str
     task: str
+    hand_over: HandOver
     form: AnswerForm
     handles: HostHandles
 
@@ -6246,6 +6915,8 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
         chat_id=chat_id,
         message_id=message_id,
         task=text_of(task),
+        # A chore may come with the metadata of the chat it is done for.
+        hand_over=NOTHING_HANDED_OVER if task else read_hand_over(metadata),
         form=form,
         handles=handles,
     )
@@ -6305,6 +6976,49 @@ async def _upload(**what: Any) -> StoredFile:
             "The admin should check the disk, and the size limit of files.",
         ) from error
     return StoredFile(stored.id, stored.filename)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that the person who asks may read."""
+
+    id: str
+    path: str
+    """Where Open WebUI's storage keeps it."""
+    version: int
+    """Changes with its content."""
+    has_text: bool
+    """Whether Open WebUI could read text out of it, for its own retrieval."""
+
+
+async def find_file(context: RequestContext, file_id: str) -> FoundFile | None:
+    """Find a file; `None` where there is none, and just so where this person may not read it."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+    from open_webui.utils.access_control.files import (  # pyright: ignore[reportMissingImports]
+        has_access_to_file,
+    )
+
+    user, file = await load_user(context.host), await Files.get_file_by_id(file_id)
+    if user is None or file is None or not file.path:
+        return None
+    if file.user_id != user.id and not await has_access_to_file(file_id, "read", user):
+        return None
+    has_text = bool(text_of(as_object(file.data).get("content")).strip())
+    return FoundFile(file.id, file.path, whole_of(file.updated_at) or 0, has_text)
+
+
+def local_path(file: FoundFile) -> str:
+    """Where the file lies on this machine; blocks while a cloud's storage hands it over."""
+    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
+
+    return Storage.get_file(file.path)
+
+
+def reads_documents(handles: HostHandles) -> bool:
+    """Whether Open WebUI itself gives the model the text of attached documents."""
+    model = as_object(handles.metadata.get("model"))
+    meta = as_object(as_object(model.get("info")).get("meta"))
+    return as_object(meta.get("capabilities")).get("file_context", True) is not False
 
 
 ################################
@@ -6595,6 +7309,338 @@ def _version_numbers(version: str) -> tuple[int, ...] | None:
 
 def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
+
+
+################################
+# filters/sources.py
+#
+# The text of each companion filter, by the name of its file.
+################################
+
+FILTER_SOURCES: dict[str, str] = {
+    "provider_routing": r'''"""
+title: Provider Routing
+author: The OpenRouter pipe maintainers
+description: Sends your chats to the providers you prefer, among those that the admin allows.
+version: 0.1.0
+required_open_webui_version: 0.11.0
+license: MIT
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+Sort = Literal["default", "price", "throughput", "latency", "exacto"]
+DataCollection = Literal["allow", "deny"]
+QUANTIZATIONS: list[Any] = [
+    *("int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8"),
+    *("fp16", "bf16", "fp32", "unknown"),
+]
+
+
+# A value that is refused would leave a user without any preference, so it counts as the default.
+def one_of(*choices: Any) -> BeforeValidator:
+    """Read a choice; what is none of them counts as the first."""
+    return BeforeValidator(lambda value: value if value in choices else choices[0])
+
+
+def read_amount(value: Any) -> float:
+    try:
+        number = float(str(value).replace(",", "."))
+    except ValueError:
+        return 0.0
+    return number if 0 < number < 1e9 else 0.0
+
+
+def read_names(value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else str(value or "").split(",")
+    return [name.strip() for name in listed if isinstance(name, str) and name.strip()]
+
+
+Amount = Annotated[float, BeforeValidator(read_amount)]
+Names = Annotated[list[str], BeforeValidator(read_names)]
+
+
+def offer_providers(field: dict[str, Any]) -> None:
+    """Let the form offer OpenRouter's providers, as the pipe has learnt them; else type names."""
+    pipe = sys.modules.get("open_webui_openrouter_pipe_process")
+    if slugs := getattr(pipe, "provider_slugs", None):
+        field["input"] = {"type": "multiselect", "options": list(slugs)}
+
+
+class Filter:
+    """A switch in the chat: with it on, the user's own preferences go with each request."""
+
+    class UserValves(BaseModel):
+        """What each user can prefer; zero and empty fields say nothing."""
+
+        ORDER: Names = Field(
+            default=[],
+            title="Try first",
+            description=(
+                "Providers in the order in which to try them, such as `fireworks`; "
+                "a fixed order makes cached prompts rarer."
+            ),
+            json_schema_extra=offer_providers,
+        )
+        ONLY: Names = Field(
+            default=[],
+            title="Only these providers",
+            description="No others, even where these fail.",
+            json_schema_extra=offer_providers,
+        )
+        IGNORE: Names = Field(
+            default=[],
+            title="Never these providers",
+            description="Not even where all others fail.",
+            json_schema_extra=offer_providers,
+        )
+        SORT: Annotated[Sort, one_of(*get_args(Sort))] = Field(
+            default="default",
+            title="Prefer by",
+            description="Lowest price, most tokens a second, soonest start, or best tools.",
+        )
+        ALLOW_FALLBACKS: Annotated[bool, one_of(True, False)] = Field(
+            default=True,
+            title="Others when the first fails",
+            description="Whether another provider may step in.",
+        )
+        REQUIRE_PARAMETERS: Annotated[bool, one_of(False, True)] = Field(
+            default=False,
+            title="Every parameter heeded",
+            description="Only providers that heed all parameters of the chat.",
+        )
+        DATA_COLLECTION: Annotated[DataCollection, one_of(*get_args(DataCollection))] = Field(
+            default="allow",
+            title="Providers that may keep data",
+            description="`deny` leaves out those that store prompts or train with them.",
+        )
+        QUANTIZATIONS: Names = Field(
+            default=[],
+            title="Quantizations",
+            description="Only models computed in one of these precisions; none chosen means any.",
+            json_schema_extra={"input": {"type": "multiselect", "options": QUANTIZATIONS}},
+        )
+        MAX_PRICE_PROMPT: Amount = Field(
+            default=0.0,
+            title="Price ceiling, input",
+            description="USD per million tokens; where nobody is cheaper the request is refused.",
+        )
+        MAX_PRICE_COMPLETION: Amount = Field(
+            default=0.0, title="Price ceiling, output", description="USD per million tokens."
+        )
+        PREFERRED_MIN_THROUGHPUT: Amount = Field(
+            default=0.0,
+            title="Speed wanted",
+            description="Tokens a second; slower providers come last.",
+        )
+        PREFERRED_MAX_LATENCY: Amount = Field(
+            default=0.0,
+            title="Start wanted within",
+            description="Seconds until the first token; later providers come last.",
+        )
+
+    def __init__(self) -> None:
+        self.toggle = True
+        self.icon = (
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Cpath d='M3 12h6l8-7h4m-3-3"
+            " 3 3-3 3M9 12l8 7h4m-3-3 3 3-3 3'/%3E%3C/svg%3E"
+        )
+
+    def inlet(
+        self,
+        body: dict[str, Any],
+        __metadata__: dict[str, Any],
+        __user__: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Tell the pipe what the user prefers; models of others never look."""
+        own = (__user__ or {}).get("valves")
+        if wishes := preferences(own if isinstance(own, self.UserValves) else self.UserValves()):
+            # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
+            handed = __metadata__.get("openrouter_pipe", {})
+            __metadata__["openrouter_pipe"] = {**handed, "provider": wishes}
+        return body
+
+
+def preferences(own: Any) -> dict[str, Any]:
+    """What has been chosen, in the words of OpenRouter's `provider` object."""
+    prices = {"prompt": own.MAX_PRICE_PROMPT, "completion": own.MAX_PRICE_COMPLETION}
+    chosen = {
+        "order": own.ORDER,
+        "only": own.ONLY,
+        "ignore": own.IGNORE,
+        "sort": "" if own.SORT == "default" else own.SORT,
+        "require_parameters": own.REQUIRE_PARAMETERS,
+        "data_collection": "" if own.DATA_COLLECTION == "allow" else own.DATA_COLLECTION,
+        "quantizations": [name for name in own.QUANTIZATIONS if name in QUANTIZATIONS],
+        "max_price": {name: price for name, price in prices.items() if price},
+        "preferred_min_throughput": own.PREFERRED_MIN_THROUGHPUT,
+        "preferred_max_latency": own.PREFERRED_MAX_LATENCY,
+    }
+    said = {name: value for name, value in chosen.items() if value}
+    return said if own.ALLOW_FALLBACKS else {**said, "allow_fallbacks": False}
+''',
+    "search_toggle": r'''"""
+title: OpenRouter Search
+author: The OpenRouter pipe maintainers
+description: Lets the model search the web through OpenRouter, in place of Open WebUI's own search.
+version: 0.1.0
+required_open_webui_version: 0.11.0
+license: MIT
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+Engine = Literal["auto", "native", "exa", "firecrawl", "parallel", "perplexity"]
+OwnEngine = Literal["inherit", Engine]
+Size = Literal["auto", "low", "medium", "high"]
+MOST_RESULTS = 25
+
+
+# A value that is refused would end the chat, so what cannot be read counts as the default.
+def one_of(*choices: str) -> BeforeValidator:
+    """Read a choice; what is none of them counts as the first."""
+    return BeforeValidator(lambda value: value if value in choices else choices[0])
+
+
+def read_count(value: Any) -> int:
+    try:
+        return max(0, min(MOST_RESULTS, int(float(value))))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def read_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+Count = Annotated[int, BeforeValidator(read_count)]
+Text = Annotated[str, BeforeValidator(read_text)]
+
+
+class Filter:
+    """A switch in the chat: with it on, OpenRouter searches, and Open WebUI does not."""
+
+    class Valves(BaseModel):
+        """What holds for everyone."""
+
+        ENGINE: Annotated[Engine, one_of(*get_args(Engine))] = Field(
+            default="auto",
+            title="Search engine",
+            description="`auto`: the model's own search where it has one, else Exa.",
+        )
+        MAX_RESULTS: Count = Field(
+            default=5,
+            title="Results per search",
+            description="The most that one search may bring; 0 leaves it to OpenRouter.",
+        )
+        ALLOWED_DOMAINS: Text = Field(
+            default="",
+            title="Only these sites",
+            description="Comma-separated, such as `wikipedia.org`; not every engine heeds it.",
+        )
+        EXCLUDED_DOMAINS: Text = Field(
+            default="",
+            title="Never these sites",
+            description="Comma-separated; not every engine heeds it.",
+        )
+
+    class UserValves(BaseModel):
+        """What each user can choose; `inherit` and empty fields leave it to the admin."""
+
+        ENGINE: Annotated[OwnEngine, one_of(*get_args(OwnEngine))] = Field(
+            default="inherit",
+            title="Search engine",
+            description="Who searches for you; prices differ.",
+        )
+        MAX_RESULTS: Count = Field(
+            default=0,
+            title="Results per search",
+            description="Fewer than the admin allows; 0 takes as many.",
+        )
+        CONTEXT_SIZE: Annotated[Size, one_of(*get_args(Size))] = Field(
+            default="auto",
+            title="Text per search",
+            description="How much of the pages found is read; more costs more.",
+        )
+        ALLOWED_DOMAINS: Text = Field(
+            default="",
+            title="Only these sites",
+            description="Comma-separated; counts where the admin names none.",
+        )
+        EXCLUDED_DOMAINS: Text = Field(
+            default="",
+            title="Never these sites",
+            description="Comma-separated, besides those that the admin names.",
+        )
+
+    def __init__(self) -> None:
+        self.valves = self.Valves()
+        self.toggle = True
+        self.icon = (
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Ccircle cx='10' cy='10' "
+            "r='7'/%3E%3Cpath stroke-linecap='round' d='m15 15 6 6M3 10h14M10 3c-4 4-4 10 0 14"
+            "m0-14c4 4 4 10 0 14'/%3E%3C/svg%3E"
+        )
+
+    def inlet(
+        self,
+        body: dict[str, Any],
+        __metadata__: dict[str, Any],
+        __model__: dict[str, Any] | None = None,
+        __user__: dict[str, Any] | None = None,
+        __id__: str = "",
+    ) -> dict[str, Any]:
+        """Turn Open WebUI's search off for this request, and tell the pipe to search."""
+        if not is_ours(__model__ or {}, __id__):
+            return body
+        features = body.get("features")
+        if isinstance(features, dict):
+            body["features"] = {**features, "web_search": False}
+        own = (__user__ or {}).get("valves")
+        wish = self.wish(own if isinstance(own, self.UserValves) else self.UserValves())
+        # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
+        __metadata__["openrouter_pipe"] = {
+            **__metadata__.get("openrouter_pipe", {}),
+            "search": wish,
+        }
+        return body
+
+    def wish(self, own: Any) -> dict[str, Any]:
+        """What OpenRouter is to be asked for: the user's choices within the admin's."""
+        admin = self.valves
+        most = [count for count in (own.MAX_RESULTS, admin.MAX_RESULTS) if count]
+        engine = admin.ENGINE if own.ENGINE == "inherit" else own.ENGINE
+        wish = {
+            "engine": engine,
+            "max_results": min(most, default=0),
+            "search_context_size": "" if own.CONTEXT_SIZE == "auto" else own.CONTEXT_SIZE,
+            "allowed_domains": entries(admin.ALLOWED_DOMAINS) or entries(own.ALLOWED_DOMAINS),
+            "excluded_domains": entries(f"{admin.EXCLUDED_DOMAINS},{own.EXCLUDED_DOMAINS}"),
+        }
+        return {name: value for name, value in wish.items() if value}
+
+
+def is_ours(model: dict[str, Any], filter_id: str) -> bool:
+    """Whether the model is one of the pipe that has installed this filter as `<its id>_search`."""
+    base = (model.get("info") or {}).get("base_model_id") or model.get("id") or ""
+    return base.startswith(filter_id.removesuffix("_search") + ".")
+
+
+def entries(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+''',
+}
 
 
 ################################
@@ -6939,6 +7985,15 @@ class ModelFamily:
         return self.id.endswith(":batch")
 
 
+def takes_tools(family: ModelFamily | None) -> bool:
+    """Whether the model may be offered tools; one the catalog says nothing about may."""
+    if family is None:
+        return True
+    if "text" not in family.output_modalities:
+        return False
+    return not family.supported_parameters or "tools" in family.supported_parameters
+
+
 def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
     """Read a catalog row (schema `Model`); `None` for one without an id."""
     model_id = row.get("id")
@@ -7015,6 +8070,109 @@ def from_host_id(host_id: str) -> str:
         return host_id[1:]
     author, dot, slug = host_id.partition(".")
     return f"{author}/{slug}" if dot and "/" not in author else host_id
+
+
+################################
+# models/companions.py
+#
+# The companion filters: where each works, and how each comes into Open WebUI.
+################################
+
+SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
+"""A model's custom parameters that keep searching away."""
+
+_KNOWN_FILTERS = "{}.known_filters"
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """One of the filters in `filters/`."""
+
+    source: str
+    """The name of its file, and of its rule among the settings."""
+    suffix: str
+    """Behind the pipe's own id it makes the filter's."""
+    works_with: Callable[[ModelFamily], bool]
+    opt_outs: tuple[str, ...] = ()
+    """A model's custom parameters that keep it away."""
+    default_opt_out: str = ""
+    """The one that keeps it off in new chats."""
+
+
+def _writes(family: ModelFamily) -> bool:
+    return "text" in family.output_modalities
+
+
+COMPANIONS = (
+    Companion(
+        "search_toggle",
+        "search",
+        _writes,
+        ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
+        "disable_openrouter_search_default_on",
+    ),
+    Companion("provider_routing", "provider_routing", lambda family: True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A filter that is there, to be offered with the models it works with."""
+
+    filter_id: str
+    companion: Companion
+    is_default: bool = False
+
+
+def filters_for(
+    family: ModelFamily, parameters: JsonObject, attachments: Iterable[Attachment]
+) -> tuple[list[str], list[str]]:
+    """The filters to offer with a model, and those of them that are on in a new chat."""
+    offered: list[str] = []
+    on: list[str] = []
+    for attachment in attachments:
+        companion = attachment.companion
+        if companion.works_with(family) and not _is_any_on(parameters, companion.opt_outs):
+            offered.append(attachment.filter_id)
+            if attachment.is_default and not _is_any_on(parameters, (companion.default_opt_out,)):
+                on.append(attachment.filter_id)
+    return offered, on
+
+
+async def install_companions(
+    function_id: str, sources: Mapping[str, str], rules: CompanionRules
+) -> tuple[Attachment, ...]:
+    """Install what is missing, update what nobody has edited; what there is to attach.
+
+    A filter that was there once and is no more has been deleted, and stays away.
+    """
+    ids = {companion.source: f"{function_id}_{companion.suffix}" for companion in COMPANIONS}
+    stored = await read_filters(ids.values())
+    if stored is None:
+        return ()
+    memory = _KNOWN_FILTERS.format(function_id)
+    past = await read_kept_ids(memory)
+    present = {filter_id for filter_id, found in stored.items() if found.is_ours}
+    wanted = {ids[source] for source in ids if rules[source].installs}
+    for source, filter_id in ids.items():
+        found, text = stored.get(filter_id), sources[source]
+        if filter_id not in wanted:
+            continue
+        if found is None and filter_id not in past and await insert_filter(filter_id, text):
+            present.add(filter_id)
+        elif found is not None and found.is_unedited and found.text != text:
+            await update_filter(found, text)
+    if (kept := (past | present) & wanted) != past:
+        await keep_ids(memory, kept)
+    return tuple(
+        Attachment(ids[companion.source], companion, rules[companion.source].is_default)
+        for companion in COMPANIONS
+        if ids[companion.source] in present and rules[companion.source].attaches
+    )
+
+
+def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
+    return any(is_switched_on(parameters.get(name)) for name in names)
 
 
 ################################
@@ -7198,6 +8356,7 @@ def plan_sync(
     stored: Mapping[str, ModelRow],
     past: frozenset[str],
     rules: MetadataRules,
+    attachments: Sequence[Attachment] = (),
 ) -> SyncPlan:
     """Compare the models that are offered with their rows.
 
@@ -7207,7 +8366,8 @@ def plan_sync(
     updates: list[tuple[ModelRow, ModelRow]] = []
     for model in offered:
         before = stored.get(model.row_id)
-        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        row = before or ModelRow(model.row_id, model.family.name)
+        after = describe_model(row, model, rules, attachments)
         if before is None and model.row_id not in past:
             inserts.append(after)
         elif before is not None and after != before:
@@ -7215,20 +8375,28 @@ def plan_sync(
     return SyncPlan(tuple(inserts), tuple(updates))
 
 
-def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
-    """The row with what the catalog says, wherever the admin has said nothing else."""
+def describe_model(
+    row: ModelRow,
+    model: OfferedModel,
+    rules: MetadataRules,
+    attachments: Sequence[Attachment] = (),
+) -> ModelRow:
+    """The row with what the catalog says, and its filters, wherever the admin said nothing else."""
     chosen = flat_parameters(row.params)
     if _is_left_out(row):
         return row
     draft = _RowDraft(row)
     draft.fill("name", model.family.name)
-    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+    if rules.images and not is_switched_on(chosen.get("disable_image_updates")):
         draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
-    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+    if rules.descriptions and not is_switched_on(chosen.get("disable_description_updates")):
         draft.fill("description", model.family.description.strip())
-    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+    if rules.capabilities and not is_switched_on(chosen.get("disable_capability_updates")):
         draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
     draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    offered, on = filters_for(model.family, chosen, attachments)
+    draft.list_filters("filterIds", offered)
+    draft.list_filters("defaultFilterIds", on)
     return draft.finished()
 
 
@@ -7271,12 +8439,8 @@ def maker_of(family: ModelFamily) -> str:
     return maker.strip() if colon else family.vendor
 
 
-def _is_on(value: Any) -> bool:
-    return str(value).strip().casefold() in ("true", "1", "on", "yes")
-
-
 def _is_left_out(row: ModelRow) -> bool:
-    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+    return is_switched_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
 
 
 def _is_marked(row: ModelRow) -> bool:
@@ -7308,8 +8472,7 @@ class _RowDraft:
     @property
     def own_tags(self) -> set[str]:
         """The tags that a sync has written."""
-        remembered = self._memory.get("tags")
-        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+        return set(_names_listed(self._memory.get("tags")))
 
     def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
         """Write a text, if the one that is there is no admin's."""
@@ -7340,13 +8503,24 @@ class _RowDraft:
     def tag(self, wanted: set[str]) -> None:
         """Write these tags and take back other ones of ours; what an admin removed stays away."""
         stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
-        ours = self.own_tags
+        names = self._merge("tags", stored, wanted)
+        if names != stored:
+            self._values["tags"] = [{"name": name} for name in names]
+
+    def list_filters(self, field: str, wanted: Iterable[str]) -> None:
+        """Write these ids and take back other ones of ours; what an admin removed stays away."""
+        stored = _names_listed(self._values.get(field))
+        ids = self._merge(field, stored, set(wanted))
+        if ids != stored:
+            self._values[field] = ids
+
+    def _merge(self, field: str, stored: list[str], wanted: set[str]) -> list[str]:
+        """What is to be listed; what of it is ours is remembered."""
+        ours = set(_names_listed(self._memory.get(field)))
         kept = [name for name in stored if name not in ours - wanted]
-        added = sorted(wanted - ours - set(stored))
-        if kept + added != stored:
-            self._values["tags"] = [{"name": name} for name in kept + added]
         if wanted != ours:
-            self._memory["tags"] = sorted(wanted)
+            self._memory[field] = sorted(wanted)
+        return kept + sorted(wanted - ours - set(stored))
 
     def finished(self) -> ModelRow:
         """The row as it is to be."""
@@ -7364,6 +8538,10 @@ def _memory_of(row: ModelRow) -> JsonObject:
     with suppress(ValueError):
         return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
     return {}
+
+
+def _names_listed(value: Any) -> list[str]:
+    return list(map(text_of, value)) if isinstance(value, list) else []
 
 
 def _digest(text: str) -> str:
@@ -7850,7 +9028,7 @@ _NO_NEW_ROWS = (
     "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
 )
 
-Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules, CompanionRules]
 """What a sync is for: when nothing of it has changed, there is nothing to do."""
 
 
@@ -7862,28 +9040,42 @@ class SyncTurn:
 
 
 class MetadataSync:
-    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve.
 
-    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+    The companion filters are installed with each, for the rows name them: `filter_sources` are
+    their texts, `fetch_providers` gives the names that one of them offers.
+    """
+
+    def __init__(
+        self,
+        function_id: str,
+        filter_sources: Mapping[str, str],
+        fetch_providers: Callable[[Settings], Awaitable[list[str]]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._function_id = function_id
+        self._filter_sources = filter_sources
+        self._fetch_providers = fetch_providers
         self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
         self._job: asyncio.Task[None] | None = None
+        self._writes_rows = False
 
     def look(self, known: KnownModels, settings: Settings) -> None:
         """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
 
         One that is under way ends where it is when syncs have been switched off.
         """
-        purpose = (known, settings.catalog, settings.metadata)
-        if settings.metadata.mode == "off" and self._job is not None:
+        purpose = (known, settings.catalog, settings.metadata, settings.companions)
+        if self._writes_rows and settings.metadata.mode == "off" and self._job is not None:
             self._job.cancel()
-        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+        if not known.families or purpose == self._done:
             return
         if self._job is None and self._clock() >= self._due_at:
             self._due_at = self._clock() + _RETRY_SECONDS
-            self._job = asyncio.create_task(self._run(purpose))
+            self._writes_rows = settings.metadata.mode != "off"
+            self._job = asyncio.create_task(self._run(purpose, settings))
 
     async def finished(self) -> None:
         """Wait for the sync that is under way."""
@@ -7897,7 +9089,7 @@ class MetadataSync:
             self._job.cancel()
             await asyncio.wait({self._job})
 
-    async def _run(self, purpose: Purpose) -> None:
+    async def _run(self, purpose: Purpose, settings: Settings) -> None:
         turn = shared_by_process("metadata_sync", SyncTurn)
         if turn.is_taken:
             self._job = None
@@ -7906,7 +9098,7 @@ class MetadataSync:
         try:
             async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
                 if is_ours:
-                    await self._sync(purpose)
+                    await self._sync(purpose, settings)
                     self._done, self._due_at = purpose, float("-inf")
         except Exception:  # noqa: BLE001 - a background job must not trouble an answer
             LOG.exception("models: the settings of the models could not be brought up to date")
@@ -7914,13 +9106,17 @@ class MetadataSync:
             turn.is_taken = False
             self._job = None
 
-    async def _sync(self, purpose: Purpose) -> None:
+    async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
-        stored = await read_model_rows(self._function_id)
+        known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
+        attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
+        if attachments:
+            await self._learn_providers(settings)
+        stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
         if stored is None:
             return
-        past, rules = await read_known_rows(self._function_id), purpose[2]
-        plan = self._plan(stored, past, purpose)
+        past = await read_kept_ids(known_rows)
+        plan = self._plan(stored, past, purpose, attachments)
         _announce(plan, rules)
         if rules.mode == "dry_run":
             return
@@ -7929,16 +9125,27 @@ class MetadataSync:
             written = await self._write(plan, rules, inserted)
         finally:
             if not past >= (seen := stored.keys() | inserted):
-                await keep_known_rows(self._function_id, past | seen)
+                # One that is missing later has been deleted.
+                await keep_ids(known_rows, past | seen)
         if written < plan.size:
             LOG.warning("models: %d settings could not be written", plan.size - written)
 
+    async def _learn_providers(self, settings: Settings) -> None:
+        """Keep the providers' names where the filter that offers them looks."""
+        with suppress(PipeError):
+            names = await self._fetch_providers(settings)
+            shared_by_process("provider_slugs", list[str])[:] = names
+
     def _plan(
-        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+        self,
+        stored: Mapping[str, ModelRow],
+        past: frozenset[str],
+        purpose: Purpose,
+        attachments: Sequence[Attachment],
     ) -> SyncPlan:
-        known, catalog, rules = purpose
+        known, catalog, rules, _ = purpose
         offered = [self._entry(family, known) for family in offered_families(known, catalog)]
-        plan = plan_sync(offered, stored, past, rules)
+        plan = plan_sync(offered, stored, past, rules, attachments)
         if plan.inserts and not rules.new_are_public and private_rows_hide_models():
             LOG.info(_NO_NEW_ROWS)
             plan = replace(plan, inserts=())
@@ -8127,6 +9334,279 @@ async def push_cost(context: RequestContext, usage: Usage) -> None:
                 await redis.set(key, record, ex=context.settings.spend.redis_ttl)
     except Exception as error:  # noqa: BLE001 - a background job is contained
         LOG.warning("costs: Redis did not take a record: %s", error)
+
+
+################################
+# storage/downloads.py
+#
+# Files of the web, fetched without a way into the server's own network.
+#
+# The name is looked up once, every address it leads to is checked, and the connection goes to those
+# addresses and no others: an answer that changes between check and use changes nothing. Redirects
+# take the same way again, as often as they come.
+################################
+
+Lookup = Callable[[str], Awaitable[list[str]]]
+"""Gives the IP addresses of a host; raises `OSError` when there are none."""
+Pause = Callable[[float], Awaitable[object]]
+
+_MOST_REDIRECTS = 5
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 20.0
+_PIECE_BYTES = 256 * 1024
+_WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",  # what is packed could grow beyond every limit
+    "User-Agent": "Mozilla/5.0 (compatible; Open WebUI)",
+}
+
+
+async def look_up(host: str) -> list[str]:
+    """The IP addresses of a host, by the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Downloads:
+    """Fetches files; whoever asks for one that is on its way waits for it with the others."""
+
+    def __init__(self, lookup: Lookup = look_up, pause: Pause = asyncio.sleep) -> None:
+        self._lookup = lookup
+        self._pause = pause
+        self._running: dict[tuple[str, DownloadRules], _SharedDownload] = {}
+
+    async def fetch(self, url: str, rules: DownloadRules) -> bytes:
+        """Fetch a file; raises `AddressRefusedError` or `DownloadFailedError`.
+
+        Cancelling one who waits ends the download only if nobody else waits for it.
+        """
+        key = (url, rules)
+        shared = self._running.get(key)
+        if shared is None:
+            task = asyncio.create_task(self._fetch(url, rules))
+            shared = self._running[key] = _SharedDownload(task)
+        shared.waiting += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.waiting -= 1
+            if not shared.waiting:
+                del self._running[key]
+                shared.task.cancel()
+
+    async def _fetch(self, url: str, rules: DownloadRules) -> bytes:
+        try:
+            async with asyncio.timeout(rules.time_limit):
+                return await self._keep_trying(url, rules)
+        except TimeoutError:
+            raise DownloadFailedError("downloading it took too long") from None
+
+    async def _keep_trying(self, url: str, rules: DownloadRules) -> bytes:
+        for retry in range(rules.max_retries):
+            with suppress(_PassingError):
+                return await self._follow(url, rules)
+            await self._pause(rules.first_wait * 2**retry)
+        return await self._follow(url, rules)
+
+    async def _follow(self, url: str, rules: DownloadRules) -> bytes:
+        for _ in range(_MOST_REDIRECTS + 1):
+            address = read_address(url, rules.addresses)
+            pinned = _PinnedResolver(await self._checked_addresses(address, rules))
+            answer = await _ask_server(address, pinned, rules.max_bytes)
+            if isinstance(answer, bytes):
+                return answer
+            url = urljoin(address.url, answer)
+        raise DownloadFailedError("it was redirected too often")
+
+    async def _checked_addresses(self, address: WebAddress, rules: DownloadRules) -> list[str]:
+        found = [address.host]
+        if not address.is_literal:
+            try:
+                found = await self._lookup(address.host)
+            except (OSError, UnicodeError) as error:
+                raise _PassingError(f"{address.host} was not found") from error
+        is_trusted = address.origin in rules.addresses.trusted_origins
+        if not found or not all(may_connect(ip, is_trusted=is_trusted) for ip in found):
+            raise not_public(address)
+        return found
+
+
+@dataclass(slots=True)
+class _SharedDownload:
+    task: asyncio.Task[bytes]
+    waiting: int = 0
+
+
+class _PassingError(DownloadFailedError):
+    """Another try may succeed."""
+
+
+class _PinnedResolver(AbstractResolver):
+    """Knows the checked addresses, whatever it is asked."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def _ask_server(address: WebAddress, pinned: _PinnedResolver, limit: int) -> bytes | str:
+    """The file, or where the server says it is."""
+    timeout = aiohttp.ClientTimeout(connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+    connector = aiohttp.TCPConnector(resolver=pinned, use_dns_cache=False, force_close=True)
+    try:
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,  # a proxy would look the name up again
+                timeout=timeout,
+            ) as session,
+            session.get(
+                URL(address.url, encoded=True), allow_redirects=False, headers=_HEADERS
+            ) as response,
+        ):
+            if response.status in (301, 302, 303, 307, 308):
+                return response.headers.get("Location", "")
+            _refuse_answer(response, limit)
+            return await _read(response, limit)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _PassingError(f"{address.host} did not send it") from error
+    except ValueError as error:
+        raise DownloadFailedError(f"{address.host} did not answer as a web server does") from error
+
+
+def _refuse_answer(response: aiohttp.ClientResponse, limit: int) -> None:
+    host = response.url.host
+    if response.status in _WORTH_ANOTHER_TRY:
+        raise _PassingError(f"{host} answered with status {response.status}")
+    if response.status != 200:
+        raise DownloadFailedError(f"{host} answered with status {response.status}")
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise DownloadFailedError(f"{host} sends it packed")
+    if (response.content_length or 0) > limit:
+        raise _too_large(limit)
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    left = limit
+    async for piece in response.content.iter_chunked(_PIECE_BYTES):
+        left -= len(piece)
+        if left < 0:
+            raise _too_large(limit)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> DownloadFailedError:
+    return DownloadFailedError(f"it is larger than {limit // 1024**2} MB")
+
+
+################################
+# storage/encoded_files.py
+#
+# Files in the form a request carries them; the same picture is not read with every turn.
+################################
+
+CheckFile = Callable[[str, int], None]
+"""Raises `UnsupportedInputError` for a media type and a size (bytes) that cannot go out."""
+
+_CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that of the whole
+_KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
+_KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFile:
+    """A file as text: itself where it is text, base64 where it is sound, else a data URL."""
+
+    media_type: str
+    size: int
+    """Bytes."""
+    text: str
+
+
+class EncodedFiles:
+    """Encodes stored and linked files, and remembers the smaller ones."""
+
+    def __init__(self, downloads: Downloads | None = None) -> None:
+        self._downloads = downloads or Downloads()
+        self._kept: OrderedDict[tuple[object, ...], EncodedFile] = OrderedDict()
+
+    async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
+        """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
+
+        def read() -> EncodedFile:
+            path = Path(local_path(file))
+            with path.open("rb") as content:
+                return encode_file(content, path.stat().st_size, check)
+
+        key = (file.id, file.version)
+        return self._recall(key, check) or self._keep(key, await asyncio.to_thread(read))
+
+    async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
+        """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
+        key = (url, rules.addresses)
+        if known := self._recall(key, check):
+            return known
+        content = await self._downloads.fetch(url, rules)
+        return self._keep(
+            key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
+        )
+
+    def _recall(self, key: tuple[object, ...], check: CheckFile) -> EncodedFile | None:
+        known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
+            check(known.media_type, known.size)
+        return known
+
+    def _keep(self, key: tuple[object, ...], file: EncodedFile) -> EncodedFile:
+        if len(file.text) <= _KEPT_CHARACTERS_EACH:
+            self._kept[key] = file
+            while sum(len(each.text) for each in self._kept.values()) > _KEPT_CHARACTERS_IN_ALL:
+                self._kept.popitem(last=False)
+        return file
+
+
+def encode_file(content: IO[bytes], size: int, check: CheckFile) -> EncodedFile:
+    """Encode a file chunk by chunk; `check` sees what it is before more than its head is read."""
+    chunk = content.read(_CHUNK_BYTES)
+    media_type = sniff_media_type(chunk)
+    check(media_type, size)
+    if media_type.startswith("text/"):
+        return EncodedFile(media_type, size, (chunk + content.read()).decode(errors="replace"))
+    prefix = "" if media_type.startswith("audio/") else f"data:{media_type};base64,"
+    # One block, filled: of many pieces, put together at the end, the allocator keeps the holes.
+    encoded = bytearray(len(prefix) + (size + 2) // 3 * 4)
+    encoded[: len(prefix)] = prefix.encode()
+    end = len(prefix)
+    while chunk:
+        piece = base64.b64encode(chunk)
+        encoded[end : end + len(piece)] = piece
+        end += len(piece)
+        chunk = content.read(_CHUNK_BYTES)
+    del encoded[end:]
+    return EncodedFile(media_type, size, encoded.decode("ascii"))
 
 
 ################################
@@ -8928,15 +10408,13 @@ SpenderCircle = frozenset[str] | None
 
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
-_MOST_DOUBLINGS = 6  # of the pause, while the database fails
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
 _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
+_MOST_TALLIES = 500
 _TALLY_SECONDS = 3.0
 """How old sums may be, and how long one waits for them."""
-_FORGET_SECONDS = 600.0
-_CLEANING_SECONDS = 6 * 3_600
 
 
 @dataclass(slots=True)
@@ -8972,8 +10450,8 @@ class SpendLedger:
         self._failures = 0
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._pushes: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_writing = False
         self._tallies: dict[SpenderCircle, SpendTally] = {}
         self._retention_days = 0
         self._clean_at = 0.0
@@ -8982,8 +10460,7 @@ class SpendLedger:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            self._pushes.add(push := asyncio.create_task(push_cost(context, end.usage)))
-            push.add_done_callback(self._pushes.discard)
+            self._begin(push_cost(context, end.usage))
         if not rules.keeps_ledger or not self._table.has_database:
             return
         self._retention_days = rules.retention_days
@@ -8994,15 +10471,16 @@ class SpendLedger:
             self._pending.append(row)
         else:
             self._lost += 1
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._keep_writing())
+        if not self._is_writing:
+            self._is_writing = True
+            self._begin(self._keep_writing())
 
     async def read(self, query: Any) -> list[Any]:
         """The rows of a query, with all that has been noted here; raises what the database does."""
         async with self._lock:
             await self._write()
-        async with self._table.begin() as connection:
-            return list((await connection.execute(query)).all())
+            async with self._table.begin() as connection:
+                return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""
@@ -9019,30 +10497,39 @@ class SpendLedger:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closing.set()
-        if tasks := {*self._pushes, *filter(None, [self._writer])}:
-            await asyncio.wait(tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(task := asyncio.create_task(work))
+        task.add_done_callback(self._tasks.discard)
 
     async def _keep_writing(self) -> None:
         try:
             while self._pending and not self._closing.is_set():
-                pause = _GATHER_SECONDS * 2 ** min(self._failures, _MOST_DOUBLINGS)
                 with suppress(TimeoutError):
+                    pause = _GATHER_SECONDS * 2 ** min(self._failures, 6)
                     await asyncio.wait_for(self._closing.wait(), pause)
                 await self._try_to_write()
         finally:  # or else the server stops, and has cancelled this
-            waits = iter(_LAST_WAITS)
-            while self._pending and (wait := next(waits, None)) is not None:
+            for wait in _LAST_WAITS if self._pending else ():
                 await asyncio.sleep(wait)
                 await self._try_to_write()
+                if not self._pending:
+                    break
             if lost := self._lost + len(self._pending):
                 LOG.error("ledger: %d requests were not written down", lost)
-            self._lost, self._writer = 0, None
+            self._lost, self._is_writing = 0, False
 
     async def _try_to_write(self) -> None:
         try:
             async with self._lock:
                 await self._write()
-            await self._clean()
+            if self._retention_days and time.time() >= self._clean_at:
+                self._clean_at = time.time() + DAY_SECONDS / 4
+                oldest = int(time.time()) - self._retention_days * DAY_SECONDS
+                async with self._table.begin() as connection:
+                    await connection.execute(delete(SPEND).where(SPEND.c.created_at < oldest))
         except Exception as error:  # noqa: BLE001 - a background job is contained
             self._report(error)
 
@@ -9070,11 +10557,10 @@ class SpendLedger:
 
     async def _count(self, circle: SpenderCircle) -> None:
         """Read the sums; the lock is held, so what waits now is what the table does not have."""
-        now = time.time()
+        now, cost, since = time.time(), SPEND.c.picodollars, SPEND.c.created_at
         tally = SpendTally(circle, now, *day_and_month(now))
-        of_day = case((SPEND.c.created_at >= tally.day_begin, SPEND.c.picodollars), else_=0)
-        query = select(func.sum(of_day), func.sum(SPEND.c.picodollars))
-        query = query.where(SPEND.c.created_at >= tally.month_begin)
+        of_day = case((since >= tally.day_begin, cost), else_=0)
+        query = select(func.sum(of_day), func.sum(cost)).where(since >= tally.month_begin)
         if circle is not None:
             query = query.where(SPEND.c.user_id.in_(circle))
         async with self._table.begin() as connection:
@@ -9082,8 +10568,9 @@ class SpendLedger:
         tally.day, tally.month = (int(spent or 0) for spent in sums)
         for row in self._pending:
             tally.add(row)
-        recent = [old for old in self._tallies.values() if now - old.read_at < _FORGET_SECONDS]
-        self._tallies = {old.circle: old for old in (*recent, tally)}
+        if len(self._tallies) >= _MOST_TALLIES:
+            self._tallies.clear()
+        self._tallies[circle] = tally
         self._report()
 
     def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
@@ -9092,19 +10579,6 @@ class SpendLedger:
         if tally is None or now - tally.read_at >= seconds:
             return None
         return tally if now < tally.day_begin + DAY_SECONDS else None
-
-    async def _clean(self) -> None:
-        """Forget what is too old, in small bites, a few times a day."""
-        now = time.time()
-        if not self._retention_days or now < self._clean_at:
-            return
-        self._clean_at = now + _CLEANING_SECONDS
-        too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
-        some = SPEND.c.id.in_(select(SPEND.c.id).where(too_old).limit(_LEDGER_BATCH))
-        gone = _LEDGER_BATCH
-        while gone == _LEDGER_BATCH:
-            async with self._table.begin() as connection:
-                gone = (await connection.execute(delete(SPEND).where(some))).rowcount
 
 
 def day_and_month(now: float) -> tuple[int, int]:
@@ -9232,10 +10706,7 @@ def read_spend_command(body: Mapping[str, Any]) -> str | None:
 async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
     """The answer in Markdown: of the person's own spending, or of everybody's for an admin."""
     if not context.settings.spend.keeps_ledger:
-        raise LedgerError(
-            "The spend ledger is switched off.",
-            "The admin can switch on `SPEND_LEDGER` in the settings of the OpenRouter function.",
-        )
+        raise LedgerError("The spend ledger is off.", "The admin can switch on `SPEND_LEDGER`.")
     try:
         if what == "csv":
             return await _csv_link(context, ledger)
@@ -9253,7 +10724,8 @@ async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> st
     [(_, total)] = _summed(rows, lambda row: "")
     lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
     lines += [f"- {state}" async for state in budget_states(context, ledger)]
-    lines += _table("Day (UTC)", sorted(_summed(rows, _spend_day), reverse=True))
+    by_day = _summed(rows, lambda row: _utc("%Y-%m-%d", int(row.day) * DAY_SECONDS))
+    lines += _table("Day (UTC)", sorted(by_day, reverse=True))
     lines += _table("Model", _summed(rows, lambda row: row.model))
     if sees_all:
         names = await read_user_names(list({row.user_id for row in rows}))
@@ -9282,27 +10754,24 @@ def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[st
     return sorted(sums.items(), key=lambda named: named[1][3], reverse=True)
 
 
-def _spend_day(row: Any) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(int(row.day) * DAY_SECONDS))
+def _utc(form: str, seconds: int) -> str:
+    return time.strftime(form, time.gmtime(seconds))
 
 
 def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
-    """A table in Markdown, with a bar for each cost; its last line tells what is left out."""
-    most = max(max(cost for _, (_, _, _, cost, _) in named), 1)
+    """A table in Markdown, with a bar for each cost."""
+    most = max(max(sums[3] for _, sums in named), 1)
     lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
-        requests, taken, given, cost, _ = sums
-        bar = "█" * max(round(20 * cost / most), cost > 0)
-        safe, cost_words = re.sub(r"[|\s<>`]+", " ", name), _cost_words(sums)
-        lines.append(f"| {safe} | {requests:,} | {taken:,} | {given:,} | {cost_words} | {bar} |")
-    left = len(named) - _MOST_LINES
-    return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
+        bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
+        cells = re.sub(r"[|\s<>`]+", " ", name), *(f"{count:,}" for count in sums[:3])
+        lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
+    return lines
 
 
 def _cost_words(sums: SpendSums) -> str:
-    *_, cost, unknown = sums
-    return ("at least " if unknown else "") + dollars(cost / PICODOLLARS)
+    return ("at least " if sums[4] else "") + dollars(sums[3] / PICODOLLARS)
 
 
 async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
@@ -9312,7 +10781,7 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
     newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
     rows = await ledger.read(newest)
     content = await asyncio.to_thread(_csv_of, rows)
-    name = time.strftime("openrouter-spend-%Y-%m-%d.csv", time.gmtime())
+    name = _utc("openrouter-spend-%Y-%m-%d.csv", int(time.time()))
     file = await store_file(context, content, name, "text/csv")
     return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
 
@@ -9320,18 +10789,14 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
 def _csv_of(rows: Sequence[Any]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
-    names = SPEND.columns.keys()
-    writer.writerow([*names[:-1], "cost_usd"])
+    writer.writerow([*SPEND.columns.keys()[:-1], "cost_usd"])
     for key, since, *cells, cost in rows:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+        moment = _utc("%Y-%m-%dT%H:%M:%SZ", since)
         exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
-        writer.writerow([key, moment, *map(_csv_cell, cells), exact])
+        # What a spreadsheet would take for a formula is marked as text.
+        safe = (f"'{cell}" if str(cell)[:1] in tuple("=+-@") else cell for cell in cells)
+        writer.writerow([key, moment, *safe, exact])
     return text.getvalue().encode()
-
-
-def _csv_cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is marked as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value
 
 
 ################################
@@ -9791,6 +11256,34 @@ def _number_in(value: Any) -> float | int | None:
         return number if number is not None and isfinite(number) else None
     except (ValueError, OverflowError):
         return None
+
+
+################################
+# requests/plugins.py
+#
+# OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+################################
+
+def plugin_fields(
+    body: Mapping[str, Any], conversation: Sequence[Mapping[str, Any]], settings: Settings
+) -> dict[str, Any]:
+    """The request's `plugins`: the chat's own, and what the admin wants besides."""
+    own = objects_in(body.get("plugins"))
+    wanted: list[JsonObject] = []
+    if settings.auto_context_trimming:
+        wanted.append({"id": COMPRESSION_PLUGIN, "engine": "middle-out"})
+    if settings.attachments.pdf_engine and _holds_file(conversation):
+        engine = {"engine": settings.attachments.pdf_engine}
+        wanted.append({"id": "file-parser", "pdf": engine})
+    # A chat's own word on a plugin stays.
+    named = {plugin.get("id") for plugin in own}
+    added = [plugin for plugin in wanted if plugin["id"] not in named]
+    return {"plugins": [*own, *added]} if added else {}
+
+
+def _holds_file(conversation: Sequence[Mapping[str, Any]]) -> bool:
+    contents = (objects_in(item.get("content")) for item in conversation)
+    return any(part.get("type") == "input_file" for parts in contents for part in parts)
 
 
 ################################
@@ -10622,6 +12115,222 @@ def shorten_old_result(output: str) -> str:
 
 
 ################################
+# requests/attachments.py
+#
+# What people attach: found, checked, and put into their messages as the model takes it.
+################################
+
+_GONE = "it is no longer there, or not yours to read"
+# How a part is called on either endpoint, and where its file stands.
+_PLACES = {
+    "image_url": "image_url",
+    "input_image": "image_url",
+    "video_url": "video_url",
+    "input_video": "video_url",
+    "input_audio": "data",
+    "file": "file_data",
+    "input_file": "file_data",
+}
+_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+_SOUND_FORMATS = {"audio/mpeg": "mp3", "audio/mp4": "m4a"}
+_PART_WORDS = {"image": "image", "audio": "audio", "video": "video", "application": "file"}
+_MODALITIES = {"image": "pictures", "audio": "sound", "video": "video"}
+# Vendors know these films; nobody downloads them.
+_YOUTUBE = re.compile(r"https://(www\.|m\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
+_FILE_ADDRESS = re.compile(r"(?:https?://[^/]+)?/api/v1/files/([\w-]+)(?:/content)?")
+_HEAD_CHARACTERS = 5_600
+
+
+async def attach_files(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+) -> tuple[CompletionsBody, list[str]]:
+    """The body with its files as the model takes them, and what to tell of those left out."""
+    intake = _Intake(context, family, files)
+    messages = objects_in(body.get("messages"))
+    turns = turn_numbers(messages)
+    extras = await intake.files_of_turns(turns)
+    fitted: list[JsonObject] = []
+    # The newest first: they get what is limited.
+    for message, turn, extra in zip(messages[::-1], turns[::-1], extras[::-1], strict=True):
+        intake.is_newest = turn == turns[-1]
+        fitted.append(await intake.fit_message(message, extra))
+    return cast("CompletionsBody", {**body, "messages": fitted[::-1]}), intake.left_out
+
+
+@dataclass(frozen=True, slots=True)
+class _Attachment:
+    """A part of a message that is a file."""
+
+    part: JsonObject
+    name: str
+    address: str
+    """A data URL, a link, the id of a file, or the base64 of sound."""
+
+
+class _Intake:
+    """The files of one request."""
+
+    def __init__(
+        self, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+    ) -> None:
+        self._context = context
+        self._rules = context.settings.attachments
+        self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
+        self._files = files
+        self._pictures_left = self._rules.max_images
+        self.is_newest = True
+        self.left_out: list[str] = []
+        """What the person is told. Of earlier turns' files they have been told."""
+
+    async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
+        """For each message the files that Open WebUI has not put into it itself."""
+        extras: list[list[JsonObject]] = [[] for _ in turns]
+        chain = await read_message_files(self._context)
+        starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
+        asked = [files for role, files in chain if role == "user"]
+        for start, files in zip(starts[::-1], asked[::-1], strict=False):
+            own = (file for file in files if file.get("type") == "file" and not _is_picture(file))
+            extras[start] = list(map(_as_part, own))
+        if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
+            answers = (files for role, files in chain[::-1] if role == "assistant")
+            drawn = [file for file in next(answers, []) if _is_picture(file)]
+            extras[starts[-1]] += map(_as_part, drawn)
+        return extras
+
+    @property
+    def _reuses_pictures(self) -> bool:
+        return self._rules.reuses_answers_images and "image" in self._modalities
+
+    async def fit_message(self, message: JsonObject, extra: list[JsonObject]) -> JsonObject:
+        """The message with its files, each as the model takes it."""
+        content = message.get("content")
+        if not isinstance(content, list):
+            if not extra:
+                return message
+            content = [{"type": "text", "text": content}] if content else []
+        parts = [*objects_in(cast("Any", content)), *extra]
+        fitted = [await self._fit(part) for part in parts[::-1]]
+        return {**message, "content": [part for part in fitted[::-1] if part]}
+
+    async def _fit(self, part: JsonObject) -> JsonObject:
+        file = _read_attachment(part)
+        if file is None:
+            return part
+        try:
+            return await self._replace(file)
+        except PipeError as error:
+            reason = error.cause.rstrip(".")
+        except (OSError, ImportError):
+            reason = _GONE
+        except ValueError:
+            reason = "it is damaged"
+        words = f"{file.name} was left out: {reason}."
+        LOG.info("attachments: %s", words)
+        if self.is_newest:
+            self.left_out.append(words)
+        return {"type": "text", "text": f"[{words}]"}
+
+    async def _replace(self, file: _Attachment) -> JsonObject:
+        address = file.address
+        if file.part["type"] == "input_audio" or address.startswith("data:"):
+            return await self._check_inline(file)
+        stored = _FILE_ADDRESS.fullmatch(address)
+        if stored is None and "://" in address:
+            if _YOUTUBE.match(address) and "video" in file.part["type"]:
+                return file.part
+            linked = self._files.linked(address, self._rules.downloads, self._check)
+            return _part_of(await linked, file.name)
+        found = await find_file(self._context, stored[1] if stored else address)
+        if found is None:
+            raise UnsupportedInputError(_GONE)
+        if "file" in file.part and found.has_text and reads_documents(self._context.host):
+            return {}  # its text is in the message already
+        return _part_of(await self._files.stored(found, self._check), file.name)
+
+    async def _check_inline(self, file: _Attachment) -> JsonObject:
+        """Look at the beginning; only what claims to be something else is decoded."""
+        claim, _, _ = file.address[:200].rpartition(",")
+        start = len(claim) + 1 if claim else 0
+        head = file.address[start : start + _HEAD_CHARACTERS]
+        media_type = sniff_media_type(base64.b64decode(head[: len(head) // 4 * 4]))
+        size = (len(file.address) - start) * 3 // 4
+        kind = media_type.partition("/")[0]
+        is_meant_so = _PART_WORDS.get(kind, "?") in file.part["type"]
+        if is_meant_so and claim in ("", f"data:{media_type};base64"):
+            self._check(media_type, size)
+            return file.part if claim else _part_of(EncodedFile(media_type, size, file.address), "")
+        self._check_size(kind, size)
+        content = BytesIO(base64.b64decode(file.address[start:]))
+        encoded = await asyncio.to_thread(encode_file, content, size, self._check)
+        return _part_of(encoded, file.name)
+
+    def _check(self, media_type: str, size: int) -> None:
+        kind = media_type.partition("/")[0]
+        if not media_type or (kind == "image" and media_type not in _PICTURES):
+            raise UnsupportedInputError("it is no kind of file that models read")
+        if kind in _MODALITIES and kind not in self._modalities:
+            raise UnsupportedInputError(f"this model takes no {_MODALITIES[kind]}")
+        self._check_size(kind, size)
+        if kind == "image":
+            if not self._pictures_left:
+                most = self._rules.max_images
+                raise UnsupportedInputError(f"only the {most} newest pictures go out")
+            self._pictures_left -= 1
+
+    def _check_size(self, kind: str, size: int) -> None:
+        limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes
+        if size > limit:
+            raise UnsupportedInputError(f"it is larger than {limit // 1024**2} MB")
+
+
+def _is_picture(file: JsonObject) -> bool:
+    # As Open WebUI does (`is_raster_image_content_type`): these it puts into the message itself.
+    media_type = text_of(file.get("content_type"))
+    return file.get("type") == "image" or (
+        media_type.startswith("image/") and not media_type.startswith("image/svg")
+    )
+
+
+def _as_part(file: JsonObject) -> JsonObject:
+    """A file of a message as a part of its content."""
+    address = text_of(file.get("id")) or text_of(file.get("url"))
+    if _is_picture(file):
+        return {"type": "image_url", "image_url": {"url": address}}
+    return {"type": "file", "file": {"filename": text_of(file.get("name")), "file_data": address}}
+
+
+def _read_attachment(part: JsonObject) -> _Attachment | None:
+    kind = text_of(part.get("type"))
+    place = _PLACES.get(kind, "")
+    inner = part.get("file") or part.get("input_audio") or part.get(place)
+    fields = as_object(inner) or part
+    address = next(
+        filter(None, (text_of(fields.get(key)) for key in (place, "url", "file_url"))), ""
+    )
+    if not place or not address:
+        return None
+    names = {"image": "A picture", "audio": "A recording", "video": "A video"}
+    spoken = next((words for word, words in names.items() if word in kind), "A file")
+    name = text_of(fields.get("filename"))
+    return _Attachment(part, f"“{name}”" if name else spoken, address)
+
+
+def _part_of(file: EncodedFile, name: str) -> JsonObject:
+    name = name.strip("“”")
+    kind, _, subtype = file.media_type.partition("/")
+    match kind:
+        case "image" | "video":
+            return {"type": f"{kind}_url", f"{kind}_url": {"url": file.text}}
+        case "audio":
+            sound = {"data": file.text, "format": _SOUND_FORMATS.get(file.media_type, subtype)}
+            return {"type": "input_audio", "input_audio": sound}
+        case "text":
+            return {"type": "text", "text": f'<file name="{name}">\n{file.text}\n</file>'}
+        case _:
+            return {"type": "file", "file": {"filename": name, "file_data": file.text}}
+
+
+################################
 # requests/routing_table.py
 #
 # The admin's table of provider preferences: one line for each pattern of model ids.
@@ -10670,19 +12379,27 @@ def _read_preferences(text: str) -> JsonObject:
 ################################
 # requests/routing.py
 #
-# Which providers may serve a request: the admin's table, then the model's own parameters.
+# Which providers may serve a request: wishes, the admin's table, the model's parameters.
 ################################
 
 _LISTS = ("order", "only", "ignore")
 
 
-def provider_fields(body: Mapping[str, Any], model: str, settings: Settings) -> dict[str, Any]:
-    """The request's `provider`; nothing where nobody has a preference."""
+def provider_fields(body: Mapping[str, Any], context: RequestContext) -> dict[str, Any]:
+    """The request's `provider`; nothing where nobody has a preference.
+
+    Of each preference the admin's word counts above the user's, and of the admin's the model's
+    own parameters above the table. What a user asks for privacy always counts.
+    """
+    settings, wishes = context.settings, context.hand_over.provider
     provider = {
-        **rules_for(model, read_routing_table(settings.provider_routing)),
+        **wishes,
+        **rules_for(context.model, read_routing_table(settings.provider_routing)),
         **_object_in(body.get("provider")),
         **_named_lists(body),
     }
+    if wishes.get("data_collection") == "deny":
+        provider["data_collection"] = "deny"
     if settings.catalog.zdr_enforced:
         provider["zdr"] = True
     return {"provider": provider} if provider else {}
@@ -10802,18 +12519,65 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
 
 
 ################################
-# requests/trimming.py
+# requests/web_search.py
 #
-# Conversations that are too long: shortened in their middle, where the admin wants that.
+# The search that a person has switched on in the chat: as a tool, or for the model.
 ################################
 
-def trimming_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The request's `plugins` with the one that trims; a chat's own word on it stays."""
-    plugins = objects_in(body.get("plugins"))
-    is_settled = any(plugin.get("id") == COMPRESSION_PLUGIN for plugin in plugins)
-    if is_settled or not settings.auto_context_trimming:
-        return {}
-    return {"plugins": [*plugins, {"id": COMPRESSION_PLUGIN, "engine": "middle-out"}]}
+_TOOL = "openrouter:web_search"
+_PLUGIN = "web"
+# What the plugin takes of the tool's parameters, under its own names.
+_IN_PLUGIN = {
+    "engine": "engine",
+    "max_results": "max_results",
+    "max_uses": "max_uses",
+    "user_location": "user_location",
+    "allowed_domains": "include_domains",
+    "excluded_domains": "exclude_domains",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WebSearch:
+    """What a request needs for it: one of the two, or nothing."""
+
+    tools: tuple[JsonObject, ...] = ()
+    plugins: tuple[JsonObject, ...] = ()
+
+
+def plan_search(
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    definitions: Sequence[JsonObject],
+) -> WebSearch:
+    """The search as the model can use it; nothing where the request may not, or does already.
+
+    A model that takes tools decides for itself whether and what to search; for any other
+    OpenRouter searches once, before it answers.
+    """
+    wish = context.hand_over.search
+    if wish is None or any(is_switched_on(body.get(name)) for name in SEARCH_OPT_OUTS):
+        return WebSearch()
+    if _searches_already(body, context.model, definitions):
+        return WebSearch()
+    if takes_tools(family):
+        return WebSearch(tools=({"type": _TOOL, "parameters": wish},))
+    return WebSearch(plugins=(_search_plugin(wish),))
+
+
+def _searches_already(body: CompletionsBody, model: str, definitions: Sequence[JsonObject]) -> bool:
+    return (
+        "online" in model.split(":")[1:]
+        or any(plugin.get("id") == _PLUGIN for plugin in objects_in(body.get("plugins")))
+        or any("web_search" in text_of(entry.get("type")) for entry in definitions)
+    )
+
+
+def _search_plugin(wish: JsonObject) -> JsonObject:
+    """The plugin; to leave the engine open it must not be named."""
+    told = {name: value for name, value in wish.items() if value != "auto"}
+    return {"id": _PLUGIN, **{_IN_PLUGIN[name]: told[name] for name in told if name in _IN_PLUGIN}}
 
 
 ################################
@@ -10840,6 +12604,9 @@ def build_responses_body(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
     is_task = is_chore(context.task)
+    search = plan_search(body, context, family, definitions)
+    if search.plugins:
+        body = {**body, "plugins": [*objects_in(body.get("plugins")), *search.plugins]}
     fields: dict[str, Any] = {
         "model": context.model,
         "input": conversation,
@@ -10847,12 +12614,12 @@ def build_responses_body(
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
         **fallback_fields(body),
-        **provider_fields(body, context.model, context.settings),
-        **trimming_fields(body, context.settings),
+        **provider_fields(body, context),
+        **plugin_fields(body, conversation, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
-        **tool_fields(body, definitions, context.settings),
+        **tool_fields(body, [*definitions, *search.tools], context.settings),
     }
     if is_task:
         return keep_allowed(as_chore(fields))
@@ -13119,15 +14886,6 @@ def _resolved(schema: JsonObject, root: JsonObject) -> JsonObject:
 # The `tools` of a request: what the chat offers, in the Responses API's words.
 ################################
 
-def takes_tools(family: ModelFamily | None) -> bool:
-    """Whether the model may be offered tools; one the catalog says nothing about may."""
-    if family is None:
-        return True
-    if "text" not in family.output_modalities:
-        return False
-    return not family.supported_parameters or "tools" in family.supported_parameters
-
-
 def define_host_tools(
     body: CompletionsBody, model: str, loose: Container[str] | None
 ) -> list[JsonObject]:
@@ -13587,6 +15345,7 @@ class Runtime:
         self._session_archive: SessionArchive | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
+        self.files = EncodedFiles()
         self._function_id = ""
         self._sync: MetadataSync | None = None
         self._leases = 0
@@ -13673,7 +15432,12 @@ class Runtime:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
         if self._sync is None:
-            self._sync = MetadataSync(function_id)
+            client = self.client()
+            self._sync = MetadataSync(
+                function_id,
+                FILTER_SOURCES,
+                lambda settings: fetch_provider_slugs(client, settings),
+            )
         return self._sync
 
     def retire(self) -> None:
@@ -14140,6 +15904,11 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    if not context.task:
+        with timing_scope("attachments"):
+            body, left_out = await attach_files(body, context, family, runtime.files)
+        if left_out:
+            yield [Notice(" ".join(left_out))]
     toolbox = turn.open_tools(context, body, family)
     body = await _with_kept_thinking(body, context, runtime)
     request = build_responses_body(body, context, family, toolbox.definitions)
@@ -14311,6 +16080,7 @@ class Pipe:
             chat_id=call.chat_id,
             message_id=call.message_id,
             task=call.task,
+            hand_over=call.hand_over,
             host=call.handles,
         )
 
@@ -14333,144 +16103,158 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((262, 9, 36),),
-    "core/redaction.py": ((306, 9, 69),),
-    "core/errors.py": ((401, 29, 173),),
-    "storage/payload_codec.py": ((586, 26, 189),),
-    "storage/archive_file.py": ((785, 20, 77),),
-    "storage/unlock.py": ((872, 22, 104),),
-    "core/circuit_breaker.py": ((1025, 8, 48),),
-    "core/json_codec.py": ((1081, 11, 29),),
-    "core/json_values.py": ((1118, 8, 31),),
-    "core/money.py": ((1157, 8, 15),),
-    "core/process.py": ((1180, 10, 13),),
-    "core/admission.py": ((1201, 12, 50),),
-    "core/retry.py": ((1259, 7, 33),),
-    "core/secrets.py": ((1300, 19, 86),),
-    "core/session_records.py": ((1394, 11, 45),),
-    "core/source_map.py": ((1447, 7, 24),),
-    "core/template_language.py": ((1479, 8, 56),),
-    "core/valve_types.py": ((1545, 17, 63),),
-    "core/archive_valves.py": ((1616, 13, 66),),
-    "core/catalog_valves.py": ((1690, 12, 138),),
-    "core/metadata_valves.py": ((1836, 12, 75),),
-    "core/personal_valves.py": ((1919, 11, 76),),
-    "core/spend_valves.py": ((2003, 12, 71),),
-    "core/storage_valves.py": ((2082, 13, 87),),
-    "core/template_valves.py": ((2177, 13, 89),),
-    "core/config.py": ((2274, 21, 491),),
-    "core/context.py": ((2773, 15, 54),),
-    "core/logging_system.py": ((2835, 11, 105),),
-    "core/error_templates.py": ((2948, 28, 176),),
-    "core/timing_logger.py": ((3134, 21, 137),),
-    "api/bodies.py": ((3279, 8, 80),),
-    "api/error_figures.py": ((3367, 8, 38),),
-    "api/errors.py": ((3413, 18, 184),),
-    "api/events.py": ((3605, 12, 280),),
-    "api/exchange_log.py": ((3893, 17, 15),),
-    "api/gateway/batch.py": ((3919, 14, 47),),
-    "api/gateway/items.py": ((3974, 22, 136),),
-    "api/gateway/part_ends.py": ((4118, 8, 58),),
-    "api/gateway/payloads.py": ((4184, 14, 31),),
-    "api/gateway/selection.py": ((4223, 15, 54),),
-    "api/gateway/text_run.py": ((4285, 10, 70),),
-    "api/pacing.py": ((4363, 7, 19),),
-    "api/sse.py": ((4390, 5, 60),),
-    "api/gateway/chat_reader.py": ((4458, 30, 206),),
-    "api/gateway/responses_reader.py": ((4672, 33, 196),),
-    "api/transport.py": ((4876, 18, 163),),
-    "api/http.py": ((5047, 23, 176),),
-    "api/catalog.py": ((5231, 18, 78),),
-    "api/gateway/stream.py": ((5317, 33, 124),),
-    "api/gateway/chat_completions.py": ((5449, 15, 12),),
-    "api/gateway/responses.py": ((5469, 15, 12),),
-    "host/blocking.py": ((5489, 12, 57),),
-    "host/chats.py": ((5554, 13, 49),),
-    "host/columns.py": ((5615, 20, 83),),
-    "host/data_folder.py": ((5706, 9, 7),),
-    "host/database.py": ((5721, 15, 62),),
-    "host/departure.py": ((5791, 11, 30),),
-    "host/events.py": ((5829, 9, 4),),
-    "host/middleware.py": ((5841, 8, 7),),
-    "host/citing.py": ((5856, 15, 25),),
-    "host/models.py": ((5889, 16, 132),),
-    "host/redis.py": ((6029, 8, 10),),
-    "host/single_worker.py": ((6047, 14, 33),),
-    "host/users.py": ((6088, 14, 95),),
-    "host/call.py": ((6191, 15, 61),),
-    "host/files.py": ((6260, 17, 48),),
-    "host/tools.py": ((6319, 23, 241),),
-    "host/versions.py": ((6568, 10, 30),),
-    "models/catalog_shelf.py": ((6606, 19, 105),),
-    "models/key_limit.py": ((6719, 13, 43),),
-    "models/pricing.py": ((6770, 12, 106),),
-    "models/family.py": ((6884, 14, 134),),
-    "models/variants.py": ((7026, 11, 67),),
-    "models/known.py": ((7101, 12, 33),),
-    "models/metadata_sync.py": ((7145, 23, 226),),
-    "models/registry.py": ((7379, 21, 153),),
-    "models/visibility.py": ((7540, 16, 217),),
-    "models/entries.py": ((7765, 25, 66),),
-    "models/sync_job.py": ((7839, 30, 154),),
-    "storage/artifact_table.py": ((8001, 26, 93),),
-    "storage/cost_snapshots.py": ((8102, 16, 28),),
-    "storage/artifacts.py": ((8141, 41, 300),),
-    "storage/kept_thinking.py": ((8449, 15, 34),),
-    "storage/pictures.py": ((8491, 20, 112),),
-    "storage/session_archive.py": ((8613, 43, 204),),
-    "storage/spend_table.py": ((8825, 23, 93),),
-    "storage/spend_ledger.py": ((8926, 22, 188),),
-    "storage/budgets.py": ((9122, 17, 85),),
-    "storage/spend_report.py": ((9215, 27, 120),),
-    "storage/spending.py": ((9343, 20, 77),),
-    "requests/allow_list.py": ((9428, 10, 28),),
-    "requests/caching.py": ((9464, 13, 20),),
-    "requests/content_parts.py": ((9492, 10, 76),),
-    "requests/fallbacks.py": ((9576, 12, 13),),
-    "requests/identifiers.py": ((9597, 11, 46),),
-    "requests/modalities.py": ((9651, 10, 7),),
-    "requests/old_texts.py": ((9666, 11, 61),),
-    "requests/parameters.py": ((9735, 12, 59),),
-    "requests/reasoning.py": ((9802, 13, 87),),
-    "requests/references.py": ((9897, 12, 30),),
-    "requests/replay.py": ((9935, 14, 122),),
-    "requests/chat_body.py": ((10065, 13, 141),),
-    "requests/history.py": ((10214, 13, 116),),
-    "requests/next_round.py": ((10338, 22, 81),),
-    "requests/recovery.py": ((10427, 16, 107),),
-    "requests/retention.py": ((10542, 13, 80),),
-    "requests/routing_table.py": ((10630, 14, 38),),
-    "requests/routing.py": ((10676, 13, 34),),
-    "requests/tasks.py": ((10718, 11, 35),),
-    "requests/tools.py": ((10761, 13, 41),),
-    "requests/trimming.py": ((10810, 13, 7),),
-    "requests/normalise.py": ((10825, 28, 39),),
-    "streaming/collector.py": ((10872, 31, 266),),
-    "streaming/completion_notes.py": ((11146, 11, 41),),
-    "streaming/open_calls.py": ((11195, 10, 25),),
-    "streaming/renderer.py": ((11228, 9, 13),),
-    "streaming/citations.py": ((11249, 13, 57),),
-    "streaming/layout.py": ((11318, 18, 61),),
-    "streaming/output_items.py": ((11387, 10, 69),),
-    "streaming/server_tools.py": ((11464, 15, 46),),
-    "streaming/status.py": ((11518, 10, 47),),
-    "streaming/think_tags.py": ((11573, 20, 134),),
-    "streaming/thinking_status.py": ((11715, 11, 53),),
-    "streaming/usage.py": ((11776, 10, 92),),
-    "streaming/completion_chunks.py": ((11876, 31, 93),),
-    "streaming/completion_dict.py": ((11977, 36, 108),),
-    "streaming/response_events.py": ((12093, 47, 275),),
-    "streaming/transcript.py": ((12376, 29, 129),),
-    "tools/policy.py": ((12513, 13, 47),),
-    "tools/results.py": ((12568, 11, 116),),
-    "tools/schema.py": ((12695, 15, 298),),
-    "tools/arguments.py": ((13001, 13, 113),),
-    "tools/definitions.py": ((13122, 14, 85),),
-    "tools/executor.py": ((13215, 55, 194),),
-    "tools/toolbox.py": ((13417, 23, 130),),
-    "runtime.py": ((13555, 32, 189),),
-    "attempts.py": ((13752, 35, 82),),
-    "rounds.py": ((13842, 30, 190),),
-    "orchestrator.py": ((14040, 50, 168),),
-    "pipe.py": ((14216, 30, 112),),
+    "core/ids.py": ((291, 9, 36),),
+    "core/redaction.py": ((335, 9, 69),),
+    "core/errors.py": ((432, 31, 181),),
+    "storage/payload_codec.py": ((625, 26, 189),),
+    "storage/archive_file.py": ((824, 20, 77),),
+    "storage/unlock.py": ((911, 22, 104),),
+    "core/circuit_breaker.py": ((1064, 8, 48),),
+    "core/json_codec.py": ((1120, 11, 29),),
+    "core/json_values.py": ((1157, 8, 31),),
+    "core/hand_over.py": ((1196, 11, 25),),
+    "core/media_types.py": ((1229, 5, 64),),
+    "core/money.py": ((1301, 8, 15),),
+    "core/process.py": ((1324, 10, 13),),
+    "core/addresses.py": ((1348, 17, 170),),
+    "core/admission.py": ((1526, 12, 50),),
+    "core/retry.py": ((1584, 7, 33),),
+    "core/secrets.py": ((1625, 19, 86),),
+    "core/session_records.py": ((1719, 11, 45),),
+    "core/source_map.py": ((1772, 7, 24),),
+    "core/template_language.py": ((1804, 8, 56),),
+    "core/valve_types.py": ((1870, 17, 63),),
+    "core/archive_valves.py": ((1941, 13, 66),),
+    "core/attachment_valves.py": ((2015, 13, 114),),
+    "core/catalog_valves.py": ((2137, 12, 136),),
+    "core/companion_valves.py": ((2281, 13, 61),),
+    "core/metadata_valves.py": ((2350, 12, 75),),
+    "core/personal_valves.py": ((2433, 11, 76),),
+    "core/spend_valves.py": ((2517, 12, 71),),
+    "core/storage_valves.py": ((2596, 13, 87),),
+    "core/template_valves.py": ((2691, 13, 87),),
+    "core/config.py": ((2786, 23, 492),),
+    "core/context.py": ((3286, 16, 56),),
+    "core/logging_system.py": ((3350, 11, 105),),
+    "core/error_templates.py": ((3463, 28, 176),),
+    "core/timing_logger.py": ((3649, 21, 137),),
+    "api/bodies.py": ((3794, 8, 80),),
+    "api/error_figures.py": ((3882, 8, 38),),
+    "api/errors.py": ((3928, 18, 184),),
+    "api/events.py": ((4120, 12, 280),),
+    "api/exchange_log.py": ((4408, 17, 15),),
+    "api/gateway/batch.py": ((4434, 14, 47),),
+    "api/gateway/items.py": ((4489, 22, 136),),
+    "api/gateway/part_ends.py": ((4633, 8, 58),),
+    "api/gateway/payloads.py": ((4699, 14, 31),),
+    "api/gateway/selection.py": ((4738, 15, 54),),
+    "api/gateway/text_run.py": ((4800, 10, 70),),
+    "api/pacing.py": ((4878, 7, 19),),
+    "api/sse.py": ((4905, 5, 60),),
+    "api/gateway/chat_reader.py": ((4973, 30, 206),),
+    "api/gateway/responses_reader.py": ((5187, 33, 196),),
+    "api/transport.py": ((5391, 18, 176),),
+    "api/http.py": ((5575, 23, 176),),
+    "api/catalog.py": ((5759, 18, 84),),
+    "api/gateway/stream.py": ((5851, 33, 124),),
+    "api/gateway/chat_completions.py": ((5983, 15, 12),),
+    "api/gateway/responses.py": ((6003, 15, 12),),
+    "host/blocking.py": ((6023, 12, 57),),
+    "host/chats.py": ((6088, 13, 80),),
+    "host/columns.py": ((6180, 20, 88),),
+    "host/data_folder.py": ((6276, 9, 7),),
+    "host/database.py": ((6291, 15, 56),),
+    "host/departure.py": ((6355, 11, 30),),
+    "host/events.py": ((6393, 9, 4),),
+    "host/functions.py": ((6408, 20, 87),),
+    "host/kept_ids.py": ((6505, 11, 23),),
+    "host/middleware.py": ((6536, 8, 7),),
+    "host/citing.py": ((6551, 15, 25),),
+    "host/models.py": ((6584, 14, 105),),
+    "host/redis.py": ((6697, 8, 10),),
+    "host/single_worker.py": ((6715, 14, 33),),
+    "host/users.py": ((6756, 14, 95),),
+    "host/call.py": ((6859, 16, 64),),
+    "host/files.py": ((6931, 18, 91),),
+    "host/tools.py": ((7033, 23, 241),),
+    "host/versions.py": ((7282, 10, 30),),
+    "filters/provider_routing.py": ((7322, 2, 165),),
+    "filters/search_toggle.py": ((7489, 2, 153),),
+    "models/catalog_shelf.py": ((7652, 19, 105),),
+    "models/key_limit.py": ((7765, 13, 43),),
+    "models/pricing.py": ((7816, 12, 106),),
+    "models/family.py": ((7930, 14, 143),),
+    "models/companions.py": ((8081, 15, 95),),
+    "models/variants.py": ((8184, 11, 67),),
+    "models/known.py": ((8259, 12, 33),),
+    "models/metadata_sync.py": ((8303, 24, 246),),
+    "models/registry.py": ((8557, 21, 153),),
+    "models/visibility.py": ((8718, 16, 217),),
+    "models/entries.py": ((8943, 25, 66),),
+    "models/sync_job.py": ((9017, 33, 183),),
+    "storage/artifact_table.py": ((9208, 26, 93),),
+    "storage/cost_snapshots.py": ((9309, 16, 28),),
+    "storage/downloads.py": ((9349, 25, 173),),
+    "storage/encoded_files.py": ((9530, 19, 80),),
+    "storage/artifacts.py": ((9621, 41, 300),),
+    "storage/kept_thinking.py": ((9929, 15, 34),),
+    "storage/pictures.py": ((9971, 20, 112),),
+    "storage/session_archive.py": ((10093, 43, 204),),
+    "storage/spend_table.py": ((10305, 23, 93),),
+    "storage/spend_ledger.py": ((10406, 23, 182),),
+    "storage/budgets.py": ((10596, 17, 85),),
+    "storage/spend_report.py": ((10689, 27, 111),),
+    "storage/spending.py": ((10808, 20, 77),),
+    "requests/allow_list.py": ((10893, 10, 28),),
+    "requests/caching.py": ((10929, 13, 20),),
+    "requests/content_parts.py": ((10957, 10, 76),),
+    "requests/fallbacks.py": ((11041, 12, 13),),
+    "requests/identifiers.py": ((11062, 11, 46),),
+    "requests/modalities.py": ((11116, 10, 7),),
+    "requests/old_texts.py": ((11131, 11, 61),),
+    "requests/parameters.py": ((11200, 12, 59),),
+    "requests/plugins.py": ((11267, 13, 20),),
+    "requests/reasoning.py": ((11295, 13, 87),),
+    "requests/references.py": ((11390, 12, 30),),
+    "requests/replay.py": ((11428, 14, 122),),
+    "requests/chat_body.py": ((11558, 13, 141),),
+    "requests/history.py": ((11707, 13, 116),),
+    "requests/next_round.py": ((11831, 22, 81),),
+    "requests/recovery.py": ((11920, 16, 107),),
+    "requests/retention.py": ((12035, 13, 80),),
+    "requests/attachments.py": ((12123, 25, 208),),
+    "requests/routing_table.py": ((12339, 14, 38),),
+    "requests/routing.py": ((12385, 13, 42),),
+    "requests/tasks.py": ((12435, 11, 35),),
+    "requests/tools.py": ((12478, 13, 41),),
+    "requests/web_search.py": ((12527, 15, 54),),
+    "requests/normalise.py": ((12589, 29, 42),),
+    "streaming/collector.py": ((12639, 31, 266),),
+    "streaming/completion_notes.py": ((12913, 11, 41),),
+    "streaming/open_calls.py": ((12962, 10, 25),),
+    "streaming/renderer.py": ((12995, 9, 13),),
+    "streaming/citations.py": ((13016, 13, 57),),
+    "streaming/layout.py": ((13085, 18, 61),),
+    "streaming/output_items.py": ((13154, 10, 69),),
+    "streaming/server_tools.py": ((13231, 15, 46),),
+    "streaming/status.py": ((13285, 10, 47),),
+    "streaming/think_tags.py": ((13340, 20, 134),),
+    "streaming/thinking_status.py": ((13482, 11, 53),),
+    "streaming/usage.py": ((13543, 10, 92),),
+    "streaming/completion_chunks.py": ((13643, 31, 93),),
+    "streaming/completion_dict.py": ((13744, 36, 108),),
+    "streaming/response_events.py": ((13860, 47, 275),),
+    "streaming/transcript.py": ((14143, 29, 129),),
+    "tools/policy.py": ((14280, 13, 47),),
+    "tools/results.py": ((14335, 11, 116),),
+    "tools/schema.py": ((14462, 15, 298),),
+    "tools/arguments.py": ((14768, 13, 113),),
+    "tools/definitions.py": ((14889, 13, 76),),
+    "tools/executor.py": ((14973, 55, 194),),
+    "tools/toolbox.py": ((15175, 23, 130),),
+    "runtime.py": ((15313, 34, 195),),
+    "attempts.py": ((15516, 35, 82),),
+    "rounds.py": ((15606, 30, 190),),
+    "orchestrator.py": ((15804, 51, 173),),
+    "pipe.py": ((15985, 30, 113),),
 }

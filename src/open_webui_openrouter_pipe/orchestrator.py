@@ -30,6 +30,7 @@ from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
 from .models.family import ModelFamily
 from .models.visibility import allowed_only, require_allowed
+from .requests.attachments import attach_files
 from .requests.chat_body import needs_chat_endpoint
 from .requests.history import call_ids_in
 from .requests.normalise import build_responses_body
@@ -150,6 +151,11 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     settings = context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    if not context.task:
+        with timing_scope("attachments"):
+            body, left_out = await attach_files(body, context, family, runtime.files)
+        if left_out:
+            yield [Notice(" ".join(left_out))]
     toolbox = turn.open_tools(context, body, family)
     body = await _with_kept_thinking(body, context, runtime)
     request = build_responses_body(body, context, family, toolbox.definitions)

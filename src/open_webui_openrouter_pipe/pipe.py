@@ -125,6 +125,7 @@ class Pipe:
             chat_id=call.chat_id,
             message_id=call.message_id,
             task=call.task,
+            hand_over=call.hand_over,
             host=call.handles,
         )
 

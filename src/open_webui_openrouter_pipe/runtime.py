@@ -12,19 +12,21 @@ from typing import Any
 
 import httpx
 
-from .api.catalog import fetch_credit_left, fetch_models, fetch_zdr_ids
+from .api.catalog import fetch_credit_left, fetch_models, fetch_provider_slugs, fetch_zdr_ids
 from .api.http import open_client
 from .core.admission import Gate
 from .core.config import Settings
 from .core.logging_system import LOG, install_session_logger
 from .core.process import shared_by_process
 from .core.timing_logger import TIMING
+from .filters.sources import FILTER_SOURCES
 from .host.data_folder import own_file
 from .models.catalog_shelf import CatalogShelf
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
 from .models.sync_job import MetadataSync
 from .storage.artifacts import ArtifactStore
+from .storage.encoded_files import EncodedFiles
 from .storage.session_archive import SessionArchive
 from .storage.spend_ledger import SpendLedger
 
@@ -64,6 +66,7 @@ class Runtime:
         self._session_archive: SessionArchive | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
+        self.files = EncodedFiles()
         self._function_id = ""
         self._sync: MetadataSync | None = None
         self._leases = 0
@@ -150,7 +153,12 @@ class Runtime:
         """What keeps Open WebUI's rows of this function's models up to date."""
         self._follow_account(settings)
         if self._sync is None:
-            self._sync = MetadataSync(function_id)
+            client = self.client()
+            self._sync = MetadataSync(
+                function_id,
+                FILTER_SOURCES,
+                lambda settings: fetch_provider_slugs(client, settings),
+            )
         return self._sync
 
     def retire(self) -> None:

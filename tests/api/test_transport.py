@@ -34,6 +34,17 @@ async def test_request_and_answer_arrive_as_they_are(
         assert header.lower() in request.lower()
 
 
+async def test_a_large_body_arrives_whole_and_with_its_length(
+    client: httpx.AsyncClient, serve: Serve
+) -> None:
+    server = await serve(OK)
+    body = bytes(range(256)) * 5000
+    assert (await client.post(server.url, content=body)).text == "hello"
+    [request] = server.requests
+    assert request.endswith(b"\r\n\r\n" + body)
+    assert b"chunked" not in request[:500]
+
+
 async def test_a_finished_connection_serves_the_next_request_without_cookies(
     client: httpx.AsyncClient, serve: Serve
 ) -> None:

@@ -44,6 +44,12 @@ FIELDS = [
     "UPDATE_MODEL_DESCRIPTIONS",
     "UPDATE_MODEL_TAGS",
     "NEW_MODEL_ACCESS",
+    "AUTO_INSTALL_ORS_FILTER",
+    "AUTO_ATTACH_ORS_FILTER",
+    "AUTO_DEFAULT_OPENROUTER_SEARCH_FILTER",
+    "AUTO_INSTALL_PROVIDER_ROUTING_FILTER",
+    "AUTO_ATTACH_PROVIDER_ROUTING_FILTER",
+    "AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS",
     "ENABLE_REASONING",
     "REASONING_EFFORT",
     "REASONING_SUMMARY_MODE",
@@ -68,6 +74,16 @@ FIELDS = [
     "SEND_SESSION_ID",
     "SEND_CHAT_ID",
     "SEND_MESSAGE_ID",
+    "BASE64_MAX_SIZE_MB",
+    "VIDEO_MAX_SIZE_MB",
+    "MAX_INPUT_IMAGES_PER_REQUEST",
+    "IMAGE_INPUT_SELECTION",
+    "PDF_ENGINE",
+    "REMOTE_FILE_MAX_SIZE_MB",
+    "REMOTE_DOWNLOAD_TRUSTED_ORIGINS",
+    "REMOTE_DOWNLOAD_MAX_RETRIES",
+    "REMOTE_DOWNLOAD_INITIAL_RETRY_DELAY_SECONDS",
+    "REMOTE_DOWNLOAD_MAX_RETRY_TIME_SECONDS",
     "TOOL_EXECUTION_MODE",
     "ENABLE_STRICT_TOOL_CALLING",
     "MAX_FUNCTION_CALL_LOOPS",
@@ -178,6 +194,13 @@ def test_the_form_shows_the_groups_in_reading_order_and_masks_the_key() -> None:
     assert list(properties) == FIELDS
     assert all(field["title"] and field["description"] for field in properties.values())
     assert properties["API_KEY"]["type"] == "string"
+
+
+def test_the_form_draws_every_field() -> None:
+    """Open WebUI draws no field at all for a text with an input of a kind it does not know."""
+    properties = SystemValves.model_json_schema()["properties"]
+    kinds = {field["input"]["type"] for field in properties.values() if "input" in field}
+    assert kinds <= {"password", "select", "multiselect", "color"}
     assert properties["API_KEY"]["input"] == {"type": "password"}
     assert {field["type"] for field in properties.values()} == {
         "string",

@@ -32,6 +32,10 @@ def flat_pipe(path: str) -> ModuleType:
     return module
 
 
+async def no_providers(settings: Any) -> list[str]:
+    return []
+
+
 class Stage:
     """A pipe, and the rows it keeps."""
 
@@ -44,15 +48,19 @@ class Stage:
         pipe.LOG.addHandler(handler)
         pipe.LOG.setLevel("INFO")
 
+    def new_job(self) -> Any:
+        """A copy of the pipe that knows nothing of the ones before, as after a restart."""
+        return self.pipe.MetadataSync(self.function_id, self.pipe.FILTER_SOURCES, no_providers)
+
     async def sync(self, count: int, description: str = "first", **valves: Any) -> None:
-        """One sync by a copy that knows nothing of the ones before, as after a restart."""
-        job = self.pipe.MetadataSync(self.function_id)
+        """One sync by a new copy."""
+        job = self.new_job()
         job.look(*self.occasion(count, description, **valves))
         await job.finished()
 
     async def stop_early(self, count: int) -> None:
         """A sync that is switched off after the first rows."""
-        job = self.pipe.MetadataSync(self.function_id)
+        job = self.new_job()
         job.look(*self.occasion(count))
         while not any(row_id.startswith(self.function_id) for row_id in await look()):
             pass

@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 
 from open_webui_openrouter_pipe.core.context import HostHandles
+from open_webui_openrouter_pipe.core.hand_over import (
+    HAND_OVER_KEY,
+    NOTHING_HANDED_OVER,
+    HandOver,
+)
 from open_webui_openrouter_pipe.host.call import AnswerForm, read_call
 
 CHAT = {"chat_id": "chat-1", "message_id": "msg-1", "session_id": "session-1"}
@@ -93,3 +98,14 @@ def test_a_chore_that_streams_gets_chunks_even_in_a_chat() -> None:
 def test_a_channel_is_known_by_its_chat_id(chat_id: str, in_channel: bool) -> None:
     handles = HostHandles(metadata=CHAT | {"chat_id": chat_id})
     assert read_call({"model": "o.a.b"}, handles).is_in_channel is in_channel
+
+
+def test_what_filters_hand_over_is_for_answers_not_for_chores() -> None:
+    handed = {"search": {"engine": "exa"}, "provider": {"sort": "price"}}
+    handles = HostHandles(metadata={**CHAT, HAND_OVER_KEY: handed})
+    body = {"model": "openrouter.a.one", "stream": True}
+    told = read_call(body, handles).hand_over
+    assert (told.search, told.provider) == ({"engine": "exa"}, {"sort": "price"})
+    assert read_call(body, handles, "title_generation").hand_over == NOTHING_HANDED_OVER
+    broken = HostHandles(metadata={HAND_OVER_KEY: {"search": "yes", "provider": 7}})
+    assert read_call(body, broken).hand_over == HandOver(search={})

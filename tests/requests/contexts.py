@@ -10,6 +10,7 @@ from open_webui_openrouter_pipe.core.config import (
     take_snapshot,
 )
 from open_webui_openrouter_pipe.core.context import RequestContext
+from open_webui_openrouter_pipe.core.hand_over import NOTHING_HANDED_OVER, HandOver
 from open_webui_openrouter_pipe.core.personal_valves import PersonalValves
 
 
@@ -20,7 +21,12 @@ def settings(own: dict[str, str] | None = None, **valves: Any) -> Settings:
 
 
 def context(
-    model: str = "a/one", *, task: str = "", chat_id: str = "", **valves: Any
+    model: str = "a/one",
+    *,
+    task: str = "",
+    chat_id: str = "",
+    hand_over: HandOver = NOTHING_HANDED_OVER,
+    **valves: Any,
 ) -> RequestContext:
     """A call for this model under these valves."""
     return RequestContext(
@@ -30,4 +36,5 @@ def context(
         model=model,
         chat_id=chat_id,
         task=task,
+        hand_over=hand_over,
     )

@@ -8,7 +8,7 @@ import pytest
 
 from open_webui_openrouter_pipe.requests.fallbacks import fallback_fields
 from open_webui_openrouter_pipe.requests.routing import provider_fields
-from tests.requests.contexts import settings
+from tests.requests.contexts import context
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def test_fallback_models_are_at_most_three_without_repetition(
 
 def test_zero_data_retention_is_added_to_the_providers_wishes() -> None:
     body = {"provider": {"order": ["x"], "zdr": False}}
-    enforced = provider_fields(body, "a/b", settings(ZDR_ENFORCE=True))
+    enforced = provider_fields(body, context(ZDR_ENFORCE=True))
     assert enforced == {"provider": {"order": ["x"], "zdr": True}}
-    only_listed = provider_fields(body, "a/b", settings(ZDR_MODELS_ONLY=True))
+    only_listed = provider_fields(body, context(ZDR_MODELS_ONLY=True))
     assert only_listed == {"provider": {"order": ["x"], "zdr": False}}
-    assert provider_fields({}, "a/b", settings(ZDR_ENFORCE=True)) == {"provider": {"zdr": True}}
+    assert provider_fields({}, context(ZDR_ENFORCE=True)) == {"provider": {"zdr": True}}

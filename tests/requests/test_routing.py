@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from open_webui_openrouter_pipe.core.hand_over import HandOver
 from open_webui_openrouter_pipe.requests.normalise import build_responses_body
 from open_webui_openrouter_pipe.requests.routing import provider_fields
-from tests.requests.contexts import context, settings
+from tests.requests.contexts import context
 
 TABLE = """
 # the house rules
@@ -17,8 +18,9 @@ a/two: {"order": ["y"], "max_price": {"prompt": 1}}
 """
 
 
-def provider(body: dict[str, Any], model: str = "a/one", table: str = TABLE) -> Any:
-    return provider_fields(body, model, settings(PROVIDER_ROUTING=table)).get("provider")
+def provider(body: dict[str, Any], model: str = "a/one", table: str = TABLE, **wishes: Any) -> Any:
+    asked = context(model, hand_over=HandOver(provider=wishes), PROVIDER_ROUTING=table)
+    return provider_fields(body, asked).get("provider")
 
 
 def test_each_line_holds_for_the_models_it_matches_and_the_later_one_counts() -> None:
@@ -36,6 +38,22 @@ def test_the_models_own_parameters_stand_above_the_table(own: Any) -> None:
 def test_lists_may_be_written_with_commas() -> None:
     body = {"openrouter_provider_only": "p/fast, q ,", "openrouter_provider_ignore": ["r"]}
     assert provider(body, table="") == {"only": ["p/fast", "q"], "ignore": ["r"]}
+
+
+def test_the_users_wishes_count_where_the_admin_says_nothing() -> None:
+    wishes = {"order": ["mine"], "sort": "price"}
+    assert provider({}, "b/one", **wishes) == wishes
+    assert provider({"provider": {"only": ["p"]}}, **wishes) == {
+        "data_collection": "deny",
+        "order": ["x"],
+        "only": ["p"],
+        "sort": "price",
+    }
+
+
+def test_a_user_may_forbid_the_keeping_of_data_in_any_case() -> None:
+    allowing = {"provider": {"data_collection": "allow"}}
+    assert provider(allowing, "b/one", data_collection="deny") == {"data_collection": "deny"}
 
 
 def test_lines_that_cannot_be_read_are_told_once(caplog: pytest.LogCaptureFixture) -> None:

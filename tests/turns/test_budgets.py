@@ -216,7 +216,7 @@ async def test_chores_and_other_words_go_to_the_model(simulator: Simulator, spen
 @pytest.mark.parametrize(
     ("text", "valves", "says"),
     [
-        ("/spend", {"SPEND_LEDGER": False}, "switched off"),
+        ("/spend", {"SPEND_LEDGER": False}, "ledger is off"),
         ("/spend csv", {}, "Only admins"),
         ("/spend", {}, "You spent nothing in the last 30 days."),
     ],

@@ -162,7 +162,7 @@ async def test_at_level_debug_the_exchange_is_logged_without_secrets_and_files(
     reply = text_reply("Hello")
     reply.headers["X-Generation-Id"] = "gen-7"
     simulator.script(reply)
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUFBQUFB"}}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     content = [{"type": "text", "text": f"Is {KEY} good?"}, picture]
     request = {**body(), "messages": [{"role": "user", "content": content}]}
     pipe = make_pipe(simulator, LOG_LEVEL="DEBUG", API_KEY=KEY)
@@ -170,10 +170,10 @@ async def test_at_level_debug_the_exchange_is_logged_without_secrets_and_files(
     assert [event async for event in answer][-1]["type"] == "response.completed"
     await asyncio.to_thread(flush_log)
     [sent] = [line for line in log if line.startswith("POST /responses")]
-    assert "Is [redacted] good?" in sent and "data:image/png;base64,[8 characters]" in sent
+    assert "Is [redacted] good?" in sent and "data:image/png;base64,[12 characters]" in sent
     assert "/responses answered 200, generation gen-7" in log
-    assert KEY not in str(log) and "QUFBQUFB" not in str(log)
-    assert b"QUFBQUFB" in simulator.requests[0].raw
+    assert KEY not in str(log) and "iVBORw0KGgo=" not in str(log)
+    assert b"iVBORw0KGgo=" in simulator.requests[0].raw
 
 
 async def test_above_level_debug_no_body_is_logged(simulator: Simulator, log: list[str]) -> None:

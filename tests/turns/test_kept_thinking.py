@@ -22,7 +22,9 @@ from tests.storage.artifact_stores import rows
 from tests.turns.calls import CHAT, Json, body, make_pipe, next_text, start_chat
 from tests.turns.test_rounds import QUIET, items, offer
 
-DATABASE = {**QUIET, "ARTIFACT_STORAGE": "database", "ARTIFACT_ENCRYPTION_KEY": "a passphrase"}
+# Its own table is no business of these tests.
+ALONE = {**QUIET, "SPEND_LEDGER": False}
+DATABASE = {**ALONE, "ARTIFACT_STORAGE": "database", "ARTIFACT_ENCRYPTION_KEY": "a passphrase"}
 
 
 def thought(blob: str) -> Reasoning:
@@ -172,7 +174,7 @@ async def test_without_a_database_that_works_the_chat_carries_its_thinking(
 async def test_in_the_chat_by_default_and_no_table_is_made(
     simulator: Simulator, engine: AsyncEngine
 ) -> None:
-    pipe = make_pipe(simulator, **QUIET)
+    pipe = make_pipe(simulator, **ALONE)
     simulator.script(thinking_reply())
     saved = await ask(pipe)
     assert saved[0]["reasoning_details"][-1]["data"] == "gAAAA-one"

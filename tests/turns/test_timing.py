@@ -36,13 +36,14 @@ async def test_the_steps_of_each_turn_are_written_under_its_request(
     }
     assert steps == {
         answered: [
+            "attachments",
             "select_endpoint",
             "admission",
             "first event",
             "end of the answer",
             "turn",
         ],
-        refused: ["select_endpoint", "admission", "end of the answer", "turn"],
+        refused: ["attachments", "select_endpoint", "admission", "end of the answer", "turn"],
     }
     assert all(line["milliseconds"] >= 0 for line in lines)
 

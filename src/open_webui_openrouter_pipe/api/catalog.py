@@ -61,6 +61,12 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
+async def fetch_provider_slugs(client: httpx.AsyncClient, settings: Settings) -> list[str]:
+    """Fetch the names under which a request may ask for a provider, or for none."""
+    rows = objects_in(_data_in(await _ask(client, settings, "/providers", {}), settings, list))
+    return sorted(filter(None, (text_of(row.get("slug")) for row in rows)))
+
+
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
     key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)

@@ -16,6 +16,7 @@ from yarl import URL
 from .pacing import window_for
 
 _READ_BUFFER_BYTES = 128 * 1024
+_PIECE_SENT_BYTES = 256 * 1024
 _KEEPALIVE_SECONDS = 60.0
 _DNS_CACHE_SECONDS = 300
 
@@ -56,7 +57,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 response = await session.request(
                     request.method,
                     URL(str(request.url), encoded=True),
-                    data=await request.aread() or None,
+                    data=_in_pieces(await request.aread()),
                     headers=request.headers.multi_items(),
                     timeout=_read_timeout(request),
                     allow_redirects=False,
@@ -150,6 +151,18 @@ def _hold_reading(response: aiohttp.ClientResponse) -> Generator[None]:
         yield
     finally:
         transport.resume_reading()
+
+
+def _in_pieces(body: bytes) -> bytes | AsyncIterator[bytes] | None:
+    """A large body piece by piece: whole, asyncio would copy what the socket does not take."""
+    if len(body) <= _PIECE_SENT_BYTES:
+        return body or None
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), _PIECE_SENT_BYTES):
+            yield body[start : start + _PIECE_SENT_BYTES]
+
+    return pieces()
 
 
 def _read_timeout(request: httpx.Request) -> aiohttp.ClientTimeout:

@@ -23,7 +23,6 @@ class CatalogValves(BaseModel):
             "`auto` offers every model; else a comma-separated list of model ids or patterns, "
             "such as `openai/*, anthropic/claude-sonnet-4.5`."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     MODEL_VENDORS: Words = Field(
         default=[],
@@ -63,7 +62,6 @@ class CatalogValves(BaseModel):
             "`:exacto`, `:online`, `:free`, `:thinking` or `:extended`, or with `@preset/slug`; "
             "`@preset/slug` alone takes the preset's own model."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     KEY_MODELS_ONLY: Switch = Field(
         default=False,

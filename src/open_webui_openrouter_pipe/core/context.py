@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config import Settings
+from .hand_over import NOTHING_HANDED_OVER, HandOver
 from .process import shared_by_process
 from .session_records import SessionRecords
 
@@ -47,6 +48,8 @@ class RequestContext:
     message_id: str = ""
     task: str = ""
     """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    hand_over: HandOver = NOTHING_HANDED_OVER
+    """What the companion filters ask for; nothing in a chore."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
     records: SessionRecords | None = None

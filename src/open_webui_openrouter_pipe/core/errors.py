@@ -11,6 +11,8 @@ PipeError
 ├── SealedPayloadError       what was kept cannot be opened
 ├── BudgetSpentError         what may be spent is spent
 ├── LedgerError              what was spent cannot be told
+├── AddressRefusedError      an address that must not be fetched
+├── DownloadFailedError      a file of the web that did not come
 ├── BusyError                every slot and every waiting place is taken
 ├── ConnectionFailedError    OpenRouter could not be reached
 ├── UpstreamTimeoutError     OpenRouter fell silent
@@ -88,6 +90,14 @@ class BudgetSpentError(PipeError):
 
 class LedgerError(PipeError):
     """The spend ledger is off, or cannot be read."""
+
+
+class AddressRefusedError(PipeError):
+    """An address in a message leads where the server must not go."""
+
+
+class DownloadFailedError(PipeError):
+    """A file of the web did not come, or not in a form that can be used."""
 
 
 class BusyError(PipeError):

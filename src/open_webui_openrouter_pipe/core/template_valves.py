@@ -23,13 +23,11 @@ class ErrorTemplateValves(BaseModel):
         default="",
         title="Support address",
         description="An e-mail address named under each error; empty names none.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SUPPORT_URL: Text = Field(
         default="",
         title="Support page",
         description="A page named under each error; empty names none.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     OPENROUTER_ERROR_TEMPLATE: Text = _template(
         "request refused", "OpenRouter or a provider refuses a request and no other text fits"

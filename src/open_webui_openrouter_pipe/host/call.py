@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from ..core.context import HostHandles
+from ..core.hand_over import NOTHING_HANDED_OVER, HandOver, read_hand_over
 from ..core.json_values import text_of
 from .users import user_id_of
 
@@ -36,6 +37,7 @@ class HostCall:
     chat_id: str
     message_id: str
     task: str
+    hand_over: HandOver
     form: AnswerForm
     handles: HostHandles
 
@@ -70,6 +72,8 @@ def read_call(body: Mapping[str, Any], handles: HostHandles, task: Any = None) -
         chat_id=chat_id,
         message_id=message_id,
         task=text_of(task),
+        # A chore may come with the metadata of the chat it is done for.
+        hand_over=NOTHING_HANDED_OVER if task else read_hand_over(metadata),
         form=form,
         handles=handles,
     )

@@ -100,3 +100,8 @@ def flat_parameters(parameters: Any) -> JsonObject:
             with suppress(ValueError):
                 flat[name] = decode_json(value)
     return flat
+
+
+def is_switched_on(value: Any) -> bool:
+    """Whether a parameter says yes, also where a settings form made text of it."""
+    return str(value).strip().casefold() in ("true", "1", "on", "yes")

@@ -6,16 +6,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 FindEngine = Callable[[], "AsyncEngine | None"]
-
-# Two workers that make a table at once: the second one looks again, and finds it.
-_MAKING_TRIES = 3
 
 
 def find_engine() -> AsyncEngine | None:
@@ -62,15 +59,12 @@ class OwnTable:
             raise
 
     async def _make(self, engine: AsyncEngine) -> None:
-        for left in reversed(range(_MAKING_TRIES)):
+        for is_last in (False, False, True):  # another worker may make it at the same moment
             try:
                 async with engine.begin() as connection:
-                    await connection.run_sync(self._create)
+                    await connection.run_sync(self._table.create, checkfirst=True)
                 break
             except DBAPIError:
-                if not left:
+                if is_last:
                     raise
         self._is_there = True
-
-    def _create(self, connection: Connection) -> None:
-        self._table.create(connection, checkfirst=True)

@@ -9,8 +9,9 @@ from typing import Any
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 
-from ..core.context import RequestContext
+from ..core.context import HostHandles, RequestContext
 from ..core.errors import FileNotStoredError
+from ..core.json_values import as_object, text_of, whole_of
 from .users import load_user
 
 
@@ -62,3 +63,46 @@ async def _upload(**what: Any) -> StoredFile:
             "The admin should check the disk, and the size limit of files.",
         ) from error
     return StoredFile(stored.id, stored.filename)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that the person who asks may read."""
+
+    id: str
+    path: str
+    """Where Open WebUI's storage keeps it."""
+    version: int
+    """Changes with its content."""
+    has_text: bool
+    """Whether Open WebUI could read text out of it, for its own retrieval."""
+
+
+async def find_file(context: RequestContext, file_id: str) -> FoundFile | None:
+    """Find a file; `None` where there is none, and just so where this person may not read it."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+    from open_webui.utils.access_control.files import (  # pyright: ignore[reportMissingImports]
+        has_access_to_file,
+    )
+
+    user, file = await load_user(context.host), await Files.get_file_by_id(file_id)
+    if user is None or file is None or not file.path:
+        return None
+    if file.user_id != user.id and not await has_access_to_file(file_id, "read", user):
+        return None
+    has_text = bool(text_of(as_object(file.data).get("content")).strip())
+    return FoundFile(file.id, file.path, whole_of(file.updated_at) or 0, has_text)
+
+
+def local_path(file: FoundFile) -> str:
+    """Where the file lies on this machine; blocks while a cloud's storage hands it over."""
+    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
+
+    return Storage.get_file(file.path)
+
+
+def reads_documents(handles: HostHandles) -> bool:
+    """Whether Open WebUI itself gives the model the text of attached documents."""
+    model = as_object(handles.metadata.get("model"))
+    meta = as_object(as_object(model.get("info")).get("meta"))
+    return as_object(meta.get("capabilities")).get("file_context", True) is not False

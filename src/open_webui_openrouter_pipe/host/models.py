@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +11,6 @@ from starlette.exceptions import HTTPException
 from ..core.json_values import JsonObject
 from ..core.logging_system import LOG
 
-_KNOWN_ROWS = "openrouter_pipe.{}.known_rows"
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 # Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
@@ -92,32 +89,6 @@ def private_rows_hide_models() -> bool:
     )
 
     return not BYPASS_ADMIN_ACCESS_CONTROL
-
-
-async def read_known_rows(function_id: str) -> frozenset[str]:
-    """Read the ids that `keep_known_rows` has kept."""
-    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
-    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
-
-    # `Config.get` and `upsert` keep nothing where ENABLE_PERSISTENT_CONFIG is off.
-    async with get_async_db() as database:
-        kept = await database.get(Config, _KNOWN_ROWS.format(function_id))
-    return frozenset(kept.value) if kept is not None else frozenset()
-
-
-async def keep_known_rows(function_id: str, ids: Iterable[str]) -> None:
-    """Keep the ids of all rows there have ever been: one that is missing has been deleted.
-
-    They stand in Open WebUI's configuration, so they outlive a restart, are the same for every
-    worker, and travel with an export of it.
-    """
-    from open_webui.internal.db import get_async_db  # pyright: ignore[reportMissingImports]
-    from open_webui.models.config import Config  # pyright: ignore[reportMissingImports]
-
-    key = _KNOWN_ROWS.format(function_id)
-    async with get_async_db() as database:
-        await database.merge(Config(key=key, value=sorted(ids), updated_at=int(time.time())))
-        await database.commit()
 
 
 def _read_model_row(stored: Any) -> ModelRow:

@@ -69,6 +69,15 @@ class ModelFamily:
         return self.id.endswith(":batch")
 
 
+def takes_tools(family: ModelFamily | None) -> bool:
+    """Whether the model may be offered tools; one the catalog says nothing about may."""
+    if family is None:
+        return True
+    if "text" not in family.output_modalities:
+        return False
+    return not family.supported_parameters or "tools" in family.supported_parameters
+
+
 def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
     """Read a catalog row (schema `Model`); `None` for one without an id."""
     model_id = row.get("id")

@@ -6,7 +6,7 @@ from that is the admin's, and stays; so does one that was filled before the firs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2s
@@ -15,8 +15,9 @@ from typing import Any
 from ..core.json_codec import decode_json, encode_json
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
 from ..core.metadata_valves import MetadataRules
-from ..host.columns import flat_parameters
+from ..host.columns import flat_parameters, is_switched_on
 from ..host.models import ModelRow
+from .companions import Attachment, filters_for
 from .family import ModelFamily, from_host_id
 from .known import KnownModels
 
@@ -76,6 +77,7 @@ def plan_sync(
     stored: Mapping[str, ModelRow],
     past: frozenset[str],
     rules: MetadataRules,
+    attachments: Sequence[Attachment] = (),
 ) -> SyncPlan:
     """Compare the models that are offered with their rows.
 
@@ -85,7 +87,8 @@ def plan_sync(
     updates: list[tuple[ModelRow, ModelRow]] = []
     for model in offered:
         before = stored.get(model.row_id)
-        after = describe_model(before or ModelRow(model.row_id, model.family.name), model, rules)
+        row = before or ModelRow(model.row_id, model.family.name)
+        after = describe_model(row, model, rules, attachments)
         if before is None and model.row_id not in past:
             inserts.append(after)
         elif before is not None and after != before:
@@ -93,20 +96,28 @@ def plan_sync(
     return SyncPlan(tuple(inserts), tuple(updates))
 
 
-def describe_model(row: ModelRow, model: OfferedModel, rules: MetadataRules) -> ModelRow:
-    """The row with what the catalog says, wherever the admin has said nothing else."""
+def describe_model(
+    row: ModelRow,
+    model: OfferedModel,
+    rules: MetadataRules,
+    attachments: Sequence[Attachment] = (),
+) -> ModelRow:
+    """The row with what the catalog says, and its filters, wherever the admin said nothing else."""
     chosen = flat_parameters(row.params)
     if _is_left_out(row):
         return row
     draft = _RowDraft(row)
     draft.fill("name", model.family.name)
-    if rules.images and not _is_on(chosen.get("disable_image_updates")):
+    if rules.images and not is_switched_on(chosen.get("disable_image_updates")):
         draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
-    if rules.descriptions and not _is_on(chosen.get("disable_description_updates")):
+    if rules.descriptions and not is_switched_on(chosen.get("disable_description_updates")):
         draft.fill("description", model.family.description.strip())
-    if rules.capabilities and not _is_on(chosen.get("disable_capability_updates")):
+    if rules.capabilities and not is_switched_on(chosen.get("disable_capability_updates")):
         draft.tick(capabilities_of(model.family) if model.is_in_catalog else {})
     draft.tag({maker_of(model.family)} if rules.tags else draft.own_tags - {GONE_TAG})
+    offered, on = filters_for(model.family, chosen, attachments)
+    draft.list_filters("filterIds", offered)
+    draft.list_filters("defaultFilterIds", on)
     return draft.finished()
 
 
@@ -149,12 +160,8 @@ def maker_of(family: ModelFamily) -> str:
     return maker.strip() if colon else family.vendor
 
 
-def _is_on(value: Any) -> bool:
-    return str(value).strip().casefold() in ("true", "1", "on", "yes")
-
-
 def _is_left_out(row: ModelRow) -> bool:
-    return _is_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
+    return is_switched_on(flat_parameters(row.params).get("disable_model_metadata_sync"))
 
 
 def _is_marked(row: ModelRow) -> bool:
@@ -186,8 +193,7 @@ class _RowDraft:
     @property
     def own_tags(self) -> set[str]:
         """The tags that a sync has written."""
-        remembered = self._memory.get("tags")
-        return set(map(text_of, remembered)) if isinstance(remembered, list) else set()
+        return set(_names_listed(self._memory.get("tags")))
 
     def fill(self, field: str, value: str, blanks: tuple[str, ...] = ("",)) -> None:
         """Write a text, if the one that is there is no admin's."""
@@ -218,13 +224,24 @@ class _RowDraft:
     def tag(self, wanted: set[str]) -> None:
         """Write these tags and take back other ones of ours; what an admin removed stays away."""
         stored = [text_of(tag.get("name")) for tag in objects_in(self._values.get("tags"))]
-        ours = self.own_tags
+        names = self._merge("tags", stored, wanted)
+        if names != stored:
+            self._values["tags"] = [{"name": name} for name in names]
+
+    def list_filters(self, field: str, wanted: Iterable[str]) -> None:
+        """Write these ids and take back other ones of ours; what an admin removed stays away."""
+        stored = _names_listed(self._values.get(field))
+        ids = self._merge(field, stored, set(wanted))
+        if ids != stored:
+            self._values[field] = ids
+
+    def _merge(self, field: str, stored: list[str], wanted: set[str]) -> list[str]:
+        """What is to be listed; what of it is ours is remembered."""
+        ours = set(_names_listed(self._memory.get(field)))
         kept = [name for name in stored if name not in ours - wanted]
-        added = sorted(wanted - ours - set(stored))
-        if kept + added != stored:
-            self._values["tags"] = [{"name": name} for name in kept + added]
         if wanted != ours:
-            self._memory["tags"] = sorted(wanted)
+            self._memory[field] = sorted(wanted)
+        return kept + sorted(wanted - ours - set(stored))
 
     def finished(self) -> ModelRow:
         """The row as it is to be."""
@@ -242,6 +259,10 @@ def _memory_of(row: ModelRow) -> JsonObject:
     with suppress(ValueError):
         return dict(as_object(decode_json(text_of(row.meta.get(MEMORY_KEY)))))
     return {}
+
+
+def _names_listed(value: Any) -> list[str]:
+    return list(map(text_of, value)) if isinstance(value, list) else []
 
 
 def _digest(text: str) -> str:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ..core.catalog_valves import CatalogRules
+from ..core.companion_valves import CompanionRules
 from ..core.config import Settings
+from ..core.errors import PipeError
 from ..core.logging_system import LOG
 from ..core.metadata_valves import MetadataRules
 from ..core.process import shared_by_process
+from ..host.kept_ids import keep_ids, read_kept_ids
 from ..host.models import (
     ModelRow,
     insert_model_row,
-    keep_known_rows,
     private_rows_hide_models,
-    read_known_rows,
     read_model_rows,
     update_model_row,
 )
 from ..host.single_worker import only_worker
+from .companions import Attachment, install_companions
 from .family import ModelFamily, to_host_id
 from .known import KnownModels
 from .metadata_sync import OfferedModel, SyncPlan, mark_vanished, plan_sync
@@ -41,7 +44,7 @@ _NO_NEW_ROWS = (
     "would no longer see them; NEW_MODEL_ACCESS=public gives them settings"
 )
 
-Purpose = tuple[KnownModels, CatalogRules, MetadataRules]
+Purpose = tuple[KnownModels, CatalogRules, MetadataRules, CompanionRules]
 """What a sync is for: when nothing of it has changed, there is nothing to do."""
 
 
@@ -53,28 +56,42 @@ class SyncTurn:
 
 
 class MetadataSync:
-    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve.
 
-    def __init__(self, function_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+    The companion filters are installed with each, for the rows name them: `filter_sources` are
+    their texts, `fetch_providers` gives the names that one of them offers.
+    """
+
+    def __init__(
+        self,
+        function_id: str,
+        filter_sources: Mapping[str, str],
+        fetch_providers: Callable[[Settings], Awaitable[list[str]]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._function_id = function_id
+        self._filter_sources = filter_sources
+        self._fetch_providers = fetch_providers
         self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
         self._job: asyncio.Task[None] | None = None
+        self._writes_rows = False
 
     def look(self, known: KnownModels, settings: Settings) -> None:
         """Begin to sync when the catalog or a rule is new since last time; nobody waits for it.
 
         One that is under way ends where it is when syncs have been switched off.
         """
-        purpose = (known, settings.catalog, settings.metadata)
-        if settings.metadata.mode == "off" and self._job is not None:
+        purpose = (known, settings.catalog, settings.metadata, settings.companions)
+        if self._writes_rows and settings.metadata.mode == "off" and self._job is not None:
             self._job.cancel()
-        if not known.families or settings.metadata.mode == "off" or purpose == self._done:
+        if not known.families or purpose == self._done:
             return
         if self._job is None and self._clock() >= self._due_at:
             self._due_at = self._clock() + _RETRY_SECONDS
-            self._job = asyncio.create_task(self._run(purpose))
+            self._writes_rows = settings.metadata.mode != "off"
+            self._job = asyncio.create_task(self._run(purpose, settings))
 
     async def finished(self) -> None:
         """Wait for the sync that is under way."""
@@ -88,7 +105,7 @@ class MetadataSync:
             self._job.cancel()
             await asyncio.wait({self._job})
 
-    async def _run(self, purpose: Purpose) -> None:
+    async def _run(self, purpose: Purpose, settings: Settings) -> None:
         turn = shared_by_process("metadata_sync", SyncTurn)
         if turn.is_taken:
             self._job = None
@@ -97,7 +114,7 @@ class MetadataSync:
         try:
             async with only_worker(f"{self._function_id}:rows", _LOCK_SECONDS) as is_ours:
                 if is_ours:
-                    await self._sync(purpose)
+                    await self._sync(purpose, settings)
                     self._done, self._due_at = purpose, float("-inf")
         except Exception:  # noqa: BLE001 - a background job must not trouble an answer
             LOG.exception("models: the settings of the models could not be brought up to date")
@@ -105,13 +122,17 @@ class MetadataSync:
             turn.is_taken = False
             self._job = None
 
-    async def _sync(self, purpose: Purpose) -> None:
+    async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
-        stored = await read_model_rows(self._function_id)
+        known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
+        attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
+        if attachments:
+            await self._learn_providers(settings)
+        stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
         if stored is None:
             return
-        past, rules = await read_known_rows(self._function_id), purpose[2]
-        plan = self._plan(stored, past, purpose)
+        past = await read_kept_ids(known_rows)
+        plan = self._plan(stored, past, purpose, attachments)
         _announce(plan, rules)
         if rules.mode == "dry_run":
             return
@@ -120,16 +141,27 @@ class MetadataSync:
             written = await self._write(plan, rules, inserted)
         finally:
             if not past >= (seen := stored.keys() | inserted):
-                await keep_known_rows(self._function_id, past | seen)
+                # One that is missing later has been deleted.
+                await keep_ids(known_rows, past | seen)
         if written < plan.size:
             LOG.warning("models: %d settings could not be written", plan.size - written)
 
+    async def _learn_providers(self, settings: Settings) -> None:
+        """Keep the providers' names where the filter that offers them looks."""
+        with suppress(PipeError):
+            names = await self._fetch_providers(settings)
+            shared_by_process("provider_slugs", list[str])[:] = names
+
     def _plan(
-        self, stored: Mapping[str, ModelRow], past: frozenset[str], purpose: Purpose
+        self,
+        stored: Mapping[str, ModelRow],
+        past: frozenset[str],
+        purpose: Purpose,
+        attachments: Sequence[Attachment],
     ) -> SyncPlan:
-        known, catalog, rules = purpose
+        known, catalog, rules, _ = purpose
         offered = [self._entry(family, known) for family in offered_families(known, catalog)]
-        plan = plan_sync(offered, stored, past, rules)
+        plan = plan_sync(offered, stored, past, rules, attachments)
         if plan.inserts and not rules.new_are_public and private_rows_hide_models():
             LOG.info(_NO_NEW_ROWS)
             plan = replace(plan, inserts=())

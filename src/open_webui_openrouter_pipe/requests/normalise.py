@@ -17,12 +17,13 @@ from .history import build_input
 from .identifiers import identifier_fields
 from .modalities import modality_fields
 from .parameters import translate_parameters
+from .plugins import plugin_fields
 from .reasoning import heed_earlier_thinking, reasoning_fields
 from .retention import remember
 from .routing import provider_fields
 from .tasks import as_chore, is_chore
 from .tools import tool_fields
-from .trimming import trimming_fields
+from .web_search import plan_search
 
 
 def build_responses_body(
@@ -43,6 +44,9 @@ def build_responses_body(
             "There is nothing to send: the message is empty.", "Write something and try again."
         )
     is_task = is_chore(context.task)
+    search = plan_search(body, context, family, definitions)
+    if search.plugins:
+        body = {**body, "plugins": [*objects_in(body.get("plugins")), *search.plugins]}
     fields: dict[str, Any] = {
         "model": context.model,
         "input": conversation,
@@ -50,12 +54,12 @@ def build_responses_body(
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
         **fallback_fields(body),
-        **provider_fields(body, context.model, context.settings),
-        **trimming_fields(body, context.settings),
+        **provider_fields(body, context),
+        **plugin_fields(body, conversation, context.settings),
         **identifier_fields(body, context),
         **translate_parameters(body),
         **reasoning_fields(body, family, context.settings, is_task=is_task),
-        **tool_fields(body, definitions, context.settings),
+        **tool_fields(body, [*definitions, *search.tools], context.settings),
     }
     if is_task:
         return keep_allowed(as_chore(fields))

@@ -1,11 +1,11 @@
-"""Which providers may serve a request: the admin's table, then the model's own parameters."""
+"""Which providers may serve a request: wishes, the admin's table, the model's parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.config import Settings
+from ..core.context import RequestContext
 from ..core.json_codec import decode_json
 from ..core.json_values import as_object, text_of
 from .routing_table import read_routing_table, rules_for
@@ -13,13 +13,21 @@ from .routing_table import read_routing_table, rules_for
 _LISTS = ("order", "only", "ignore")
 
 
-def provider_fields(body: Mapping[str, Any], model: str, settings: Settings) -> dict[str, Any]:
-    """The request's `provider`; nothing where nobody has a preference."""
+def provider_fields(body: Mapping[str, Any], context: RequestContext) -> dict[str, Any]:
+    """The request's `provider`; nothing where nobody has a preference.
+
+    Of each preference the admin's word counts above the user's, and of the admin's the model's
+    own parameters above the table. What a user asks for privacy always counts.
+    """
+    settings, wishes = context.settings, context.hand_over.provider
     provider = {
-        **rules_for(model, read_routing_table(settings.provider_routing)),
+        **wishes,
+        **rules_for(context.model, read_routing_table(settings.provider_routing)),
         **_object_in(body.get("provider")),
         **_named_lists(body),
     }
+    if wishes.get("data_collection") == "deny":
+        provider["data_collection"] = "deny"
     if settings.catalog.zdr_enforced:
         provider["zdr"] = True
     return {"provider": provider} if provider else {}

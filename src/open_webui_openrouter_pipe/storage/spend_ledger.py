@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -24,15 +25,13 @@ SpenderCircle = frozenset[str] | None
 
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
-_MOST_DOUBLINGS = 6  # of the pause, while the database fails
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
 _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
+_MOST_TALLIES = 500
 _TALLY_SECONDS = 3.0
 """How old sums may be, and how long one waits for them."""
-_FORGET_SECONDS = 600.0
-_CLEANING_SECONDS = 6 * 3_600
 
 
 @dataclass(slots=True)
@@ -68,8 +67,8 @@ class SpendLedger:
         self._failures = 0
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._pushes: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_writing = False
         self._tallies: dict[SpenderCircle, SpendTally] = {}
         self._retention_days = 0
         self._clean_at = 0.0
@@ -78,8 +77,7 @@ class SpendLedger:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            self._pushes.add(push := asyncio.create_task(push_cost(context, end.usage)))
-            push.add_done_callback(self._pushes.discard)
+            self._begin(push_cost(context, end.usage))
         if not rules.keeps_ledger or not self._table.has_database:
             return
         self._retention_days = rules.retention_days
@@ -90,15 +88,16 @@ class SpendLedger:
             self._pending.append(row)
         else:
             self._lost += 1
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._keep_writing())
+        if not self._is_writing:
+            self._is_writing = True
+            self._begin(self._keep_writing())
 
     async def read(self, query: Any) -> list[Any]:
         """The rows of a query, with all that has been noted here; raises what the database does."""
         async with self._lock:
             await self._write()
-        async with self._table.begin() as connection:
-            return list((await connection.execute(query)).all())
+            async with self._table.begin() as connection:
+                return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""
@@ -115,30 +114,39 @@ class SpendLedger:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closing.set()
-        if tasks := {*self._pushes, *filter(None, [self._writer])}:
-            await asyncio.wait(tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(task := asyncio.create_task(work))
+        task.add_done_callback(self._tasks.discard)
 
     async def _keep_writing(self) -> None:
         try:
             while self._pending and not self._closing.is_set():
-                pause = _GATHER_SECONDS * 2 ** min(self._failures, _MOST_DOUBLINGS)
                 with suppress(TimeoutError):
+                    pause = _GATHER_SECONDS * 2 ** min(self._failures, 6)
                     await asyncio.wait_for(self._closing.wait(), pause)
                 await self._try_to_write()
         finally:  # or else the server stops, and has cancelled this
-            waits = iter(_LAST_WAITS)
-            while self._pending and (wait := next(waits, None)) is not None:
+            for wait in _LAST_WAITS if self._pending else ():
                 await asyncio.sleep(wait)
                 await self._try_to_write()
+                if not self._pending:
+                    break
             if lost := self._lost + len(self._pending):
                 LOG.error("ledger: %d requests were not written down", lost)
-            self._lost, self._writer = 0, None
+            self._lost, self._is_writing = 0, False
 
     async def _try_to_write(self) -> None:
         try:
             async with self._lock:
                 await self._write()
-            await self._clean()
+            if self._retention_days and time.time() >= self._clean_at:
+                self._clean_at = time.time() + DAY_SECONDS / 4
+                oldest = int(time.time()) - self._retention_days * DAY_SECONDS
+                async with self._table.begin() as connection:
+                    await connection.execute(delete(SPEND).where(SPEND.c.created_at < oldest))
         except Exception as error:  # noqa: BLE001 - a background job is contained
             self._report(error)
 
@@ -166,11 +174,10 @@ class SpendLedger:
 
     async def _count(self, circle: SpenderCircle) -> None:
         """Read the sums; the lock is held, so what waits now is what the table does not have."""
-        now = time.time()
+        now, cost, since = time.time(), SPEND.c.picodollars, SPEND.c.created_at
         tally = SpendTally(circle, now, *day_and_month(now))
-        of_day = case((SPEND.c.created_at >= tally.day_begin, SPEND.c.picodollars), else_=0)
-        query = select(func.sum(of_day), func.sum(SPEND.c.picodollars))
-        query = query.where(SPEND.c.created_at >= tally.month_begin)
+        of_day = case((since >= tally.day_begin, cost), else_=0)
+        query = select(func.sum(of_day), func.sum(cost)).where(since >= tally.month_begin)
         if circle is not None:
             query = query.where(SPEND.c.user_id.in_(circle))
         async with self._table.begin() as connection:
@@ -178,8 +185,9 @@ class SpendLedger:
         tally.day, tally.month = (int(spent or 0) for spent in sums)
         for row in self._pending:
             tally.add(row)
-        recent = [old for old in self._tallies.values() if now - old.read_at < _FORGET_SECONDS]
-        self._tallies = {old.circle: old for old in (*recent, tally)}
+        if len(self._tallies) >= _MOST_TALLIES:
+            self._tallies.clear()
+        self._tallies[circle] = tally
         self._report()
 
     def _known(self, circle: SpenderCircle, seconds: float) -> SpendTally | None:
@@ -188,19 +196,6 @@ class SpendLedger:
         if tally is None or now - tally.read_at >= seconds:
             return None
         return tally if now < tally.day_begin + DAY_SECONDS else None
-
-    async def _clean(self) -> None:
-        """Forget what is too old, in small bites, a few times a day."""
-        now = time.time()
-        if not self._retention_days or now < self._clean_at:
-            return
-        self._clean_at = now + _CLEANING_SECONDS
-        too_old = SPEND.c.created_at < int(now) - self._retention_days * DAY_SECONDS
-        some = SPEND.c.id.in_(select(SPEND.c.id).where(too_old).limit(_LEDGER_BATCH))
-        gone = _LEDGER_BATCH
-        while gone == _LEDGER_BATCH:
-            async with self._table.begin() as connection:
-                gone = (await connection.execute(delete(SPEND).where(some))).rowcount
 
 
 def day_and_month(now: float) -> tuple[int, int]:

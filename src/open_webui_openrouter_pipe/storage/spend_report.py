@@ -44,10 +44,7 @@ def read_spend_command(body: Mapping[str, Any]) -> str | None:
 async def report_spending(context: RequestContext, ledger: SpendLedger, what: str) -> str:
     """The answer in Markdown: of the person's own spending, or of everybody's for an admin."""
     if not context.settings.spend.keeps_ledger:
-        raise LedgerError(
-            "The spend ledger is switched off.",
-            "The admin can switch on `SPEND_LEDGER` in the settings of the OpenRouter function.",
-        )
+        raise LedgerError("The spend ledger is off.", "The admin can switch on `SPEND_LEDGER`.")
     try:
         if what == "csv":
             return await _csv_link(context, ledger)
@@ -65,7 +62,8 @@ async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> st
     [(_, total)] = _summed(rows, lambda row: "")
     lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
     lines += [f"- {state}" async for state in budget_states(context, ledger)]
-    lines += _table("Day (UTC)", sorted(_summed(rows, _spend_day), reverse=True))
+    by_day = _summed(rows, lambda row: _utc("%Y-%m-%d", int(row.day) * DAY_SECONDS))
+    lines += _table("Day (UTC)", sorted(by_day, reverse=True))
     lines += _table("Model", _summed(rows, lambda row: row.model))
     if sees_all:
         names = await read_user_names(list({row.user_id for row in rows}))
@@ -94,27 +92,24 @@ def _summed(rows: Iterable[Any], name_of: Callable[[Any], str]) -> list[tuple[st
     return sorted(sums.items(), key=lambda named: named[1][3], reverse=True)
 
 
-def _spend_day(row: Any) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(int(row.day) * DAY_SECONDS))
+def _utc(form: str, seconds: int) -> str:
+    return time.strftime(form, time.gmtime(seconds))
 
 
 def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
-    """A table in Markdown, with a bar for each cost; its last line tells what is left out."""
-    most = max(max(cost for _, (_, _, _, cost, _) in named), 1)
+    """A table in Markdown, with a bar for each cost."""
+    most = max(max(sums[3] for _, sums in named), 1)
     lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
-        requests, taken, given, cost, _ = sums
-        bar = "█" * max(round(20 * cost / most), cost > 0)
-        safe, cost_words = re.sub(r"[|\s<>`]+", " ", name), _cost_words(sums)
-        lines.append(f"| {safe} | {requests:,} | {taken:,} | {given:,} | {cost_words} | {bar} |")
-    left = len(named) - _MOST_LINES
-    return [*lines, f"| … and {left} more | | | | | |"] if left > 0 else lines
+        bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
+        cells = re.sub(r"[|\s<>`]+", " ", name), *(f"{count:,}" for count in sums[:3])
+        lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
+    return lines
 
 
 def _cost_words(sums: SpendSums) -> str:
-    *_, cost, unknown = sums
-    return ("at least " if unknown else "") + dollars(cost / PICODOLLARS)
+    return ("at least " if sums[4] else "") + dollars(sums[3] / PICODOLLARS)
 
 
 async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
@@ -124,7 +119,7 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
     newest = select(SPEND).order_by(SPEND.c.created_at.desc()).limit(_MOST_CSV_ROWS)
     rows = await ledger.read(newest)
     content = await asyncio.to_thread(_csv_of, rows)
-    name = time.strftime("openrouter-spend-%Y-%m-%d.csv", time.gmtime())
+    name = _utc("openrouter-spend-%Y-%m-%d.csv", int(time.time()))
     file = await store_file(context, content, name, "text/csv")
     return f"[{file.name}]({file.url}): {len(rows):,} requests, the newest first."
 
@@ -132,15 +127,11 @@ async def _csv_link(context: RequestContext, ledger: SpendLedger) -> str:
 def _csv_of(rows: Sequence[Any]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
-    names = SPEND.columns.keys()
-    writer.writerow([*names[:-1], "cost_usd"])
+    writer.writerow([*SPEND.columns.keys()[:-1], "cost_usd"])
     for key, since, *cells, cost in rows:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+        moment = _utc("%Y-%m-%dT%H:%M:%SZ", since)
         exact = "" if cost is None else f"{Decimal(cost).scaleb(-12):f}"
-        writer.writerow([key, moment, *map(_csv_cell, cells), exact])
+        # What a spreadsheet would take for a formula is marked as text.
+        safe = (f"'{cell}" if str(cell)[:1] in tuple("=+-@") else cell for cell in cells)
+        writer.writerow([key, moment, *safe, exact])
     return text.getvalue().encode()
-
-
-def _csv_cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is marked as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value

@@ -7,17 +7,7 @@ from collections.abc import Container
 from ..api.bodies import CompletionsBody
 from ..core.ids import api_tool_name
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
-from ..models.family import ModelFamily
 from .schema import strict_schema
-
-
-def takes_tools(family: ModelFamily | None) -> bool:
-    """Whether the model may be offered tools; one the catalog says nothing about may."""
-    if family is None:
-        return True
-    if "text" not in family.output_modalities:
-        return False
-    return not family.supported_parameters or "tools" in family.supported_parameters
 
 
 def define_host_tools(

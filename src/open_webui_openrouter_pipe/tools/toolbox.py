@@ -13,8 +13,8 @@ from ..core.context import RequestContext
 from ..core.ids import new_item_id
 from ..core.json_values import JsonObject, objects_in
 from ..host.tools import ToolResult
-from ..models.family import ModelFamily
-from .definitions import define_callers_tools, define_host_tools, takes_tools
+from ..models.family import ModelFamily, takes_tools
+from .definitions import define_callers_tools, define_host_tools
 from .executor import Executor, ToolLimits, tool_limits
 from .policy import HOSTS_OWN_TOOLS, host_can_run, host_should_run
 from .results import OutputRoom

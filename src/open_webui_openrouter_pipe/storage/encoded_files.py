@@ -1,0 +1,98 @@
+"""Files in the form a request carries them; the same picture is not read with every turn."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+from ..core.attachment_valves import DownloadRules
+from ..core.media_types import sniff_media_type
+from ..host.files import FoundFile, local_path
+from .downloads import Downloads
+
+CheckFile = Callable[[str, int], None]
+"""Raises `UnsupportedInputError` for a media type and a size (bytes) that cannot go out."""
+
+_CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that of the whole
+_KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
+_KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFile:
+    """A file as text: itself where it is text, base64 where it is sound, else a data URL."""
+
+    media_type: str
+    size: int
+    """Bytes."""
+    text: str
+
+
+class EncodedFiles:
+    """Encodes stored and linked files, and remembers the smaller ones."""
+
+    def __init__(self, downloads: Downloads | None = None) -> None:
+        self._downloads = downloads or Downloads()
+        self._kept: OrderedDict[tuple[object, ...], EncodedFile] = OrderedDict()
+
+    async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
+        """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
+
+        def read() -> EncodedFile:
+            path = Path(local_path(file))
+            with path.open("rb") as content:
+                return encode_file(content, path.stat().st_size, check)
+
+        key = (file.id, file.version)
+        return self._recall(key, check) or self._keep(key, await asyncio.to_thread(read))
+
+    async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
+        """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
+        key = (url, rules.addresses)
+        if known := self._recall(key, check):
+            return known
+        content = await self._downloads.fetch(url, rules)
+        return self._keep(
+            key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
+        )
+
+    def _recall(self, key: tuple[object, ...], check: CheckFile) -> EncodedFile | None:
+        known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
+            check(known.media_type, known.size)
+        return known
+
+    def _keep(self, key: tuple[object, ...], file: EncodedFile) -> EncodedFile:
+        if len(file.text) <= _KEPT_CHARACTERS_EACH:
+            self._kept[key] = file
+            while sum(len(each.text) for each in self._kept.values()) > _KEPT_CHARACTERS_IN_ALL:
+                self._kept.popitem(last=False)
+        return file
+
+
+def encode_file(content: IO[bytes], size: int, check: CheckFile) -> EncodedFile:
+    """Encode a file chunk by chunk; `check` sees what it is before more than its head is read."""
+    chunk = content.read(_CHUNK_BYTES)
+    media_type = sniff_media_type(chunk)
+    check(media_type, size)
+    if media_type.startswith("text/"):
+        return EncodedFile(media_type, size, (chunk + content.read()).decode(errors="replace"))
+    prefix = "" if media_type.startswith("audio/") else f"data:{media_type};base64,"
+    # One block, filled: of many pieces, put together at the end, the allocator keeps the holes.
+    encoded = bytearray(len(prefix) + (size + 2) // 3 * 4)
+    encoded[: len(prefix)] = prefix.encode()
+    end = len(prefix)
+    while chunk:
+        piece = base64.b64encode(chunk)
+        encoded[end : end + len(piece)] = piece
+        end += len(piece)
+        chunk = content.read(_CHUNK_BYTES)
+    del encoded[end:]
+    return EncodedFile(media_type, size, encoded.decode("ascii"))

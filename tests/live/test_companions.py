@@ -1,0 +1,228 @@
+"""The companion filters on a real server: they come by themselves, and do what they say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from pipe_lab.host.chat_page import ChatPage
+from pipe_lab.host.client import OpenWebUIClient, sign_up
+from pipe_lab.host.install import ensure_open_webui
+from pipe_lab.host.pipe_setup import BUNDLE, FUNCTION_ID, install_pipe, simulator_upstream
+from pipe_lab.host.server import OpenWebUIServer, ServerSettings
+from pipe_lab.simulator import Simulator, text_reply
+from pipe_lab.tools.toolbox import PYTHON_TOOLS, install_python_tools
+from tests.live.calls import calls_reply
+from tests.live.stage import TASK_MODEL, Stage, settled
+
+pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
+
+MODEL = f"{FUNCTION_ID}.openai.gpt-4o"
+SEARCH, ROUTING = f"{FUNCTION_ID}_search", f"{FUNCTION_ID}_provider_routing"
+CHOICE = {"MODEL_ID": f"openai/gpt-4o, {TASK_MODEL}"}
+OPENROUTERS = "openrouter:web_search"
+HOSTS = "search_web"
+ENVIRONMENT = {
+    "ENABLE_WEB_SEARCH": "true",
+    "TASK_MODEL_EXTERNAL": f"{FUNCTION_ID}.{TASK_MODEL.replace('/', '.')}",
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """A server of its own, which may be stopped and started again."""
+    python = await asyncio.to_thread(ensure_open_webui)
+    settings = ServerSettings(tmp_path_factory.mktemp("filters"), environment=ENVIRONMENT)
+    source = BUNDLE.read_text(encoding="utf-8")
+    async with Simulator() as simulator, OpenWebUIServer(python, settings) as server:
+        account = await sign_up(server.url, "Ada", "ada@example.com", "correct horse")
+        async with OpenWebUIClient(server.url, account) as admin:
+            await install_pipe(admin, simulator_upstream(simulator), source)
+            await install_python_tools(admin, settings.data_folder / "runs.jsonl")
+            yield Stage(server, admin, simulator, source)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(running_shop: Stage) -> Stage:
+    """The server with the filters offered, and nothing recorded."""
+    await running_shop.set_valves(**CHOICE)
+    await until(lambda: switches(running_shop), {SEARCH, ROUTING})
+    running_shop.simulator.reset()
+    return running_shop
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def desk(shop: Stage) -> AsyncIterator[ChatPage]:
+    async with ChatPage(shop.admin) as opened:
+        yield opened
+
+
+async def test_each_chat_has_the_switches_and_their_settings(shop: Stage) -> None:
+    filters = {entry["id"]: entry for entry in await filters_of(shop)}
+
+    assert [filters[name]["name"] for name in (SEARCH, ROUTING)] == [
+        "OpenRouter Search",
+        "Provider Routing",
+    ]
+    assert all(entry["has_user_valves"] and entry["icon"] for entry in filters.values())
+    for name in (SEARCH, ROUTING):
+        stored = await shop.admin.function(name)
+        assert stored is not None
+        assert (stored["is_active"], stored["is_global"]) == (True, False)
+
+
+async def test_a_person_picks_providers_from_a_list(shop: Stage) -> None:
+    path = f"/api/v1/functions/id/{ROUTING}/valves/user/spec"
+    properties = (await shop.admin.get(path))["properties"]
+
+    assert "openai" in properties["ORDER"]["input"]["options"]
+    assert "fp8" in properties["QUANTIZATIONS"]["input"]["options"]
+
+
+async def test_with_the_switch_on_openrouter_searches_and_open_webui_does_not(
+    shop: Stage, desk: ChatPage
+) -> None:
+    asked = {"features": {"web_search": True}}
+
+    await desk.ask(MODEL, "hi", **asked)
+    await desk.ask(MODEL, "hi", filter_ids=[SEARCH], **asked)
+    await desk.ask(MODEL, "hi", filter_ids=[SEARCH])
+
+    without, on, alone = map(offered, shop.completions())
+    assert (HOSTS in without, OPENROUTERS in without) == (True, False)
+    assert (HOSTS in on, OPENROUTERS in on) == (False, True)
+    assert (HOSTS in alone, OPENROUTERS in alone) == (False, True)
+    (tool,) = [t for t in shop.completions()[1].body["tools"] if t["type"] == OPENROUTERS]
+    assert tool["parameters"] == {"engine": "auto", "max_results": 5}
+
+
+async def test_the_search_that_open_webui_forces_is_off_too(shop: Stage, desk: ChatPage) -> None:
+    """Without native tools it searches before it asks, for which it asks for queries first."""
+    asked = {"features": {"web_search": True}, "params": {"function_calling": "legacy"}}
+
+    await desk.ask(MODEL, "hi", **asked)
+    forced = [request.body["model"] for request in shop.completions()]
+    shop.simulator.reset()
+    await desk.ask(MODEL, "hi", filter_ids=[SEARCH], **asked)
+
+    assert forced == [TASK_MODEL, "openai/gpt-4o"]
+    (request,) = shop.completions()
+    assert offered(request) == [OPENROUTERS]
+
+
+async def test_the_search_lasts_for_every_round_but_not_for_chores(
+    shop: Stage, desk: ChatPage
+) -> None:
+    await shop.set_valves(**CHOICE, TOOL_EXECUTION_MODE="Open-WebUI")
+    call = calls_reply(("add_numbers", {"a": 2, "b": 3}))
+    shop.simulator.script(call, model="openai/gpt-4o")
+    shop.simulator.script(text_reply("Five."), model="openai/gpt-4o")
+    shop.simulator.script(text_reply('{"title": "Sums"}'), model=TASK_MODEL)
+
+    turn = await desk.ask(
+        MODEL,
+        "Add",
+        filter_ids=[SEARCH, ROUTING],
+        tool_ids=[PYTHON_TOOLS],
+        background_tasks={"title_generation": True},
+    )
+
+    await turn.titled()
+    by_model = {TASK_MODEL: [], "openai/gpt-4o": []}
+    for request in shop.completions():
+        by_model[request.body["model"]].append(request)
+    assert [OPENROUTERS in offered(request) for request in by_model["openai/gpt-4o"]] == [True] * 2
+    assert [offered(request) for request in by_model[TASK_MODEL]] == [[]]
+
+
+async def test_a_users_preferences_go_out_under_the_admins_table(shop: Stage) -> None:
+    await shop.set_valves(**CHOICE, PROVIDER_ROUTING='openai/*: {"order": ["azure"]}')
+    bob = await shop.admin.create_user("Bob", "bob@example.com", "battery staple")
+    await shop.admin.grant_model(MODEL)
+    async with OpenWebUIClient(shop.server.url, bob) as user, ChatPage(user) as page:
+        wishes = {"ORDER": ["openai"], "IGNORE": ["x"], "MAX_PRICE_PROMPT": "9"}
+        await user.set_user_valves(ROUTING, wishes)
+        await user.set_user_valves(SEARCH, {"ENGINE": "exa", "MAX_RESULTS": 2})
+        await page.ask(MODEL, "hi", filter_ids=[ROUTING, SEARCH])
+        await page.ask(MODEL, "hi")
+
+    on, off = shop.completions()
+    assert on.body["provider"] == {
+        "order": ["azure"],
+        "ignore": ["x"],
+        "max_price": {"prompt": 9.0},
+    }
+    assert on.body["tools"][-1]["parameters"] == {"engine": "exa", "max_results": 2}
+    assert off.body["provider"] == {"order": ["azure"]}
+
+
+async def test_each_column_of_a_chat_searches_as_its_own_model_can(
+    shop: Stage, desk: ChatPage
+) -> None:
+    other = f"{FUNCTION_ID}.{TASK_MODEL.replace('/', '.')}"
+    await desk.ask([MODEL, other], "hi", filter_ids=[SEARCH])
+
+    assert [OPENROUTERS in offered(request) for request in shop.completions()] == [True, True]
+
+
+async def test_what_admins_have_decided_survives_three_syncs_and_a_restart(shop: Stage) -> None:
+    admin = shop.admin
+    routing = await admin.function(ROUTING)
+    assert routing is not None
+    edited = f"{routing['content']}\n# ours\n"
+    form = {"id": ROUTING, "name": "Ours", "content": edited, "meta": routing["meta"]}
+    await admin.post(f"/api/v1/functions/id/{ROUTING}/update", form)
+    await admin.post(f"/api/v1/functions/id/{ROUTING}/toggle")
+    await admin.delete_function(SEARCH)
+
+    for number, is_default in enumerate((True, False, True)):
+        if number == 2:
+            await shop.server.stop()
+            await shop.server.start()
+        # A newer text of the filters, in a newer file of the pipe, and a sign that a sync has run.
+        newer = shop.source.replace("title: Provider Routing", f"title: Routing {number}")
+        await admin.update_function(FUNCTION_ID, "OpenRouter", newer)
+        await shop.set_valves(**CHOICE, AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS=is_default)
+        await until(lambda: listed(shop, "defaultFilterIds"), {ROUTING} if is_default else set())
+
+    stored = await admin.function(ROUTING)
+    assert stored is not None
+    assert (stored["name"], stored["content"], stored["is_active"]) == ("Ours", edited, False)
+    assert await admin.function(SEARCH) is None
+    assert await listed(shop, "filterIds") == {ROUTING}
+    assert await switches(shop) == set()
+
+
+async def until(look: Callable[[], Awaitable[set[str]]], wanted: set[str]) -> None:
+    """Ask for the model list, which lets a sync begin, until things are as they should be."""
+
+    async def is_unfinished() -> bool:
+        return await look() != wanted
+
+    assert not await settled(is_unfinished)
+
+
+async def filters_of(shop: Stage) -> list[dict[str, Any]]:
+    """What the chat's menu offers for the model."""
+    entries = {model["id"]: model for model in await shop.admin.models()}
+    return entries.get(MODEL, {}).get("filters", [])
+
+
+async def switches(shop: Stage) -> set[str]:
+    return {entry["id"] for entry in await filters_of(shop)}
+
+
+async def listed(shop: Stage, field: str) -> set[str]:
+    """What the model's row names, whether it is switched on or not."""
+    await shop.admin.models()
+    rows = {row["id"]: row for row in await shop.admin.get("/api/v1/models/base")}
+    return set(rows[MODEL]["meta"].get(field) or [])
+
+
+def offered(request: Any) -> list[str]:
+    """The tools of a request: their names, or their types where OpenRouter runs them."""
+    return [tool.get("name") or tool["type"] for tool in request.body.get("tools") or []]

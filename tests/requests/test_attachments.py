@@ -1,0 +1,166 @@
+"""What stands in a request itself: looked at, limited, named as what it is, or left out."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from open_webui_openrouter_pipe.models.family import ModelFamily
+from open_webui_openrouter_pipe.requests.attachments import attach_files
+from open_webui_openrouter_pipe.storage.downloads import Downloads
+from open_webui_openrouter_pipe.storage.encoded_files import EncodedFiles
+from tests.requests.contexts import context
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(3000)
+PDF = b"%PDF-1.4\n" + bytes(3000)
+MP3 = b"ID3\x04" + bytes(3000)
+WAV = b"RIFF\x00\x00\x00\x00WAVE" + bytes(3000)
+MP4 = b"\x00\x00\x00\x18ftypmp42" + bytes(3000)
+PROGRAM = b"\x7fELF\x02" + bytes(3000)
+ALL = ModelFamily("a/one", "One", input_modalities=frozenset({"text", "image", "audio", "video"}))
+TEXT = ModelFamily("a/one", "One")
+LEFT_OUT = "A picture was left out: this model takes no pictures."
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def url(content: bytes, claim: str = "image/png") -> str:
+    return f"data:{claim};base64,{encoded(content)}"
+
+
+def image(address: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": address}}
+
+
+def document(address: str, name: str = "a.pdf") -> dict[str, Any]:
+    return {"type": "file", "file": {"filename": name, "file_data": address}}
+
+
+def sound(content: bytes, kind: str) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": {"data": encoded(content), "format": kind}}
+
+
+def video(address: str) -> dict[str, Any]:
+    return {"type": "video_url", "video_url": {"url": address}}
+
+
+def said(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": list(parts)}
+
+
+async def fit(
+    *messages: dict[str, Any], family: ModelFamily | None = ALL, **valves: Any
+) -> tuple[list[list[dict[str, Any]]], list[str]]:
+    """The contents that go out, and what the person is told."""
+    files = EncodedFiles(Downloads(no_name))
+    body, told = await attach_files({"messages": list(messages)}, context(**valves), family, files)
+    return [message["content"] for message in body["messages"]], told
+
+
+async def no_name(host: str) -> list[str]:
+    raise OSError
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (image(url(PNG)), None),
+        (image(url(PNG, "image/jpeg")), image(url(PNG))),
+        (image(url(PDF, "image/png")), document(url(PDF, "application/pdf"), "A picture")),
+        (document(url(PDF, "application/pdf")), None),
+        (document(url(PNG, "application/pdf")), image(url(PNG))),
+        (document(url(MP3, "audio/mp3"), "a.mp3"), sound(MP3, "mp3")),
+        (
+            document(url(b"Hello", "text/plain"), "a.txt"),
+            {"type": "text", "text": '<file name="a.txt">\nHello\n</file>'},
+        ),
+        (sound(MP3, "mp3"), None),
+        (sound(WAV, "mp3"), sound(WAV, "wav")),
+        (video(url(MP4, "video/mp4")), None),
+        (video("https://www.youtube.com/watch?v=1"), None),
+        ({"type": "file", "file": {"file_id": "file-1"}}, None),
+        ({"type": "input_image", "image_url": url(PNG)}, None),
+        ({"type": "input_file", "filename": "a", "file_data": url(PNG, "a/b")}, image(url(PNG))),
+    ],
+)
+async def test_a_file_goes_out_as_what_it_is(part: Any, expected: Any) -> None:
+    contents, told = await fit(said(part))
+    assert contents == [[expected or part]]
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (image(url(PROGRAM)), "A picture was left out: it is no kind of file that models read."),
+        (image("data:image/png,nothing"), "it is damaged"),
+        (image("data:image/png;base64,!"), "it is no kind of file"),
+        (document(url(PROGRAM, "application/pdf")), "“a.pdf” was left out: it is no kind"),
+        (image("https://10.0.0.1/a.png"), "not a server on the public internet"),
+        (image("http://files.test/a.png"), "only be asked over https"),
+        (document("file:///etc/passwd"), "not spelled the way it must be"),
+    ],
+)
+async def test_what_cannot_go_out_is_told_to_person_and_model(part: Any, reason: str) -> None:
+    contents, told = await fit(said({"type": "text", "text": "Look"}, part))
+    ((_, note),) = contents
+    (words,) = told
+    assert reason in words
+    assert note == {"type": "text", "text": f"[{words}]"}
+
+
+async def test_limits_hold_before_anything_is_decoded() -> None:
+    large = url(PDF + bytes(2 * 1024 * 1024), "application/pdf")
+    film = url(MP4 + bytes(2 * 1024 * 1024), "video/mp4")
+    _, told = await fit(said(document(large), image(large), video(film)), BASE64_MAX_SIZE_MB=1)
+    assert told == [
+        "A picture was left out: it is larger than 1 MB.",
+        "“a.pdf” was left out: it is larger than 1 MB.",
+    ]
+    _, told = await fit(said(video(film)), VIDEO_MAX_SIZE_MB=1)
+    assert told == ["A video was left out: it is larger than 1 MB."]
+
+
+async def test_a_model_gets_only_what_it_takes_and_the_person_is_told_once() -> None:
+    parts = (image(url(PNG)), sound(MP3, "mp3"), video(url(MP4, "video/mp4")))
+    contents, told = await fit(said(*parts), family=TEXT)
+    assert [part["type"] for part in contents[0]] == ["text"] * 3
+    assert told == [
+        "A video was left out: this model takes no video.",
+        "A recording was left out: this model takes no sound.",
+        LEFT_OUT,
+    ]
+    answer = {"role": "assistant", "content": "Fine."}
+    contents, told = await fit(
+        said(image(url(PNG))), answer, {"role": "user", "content": "And?"}, family=TEXT
+    )
+    assert (contents[0], told) == ([{"type": "text", "text": f"[{LEFT_OUT}]"}], [])
+    assert await fit(said(*parts), family=None) == ([list(parts)], [])
+
+
+async def test_the_newest_pictures_count() -> None:
+    pictures = [image(url(PNG + bytes([number]))) for number in range(4)]
+    answer = {"role": "assistant", "content": "Fine."}
+    contents, told = await fit(
+        said(*pictures[:2]), answer, said(*pictures[2:]), MAX_INPUT_IMAGES_PER_REQUEST=3
+    )
+    assert [part["type"] for part in contents[0]] == ["text", "image_url"]
+    assert (contents[2], told) == (pictures[2:], [])
+    _, told = await fit(said(*pictures), MAX_INPUT_IMAGES_PER_REQUEST=3)
+    assert told == ["A picture was left out: only the 3 newest pictures go out."]
+
+
+async def test_nothing_else_changes() -> None:
+    messages = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "tool_call_id": "1", "content": "done"},
+    ]
+    files = EncodedFiles()
+    body, told = await attach_files({"messages": messages, "seed": 1}, context(), ALL, files)
+    assert (body, told) == ({"messages": messages, "seed": 1}, [])
