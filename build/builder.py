@@ -10,7 +10,7 @@ from .config import Config
 from .findings import Finding, Refused, refuse_if_any
 from .flatten import Section, flatten
 from .imports import package_imports
-from .order import ordered
+from .order import ordered, with_all_it_imports
 from .package import read_package
 from .rules import findings
 from .verify import problems
@@ -30,9 +30,13 @@ def build(config: Config) -> Build:
     package = read_package(config.package_path)
     imports = package_imports(package)
     refuse_if_any(findings(package, imports))
-    sections = flatten(package, ordered(package, imports, config.floors))
+    program = with_all_it_imports(config.program, imports)
+    order = ordered(package, imports, config.floors)
+    order.sort(key=lambda module: module.name not in program)
+    sections = flatten(package, order)
     everything = [imported for module in imports.values() for imported in module]
-    return Build(write_bundle(Content(config, package, sections, everything)), sections)
+    content = Content(config, package, sections, everything, frozenset(program))
+    return Build(write_bundle(content), sections)
 
 
 def verified_build(config: Config) -> Build:

@@ -21,6 +21,8 @@ class Config:
     frontmatter: tuple[tuple[str, str], ...]
     max_kilobytes: int
     floors: tuple[tuple[str, ...], ...] = ()
+    program: str = ""
+    """`module:function` of the package, run when the bundle is started as a program."""
 
     @property
     def package_path(self) -> Path:
@@ -55,6 +57,7 @@ def _config(root: Path, data: Mapping[str, Any]) -> Config:
         frontmatter=_frontmatter(data["project"], bundle),
         max_kilobytes=bundle["max_kilobytes"],
         floors=_floors(data, Path(package).name),
+        program=bundle.get("program", ""),
     )
     broken = [key for key, value in config.frontmatter if "\n" in value or '"""' in value]
     if broken:

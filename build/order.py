@@ -42,6 +42,21 @@ def ordered(
     return order
 
 
+def with_all_it_imports(program: str, imports: Imports) -> set[str]:
+    """The names of the modules that a program of the package needs: they stand first."""
+    module = program.partition(":")[0]
+    needed, unread = set[str](), [module] if module else []
+    while unread:
+        name = unread.pop()
+        if name not in needed:
+            if name not in imports:
+                problem = f"the program {program} is in no module of the package"
+                raise Refused([Finding("pyproject.toml", 1, problem, "write module:function")])
+            needed.add(name)
+            unread += [i.source for i in imports[name] if i.own and i.source in imports]
+    return needed
+
+
 def _cycle(names: list[str], imports: Imports) -> Finding:
     """One finding for the whole circle: each import in it, at the line where it stands."""
     steps = list(_steps(names, imports))

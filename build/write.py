@@ -17,6 +17,8 @@ WIDTH = 100
 WIDEST = 140
 # Short, because Open WebUI reads the file on every call.
 RULE = "#" * 32
+PROGRAM_COMMENT = """\
+# Started as a program, the file is only what stands above: the rest needs Open WebUI's packages."""
 MAP_NAME = "BUNDLE_MAP"
 MAP_COMMENT = """\
 # Which source line stands where, for error messages: (here, there, count) in a file's entry says
@@ -58,6 +60,16 @@ class Content:
     package: Package
     sections: Sequence[Section]
     imports: Sequence[Import]
+    program: frozenset[str] = frozenset()
+    """The modules that a start as a program needs; they stand first."""
+
+    @property
+    def program_imports(self) -> list[Import]:
+        """What that start needs from outside, and the whole standard library."""
+        paths = {
+            module.path for name, module in self.package.modules.items() if name in self.program
+        }
+        return [i for i in self.imports if i.path in paths or _is_standard(i)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +92,14 @@ def _lay_out(content: Content, banners: Mapping[str, int]) -> Bundle:
     page = Page()
     page.write(frontmatter(content.config), "")
     page.write(RULE, *_contents(content, banners), RULE, "")
-    page.write("from __future__ import annotations", "", *import_block(content.imports))
+    first = content.program_imports if content.program else content.imports
+    page.write("from __future__ import annotations", "", *import_block(first))
     placed: dict[str, int] = {}
+    is_program = bool(content.program)
     for section in content.sections:
+        if is_program and section.module.name not in content.program:
+            is_program = False
+            page.write(*_program_end(content))
         page.write("", "")
         placed[section.module.path] = len(page.lines) + 1
         page.write(RULE, *_banner(section.module), RULE)
@@ -92,6 +109,15 @@ def _lay_out(content: Content, banners: Mapping[str, int]) -> Bundle:
     page.write("", "", RULE, MAP_COMMENT, RULE, "", *_map(page.spans))
     text = "\n".join(page.lines) + "\n"
     return Bundle(text, page.spans, placed, content.package.sources)
+
+
+def _program_end(content: Content) -> Iterator[str]:
+    """What runs the program, and the imports of everything below it."""
+    function = content.config.program.partition(":")[2]
+    yield from ["", "", RULE, PROGRAM_COMMENT, RULE, ""]
+    yield from ['if __name__ == "__main__":', f"    raise SystemExit({function}())", ""]
+    above = {(i.source, i.item, i.alias) for i in content.program_imports}
+    yield from import_block(i for i in content.imports if (i.source, i.item, i.alias) not in above)
 
 
 def frontmatter(config: Config) -> str:
@@ -147,13 +173,17 @@ def import_block(imports: Iterable[Import]) -> Iterator[str]:
         and i.source != "__future__"
         and i.item != "TYPE_CHECKING"
     ]
-    standard = [i for i in outside if i.source.split(".", maxsplit=1)[0] in sys.stdlib_module_names]
+    standard = [i for i in outside if _is_standard(i)]
     others = [i for i in outside if i not in standard]
     groups = [group for group in (standard, others) if group]
     for number, group in enumerate(groups):
         yield from [""] if number else []
         yield from _plain(group)
         yield from _from(group)
+
+
+def _is_standard(i: Import) -> bool:
+    return i.source.split(".", maxsplit=1)[0] in sys.stdlib_module_names
 
 
 def _plain(imports: Iterable[Import]) -> list[str]:

@@ -16,188 +16,199 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    311  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#    367  ids.py                        Identifiers of our own making.
-#    411  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#    448  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#    487  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#    520  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#    592  money.py                      Amounts of money: in words, and exact.
-#    615  process.py                    What every copy of the pipe in one process shares.
-#    636  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    713  errors.py                     Every cause of failure a person can act on, each with its words.
-#    922  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1103  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1161  retry.py                      Whether a failed request may be sent again, and when.
-#   1202  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1296  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1328  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1392  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1465  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   1587  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   1731  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   1800  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   1883  personal_valves.py            What each user can set for themselves.
-#   2000  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2079  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2174  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2269  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   2781  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   2842  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   2942  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3126  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
-#
-# api/  Talking to OpenRouter.
-#   3270  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3358  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3404  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   3596  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   3919  exchange_log.py               Requests and answers in the log, at level DEBUG, without what must not be read there.
-#   3938  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   3996  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4145  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4211  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4250  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4313  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4343  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   4421  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   4448  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   4516  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   4739  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   4949  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5133  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5317  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   5424  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   5556  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   5576  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   5616  gateway/responses.py          `POST /responses`: a request body in, Events out.
-#
-# host/  Open WebUI: the only folder that imports it.
-#   5636  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   5701  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   5789  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   5889  data_folder.py                The folder in which Open WebUI keeps its data.
-#   5904  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   5968  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6006  events.py                     What the page is told beside the stream of the answer.
-#   6018  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6116  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6149  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6164  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6197  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6310  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6328  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6369  users.py                      The person who asks, and what they have set for themselves.
-#   6472  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   6544  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   6653  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   6905  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
-#
-# filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   6943  sources.py                    The text of each companion filter, by the name of its file.
-#
-# models/  The catalog: which models there are and what they can do.
-#   7275  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7388  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   7439  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   7553  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   7707  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   7810  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   7885  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   7926  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8183  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8344  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   8570  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   8644  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#    291  ids.py                        Identifiers of our own making.
+#    335  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    412  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   8835  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   8936  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   8972  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9157  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9245  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9299  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#   9500  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   9811  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   9853  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#   9982  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10068  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10169  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10359  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  10452  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  10571  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#    621  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    822  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    909  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#
+# core/  What every room may use: settings, errors, context, logging, admission.
+#   1064  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1120  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1157  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1196  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1229  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1301  money.py                      Amounts of money: in words, and exact.
+#   1324  process.py                    What every copy of the pipe in one process shares.
+#   1345  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1526  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1584  retry.py                      Whether a failed request may be sent again, and when.
+#   1625  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1719  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1772  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1804  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1868  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1941  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2015  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2137  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2281  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2350  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2433  personal_valves.py            What each user can set for themselves.
+#   2550  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2629  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2724  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2819  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3334  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3403  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3516  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3700  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#
+# api/  Talking to OpenRouter.
+#   3847  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3935  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3981  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4173  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4496  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4519  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4577  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4726  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4792  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4831  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4894  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4924  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5002  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5029  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5097  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5320  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5530  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5714  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5898  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6005  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6137  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6157  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6197  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#
+# host/  Open WebUI: the only folder that imports it.
+#   6217  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6282  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6370  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6470  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6485  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6549  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6587  events.py                     What the page is told beside the stream of the answer.
+#   6599  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6697  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6730  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6745  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6778  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6891  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6909  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6950  users.py                      The person who asks, and what they have set for themselves.
+#   7053  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7125  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7234  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7486  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#
+# filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
+#   7524  sources.py                    The text of each companion filter, by the name of its file.
+#
+# models/  The catalog: which models there are and what they can do.
+#   7856  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7969  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8020  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8134  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8288  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8391  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8466  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8507  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8764  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8925  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9151  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9225  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#
+# storage/  What is kept of an answer: after the words, never before them.
+#   9416  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9517  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9553  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9738  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9826  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9880  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10191  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10233  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10362  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10448  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10662  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10763  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10953  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11046  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11165  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  10656  allow_list.py                 Only what the API knows goes out.
-#  10692  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  10720  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  10804  fallbacks.py                  Further models, for when the first one fails.
-#  10825  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  10879  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  10927  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11000  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11067  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11095  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11190  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11228  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11358  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  11507  history.py                    Chat messages become input items.
-#  11631  next_round.py                 The request of another round: the one before, and what came of it.
-#  11720  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  11835  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  11923  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12139  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12185  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12235  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12278  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12332  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  12381  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  12443  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11250  allow_list.py                 Only what the API knows goes out.
+#  11286  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11314  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11398  fallbacks.py                  Further models, for when the first one fails.
+#  11419  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11473  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11521  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11594  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11661  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11689  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11784  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11822  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11952  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12101  history.py                    Chat messages become input items.
+#  12225  next_round.py                 The request of another round: the one before, and what came of it.
+#  12314  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12429  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12517  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12733  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12779  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12829  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12872  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12926  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  12975  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13037  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  12494  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  12768  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  12817  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  12850  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  12871  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  12936  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13009  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13092  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13146  status.py                     The status line of an answer: few words, all of them true.
-#  13201  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13343  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  13404  usage.py                      What an answer took and cost, under the names its reader knows.
-#  13504  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  13613  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  13734  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14021  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13088  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13362  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13411  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13444  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13465  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13530  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13603  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13686  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13740  status.py                     The status line of an answer: few words, all of them true.
+#  13795  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13937  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  13998  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14098  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14207  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14328  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14615  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14159  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14214  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14338  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  14647  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  14768  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  14852  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15054  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14753  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14808  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14932  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15241  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15362  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15446  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15648  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15192  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15786  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  15386  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  15989  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  15479  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16082  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  15677  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16280  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  15853  pipe.py                       The entrance: what Open WebUI calls.
+#  16472  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
 
+import argparse
 import ast
 import asyncio
 import base64
 import csv
+import getpass
 import hashlib
 import hmac
 import importlib
@@ -213,6 +224,7 @@ import secrets
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -240,8 +252,8 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field, fields, replace
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -271,97 +283,9 @@ from urllib.parse import quote, urljoin
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
-import aiohttp
-import httpx
-import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography.exceptions import InvalidTag
-from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import core_schema, CoreSchema
-from redis.exceptions import RedisError
-from sqlalchemy import (
-    BigInteger,
-    case,
-    Column,
-    delete,
-    exists,
-    func,
-    Index,
-    insert,
-    LargeBinary,
-    MetaData,
-    select,
-    String,
-    Table,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from starlette.datastructures import Headers, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.responses import StreamingResponse
-from yarl import URL
-
-
-################################
-# core/circuit_breaker.py
-#
-# The breaker: what failed again and again is left alone until its failures are old.
-################################
-
-BreakerKey = tuple[str, ...]
-
-# A failure that long ago, in a process that long-lived, decides nothing any more.
-_MOST_KEYS = 10_000
-_MOST_FAILURES = 50
-
-
-@dataclass(slots=True)
-class FailureLog:
-    """When what has failed lately, for every copy of the pipe in one process.
-
-    A copy may be older than the code that reads this, so it holds nothing but plain state.
-    """
-
-    times: OrderedDict[BreakerKey, deque[float]] = field(
-        default_factory=OrderedDict[BreakerKey, deque[float]]
-    )
-    """Seconds of one clock, oldest first; what failed last stands last."""
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerLimit:
-    """So many failures within so many seconds are too many."""
-
-    failures: int
-    window: float
-
-
-def pause_left(log: FailureLog, key: BreakerKey, limit: BreakerLimit, now: float) -> float:
-    """Seconds until it may be tried again; 0 when it may be tried now."""
-    failed_at = log.times.get(key, ())
-    recent = [time for time in failed_at if now - time < limit.window]
-    if len(recent) < limit.failures:
-        return 0.0
-    return recent[-limit.failures] + limit.window - now
-
-
-def note_failure(log: FailureLog, key: BreakerKey, now: float) -> None:
-    """Remember a failure; the longest forgotten key makes room."""
-    log.times.setdefault(key, deque(maxlen=_MOST_FAILURES)).append(now)
-    log.times.move_to_end(key)
-    while len(log.times) > _MOST_KEYS:
-        log.times.popitem(last=False)
-
-
-def note_success(log: FailureLog, key: BreakerKey) -> None:
-    """It works: whatever failed before does not count."""
-    log.times.pop(key, None)
 
 
 ################################
@@ -406,231 +330,6 @@ def api_tool_name(name: str) -> str:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{_REFUSED_IN_NAMES.sub('_', name)[:55]}_{digest}"
-
-
-################################
-# core/json_codec.py
-#
-# JSON to and from bytes: orjson, with a way out for text it refuses.
-################################
-
-# JavaScript writes one half of an emoji when a stream cuts it in two; orjson takes pairs only.
-_SURROGATE_ESCAPES = re.compile(
-    rb"\\(?:u[dD][89aAbB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
-)
-
-
-def encode_json(value: Any) -> bytes:
-    """Write compact UTF-8 JSON; halves of broken emoji (lone surrogates) become `?`."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "replace")
-
-
-def decode_json(data: bytes | str) -> Any:
-    """Read JSON; halves of broken emoji become U+FFFD; raises `ValueError` when it is none."""
-    try:
-        return orjson.loads(data)
-    except ValueError:
-        raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
-        repaired = _SURROGATE_ESCAPES.sub(_without_half, raw)
-        if repaired == raw:
-            raise
-        return orjson.loads(repaired)
-
-
-def _without_half(escape: re.Match[bytes]) -> bytes:
-    return rb"\ufffd" if escape["half"] else escape[0]
-
-
-################################
-# core/json_values.py
-#
-# Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-################################
-
-JsonObject = dict[str, Any]
-
-
-def as_object(value: Any) -> JsonObject:
-    """The value if it is a JSON object, else an empty one."""
-    if isinstance(value, dict):
-        return cast("JsonObject", value)
-    return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else {}
-
-
-def objects_in(value: Any) -> list[JsonObject]:
-    """The JSON objects of a list; empty when it is none."""
-    entries = cast("list[Any]", value) if isinstance(value, list) else []
-    return [cast("JsonObject", entry) for entry in entries if isinstance(entry, dict)]
-
-
-def text_of(value: Any) -> str:
-    """Text of a string or a number; empty for everything else."""
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
-
-
-def number_of(value: Any) -> float | int | None:
-    """A number; `None` for everything else, text and booleans included."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def whole_of(value: Any) -> int | None:
-    """A whole number; `None` for everything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-################################
-# core/hand_over.py
-#
-# What the companion filters have left for a request, in a key of `metadata` of their own.
-################################
-
-HAND_OVER_KEY = "openrouter_pipe"
-"""In `metadata`: what a filter writes into Open WebUI's own keys is put back before the pipe."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandOver:
-    """What people have switched on for a request, in OpenRouter's words."""
-
-    search: JsonObject | None = None
-    """The parameters of the tool `openrouter:web_search`; `None` where it is not wanted."""
-    provider: JsonObject = field(default_factory=dict[str, Any])
-    """The user's own preferences, as `provider` takes them."""
-
-
-NOTHING_HANDED_OVER = HandOver()
-
-
-def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
-    """Read what the filters have left; an admin may have edited them."""
-    handed = as_object(metadata.get(HAND_OVER_KEY))
-    search = handed.get("search")
-    return HandOver(
-        search=None if search is None else as_object(search),
-        provider=as_object(handed.get("provider")),
-    )
-
-
-################################
-# core/media_types.py
-#
-# What a file is, by the bytes it begins with: its name and the type it came with are claims.
-################################
-
-_HEAD_BYTES = 4096
-
-_BEGINNINGS = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"fLaC", "audio/flac"),
-    (b"OggS", "audio/ogg"),
-    (b"ID3", "audio/mpeg"),
-    (b"\x1a\x45\xdf\xa3", "video/webm"),
-    (b"\x00\x00\x01\xba", "video/mpeg"),
-    (b"\x00\x00\x01\xb3", "video/mpeg"),
-)
-# RIFF, FORM and ISO containers name their kind after a length.
-_CONTAINERS = {
-    (b"RIFF", b"WEBP"): "image/webp",
-    (b"RIFF", b"WAVE"): "audio/wav",
-    (b"FORM", b"AIFF"): "audio/aiff",
-    (b"FORM", b"AIFC"): "audio/aiff",
-}
-_BRANDS = {b"qt  ": "video/quicktime", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4"}
-_PICTURE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
-
-
-def sniff_media_type(content: bytes | bytearray | memoryview) -> str:
-    """The media type, for what a model can be given; empty for anything else, programs above all.
-
-    The beginning of the content is enough.
-    """
-    head = bytes(content[:_HEAD_BYTES])
-    for beginning, media_type in _BEGINNINGS:
-        if head.startswith(beginning):
-            return media_type
-    if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        return "" if brand in _PICTURE_BRANDS else _BRANDS.get(brand, "video/mp4")
-    if found := _CONTAINERS.get((head[:4], head[8:12])):
-        return found
-    if b"%PDF-" in head[:1024]:
-        return "application/pdf"
-    return _sniff_frames(head) or ("text/plain" if _is_text(head) else "")
-
-
-def _sniff_frames(head: bytes) -> str:
-    """Sound that begins with a frame: eleven or twelve set bits, then its kind."""
-    if len(head) < 4 or head[0] != 0xFF:
-        return ""
-    if head[1] & 0xF6 == 0xF0:
-        return "audio/aac"
-    layer, bit_rate, sample_rate = head[1] & 0x06, head[2] >> 4, head[2] & 0x0C
-    is_mpeg = head[1] & 0xE0 == 0xE0 and layer and bit_rate < 15 and sample_rate != 0x0C
-    return "audio/mpeg" if is_mpeg else ""
-
-
-def _is_text(head: bytes) -> bool:
-    if not head or any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in head):
-        return False
-    try:
-        head.decode()
-    except UnicodeDecodeError as error:
-        # A character may be cut where the beginning ends.
-        return len(head) == _HEAD_BYTES and error.start > len(head) - 4
-    return True
-
-
-################################
-# core/money.py
-#
-# Amounts of money: in words, and exact.
-################################
-
-PICODOLLARS = 10**12
-"""So many make one USD."""
-
-
-def dollars(amount: float) -> str:
-    """The amount in USD, with as many digits as tell something: `$0.0012`."""
-    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
-    return f"${amount:.{digits}f}"
-
-
-def picodollars(amount: float) -> int:
-    """The amount in 10⁻¹² USD, of the decimal number as it was written: these add up exactly."""
-    if not isfinite(amount):
-        return 0
-    return int((Decimal(repr(amount)) * PICODOLLARS).to_integral_value())
-
-
-################################
-# core/process.py
-#
-# What every copy of the pipe in one process shares.
-################################
-
-# Open WebUI loads the file anew on every change; each copy finds the same holder under this name.
-_HOLDER = "open_webui_openrouter_pipe_process"
-
-Shared = TypeVar("Shared")
-
-
-def shared_by_process(name: str, make: Callable[[], Shared]) -> Shared:
-    """The one value of this name, made by whichever copy asks first.
-
-    The copy that made it may be older than the one that reads it: names of what it holds stay.
-    """
-    holder = sys.modules.setdefault(_HOLDER, ModuleType(_HOLDER))
-    return cast("Shared", holder.__dict__.setdefault(name, make()))
 
 
 ################################
@@ -917,6 +616,730 @@ def advise_on_failure(failure: ApiFailure) -> str:
     if failure.status is not None and failure.status < 500:
         return "Change the request or choose another model."
     return "Try again in a moment, or choose another model."
+
+
+################################
+# storage/payload_codec.py
+#
+# Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+# where they belong.
+#
+# The format stands in docs/storage.md, byte by byte. Sealing and opening may take a while (scrypt, a
+# large payload): they belong in a thread.
+################################
+
+LARGEST_PAYLOAD = 64 * 1024 * 1024
+"""Bytes; what would become larger when it is opened is refused."""
+
+_PAYLOAD_VERSION = 1
+_COMPRESSIONS = ("plain", "zlib", "lz4")
+_IS_ENCRYPTED = 0x80
+_FIRST_BYTES = 2
+_DIGEST_AT = slice(2, 18)
+_SALT_AT, _KEY_ID_AT, _NONCE_AT = slice(2, 18), slice(18, 26), slice(26, 38)
+_TAG_BYTES = 16
+_FAST_ZLIB = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLabel:
+    """What a payload says of itself without being opened."""
+
+    version: int
+    compression: str
+    key_id: str
+    """Names the key, in hex; empty where the payload is not encrypted."""
+
+    def __str__(self) -> str:
+        cipher = "+aes256gcm" if self.key_id else ""
+        return f"v{self.version}+{self.compression}{cipher}"
+
+
+class PayloadCodec:
+    """Seals what is kept with one key, and opens it with that one or an older one.
+
+    `identity` says where a payload belongs (whose, in which chat, under which id): it is not stored
+    in it, but without the very same one it does not open. Without a key nothing is encrypted.
+    """
+
+    def __init__(
+        self,
+        key: str = "",
+        old_keys: Iterable[str] = (),
+        *,
+        compress_from: int = 1_024,
+        use_lz4: bool = True,
+    ) -> None:
+        self._key = key
+        self._keys = [known for known in (key, *old_keys) if known]
+        self._compress_from = compress_from
+        self._use_lz4 = use_lz4
+        self._salt = os.urandom(16)
+
+    def seal(self, content: bytes, identity: Sequence[str], *, encrypt: bool = True) -> bytes:
+        """The payload to keep; with `encrypt` off it is only made small."""
+        compression, body = self._compressed(content)
+        if not (self._key and encrypt):
+            header = bytes((_PAYLOAD_VERSION, compression))
+            return header + _payload_digest(header, identity, body) + body
+        salt, nonce = self._salt, os.urandom(12)  # another thread may put another salt there
+        key, key_id = _derive_key(self._key, salt)
+        first = bytes((_PAYLOAD_VERSION, compression | _IS_ENCRYPTED))
+        header = first + salt + key_id + nonce
+        return header + AESGCM(key).encrypt(nonce, body, header + _identity_bytes(identity))
+
+    def open(
+        self, payload: bytes, identity: Sequence[str], largest: int = LARGEST_PAYLOAD
+    ) -> bytes:
+        """What was sealed; raises `SealedPayloadError` for everything but exactly that."""
+        label = read_label(payload)
+        if label.key_id:
+            body = self._decrypted(payload, identity)
+        else:
+            body = payload[_DIGEST_AT.stop :]
+            digest = _payload_digest(payload[:_FIRST_BYTES], identity, body)
+            if not hmac.compare_digest(payload[_DIGEST_AT], digest):
+                raise _not_as_sealed()
+        return _decompressed(label.compression, body, largest)
+
+    def _compressed(self, content: bytes) -> tuple[int, bytes]:
+        """The shorter form and its number: what does not get shorter stays as it is."""
+        if len(content) < max(self._compress_from, 1):
+            return 0, content
+        lz4 = _lz4_block() if self._use_lz4 else None
+        body = lz4.compress(content) if lz4 else zlib.compress(content, _FAST_ZLIB)
+        return (2 if lz4 else 1, body) if len(body) < len(content) else (0, content)
+
+    def _decrypted(self, payload: bytes, identity: Sequence[str]) -> bytes:
+        header, ciphertext = payload[: _NONCE_AT.stop], payload[_NONCE_AT.stop :]
+        salt = header[_SALT_AT]
+        for known in self._keys:
+            key, key_id = _derive_key(known, salt)
+            if hmac.compare_digest(header[_KEY_ID_AT], key_id):
+                break
+        else:
+            raise SealedPayloadError("It was sealed with a key that is not known here.")
+        try:
+            place = header + _identity_bytes(identity)
+            body = AESGCM(key).decrypt(header[_NONCE_AT], ciphertext, place)
+        except InvalidTag as error:
+            raise _not_as_sealed() from error
+        if known == self._key:
+            # One salt for many payloads: each new one costs its first reader a derivation.
+            self._salt = salt
+        return body
+
+
+def read_label(payload: bytes) -> PayloadLabel:
+    """What the payload's head says; raises `SealedPayloadError` where there is no such head."""
+    if len(payload) < _DIGEST_AT.stop:
+        raise SealedPayloadError("It is cut short.")
+    version, flags = payload[0], payload[1]
+    if version != _PAYLOAD_VERSION:
+        raise SealedPayloadError(f"It has format {version}, which this version cannot read.")
+    compression = flags & ~_IS_ENCRYPTED
+    if compression >= len(_COMPRESSIONS):
+        raise _not_as_sealed()
+    if not flags & _IS_ENCRYPTED:
+        return PayloadLabel(version, _COMPRESSIONS[compression], "")
+    if len(payload) < _NONCE_AT.stop + _TAG_BYTES:
+        raise SealedPayloadError("It is cut short.")
+    return PayloadLabel(version, _COMPRESSIONS[compression], payload[_KEY_ID_AT].hex())
+
+
+def _not_as_sealed() -> SealedPayloadError:
+    return SealedPayloadError("It is not as it was sealed: damaged, changed, or put elsewhere.")
+
+
+def _decompressed(compression: str, body: bytes, largest: int) -> bytes:
+    """The content; it is never grown beyond the limit to find out that it is too large."""
+    match compression:
+        case "zlib":
+            content = _inflated(body, largest)
+        case "lz4":
+            content = _unpacked(body, largest)
+        case _:
+            content = body
+    if len(content) > largest:
+        raise _payload_too_large(largest)
+    return content
+
+
+def _inflated(body: bytes, largest: int) -> bytes:
+    reader = zlib.decompressobj()
+    try:
+        content = reader.decompress(body, largest + 1)
+    except zlib.error as error:
+        raise _not_as_sealed() from error
+    if not reader.eof and len(content) <= largest:
+        raise SealedPayloadError("It is cut short.")
+    return content
+
+
+def _unpacked(body: bytes, largest: int) -> bytes:
+    lz4 = _lz4_block()
+    if lz4 is None:
+        raise SealedPayloadError("It is compressed with lz4, which is not installed here.")
+    if int.from_bytes(body[:4], "little") > largest:
+        raise _payload_too_large(largest)
+    try:
+        return lz4.decompress(body)
+    except (lz4.LZ4BlockError, ValueError) as error:
+        raise _not_as_sealed() from error
+
+
+def _payload_too_large(largest: int) -> SealedPayloadError:
+    return SealedPayloadError(f"It holds more than {largest:,} bytes.")
+
+
+def _identity_bytes(identity: Sequence[str]) -> bytes:
+    """The parts with their lengths, so that no two identities look alike."""
+    parts = [part.encode("utf-8", "surrogatepass") for part in identity]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _payload_digest(header: bytes, identity: Sequence[str], body: bytes) -> bytes:
+    """Finds damage and mistakes; only a key keeps out someone who means it."""
+    return blake2b(header + _identity_bytes(identity) + body, digest_size=16).digest()
+
+
+@lru_cache(maxsize=128)
+def _derive_key(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:
+    """The key and its id; it takes some 50 ms and 16 MB, which is what protects a weak one."""
+    derivation = Scrypt(salt=salt, length=32 + 8, n=2**14, r=8, p=1)
+    derived = derivation.derive(passphrase.encode("utf-8", "surrogatepass"))
+    return derived[:32], derived[32:]
+
+
+@cache
+def _lz4_block() -> Any:
+    try:
+        return importlib.import_module("lz4.block")
+    except ImportError:
+        return None
+
+
+################################
+# storage/archive_file.py
+#
+# One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#
+# The format stands in docs/storage.md. All of it may take a while: it belongs in a thread.
+################################
+
+ARCHIVE_SUFFIX = ".orlog"
+_UNFINISHED_SUFFIX = ".part"
+_FIRST_ARCHIVE_BYTES = b"ORLOG\x01\r\n"
+_ARCHIVE_IDENTITY = ("session archive",)
+_PRIVATE_FOLDER = 0o700
+
+
+def archive_path(root: Path, folders: Sequence[str], name: Sequence[str]) -> Path:
+    """Where an archive stands; ids that could lead elsewhere are written as ones that cannot."""
+    safe = [api_tool_name(folder) for folder in folders]
+    return root.joinpath(*safe, ".".join(api_tool_name(part) for part in name) + ARCHIVE_SUFFIX)
+
+
+def write_archive(root: Path, path: Path, lines: Sequence[bytes], codec: PayloadCodec) -> None:
+    """Seal the lines into the file; raises `OSError`, and then leaves nothing behind."""
+    sealed = _FIRST_ARCHIVE_BYTES + codec.seal(b"\n".join(lines), _ARCHIVE_IDENTITY)
+    try:
+        _write_whole(root, path, sealed)
+    except FileNotFoundError:  # the clean-up of another worker took the empty folder away
+        _write_whole(root, path, sealed)
+
+
+def read_archive(path: Path, codec: PayloadCodec) -> list[dict[str, Any]]:
+    """The records, the one about the whole session first.
+
+    Raises `OSError`, and `SealedPayloadError` for everything but exactly what was written.
+    """
+    sealed = path.read_bytes()
+    first = len(_FIRST_ARCHIVE_BYTES)
+    if sealed[:first] != _FIRST_ARCHIVE_BYTES:
+        raise SealedPayloadError("It is not a session archive, or its beginning is damaged.")
+    content = codec.open(sealed[first:], _ARCHIVE_IDENTITY)
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def delete_old_archives(root: Path, before: float) -> None:
+    """Delete what was written before that time (seconds since 1970), and folders left empty."""
+    for user in _within(root.resolve()):
+        for chat in _within(user):
+            for file in _within(chat):
+                if file.suffix in (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX):
+                    _delete_older(file, before)
+            with suppress(OSError):  # something is in it
+                chat.rmdir()
+        with suppress(OSError):
+            user.rmdir()
+
+
+def _write_whole(root: Path, path: Path, content: bytes) -> None:
+    for folder in (root, path.parent.parent, path.parent):
+        folder.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    # `mkstemp` makes a new file that nobody else may read.
+    handle, unfinished = tempfile.mkstemp(_UNFINISHED_SUFFIX, ".", path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(unfinished)
+        raise
+
+
+def _within(folder: Path) -> list[Path]:
+    """What is in a folder; a link leads elsewhere and is left alone."""
+    try:
+        return [] if folder.is_symlink() else [*folder.iterdir()]
+    except OSError:  # no folder, or gone
+        return []
+
+
+def _delete_older(file: Path, before: float) -> None:
+    with suppress(OSError):  # other workers may be at it too
+        if file.lstat().st_mtime < before:
+            file.unlink()
+
+
+################################
+# storage/unlock.py
+#
+# The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#
+# It needs Python and `cryptography`, and no Open WebUI.
+################################
+
+_PASSPHRASE_VARIABLE = "SESSION_LOG_PASSPHRASE"
+
+
+def run_command_line(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it is done, 1 when something could not be read, 2 when misused."""
+    options = _read_arguments(arguments)
+    paths = [path for named in options.archives for path in _archives_in(named)]
+    passphrase = os.environ.get(_PASSPHRASE_VARIABLE) or _asked_for()
+    if not passphrase:
+        _complain(f"no passphrase: set {_PASSPHRASE_VARIABLE}, or type it when asked")
+        return 2
+    codec = PayloadCodec(passphrase, use_lz4=False)
+    try:
+        return max([_print_archive(path, codec, options) for path in paths], default=1)
+    except BrokenPipeError:  # what reads us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Tools for what the OpenRouter function of Open WebUI keeps."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    unlock = commands.add_parser(
+        "unlock",
+        help="read session archives",
+        description="Print session archives. "
+        f"The passphrase comes from {_PASSPHRASE_VARIABLE}, else it is asked for.",
+    )
+    add = unlock.add_argument
+    add("archives", nargs="+", type=Path, metavar="ARCHIVE", help="a file, or a folder of them")
+    add("--list", action="store_true", help="one line for each archive, without its records")
+    add("--kind", action="append", help="only records of this kind: request, item, log, timing, …")
+    add("--grep", default="", metavar="TEXT", help="only records that contain this text")
+    add("--outcome", metavar="HOW", help="only archives of answers that ended so: failed, …")
+    add("--json", action="store_true", help="the records as they are, one JSON object a line")
+    return parser.parse_args(arguments)
+
+
+def _archives_in(named: Path) -> Iterator[Path]:
+    if named.is_dir():
+        yield from sorted(named.rglob(f"*{ARCHIVE_SUFFIX}"), key=lambda each: each.stat().st_mtime)
+    else:
+        yield named
+
+
+def _asked_for() -> str:
+    try:
+        return getpass.getpass("Passphrase of the archives: ")
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
+def _print_archive(path: Path, codec: PayloadCodec, options: argparse.Namespace) -> int:
+    try:
+        session, *records = read_archive(path, codec)
+    except (OSError, SealedPayloadError) as error:
+        reason = error.cause if isinstance(error, SealedPayloadError) else error.strerror
+        _complain(f"{path}: {reason}")
+        return 1
+    if options.outcome and session["outcome"] != options.outcome:
+        return 0
+    shown = [record for record in records if _is_wanted(record, options)]
+    if records and not shown:
+        return 0
+    if options.json:
+        lines = [_as_json(record) for record in [session, *([] if options.list else shown)]]
+    else:
+        lines = [_headline(session)]
+        lines += [] if options.list else ["", *map(_record_line, shown), ""]
+    sys.stdout.write("\n".join([*lines, ""]))
+    return 0
+
+
+def _is_wanted(record: dict[str, Any], options: argparse.Namespace) -> bool:
+    if options.kind and record["kind"] not in options.kind:
+        return False
+    return options.grep.lower() in _as_json(record).lower()
+
+
+def _headline(session: dict[str, Any]) -> str:
+    """The archive in one line; its ids are those that were sealed with it, wherever it lies."""
+    began = datetime.fromtimestamp(session["time"]).isoformat(" ", "seconds")
+    told = ("outcome", "model", "user_id", "chat_id", "message_id", "request_id")
+    dropped = f", {session['dropped']} more dropped" if session["dropped"] else ""
+    counts = f"{session['seconds']} s, {session['records']} records{dropped}"
+    return "  ".join([began, *(_as_json(session[name])[1:-1] for name in told), counts])
+
+
+def _record_line(record: dict[str, Any]) -> str:
+    fields = {name: value for name, value in record.items() if name not in ("time", "kind")}
+    # As JSON: a terminal must not obey what a model has written.
+    clock = datetime.fromtimestamp(record["time"]).strftime("%H:%M:%S.%f")[:-3]
+    return f"{clock}  {record['kind']:<10}  {_as_json(fields)}"
+
+
+def _as_json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def _complain(words: str) -> None:
+    sys.stderr.write(f"{words}\n")
+
+
+################################
+# Started as a program, the file is only what stands above: the rest needs Open WebUI's packages.
+################################
+
+if __name__ == "__main__":
+    raise SystemExit(run_command_line())
+
+import aiohttp
+import httpx
+import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import core_schema, CoreSchema
+from redis.exceptions import RedisError
+from sqlalchemy import (
+    BigInteger,
+    case,
+    Column,
+    delete,
+    exists,
+    func,
+    Index,
+    insert,
+    LargeBinary,
+    MetaData,
+    select,
+    String,
+    Table,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from starlette.datastructures import Headers, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
+from yarl import URL
+
+
+################################
+# core/circuit_breaker.py
+#
+# The breaker: what failed again and again is left alone until its failures are old.
+################################
+
+BreakerKey = tuple[str, ...]
+
+# A failure that long ago, in a process that long-lived, decides nothing any more.
+_MOST_KEYS = 10_000
+_MOST_FAILURES = 50
+
+
+@dataclass(slots=True)
+class FailureLog:
+    """When what has failed lately, for every copy of the pipe in one process.
+
+    A copy may be older than the code that reads this, so it holds nothing but plain state.
+    """
+
+    times: OrderedDict[BreakerKey, deque[float]] = field(
+        default_factory=OrderedDict[BreakerKey, deque[float]]
+    )
+    """Seconds of one clock, oldest first; what failed last stands last."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimit:
+    """So many failures within so many seconds are too many."""
+
+    failures: int
+    window: float
+
+
+def pause_left(log: FailureLog, key: BreakerKey, limit: BreakerLimit, now: float) -> float:
+    """Seconds until it may be tried again; 0 when it may be tried now."""
+    failed_at = log.times.get(key, ())
+    recent = [time for time in failed_at if now - time < limit.window]
+    if len(recent) < limit.failures:
+        return 0.0
+    return recent[-limit.failures] + limit.window - now
+
+
+def note_failure(log: FailureLog, key: BreakerKey, now: float) -> None:
+    """Remember a failure; the longest forgotten key makes room."""
+    log.times.setdefault(key, deque(maxlen=_MOST_FAILURES)).append(now)
+    log.times.move_to_end(key)
+    while len(log.times) > _MOST_KEYS:
+        log.times.popitem(last=False)
+
+
+def note_success(log: FailureLog, key: BreakerKey) -> None:
+    """It works: whatever failed before does not count."""
+    log.times.pop(key, None)
+
+
+################################
+# core/json_codec.py
+#
+# JSON to and from bytes: orjson, with a way out for text it refuses.
+################################
+
+# JavaScript writes one half of an emoji when a stream cuts it in two; orjson takes pairs only.
+_SURROGATE_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89aAbB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL
+)
+
+
+def encode_json(value: Any) -> bytes:
+    """Write compact UTF-8 JSON; halves of broken emoji (lone surrogates) become `?`."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
+def decode_json(data: bytes | str) -> Any:
+    """Read JSON; halves of broken emoji become U+FFFD; raises `ValueError` when it is none."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+        repaired = _SURROGATE_ESCAPES.sub(_without_half, raw)
+        if repaired == raw:
+            raise
+        return orjson.loads(repaired)
+
+
+def _without_half(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["half"] else escape[0]
+
+
+################################
+# core/json_values.py
+#
+# Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+################################
+
+JsonObject = dict[str, Any]
+
+
+def as_object(value: Any) -> JsonObject:
+    """The value if it is a JSON object, else an empty one."""
+    if isinstance(value, dict):
+        return cast("JsonObject", value)
+    return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else {}
+
+
+def objects_in(value: Any) -> list[JsonObject]:
+    """The JSON objects of a list; empty when it is none."""
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return [cast("JsonObject", entry) for entry in entries if isinstance(entry, dict)]
+
+
+def text_of(value: Any) -> str:
+    """Text of a string or a number; empty for everything else."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def number_of(value: Any) -> float | int | None:
+    """A number; `None` for everything else, text and booleans included."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def whole_of(value: Any) -> int | None:
+    """A whole number; `None` for everything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+################################
+# core/hand_over.py
+#
+# What the companion filters have left for a request, in a key of `metadata` of their own.
+################################
+
+HAND_OVER_KEY = "openrouter_pipe"
+"""In `metadata`: what a filter writes into Open WebUI's own keys is put back before the pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """What people have switched on for a request, in OpenRouter's words."""
+
+    search: JsonObject | None = None
+    """The parameters of the tool `openrouter:web_search`; `None` where it is not wanted."""
+    provider: JsonObject = field(default_factory=dict[str, Any])
+    """The user's own preferences, as `provider` takes them."""
+
+
+NOTHING_HANDED_OVER = HandOver()
+
+
+def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
+    """Read what the filters have left; an admin may have edited them."""
+    handed = as_object(metadata.get(HAND_OVER_KEY))
+    search = handed.get("search")
+    return HandOver(
+        search=None if search is None else as_object(search),
+        provider=as_object(handed.get("provider")),
+    )
+
+
+################################
+# core/media_types.py
+#
+# What a file is, by the bytes it begins with: its name and the type it came with are claims.
+################################
+
+_HEAD_BYTES = 4096
+
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
+    (b"\x1a\x45\xdf\xa3", "video/webm"),
+    (b"\x00\x00\x01\xba", "video/mpeg"),
+    (b"\x00\x00\x01\xb3", "video/mpeg"),
+)
+# RIFF, FORM and ISO containers name their kind after a length.
+_CONTAINERS = {
+    (b"RIFF", b"WEBP"): "image/webp",
+    (b"RIFF", b"WAVE"): "audio/wav",
+    (b"FORM", b"AIFF"): "audio/aiff",
+    (b"FORM", b"AIFC"): "audio/aiff",
+}
+_BRANDS = {b"qt  ": "video/quicktime", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4"}
+_PICTURE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
+
+
+def sniff_media_type(content: bytes | bytearray | memoryview) -> str:
+    """The media type, for what a model can be given; empty for anything else, programs above all.
+
+    The beginning of the content is enough.
+    """
+    head = bytes(content[:_HEAD_BYTES])
+    for beginning, media_type in _BEGINNINGS:
+        if head.startswith(beginning):
+            return media_type
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return "" if brand in _PICTURE_BRANDS else _BRANDS.get(brand, "video/mp4")
+    if found := _CONTAINERS.get((head[:4], head[8:12])):
+        return found
+    if b"%PDF-" in head[:1024]:
+        return "application/pdf"
+    return _sniff_frames(head) or ("text/plain" if _is_text(head) else "")
+
+
+def _sniff_frames(head: bytes) -> str:
+    """Sound that begins with a frame: eleven or twelve set bits, then its kind."""
+    if len(head) < 4 or head[0] != 0xFF:
+        return ""
+    if head[1] & 0xF6 == 0xF0:
+        return "audio/aac"
+    layer, bit_rate, sample_rate = head[1] & 0x06, head[2] >> 4, head[2] & 0x0C
+    is_mpeg = head[1] & 0xE0 == 0xE0 and layer and bit_rate < 15 and sample_rate != 0x0C
+    return "audio/mpeg" if is_mpeg else ""
+
+
+def _is_text(head: bytes) -> bool:
+    if not head or any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in head):
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # A character may be cut where the beginning ends.
+        return len(head) == _HEAD_BYTES and error.start > len(head) - 4
+    return True
+
+
+################################
+# core/money.py
+#
+# Amounts of money: in words, and exact.
+################################
+
+PICODOLLARS = 10**12
+"""So many make one USD."""
+
+
+def dollars(amount: float) -> str:
+    """The amount in USD, with as many digits as tell something: `$0.0012`."""
+    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.001 else 6
+    return f"${amount:.{digits}f}"
+
+
+def picodollars(amount: float) -> int:
+    """The amount in 10⁻¹² USD, of the decimal number as it was written: these add up exactly."""
+    if not isfinite(amount):
+        return 0
+    return int((Decimal(repr(amount)) * PICODOLLARS).to_integral_value())
+
+
+################################
+# core/process.py
+#
+# What every copy of the pipe in one process shares.
+################################
+
+# Open WebUI loads the file anew on every change; each copy finds the same holder under this name.
+_HOLDER = "open_webui_openrouter_pipe_process"
+
+Shared = TypeVar("Shared")
+
+
+def shared_by_process(name: str, make: Callable[[], Shared]) -> Shared:
+    """The one value of this name, made by whichever copy asks first.
+
+    The copy that made it may be older than the one that reads it: names of what it holds stay.
+    """
+    holder = sys.modules.setdefault(_HOLDER, ModuleType(_HOLDER))
+    return cast("Shared", holder.__dict__.setdefault(name, make()))
 
 
 ################################
@@ -1294,6 +1717,59 @@ def _cipher(secret: str) -> Fernet | None:
 
 
 ################################
+# core/session_records.py
+#
+# What happened in one request, record by record: redacted, and no more than there is room for.
+################################
+
+_MOST_RECORD_BYTES = 8 * 1024 * 1024
+"""Of one request: each round asks with the whole chat again."""
+_SHORTEST_SECRET = 6
+
+
+class SessionRecords:
+    """The records of one request, each a line of JSON with its `time` and `kind`."""
+
+    __slots__ = ("_most", "_secret", "dropped", "ended", "lines", "size", "started")
+
+    def __init__(self, most: int, secret: str = "") -> None:
+        self._most = most
+        self._secret = secret.encode() if len(secret) >= _SHORTEST_SECRET else b""
+        """What may stand in no line, though it looks like no key."""
+        self.started = time.time()
+        """Seconds since 1970, as `ended`; 0 until it is."""
+        self.ended = 0.0
+        self.lines: list[bytes] = []
+        self.size = 0
+        """Bytes."""
+        self.dropped = 0
+        """How many more there would have been."""
+
+    def add(self, kind: str, **fields: Any) -> None:
+        """Keep a record; one there is no room for is counted."""
+        if self.ended:
+            return
+        line = b"" if len(self.lines) >= self._most else self._line(kind, fields)
+        if not line or self.size + len(line) > _MOST_RECORD_BYTES:
+            self.dropped += 1
+            return
+        self.lines.append(line)
+        self.size += len(line)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self.ended = time.time()
+
+    def _line(self, kind: str, fields: dict[str, Any]) -> bytes:
+        try:
+            record = {"time": round(time.time(), 3), "kind": kind, **redact_body(fields)}
+            line = encode_json(record)
+        except (TypeError, ValueError, RecursionError):  # no JSON; no answer may fail by its log
+            return b""
+        return line.replace(self._secret, REDACTED.encode()) if self._secret else line
+
+
+################################
 # core/source_map.py
 #
 # Where a line of the flat file comes from: for our own error log.
@@ -1460,6 +1936,80 @@ Text = Annotated[str, BeforeValidator(_read_text)]
 Secret = Annotated[EncryptedStr, BeforeValidator(_read_secret)]
 Switch = Annotated[bool, BeforeValidator(_read_switch)]
 Words = Annotated[list[str], BeforeValidator(_read_words)]
+
+
+################################
+# core/archive_valves.py
+#
+# The valves of the session archives, and the value object they become.
+################################
+
+_NO_ARCHIVE_PASSPHRASE = EncryptedStr("")
+
+
+class ArchiveValves(BaseModel):
+    """Whether, where and how long the log of each answer is kept."""
+
+    SESSION_LOG_STORE_ENABLED: Switch = Field(
+        default=False,
+        title="Session archives",
+        description=(
+            "Whether what each answer of a saved chat was made of is kept in an encrypted file; "
+            "it holds what people wrote and read."
+        ),
+    )
+    SESSION_LOG_PASSPHRASE: Secret = Field(
+        default=_NO_ARCHIVE_PASSPHRASE,
+        title="Session archives: passphrase",
+        description="Encrypts the archives; without it none are written.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    SESSION_LOG_DIR: Text = Field(
+        default="session_logs",
+        title="Session archives: folder",
+        description="A relative path starts where the server was started.",
+        json_schema_extra={"input": {"type": "text"}},
+    )
+    SESSION_LOG_MAX_LINES: Annotated[int, whole_number(100, 200_000, 20_000)] = Field(
+        default=20_000,
+        title="Session archives: records",
+        description="How many records of one answer are kept.",
+    )
+    SESSION_LOG_RETENTION_DAYS: Annotated[int, whole_number(1, 3_650, 90)] = Field(
+        default=90,
+        title="Session archives: kept (days)",
+        description="Older archives are deleted.",
+    )
+    SESSION_LOG_CLEANUP_INTERVAL_SECONDS: Annotated[int, whole_number(60, 86_400, 3_600)] = Field(
+        default=3_600,
+        title="Session archives: clean-up (seconds)",
+        description="How often the old ones are looked for.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveRules:
+    """Whether, where and how long session archives are kept."""
+
+    enabled: bool = False
+    passphrase: EncryptedStr = _NO_ARCHIVE_PASSPHRASE
+    folder: str = "session_logs"
+    most_records: int = 20_000
+    retention_days: int = 90
+    cleanup_interval: float = 3_600.0
+    """Seconds."""
+
+
+def read_archive_rules(valves: ArchiveValves) -> ArchiveRules:
+    """The rules of one request."""
+    return ArchiveRules(
+        enabled=valves.SESSION_LOG_STORE_ENABLED,
+        passphrase=valves.SESSION_LOG_PASSPHRASE,
+        folder=valves.SESSION_LOG_DIR or "session_logs",
+        most_records=valves.SESSION_LOG_MAX_LINES,
+        retention_days=valves.SESSION_LOG_RETENTION_DAYS,
+        cleanup_interval=float(valves.SESSION_LOG_CLEANUP_INTERVAL_SECONDS),
+    )
 
 
 ################################
@@ -2602,6 +3152,7 @@ class LoggingValves(BaseModel):
 # Pydantic collects fields from the last base to the first: the form shows the connection first.
 class SystemValves(
     ErrorTemplateValves,
+    ArchiveValves,
     LoggingValves,
     ConcurrencyValves,
     SpendValves,
@@ -2680,6 +3231,7 @@ class Settings:
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
     artifacts: ArtifactRules
+    archives: ArchiveRules
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
@@ -2748,6 +3300,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         artifacts=read_artifact_rules(valves),
+        archives=read_archive_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         drawing=_chosen_drawing(own),
@@ -2823,6 +3376,8 @@ class RequestContext:
     """What the companion filters ask for; nothing in a chore."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
+    records: SessionRecords | None = None
+    """Where everything that happens is noted, when the admin wants it archived."""
 
     @property
     def is_in_message(self) -> bool:
@@ -2833,6 +3388,12 @@ class RequestContext:
 def current_request() -> ContextVar[RequestContext | None]:
     """The request that runs now: one variable for all copies, since they share one logger."""
     return shared_by_process("current_request", _new_variable)
+
+
+def current_records() -> SessionRecords | None:
+    """Where the request that runs now is noted, if it is to be archived."""
+    # The context may be one of an older copy, which knew nothing of records.
+    return getattr(current_request().get(), "records", None)
 
 
 def _new_variable() -> ContextVar[RequestContext | None]:
@@ -2855,7 +3416,8 @@ class SessionLogger(logging.Handler):
     """Stamps each record with request, session, user and chat, and hands it to one worker thread.
 
     The thread starts with the first record and ends by itself when none has come for a while,
-    so a replaced copy of the pipe leaves nothing behind.
+    so a replaced copy of the pipe leaves nothing behind. With `collecting`, a request that is to be
+    archived gets its records too.
     """
 
     def __init__(
@@ -2864,10 +3426,12 @@ class SessionLogger(logging.Handler):
         *,
         queue_length: int = _QUEUE_LENGTH,
         idle_seconds: float = _IDLE_SECONDS,
+        collecting: bool = False,
     ) -> None:
         super().__init__()
         self._target = target
         self._idle_seconds = idle_seconds
+        self._collecting = collecting
         self._records: queue.Queue[logging.LogRecord] = queue.Queue(queue_length)
         self._worker: threading.Thread | None = None
         self._worker_lock = threading.Lock()
@@ -2879,6 +3443,8 @@ class SessionLogger(logging.Handler):
             _stamp(record)
             # The arguments may change before the worker reads them.
             record.msg, record.args = record.getMessage(), None
+            if self._collecting:
+                _collect(record)
             self._records.put_nowait(record)
         except queue.Full:
             self._dropped += 1
@@ -2931,9 +3497,17 @@ def _stamp(record: logging.LogRecord) -> None:
     record.chat_id = context.chat_id if context else ""
 
 
+def _collect(record: logging.LogRecord) -> None:
+    """Note the record with its request, where that is to be archived."""
+    if (records := current_records()) is not None:
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        fields = {"trace": trace} if trace else {}
+        records.add("log", level=record.levelname, text=record.msg, **fields)
+
+
 def install_session_logger() -> SessionLogger:
     """Put our handler on our logger, in place of the one an earlier copy of the pipe put there."""
-    handler = SessionLogger(logging.getLogger())
+    handler = SessionLogger(logging.getLogger(), collecting=True)
     LOG.handlers[:] = [handler]
     LOG.propagate = False
     return handler
@@ -3171,17 +3745,20 @@ class TimingLog:
         self._path = ""
         self._lines: SessionLogger | None = None
 
-    def follow(self, path: str) -> None:
-        """Write to this file from now on; without a path nothing is written."""
+    def follow(self, path: str, *, archiving: bool = False) -> None:
+        """Write to this file from now on, if any, and into the archives of requests, if wanted."""
+        self.enabled = bool(path) or archiving
         if path == self._path:
             return
-        self._path, self.enabled = path, bool(path)
+        self._path = path
         self._lines = _open_lines(path) if path else None
 
     def write(self, name: str, started: float) -> None:
         """Note that the step which began at `started` (`time.perf_counter`) is over."""
+        milliseconds = round((time.perf_counter() - started) * 1_000, 3)
+        if (records := current_records()) is not None:
+            records.add("timing", name=name, milliseconds=milliseconds)
         if self._lines is not None:
-            milliseconds = round((time.perf_counter() - started) * 1_000, 3)
             entry = {"msg": name, "levelno": logging.INFO, "milliseconds": milliseconds}
             self._lines.emit(logging.makeLogRecord(entry))
 
@@ -3919,19 +4496,23 @@ Event = (
 ################################
 # api/exchange_log.py
 #
-# Requests and answers in the log, at level DEBUG, without what must not be read there.
+# Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
 ################################
 
 def log_request(path: str, body: Mapping[str, Any]) -> None:
     """Note the body as it goes out."""
+    if (records := current_records()) is not None:
+        records.add("request", path=path, body=body)
     if LOG.isEnabledFor(logging.DEBUG):
         LOG.debug("POST %s %s", path, encode_json(redact_body(body)).decode())
 
 
 def log_answer(path: str, response: httpx.Response) -> None:
     """Note the status, and the id by which OpenRouter knows the answer."""
+    generation = response.headers.get("x-generation-id", "unknown")
+    if (records := current_records()) is not None:
+        records.add("answer", path=path, status=response.status_code, generation=generation)
     if LOG.isEnabledFor(logging.DEBUG):
-        generation = response.headers.get("x-generation-id", "unknown")
         LOG.debug("%s answered %d, generation %s", path, response.status_code, generation)
 
 
@@ -9297,207 +9878,6 @@ def too_large(what: str) -> FileNotStoredError:
 
 
 ################################
-# storage/payload_codec.py
-#
-# Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-# where they belong.
-#
-# The format stands in docs/storage.md, byte by byte. Sealing and opening may take a while (scrypt, a
-# large payload): they belong in a thread.
-################################
-
-LARGEST_PAYLOAD = 64 * 1024 * 1024
-"""Bytes; what would become larger when it is opened is refused."""
-
-_PAYLOAD_VERSION = 1
-_COMPRESSIONS = ("plain", "zlib", "lz4")
-_IS_ENCRYPTED = 0x80
-_FIRST_BYTES = 2
-_DIGEST_AT = slice(2, 18)
-_SALT_AT, _KEY_ID_AT, _NONCE_AT = slice(2, 18), slice(18, 26), slice(26, 38)
-_TAG_BYTES = 16
-_FAST_ZLIB = 3
-
-
-@dataclass(frozen=True, slots=True)
-class PayloadLabel:
-    """What a payload says of itself without being opened."""
-
-    version: int
-    compression: str
-    key_id: str
-    """Names the key, in hex; empty where the payload is not encrypted."""
-
-    def __str__(self) -> str:
-        cipher = "+aes256gcm" if self.key_id else ""
-        return f"v{self.version}+{self.compression}{cipher}"
-
-
-class PayloadCodec:
-    """Seals what is kept with one key, and opens it with that one or an older one.
-
-    `identity` says where a payload belongs (whose, in which chat, under which id): it is not stored
-    in it, but without the very same one it does not open. Without a key nothing is encrypted.
-    """
-
-    def __init__(
-        self,
-        key: str = "",
-        old_keys: Iterable[str] = (),
-        *,
-        compress_from: int = 1_024,
-        use_lz4: bool = True,
-    ) -> None:
-        self._key = key
-        self._keys = [known for known in (key, *old_keys) if known]
-        self._compress_from = compress_from
-        self._use_lz4 = use_lz4
-        self._salt = os.urandom(16)
-
-    def seal(self, content: bytes, identity: Sequence[str], *, encrypt: bool = True) -> bytes:
-        """The payload to keep; with `encrypt` off it is only made small."""
-        compression, body = self._compressed(content)
-        if not (self._key and encrypt):
-            header = bytes((_PAYLOAD_VERSION, compression))
-            return header + _payload_digest(header, identity, body) + body
-        salt, nonce = self._salt, os.urandom(12)  # another thread may put another salt there
-        key, key_id = _derive_key(self._key, salt)
-        first = bytes((_PAYLOAD_VERSION, compression | _IS_ENCRYPTED))
-        header = first + salt + key_id + nonce
-        return header + AESGCM(key).encrypt(nonce, body, header + _identity_bytes(identity))
-
-    def open(
-        self, payload: bytes, identity: Sequence[str], largest: int = LARGEST_PAYLOAD
-    ) -> bytes:
-        """What was sealed; raises `SealedPayloadError` for everything but exactly that."""
-        label = read_label(payload)
-        if label.key_id:
-            body = self._decrypted(payload, identity)
-        else:
-            body = payload[_DIGEST_AT.stop :]
-            digest = _payload_digest(payload[:_FIRST_BYTES], identity, body)
-            if not hmac.compare_digest(payload[_DIGEST_AT], digest):
-                raise _not_as_sealed()
-        return _decompressed(label.compression, body, largest)
-
-    def _compressed(self, content: bytes) -> tuple[int, bytes]:
-        """The shorter form and its number: what does not get shorter stays as it is."""
-        if len(content) < max(self._compress_from, 1):
-            return 0, content
-        lz4 = _lz4_block() if self._use_lz4 else None
-        body = lz4.compress(content) if lz4 else zlib.compress(content, _FAST_ZLIB)
-        return (2 if lz4 else 1, body) if len(body) < len(content) else (0, content)
-
-    def _decrypted(self, payload: bytes, identity: Sequence[str]) -> bytes:
-        header, ciphertext = payload[: _NONCE_AT.stop], payload[_NONCE_AT.stop :]
-        salt = header[_SALT_AT]
-        for known in self._keys:
-            key, key_id = _derive_key(known, salt)
-            if hmac.compare_digest(header[_KEY_ID_AT], key_id):
-                break
-        else:
-            raise SealedPayloadError("It was sealed with a key that is not known here.")
-        try:
-            place = header + _identity_bytes(identity)
-            body = AESGCM(key).decrypt(header[_NONCE_AT], ciphertext, place)
-        except InvalidTag as error:
-            raise _not_as_sealed() from error
-        if known == self._key:
-            # One salt for many payloads: each new one costs its first reader a derivation.
-            self._salt = salt
-        return body
-
-
-def read_label(payload: bytes) -> PayloadLabel:
-    """What the payload's head says; raises `SealedPayloadError` where there is no such head."""
-    if len(payload) < _DIGEST_AT.stop:
-        raise SealedPayloadError("It is cut short.")
-    version, flags = payload[0], payload[1]
-    if version != _PAYLOAD_VERSION:
-        raise SealedPayloadError(f"It has format {version}, which this version cannot read.")
-    compression = flags & ~_IS_ENCRYPTED
-    if compression >= len(_COMPRESSIONS):
-        raise _not_as_sealed()
-    if not flags & _IS_ENCRYPTED:
-        return PayloadLabel(version, _COMPRESSIONS[compression], "")
-    if len(payload) < _NONCE_AT.stop + _TAG_BYTES:
-        raise SealedPayloadError("It is cut short.")
-    return PayloadLabel(version, _COMPRESSIONS[compression], payload[_KEY_ID_AT].hex())
-
-
-def _not_as_sealed() -> SealedPayloadError:
-    return SealedPayloadError("It is not as it was sealed: damaged, changed, or put elsewhere.")
-
-
-def _decompressed(compression: str, body: bytes, largest: int) -> bytes:
-    """The content; it is never grown beyond the limit to find out that it is too large."""
-    match compression:
-        case "zlib":
-            content = _inflated(body, largest)
-        case "lz4":
-            content = _unpacked(body, largest)
-        case _:
-            content = body
-    if len(content) > largest:
-        raise _payload_too_large(largest)
-    return content
-
-
-def _inflated(body: bytes, largest: int) -> bytes:
-    reader = zlib.decompressobj()
-    try:
-        content = reader.decompress(body, largest + 1)
-    except zlib.error as error:
-        raise _not_as_sealed() from error
-    if not reader.eof and len(content) <= largest:
-        raise SealedPayloadError("It is cut short.")
-    return content
-
-
-def _unpacked(body: bytes, largest: int) -> bytes:
-    lz4 = _lz4_block()
-    if lz4 is None:
-        raise SealedPayloadError("It is compressed with lz4, which is not installed here.")
-    if int.from_bytes(body[:4], "little") > largest:
-        raise _payload_too_large(largest)
-    try:
-        return lz4.decompress(body)
-    except (lz4.LZ4BlockError, ValueError) as error:
-        raise _not_as_sealed() from error
-
-
-def _payload_too_large(largest: int) -> SealedPayloadError:
-    return SealedPayloadError(f"It holds more than {largest:,} bytes.")
-
-
-def _identity_bytes(identity: Sequence[str]) -> bytes:
-    """The parts with their lengths, so that no two identities look alike."""
-    parts = [part.encode("utf-8", "surrogatepass") for part in identity]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-def _payload_digest(header: bytes, identity: Sequence[str], body: bytes) -> bytes:
-    """Finds damage and mistakes; only a key keeps out someone who means it."""
-    return blake2b(header + _identity_bytes(identity) + body, digest_size=16).digest()
-
-
-@lru_cache(maxsize=128)
-def _derive_key(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:
-    """The key and its id; it takes some 50 ms and 16 MB, which is what protects a weak one."""
-    derivation = Scrypt(salt=salt, length=32 + 8, n=2**14, r=8, p=1)
-    derived = derivation.derive(passphrase.encode("utf-8", "surrogatepass"))
-    return derived[:32], derived[32:]
-
-
-@cache
-def _lz4_block() -> Any:
-    try:
-        return importlib.import_module("lz4.block")
-    except ImportError:
-        return None
-
-
-################################
 # storage/artifacts.py
 #
 # The artifact store: takes what later turns need at once, and writes it beside the answers.
@@ -10063,6 +10443,220 @@ def _spoken(index: int, text: str) -> list[Event]:
         TextDelta(index, text),
         ItemFinished(index, MessageItem(message_id, text)),
     ]
+
+
+################################
+# storage/session_archive.py
+#
+# Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#
+# Nothing of it may cost an answer: what cannot be written is dropped, and the log says so once.
+################################
+
+NoteEvents = Callable[[list[Event]], None]
+"""Notes what a batch tells."""
+
+_MOST_WAITING_ARCHIVE_BYTES = 64 * 1024 * 1024
+_ARCHIVE_SWEEP_LOCK_SECONDS = 600
+_EVENT_KINDS = {
+    ResponseStarted: "started",
+    SourcesFound: "sources",
+    Notice: "notice",
+    RetryScheduled: "retry",
+    ResponseFinished: "finished",
+    ResponseFailed: "failed",
+}
+
+
+def note_nothing(batch: list[Event]) -> None:
+    """What notes the Events of an answer that is not archived."""
+
+
+class AnswerRecorder:
+    """Notes the Events of one answer; of an item that was cut off, what had come of it."""
+
+    def __init__(self, context: RequestContext) -> None:
+        self.context = context
+        self.outcome = "stopped"
+        """How the answer ended, where it did."""
+        key, settings = "", context.settings
+        with suppress(PipeError):
+            key = settings.api_key.reveal()
+        self.records = SessionRecords(settings.archives.most_records, key)
+        self._open: dict[int, list[str]] = {}
+        """The texts of the items that are still coming."""
+
+    def take(self, batch: list[Event]) -> None:
+        """Note what this batch tells."""
+        for event in batch:
+            if isinstance(event, TextDelta | ReasoningDelta | ArgumentsDelta):
+                self._open.setdefault(event.output_index, []).append(event.text)
+            elif isinstance(event, ItemFinished):
+                self._open.pop(event.output_index, None)
+                self.records.add("item", item=type(event.item).__name__, **_fields_of(event.item))
+            elif kind := _EVENT_KINDS.get(type(event)):
+                self.records.add(kind, **_fields_of(event))
+                if isinstance(event, ResponseFinished | ResponseFailed):
+                    self.outcome = kind
+
+    def close(self) -> None:
+        """Note what has no end, and nothing more."""
+        for pieces in self._open.values():
+            self.records.add("unfinished", text="".join(pieces))
+        self.records.close()
+
+    def write(self, codec: PayloadCodec) -> None:
+        """Write the archive, the session itself as its first line; raises `OSError`."""
+        context, records = self.context, self.records
+        ids = ("request_id", "function_id", "model", "user_id", "session_id", "chat_id")
+        session = {
+            "kind": "session",
+            "time": records.started,
+            "seconds": round(records.ended - records.started, 3),
+            "outcome": self.outcome,
+            **{name: getattr(context, name) for name in (*ids, "message_id")},
+            "records": len(records.lines),
+            "dropped": records.dropped,
+        }
+        root = Path(context.settings.archives.folder)
+        # An answer can be gone on with: each call of the pipe has a file of its own.
+        name = context.message_id, context.request_id
+        path = archive_path(root, (context.user_id, context.chat_id), name)
+        write_archive(root, path, [encode_json(session), *records.lines], codec)
+
+
+class SessionArchive:
+    """Writes the archives of one copy of the pipe, one after another, and deletes the old ones."""
+
+    def __init__(self, most_waiting: int = _MOST_WAITING_ARCHIVE_BYTES) -> None:
+        self._most_waiting = most_waiting
+        self._rules = ArchiveRules()
+        self._codec: PayloadCodec | None = None
+        self._waiting: deque[tuple[AnswerRecorder, PayloadCodec]] = deque()
+        self._waiting_bytes = 0
+        self._lost = 0
+        self._writer: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def session(self, context: RequestContext) -> Generator[tuple[RequestContext, NoteEvents]]:
+        """The context with records, and what notes Events there; at the end it is archived.
+
+        Where the answer is none to be archived, the context as it is, and nothing is noted.
+        """
+        self._follow(context.settings.archives)
+        is_message = is_saved_chat(context.chat_id) and context.message_id and not context.task
+        if self._codec is None or not (is_message and context.user_id):
+            yield context, note_nothing
+            return
+        recorder = AnswerRecorder(context)
+        try:
+            yield replace(context, records=recorder.records), recorder.take
+        finally:
+            recorder.close()
+            self._keep(recorder, self._codec)
+
+    async def sweep(self) -> None:
+        """Delete the archives that are old enough."""
+        rules = self._rules
+        async with only_worker("session-archives", _ARCHIVE_SWEEP_LOCK_SECONDS) as is_ours:
+            if is_ours:
+                before = time.time() - rules.retention_days * 24 * 3_600.0
+                await asyncio.to_thread(delete_old_archives, Path(rules.folder), before)
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        tasks = {task for task in (self._writer, self._sweeper) if task is not None}
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _follow(self, rules: ArchiveRules) -> None:
+        """Work by the rules of the newest call."""
+        if self._rules == rules:
+            return
+        self._rules, self._codec = rules, None
+        try:
+            passphrase = rules.passphrase.reveal()
+        except PipeError:
+            LOG.warning("archives: none are written: the passphrase cannot be decrypted")
+            return
+        if not passphrase:
+            LOG.warning("archives: none are written: SESSION_LOG_PASSPHRASE is empty")
+            return
+        # Archives are read where lz4 is not installed, too.
+        self._codec = PayloadCodec(passphrase, use_lz4=False)
+        if self._sweeper is None:
+            # The tasks belong to no request, and their log must not name the one that began them.
+            self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
+
+    def _keep(self, recorder: AnswerRecorder, codec: PayloadCodec | None) -> None:
+        if codec is None or self._waiting_bytes + recorder.records.size > self._most_waiting:
+            self._lose("they cannot be written as fast as answers end")
+            return
+        self._waiting.append((recorder, codec))
+        self._waiting_bytes += recorder.records.size
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_on(), context=Context())
+
+    async def _write_on(self) -> None:
+        try:
+            while self._waiting:
+                await self._write_next()
+        finally:  # cancelled, too: the server stops
+            while self._waiting:
+                await self._write_next()
+            self._writer = None
+
+    async def _write_next(self) -> None:
+        recorder, codec = self._waiting[0]  # cancelled meanwhile, it is written once more
+        reason = ""
+        try:
+            await asyncio.to_thread(recorder.write, codec)
+        except OSError as error:
+            reason = f"{self._rules.folder}: {error.strerror}"
+        except Exception as error:  # noqa: BLE001 - no archive may end the writing of the others
+            reason = type(error).__name__
+        self._waiting.popleft()
+        self._waiting_bytes -= recorder.records.size
+        if reason:
+            self._lose(reason)
+        elif self._lost and not self._waiting:
+            LOG.info("archives: they are written again; %d were lost", self._lost)
+            self._lost = 0
+
+    def _lose(self, reason: str) -> None:
+        """Say once that answers go by without an archive."""
+        if not self._lost:
+            LOG.warning("archives: answers are not archived until this is over: %s", reason)
+        self._lost += 1
+
+    async def _sweep_on(self) -> None:
+        share = random.uniform(0.05, 0.25)  # a server that restarts every day cleans up as well
+        while True:
+            await asyncio.sleep(self._rules.cleanup_interval * share)
+            share = random.uniform(0.75, 1.25)
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                LOG.warning("archives: the clean-up failed: %s", type(error).__name__)
+
+
+def _fields_of(event: Any) -> dict[str, Any]:
+    """What is filled in of an Event, of an item, or of what stands in one."""
+    values = ((each.name, getattr(event, each.name)) for each in fields(event))
+    return {name: _told(value) for name, value in values if value not in ("", [], {}, None)}
+
+
+def _told(value: Any) -> Any:
+    match value:
+        case PipeError():
+            return value.cause
+        case list():
+            return [_told(each) for each in value]
+        case _:
+            return _fields_of(value) if is_dataclass(value) else value
 
 
 ################################
@@ -15227,6 +15821,7 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._artifacts: ArtifactStore | None = None
+        self._session_archive: SessionArchive | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self.files = EncodedFiles()
@@ -15247,7 +15842,7 @@ class Runtime:
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
-        TIMING.follow(settings.timing_file)
+        TIMING.follow(settings.timing_file, archiving=settings.archives.enabled)
         self._leases += 1
         try:
             yield
@@ -15297,6 +15892,13 @@ class Runtime:
             self._loop = asyncio.get_running_loop()
             self._artifacts = ArtifactStore()
         return self._artifacts
+
+    def session_archive(self) -> SessionArchive:
+        """What keeps the log of each answer, where the admin wants it kept."""
+        if self._session_archive is None:
+            self._loop = asyncio.get_running_loop()
+            self._session_archive = SessionArchive()
+        return self._session_archive
 
     def ledger(self) -> SpendLedger:
         """Where this copy writes down what was spent."""
@@ -15351,8 +15953,9 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client, self._artifacts, self._ledger)
+            self._close_later(self._client, self._artifacts, self._ledger, self._session_archive)
             self._client, self._artifacts, self._ledger = None, None, None
+            self._session_archive = None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)
@@ -15695,15 +16298,20 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream
     and stops the tools that run.
     """
-    current_request().set(context)
     transcript = Transcript(call_ids_in(body))
-    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
+    with (
+        runtime.lease(context.function_id, context.settings),
+        _archived(context, runtime) as (context, note),
+        timing_scope("turn"),
+    ):
+        current_request().set(context)
         try:
             turn = Turn(context, body, runtime, transcript, open_tools)
             async with aclosing(_kept_answer(turn)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
+                    note(batch)
                     for piece in renderer.render(batch):
                         yield piece
             return
@@ -15712,8 +16320,19 @@ async def run_turn(
         except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
             failure = _unexpected(error, context)
         _tell(failure, context)
-        for piece in renderer.render(transcript.take([ResponseFailed(failure)])):
+        batch = transcript.take([ResponseFailed(failure)])
+        note(batch)
+        for piece in renderer.render(batch):
             yield piece
+
+
+def _archived(
+    context: RequestContext, runtime: Runtime
+) -> AbstractContextManager[tuple[RequestContext, NoteEvents]]:
+    """Archives what happens inside, where the admin wants it; else nothing is noted."""
+    if context.settings.archives.enabled:
+        return runtime.session_archive().session(context)
+    return nullcontext((context, note_nothing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -15977,158 +16596,163 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/circuit_breaker.py": ((317, 8, 48),),
-    "core/ids.py": ((373, 9, 36),),
-    "core/json_codec.py": ((417, 11, 29),),
-    "core/json_values.py": ((454, 8, 31),),
-    "core/hand_over.py": ((493, 11, 25),),
-    "core/media_types.py": ((526, 5, 64),),
-    "core/money.py": ((598, 8, 15),),
-    "core/process.py": ((621, 10, 13),),
-    "core/redaction.py": ((642, 9, 69),),
-    "core/errors.py": ((739, 31, 181),),
-    "core/addresses.py": ((931, 17, 170),),
-    "core/admission.py": ((1109, 12, 50),),
-    "core/retry.py": ((1167, 7, 33),),
-    "core/secrets.py": ((1208, 19, 86),),
-    "core/source_map.py": ((1302, 7, 24),),
-    "core/template_language.py": ((1334, 8, 56),),
-    "core/valve_types.py": ((1400, 17, 63),),
-    "core/attachment_valves.py": ((1471, 13, 114),),
-    "core/catalog_valves.py": ((1593, 12, 136),),
-    "core/companion_valves.py": ((1737, 13, 61),),
-    "core/metadata_valves.py": ((1806, 12, 75),),
-    "core/personal_valves.py": ((1889, 11, 109),),
-    "core/spend_valves.py": ((2006, 12, 71),),
-    "core/storage_valves.py": ((2085, 13, 87),),
-    "core/template_valves.py": ((2180, 13, 87),),
-    "core/config.py": ((2275, 23, 504),),
-    "core/context.py": ((2787, 15, 53),),
-    "core/logging_system.py": ((2848, 11, 92),),
-    "core/error_templates.py": ((2948, 28, 176),),
-    "core/timing_logger.py": ((3134, 21, 134),),
-    "api/bodies.py": ((3276, 8, 80),),
-    "api/error_figures.py": ((3364, 8, 38),),
-    "api/errors.py": ((3410, 18, 184),),
-    "api/events.py": ((3602, 12, 315),),
-    "api/exchange_log.py": ((3925, 16, 11),),
-    "api/gateway/batch.py": ((3947, 14, 47),),
-    "api/gateway/items.py": ((4002, 22, 141),),
-    "api/gateway/part_ends.py": ((4151, 8, 58),),
-    "api/gateway/payloads.py": ((4217, 14, 31),),
-    "api/gateway/selection.py": ((4256, 15, 55),),
-    "api/gateway/sound.py": ((4319, 11, 22),),
-    "api/gateway/text_run.py": ((4349, 10, 70),),
-    "api/pacing.py": ((4427, 7, 19),),
-    "api/sse.py": ((4454, 5, 60),),
-    "api/gateway/chat_reader.py": ((4522, 31, 215),),
-    "api/gateway/responses_reader.py": ((4745, 34, 202),),
-    "api/transport.py": ((4955, 18, 176),),
-    "api/http.py": ((5139, 23, 176),),
-    "api/catalog.py": ((5323, 19, 99),),
-    "api/gateway/stream.py": ((5430, 33, 124),),
-    "api/gateway/chat_completions.py": ((5562, 15, 12),),
-    "api/gateway/images.py": ((5582, 19, 32),),
-    "api/gateway/responses.py": ((5622, 15, 12),),
-    "host/blocking.py": ((5642, 12, 57),),
-    "host/chats.py": ((5707, 13, 80),),
-    "host/columns.py": ((5799, 20, 88),),
-    "host/data_folder.py": ((5895, 9, 7),),
-    "host/database.py": ((5910, 15, 56),),
-    "host/departure.py": ((5974, 11, 30),),
-    "host/events.py": ((6012, 9, 4),),
-    "host/functions.py": ((6027, 20, 87),),
-    "host/kept_ids.py": ((6124, 11, 23),),
-    "host/middleware.py": ((6155, 8, 7),),
-    "host/citing.py": ((6170, 15, 25),),
-    "host/models.py": ((6203, 14, 105),),
-    "host/redis.py": ((6316, 8, 10),),
-    "host/single_worker.py": ((6334, 14, 33),),
-    "host/users.py": ((6375, 14, 95),),
-    "host/call.py": ((6478, 16, 64),),
-    "host/files.py": ((6550, 19, 101),),
-    "host/tools.py": ((6662, 23, 241),),
-    "host/versions.py": ((6911, 10, 30),),
-    "filters/provider_routing.py": ((6951, 2, 165),),
-    "filters/search_toggle.py": ((7118, 2, 153),),
-    "models/catalog_shelf.py": ((7281, 19, 105),),
-    "models/key_limit.py": ((7394, 13, 43),),
-    "models/pricing.py": ((7445, 12, 106),),
-    "models/family.py": ((7559, 14, 146),),
-    "models/companions.py": ((7713, 15, 95),),
-    "models/variants.py": ((7816, 11, 67),),
-    "models/known.py": ((7891, 12, 33),),
-    "models/metadata_sync.py": ((7935, 24, 246),),
-    "models/registry.py": ((8189, 21, 153),),
-    "models/visibility.py": ((8350, 16, 218),),
-    "models/entries.py": ((8576, 25, 66),),
-    "models/sync_job.py": ((8650, 33, 183),),
-    "storage/artifact_table.py": ((8841, 26, 93),),
-    "storage/cost_snapshots.py": ((8942, 16, 28),),
-    "storage/downloads.py": ((8982, 25, 173),),
-    "storage/encoded_files.py": ((9163, 19, 80),),
-    "storage/generated.py": ((9251, 16, 46),),
-    "storage/payload_codec.py": ((9309, 26, 189),),
-    "storage/artifacts.py": ((9509, 41, 300),),
-    "storage/kept_thinking.py": ((9817, 15, 34),),
-    "storage/pictures.py": ((9859, 19, 121),),
-    "storage/keeping.py": ((9988, 25, 78),),
-    "storage/spend_table.py": ((10074, 23, 93),),
-    "storage/spend_ledger.py": ((10175, 23, 182),),
-    "storage/budgets.py": ((10365, 17, 85),),
-    "storage/spend_report.py": ((10458, 27, 111),),
-    "storage/spending.py": ((10577, 20, 77),),
-    "requests/allow_list.py": ((10662, 10, 28),),
-    "requests/caching.py": ((10698, 13, 20),),
-    "requests/content_parts.py": ((10726, 10, 76),),
-    "requests/fallbacks.py": ((10810, 12, 13),),
-    "requests/identifiers.py": ((10831, 11, 46),),
-    "requests/modalities.py": ((10885, 12, 40),),
-    "requests/old_texts.py": ((10933, 11, 65),),
-    "requests/parameters.py": ((11006, 12, 59),),
-    "requests/plugins.py": ((11073, 13, 20),),
-    "requests/reasoning.py": ((11101, 13, 87),),
-    "requests/references.py": ((11196, 12, 30),),
-    "requests/replay.py": ((11234, 14, 122),),
-    "requests/chat_body.py": ((11364, 13, 141),),
-    "requests/history.py": ((11513, 13, 116),),
-    "requests/next_round.py": ((11637, 22, 81),),
-    "requests/recovery.py": ((11726, 16, 107),),
-    "requests/retention.py": ((11841, 13, 80),),
-    "requests/attachments.py": ((11929, 25, 208),),
-    "requests/routing_table.py": ((12145, 14, 38),),
-    "requests/routing.py": ((12191, 13, 42),),
-    "requests/tasks.py": ((12241, 11, 35),),
-    "requests/studio.py": ((12284, 15, 46),),
-    "requests/tools.py": ((12338, 13, 41),),
-    "requests/web_search.py": ((12387, 15, 54),),
-    "requests/normalise.py": ((12449, 29, 43),),
-    "streaming/collector.py": ((12500, 32, 266),),
-    "streaming/completion_notes.py": ((12774, 11, 41),),
-    "streaming/open_calls.py": ((12823, 10, 25),),
-    "streaming/renderer.py": ((12856, 9, 13),),
-    "streaming/citations.py": ((12877, 13, 57),),
-    "streaming/layout.py": ((12946, 18, 61),),
-    "streaming/output_items.py": ((13015, 19, 75),),
-    "streaming/server_tools.py": ((13098, 15, 46),),
-    "streaming/status.py": ((13152, 10, 47),),
-    "streaming/think_tags.py": ((13207, 20, 134),),
-    "streaming/thinking_status.py": ((13349, 11, 53),),
-    "streaming/usage.py": ((13410, 10, 92),),
-    "streaming/completion_chunks.py": ((13510, 31, 101),),
-    "streaming/completion_dict.py": ((13619, 38, 113),),
-    "streaming/response_events.py": ((13740, 48, 279),),
-    "streaming/transcript.py": ((14027, 30, 130),),
-    "tools/policy.py": ((14165, 13, 47),),
-    "tools/results.py": ((14220, 11, 116),),
-    "tools/schema.py": ((14347, 15, 298),),
-    "tools/arguments.py": ((14653, 13, 113),),
-    "tools/definitions.py": ((14774, 13, 76),),
-    "tools/executor.py": ((14858, 55, 194),),
-    "tools/toolbox.py": ((15060, 23, 130),),
-    "runtime.py": ((15198, 33, 186),),
-    "attempts.py": ((15392, 37, 85),),
-    "rounds.py": ((15485, 30, 190),),
-    "orchestrator.py": ((15683, 52, 168),),
-    "pipe.py": ((15859, 30, 113),),
+    "core/ids.py": ((297, 9, 36),),
+    "core/redaction.py": ((341, 9, 69),),
+    "core/errors.py": ((438, 31, 181),),
+    "storage/payload_codec.py": ((631, 26, 189),),
+    "storage/archive_file.py": ((830, 20, 77),),
+    "storage/unlock.py": ((917, 22, 104),),
+    "core/circuit_breaker.py": ((1070, 8, 48),),
+    "core/json_codec.py": ((1126, 11, 29),),
+    "core/json_values.py": ((1163, 8, 31),),
+    "core/hand_over.py": ((1202, 11, 25),),
+    "core/media_types.py": ((1235, 5, 64),),
+    "core/money.py": ((1307, 8, 15),),
+    "core/process.py": ((1330, 10, 13),),
+    "core/addresses.py": ((1354, 17, 170),),
+    "core/admission.py": ((1532, 12, 50),),
+    "core/retry.py": ((1590, 7, 33),),
+    "core/secrets.py": ((1631, 19, 86),),
+    "core/session_records.py": ((1725, 11, 45),),
+    "core/source_map.py": ((1778, 7, 24),),
+    "core/template_language.py": ((1810, 8, 56),),
+    "core/valve_types.py": ((1876, 17, 63),),
+    "core/archive_valves.py": ((1947, 13, 66),),
+    "core/attachment_valves.py": ((2021, 13, 114),),
+    "core/catalog_valves.py": ((2143, 12, 136),),
+    "core/companion_valves.py": ((2287, 13, 61),),
+    "core/metadata_valves.py": ((2356, 12, 75),),
+    "core/personal_valves.py": ((2439, 11, 109),),
+    "core/spend_valves.py": ((2556, 12, 71),),
+    "core/storage_valves.py": ((2635, 13, 87),),
+    "core/template_valves.py": ((2730, 13, 87),),
+    "core/config.py": ((2825, 24, 507),),
+    "core/context.py": ((3340, 16, 61),),
+    "core/logging_system.py": ((3409, 11, 105),),
+    "core/error_templates.py": ((3522, 28, 176),),
+    "core/timing_logger.py": ((3708, 21, 137),),
+    "api/bodies.py": ((3853, 8, 80),),
+    "api/error_figures.py": ((3941, 8, 38),),
+    "api/errors.py": ((3987, 18, 184),),
+    "api/events.py": ((4179, 12, 315),),
+    "api/exchange_log.py": ((4502, 17, 15),),
+    "api/gateway/batch.py": ((4528, 14, 47),),
+    "api/gateway/items.py": ((4583, 22, 141),),
+    "api/gateway/part_ends.py": ((4732, 8, 58),),
+    "api/gateway/payloads.py": ((4798, 14, 31),),
+    "api/gateway/selection.py": ((4837, 15, 55),),
+    "api/gateway/sound.py": ((4900, 11, 22),),
+    "api/gateway/text_run.py": ((4930, 10, 70),),
+    "api/pacing.py": ((5008, 7, 19),),
+    "api/sse.py": ((5035, 5, 60),),
+    "api/gateway/chat_reader.py": ((5103, 31, 215),),
+    "api/gateway/responses_reader.py": ((5326, 34, 202),),
+    "api/transport.py": ((5536, 18, 176),),
+    "api/http.py": ((5720, 23, 176),),
+    "api/catalog.py": ((5904, 19, 99),),
+    "api/gateway/stream.py": ((6011, 33, 124),),
+    "api/gateway/chat_completions.py": ((6143, 15, 12),),
+    "api/gateway/images.py": ((6163, 19, 32),),
+    "api/gateway/responses.py": ((6203, 15, 12),),
+    "host/blocking.py": ((6223, 12, 57),),
+    "host/chats.py": ((6288, 13, 80),),
+    "host/columns.py": ((6380, 20, 88),),
+    "host/data_folder.py": ((6476, 9, 7),),
+    "host/database.py": ((6491, 15, 56),),
+    "host/departure.py": ((6555, 11, 30),),
+    "host/events.py": ((6593, 9, 4),),
+    "host/functions.py": ((6608, 20, 87),),
+    "host/kept_ids.py": ((6705, 11, 23),),
+    "host/middleware.py": ((6736, 8, 7),),
+    "host/citing.py": ((6751, 15, 25),),
+    "host/models.py": ((6784, 14, 105),),
+    "host/redis.py": ((6897, 8, 10),),
+    "host/single_worker.py": ((6915, 14, 33),),
+    "host/users.py": ((6956, 14, 95),),
+    "host/call.py": ((7059, 16, 64),),
+    "host/files.py": ((7131, 19, 101),),
+    "host/tools.py": ((7243, 23, 241),),
+    "host/versions.py": ((7492, 10, 30),),
+    "filters/provider_routing.py": ((7532, 2, 165),),
+    "filters/search_toggle.py": ((7699, 2, 153),),
+    "models/catalog_shelf.py": ((7862, 19, 105),),
+    "models/key_limit.py": ((7975, 13, 43),),
+    "models/pricing.py": ((8026, 12, 106),),
+    "models/family.py": ((8140, 14, 146),),
+    "models/companions.py": ((8294, 15, 95),),
+    "models/variants.py": ((8397, 11, 67),),
+    "models/known.py": ((8472, 12, 33),),
+    "models/metadata_sync.py": ((8516, 24, 246),),
+    "models/registry.py": ((8770, 21, 153),),
+    "models/visibility.py": ((8931, 16, 218),),
+    "models/entries.py": ((9157, 25, 66),),
+    "models/sync_job.py": ((9231, 33, 183),),
+    "storage/artifact_table.py": ((9422, 26, 93),),
+    "storage/cost_snapshots.py": ((9523, 16, 28),),
+    "storage/downloads.py": ((9563, 25, 173),),
+    "storage/encoded_files.py": ((9744, 19, 80),),
+    "storage/generated.py": ((9832, 16, 46),),
+    "storage/artifacts.py": ((9889, 41, 300),),
+    "storage/kept_thinking.py": ((10197, 15, 34),),
+    "storage/pictures.py": ((10239, 19, 121),),
+    "storage/keeping.py": ((10368, 25, 78),),
+    "storage/session_archive.py": ((10456, 43, 204),),
+    "storage/spend_table.py": ((10668, 23, 93),),
+    "storage/spend_ledger.py": ((10769, 23, 182),),
+    "storage/budgets.py": ((10959, 17, 85),),
+    "storage/spend_report.py": ((11052, 27, 111),),
+    "storage/spending.py": ((11171, 20, 77),),
+    "requests/allow_list.py": ((11256, 10, 28),),
+    "requests/caching.py": ((11292, 13, 20),),
+    "requests/content_parts.py": ((11320, 10, 76),),
+    "requests/fallbacks.py": ((11404, 12, 13),),
+    "requests/identifiers.py": ((11425, 11, 46),),
+    "requests/modalities.py": ((11479, 12, 40),),
+    "requests/old_texts.py": ((11527, 11, 65),),
+    "requests/parameters.py": ((11600, 12, 59),),
+    "requests/plugins.py": ((11667, 13, 20),),
+    "requests/reasoning.py": ((11695, 13, 87),),
+    "requests/references.py": ((11790, 12, 30),),
+    "requests/replay.py": ((11828, 14, 122),),
+    "requests/chat_body.py": ((11958, 13, 141),),
+    "requests/history.py": ((12107, 13, 116),),
+    "requests/next_round.py": ((12231, 22, 81),),
+    "requests/recovery.py": ((12320, 16, 107),),
+    "requests/retention.py": ((12435, 13, 80),),
+    "requests/attachments.py": ((12523, 25, 208),),
+    "requests/routing_table.py": ((12739, 14, 38),),
+    "requests/routing.py": ((12785, 13, 42),),
+    "requests/tasks.py": ((12835, 11, 35),),
+    "requests/studio.py": ((12878, 15, 46),),
+    "requests/tools.py": ((12932, 13, 41),),
+    "requests/web_search.py": ((12981, 15, 54),),
+    "requests/normalise.py": ((13043, 29, 43),),
+    "streaming/collector.py": ((13094, 32, 266),),
+    "streaming/completion_notes.py": ((13368, 11, 41),),
+    "streaming/open_calls.py": ((13417, 10, 25),),
+    "streaming/renderer.py": ((13450, 9, 13),),
+    "streaming/citations.py": ((13471, 13, 57),),
+    "streaming/layout.py": ((13540, 18, 61),),
+    "streaming/output_items.py": ((13609, 19, 75),),
+    "streaming/server_tools.py": ((13692, 15, 46),),
+    "streaming/status.py": ((13746, 10, 47),),
+    "streaming/think_tags.py": ((13801, 20, 134),),
+    "streaming/thinking_status.py": ((13943, 11, 53),),
+    "streaming/usage.py": ((14004, 10, 92),),
+    "streaming/completion_chunks.py": ((14104, 31, 101),),
+    "streaming/completion_dict.py": ((14213, 38, 113),),
+    "streaming/response_events.py": ((14334, 48, 279),),
+    "streaming/transcript.py": ((14621, 30, 130),),
+    "tools/policy.py": ((14759, 13, 47),),
+    "tools/results.py": ((14814, 11, 116),),
+    "tools/schema.py": ((14941, 15, 298),),
+    "tools/arguments.py": ((15247, 13, 113),),
+    "tools/definitions.py": ((15368, 13, 76),),
+    "tools/executor.py": ((15452, 55, 194),),
+    "tools/toolbox.py": ((15654, 23, 130),),
+    "runtime.py": ((15792, 34, 195),),
+    "attempts.py": ((15995, 37, 85),),
+    "rounds.py": ((16088, 30, 190),),
+    "orchestrator.py": ((16286, 53, 184),),
+    "pipe.py": ((16478, 30, 113),),
 }

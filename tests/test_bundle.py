@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -14,8 +15,17 @@ import pytest
 from build.builder import build, written_map
 from build.config import read_config
 from build.host import load_as_open_webui, read_frontmatter, replace_imports
+from open_webui_openrouter_pipe.storage.archive_file import write_archive
+from open_webui_openrouter_pipe.storage.payload_codec import PayloadCodec
 
 CONFIG = read_config(Path(__file__).resolve().parent.parent)
+RUN_WITHOUT = """
+import runpy, sys
+missing, pipe, folder = sys.argv[1:]
+sys.modules.update(dict.fromkeys(missing.split()))
+sys.argv = [pipe, "unlock", folder]
+runpy.run_path(pipe, run_name="__main__")
+"""
 MUTABLE = (dict, list, set, bytearray, ContextVar)
 
 
@@ -59,6 +69,25 @@ def test_the_line_map_covers_every_module(text: str) -> None:
 
 def test_the_file_is_small_enough_to_be_read_on_every_call(text: str) -> None:
     assert len(text.encode()) <= CONFIG.max_kilobytes * 1024
+
+
+def test_as_a_program_it_reads_archives_without_what_open_webui_brings(tmp_path: Path) -> None:
+    lines = [
+        b'{"kind":"session","time":1,"seconds":1,"outcome":"finished","model":"a/one",'
+        b'"user_id":"u","chat_id":"c","message_id":"m","request_id":"r","records":1,"dropped":0}',
+        b'{"kind":"item","time":2,"text":"Hello"}',
+    ]
+    write_archive(tmp_path, tmp_path / "u" / "c" / "m.orlog", lines, PayloadCodec("a passphrase"))
+    missing = "aiohttp httpx orjson pydantic redis sqlalchemy starlette yarl open_webui"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", RUN_WITHOUT, missing, str(CONFIG.output_path), str(tmp_path)],
+        env={"SESSION_LOG_PASSPHRASE": "a passphrase"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "finished  a/one  u  c  m  r" in done.stdout and '"text": "Hello"' in done.stdout
 
 
 def test_two_copies_share_nothing_they_define(two_copies) -> None:

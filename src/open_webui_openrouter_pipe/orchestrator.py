@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 
 from .api.bodies import CompletionsBody
@@ -43,6 +43,7 @@ from .runtime import Runtime
 from .storage.budgets import budget_warnings
 from .storage.keeping import keep_files
 from .storage.kept_thinking import keep_thinking
+from .storage.session_archive import NoteEvents, note_nothing
 from .storage.spend_report import read_spend_command, report_spending
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
 from .streaming.renderer import Piece, Renderer
@@ -64,15 +65,20 @@ async def run_turn(
     Closing the generator, or cancelling the task that waits in it, cuts the connection upstream
     and stops the tools that run.
     """
-    current_request().set(context)
     transcript = Transcript(call_ids_in(body))
-    with runtime.lease(context.function_id, context.settings), timing_scope("turn"):
+    with (
+        runtime.lease(context.function_id, context.settings),
+        _archived(context, runtime) as (context, note),
+        timing_scope("turn"),
+    ):
+        current_request().set(context)
         try:
             turn = Turn(context, body, runtime, transcript, open_tools)
             async with aclosing(_kept_answer(turn)) as batches:
                 async for batch in batches:
                     if isinstance(end := batch[-1], ResponseFailed):
                         _tell(end.error, context)
+                    note(batch)
                     for piece in renderer.render(batch):
                         yield piece
             return
@@ -81,8 +87,19 @@ async def run_turn(
         except Exception as error:  # noqa: BLE001 - the person must learn of it, whatever it is
             failure = _unexpected(error, context)
         _tell(failure, context)
-        for piece in renderer.render(transcript.take([ResponseFailed(failure)])):
+        batch = transcript.take([ResponseFailed(failure)])
+        note(batch)
+        for piece in renderer.render(batch):
             yield piece
+
+
+def _archived(
+    context: RequestContext, runtime: Runtime
+) -> AbstractContextManager[tuple[RequestContext, NoteEvents]]:
+    """Archives what happens inside, where the admin wants it; else nothing is noted."""
+    if context.settings.archives.enabled:
+        return runtime.session_archive().session(context)
+    return nullcontext((context, note_nothing))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from .models.registry import OpenRouterModelRegistry
 from .models.sync_job import MetadataSync
 from .storage.artifacts import ArtifactStore
 from .storage.encoded_files import EncodedFiles
+from .storage.session_archive import SessionArchive
 from .storage.spend_ledger import SpendLedger
 
 
@@ -62,6 +63,7 @@ class Runtime:
         self._registry: OpenRouterModelRegistry | None = None
         self._key_limit: KeyLimit | None = None
         self._artifacts: ArtifactStore | None = None
+        self._session_archive: SessionArchive | None = None
         self._ledger: SpendLedger | None = None
         self._account: tuple[str, str, bool] | None = None
         self.files = EncodedFiles()
@@ -82,7 +84,7 @@ class Runtime:
         self._claim(function_id)
         if settings.log_level != logging.getLevelName(LOG.level):
             LOG.setLevel(settings.log_level)
-        TIMING.follow(settings.timing_file)
+        TIMING.follow(settings.timing_file, archiving=settings.archives.enabled)
         self._leases += 1
         try:
             yield
@@ -132,6 +134,13 @@ class Runtime:
             self._loop = asyncio.get_running_loop()
             self._artifacts = ArtifactStore()
         return self._artifacts
+
+    def session_archive(self) -> SessionArchive:
+        """What keeps the log of each answer, where the admin wants it kept."""
+        if self._session_archive is None:
+            self._loop = asyncio.get_running_loop()
+            self._session_archive = SessionArchive()
+        return self._session_archive
 
     def ledger(self) -> SpendLedger:
         """Where this copy writes down what was spent."""
@@ -186,8 +195,9 @@ class Runtime:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self._drop_account()
-            self._close_later(self._client, self._artifacts, self._ledger)
+            self._close_later(self._client, self._artifacts, self._ledger, self._session_archive)
             self._client, self._artifacts, self._ledger = None, None, None
+            self._session_archive = None
 
     def _drop_account(self) -> None:
         self._close_later(self._sync, self._registry, self._key_limit)

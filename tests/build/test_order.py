@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
+
+from build.builder import build
+from build.findings import Refused
 
 EMPTY = "X_{} = 1\n"
 
@@ -74,3 +80,26 @@ def test_a_long_cycle_is_told_import_by_import(refused, start):
         "core/c.py:3 imports core.a",
     ):
         assert step in finding.problem
+
+
+PROGRAM = {
+    "core/shared.py": "import json\n\ndef read() -> str:\n    return json.dumps(1)\n",
+    "core/aside.py": "import no_such_package\n",
+    "tools/run.py": "from ..core.shared import read\n\ndef main() -> int:\n"
+    "    return 7 if read() else 0\n",
+}
+
+
+def test_a_program_stands_first_and_runs_without_what_the_rest_needs(project, tmp_path):
+    config = replace(project(PROGRAM), program="tools.run:main")
+    text = build(config).bundle.text
+    assert order_of(text) == ["core/shared.py", "tools/run.py", "core/aside.py", "pipe.py"]
+    assert text.index("__main__") < text.index("import no_such_package")
+    (tmp_path / "small.py").write_text(text, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-I", tmp_path / "small.py"], check=False)
+    assert done.returncode == 7
+
+
+def test_a_program_that_is_nowhere_is_refused(project):
+    with pytest.raises(Refused, match="no module of the package"):
+        build(replace(project(PROGRAM), program="tools.walk:main"))

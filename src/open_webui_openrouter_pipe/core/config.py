@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .archive_valves import ArchiveRules, ArchiveValves, read_archive_rules
 from .attachment_valves import AttachmentRules, AttachmentValves, read_attachment_rules
 from .catalog_valves import CatalogRules, CatalogValves, read_catalog_rules
 from .companion_valves import CompanionRules, CompanionValves, read_companion_rules
@@ -350,6 +351,7 @@ class LoggingValves(BaseModel):
 # Pydantic collects fields from the last base to the first: the form shows the connection first.
 class SystemValves(
     ErrorTemplateValves,
+    ArchiveValves,
     LoggingValves,
     ConcurrencyValves,
     SpendValves,
@@ -428,6 +430,7 @@ class Settings:
     tool_output_retention: int
     """Turns; 0 keeps every result whole."""
     artifacts: ArtifactRules
+    archives: ArchiveRules
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
@@ -496,6 +499,7 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         reasoning_retention=_own(own.PERSIST_REASONING_TOKENS, valves.PERSIST_REASONING_TOKENS),
         tool_output_retention=valves.TOOL_OUTPUT_RETENTION_TURNS,
         artifacts=read_artifact_rules(valves),
+        archives=read_archive_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
         drawing=_chosen_drawing(own),

@@ -11,6 +11,7 @@ from typing import Any
 from .config import Settings
 from .hand_over import NOTHING_HANDED_OVER, HandOver
 from .process import shared_by_process
+from .session_records import SessionRecords
 
 EventCall = Callable[[dict[str, Any]], Awaitable[Any]]
 """Sends an event to the page; `__event_call__` also waits for what the page answers."""
@@ -51,6 +52,8 @@ class RequestContext:
     """What the companion filters ask for; nothing in a chore."""
     host: HostHandles = field(default_factory=HostHandles)
     started_at: float = field(default_factory=time.perf_counter)
+    records: SessionRecords | None = None
+    """Where everything that happens is noted, when the admin wants it archived."""
 
     @property
     def is_in_message(self) -> bool:
@@ -61,6 +64,12 @@ class RequestContext:
 def current_request() -> ContextVar[RequestContext | None]:
     """The request that runs now: one variable for all copies, since they share one logger."""
     return shared_by_process("current_request", _new_variable)
+
+
+def current_records() -> SessionRecords | None:
+    """Where the request that runs now is noted, if it is to be archived."""
+    # The context may be one of an older copy, which knew nothing of records.
+    return getattr(current_request().get(), "records", None)
 
 
 def _new_variable() -> ContextVar[RequestContext | None]:

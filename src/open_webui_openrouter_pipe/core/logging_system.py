@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 
-from .context import current_request
+from .context import current_records, current_request
 
 LOG = logging.getLogger("open_webui_openrouter_pipe")
 
@@ -18,7 +18,8 @@ class SessionLogger(logging.Handler):
     """Stamps each record with request, session, user and chat, and hands it to one worker thread.
 
     The thread starts with the first record and ends by itself when none has come for a while,
-    so a replaced copy of the pipe leaves nothing behind.
+    so a replaced copy of the pipe leaves nothing behind. With `collecting`, a request that is to be
+    archived gets its records too.
     """
 
     def __init__(
@@ -27,10 +28,12 @@ class SessionLogger(logging.Handler):
         *,
         queue_length: int = _QUEUE_LENGTH,
         idle_seconds: float = _IDLE_SECONDS,
+        collecting: bool = False,
     ) -> None:
         super().__init__()
         self._target = target
         self._idle_seconds = idle_seconds
+        self._collecting = collecting
         self._records: queue.Queue[logging.LogRecord] = queue.Queue(queue_length)
         self._worker: threading.Thread | None = None
         self._worker_lock = threading.Lock()
@@ -42,6 +45,8 @@ class SessionLogger(logging.Handler):
             _stamp(record)
             # The arguments may change before the worker reads them.
             record.msg, record.args = record.getMessage(), None
+            if self._collecting:
+                _collect(record)
             self._records.put_nowait(record)
         except queue.Full:
             self._dropped += 1
@@ -94,9 +99,17 @@ def _stamp(record: logging.LogRecord) -> None:
     record.chat_id = context.chat_id if context else ""
 
 
+def _collect(record: logging.LogRecord) -> None:
+    """Note the record with its request, where that is to be archived."""
+    if (records := current_records()) is not None:
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        fields = {"trace": trace} if trace else {}
+        records.add("log", level=record.levelname, text=record.msg, **fields)
+
+
 def install_session_logger() -> SessionLogger:
     """Put our handler on our logger, in place of the one an earlier copy of the pipe put there."""
-    handler = SessionLogger(logging.getLogger())
+    handler = SessionLogger(logging.getLogger(), collecting=True)
     LOG.handlers[:] = [handler]
     LOG.propagate = False
     return handler

@@ -14,7 +14,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from .context import current_request
+from .context import current_records, current_request
 from .json_codec import encode_json
 from .logging_system import LOG, SessionLogger
 
@@ -58,17 +58,20 @@ class TimingLog:
         self._path = ""
         self._lines: SessionLogger | None = None
 
-    def follow(self, path: str) -> None:
-        """Write to this file from now on; without a path nothing is written."""
+    def follow(self, path: str, *, archiving: bool = False) -> None:
+        """Write to this file from now on, if any, and into the archives of requests, if wanted."""
+        self.enabled = bool(path) or archiving
         if path == self._path:
             return
-        self._path, self.enabled = path, bool(path)
+        self._path = path
         self._lines = _open_lines(path) if path else None
 
     def write(self, name: str, started: float) -> None:
         """Note that the step which began at `started` (`time.perf_counter`) is over."""
+        milliseconds = round((time.perf_counter() - started) * 1_000, 3)
+        if (records := current_records()) is not None:
+            records.add("timing", name=name, milliseconds=milliseconds)
         if self._lines is not None:
-            milliseconds = round((time.perf_counter() - started) * 1_000, 3)
             entry = {"msg": name, "levelno": logging.INFO, "milliseconds": milliseconds}
             self._lines.emit(logging.makeLogRecord(entry))
 
