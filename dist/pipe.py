@@ -96,109 +96,109 @@ license: MIT
 #   6778  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
 #   6891  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
 #   6909  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6950  users.py                      The person who asks, and what they have set for themselves.
-#   7053  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7125  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7234  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7486  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6947  users.py                      The person who asks, and what they have set for themselves.
+#   7050  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7122  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7231  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7483  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7524  sources.py                    The text of each companion filter, by the name of its file.
+#   7521  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7856  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7969  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8020  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8134  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8288  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8391  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8466  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8507  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8764  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8925  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9151  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9225  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7853  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7966  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8017  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8131  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8285  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8388  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8463  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8504  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8761  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8922  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9148  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9222  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9416  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9517  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9553  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9738  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9826  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9880  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10191  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10233  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10362  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10448  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10662  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10763  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10953  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11046  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11165  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9413  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9514  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9550  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9735  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9823  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9877  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10188  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10230  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10359  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10445  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10659  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10760  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10950  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11043  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11162  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11250  allow_list.py                 Only what the API knows goes out.
-#  11286  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11314  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11398  fallbacks.py                  Further models, for when the first one fails.
-#  11419  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11473  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11521  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11594  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11661  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11689  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11784  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11822  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11952  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12101  history.py                    Chat messages become input items.
-#  12225  next_round.py                 The request of another round: the one before, and what came of it.
-#  12314  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12429  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12517  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12733  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12779  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12829  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12872  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12926  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  12975  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13037  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11247  allow_list.py                 Only what the API knows goes out.
+#  11283  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11311  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11395  fallbacks.py                  Further models, for when the first one fails.
+#  11416  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11470  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11518  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11591  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11658  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11686  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11781  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11819  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11949  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12098  history.py                    Chat messages become input items.
+#  12222  next_round.py                 The request of another round: the one before, and what came of it.
+#  12312  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12427  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12515  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12731  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12777  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12827  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12870  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12924  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  12973  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13035  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13088  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13362  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13411  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13444  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13465  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13530  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13603  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13686  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13740  status.py                     The status line of an answer: few words, all of them true.
-#  13795  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13937  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  13998  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14098  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14207  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14328  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14615  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13086  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13360  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13409  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13442  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13463  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13528  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13601  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13684  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13738  status.py                     The status line of an answer: few words, all of them true.
+#  13793  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13935  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  13996  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14096  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14205  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14326  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14613  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14753  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14808  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14932  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15241  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15362  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15446  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15648  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14751  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14806  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14930  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15239  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15360  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15444  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15646  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15786  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15784  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  15989  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  15987  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16082  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16080  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16280  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16278  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16472  pipe.py                       The entrance: what Open WebUI calls.
+#  16470  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6939,12 +6939,9 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
 def _shared_redis(job: str) -> tuple[Any, str]:
     try:
         from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
-            get_redis_client,
-        )
     except ImportError:
         return None, ""
-    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
+    return find_redis(), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
 
 
 ################################
@@ -12253,7 +12250,8 @@ def ask_for_words(
     calls of tools that are not defined, and the prompt cache begins with them.
     """
     fields: dict[str, Any] = {**request}
-    if family is None or "tool_choice" in family.supported_parameters:
+    heeds_it = family is None or "tool_choice" in family.supported_parameters
+    if heeds_it and "tools" in fields:  # a refusal may have taken them out
         fields["tool_choice"] = "none"
     else:
         fields = {name: fields[name] for name in fields if name not in TOOL_FIELDS}
@@ -12320,6 +12318,8 @@ def _replayed(item: OutputItem, answered: set[str]) -> list[dict[str, Any]]:
 Repair = Callable[[ResponsesBody, str], ResponsesBody]
 
 _QUOTED = re.compile(r"[\"'`]([A-Za-z_.]+)[\"'`]")
+# For an answer: where a request may go, and what it may cost.
+_NEVER_GIVEN_UP = {"model", "input", "stream", "provider", "stop_server_tools_when"}
 
 
 def repair_request(
@@ -12373,9 +12373,7 @@ def _without_token_budget(request: ResponsesBody, complaint: str) -> ResponsesBo
 
 def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBody:
     named = {word.split(".")[0] for word in _QUOTED.findall(complaint)}
-    refused = (named & ALLOWED_FIELDS) - {"model", "input", "stream"}
-    if as_object(request.get("provider")).get("zdr"):
-        refused -= {"provider"}  # zero data retention is never given up for an answer
+    refused = (named & ALLOWED_FIELDS) - _NEVER_GIVEN_UP
     return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
 
 
@@ -12965,7 +12963,7 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
     conditions = objects_in(body.get("stop_server_tools_when"))
     if cost := settings.server_tools_max_cost:
         conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
-    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    asked = whole_of(body.get("max_tool_calls")) or 0
     limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
     if limits:
         conditions.append({"type": "step_count_is", "step_count": min(limits)})
@@ -16667,92 +16665,92 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/citing.py": ((6751, 15, 25),),
     "host/models.py": ((6784, 14, 105),),
     "host/redis.py": ((6897, 8, 10),),
-    "host/single_worker.py": ((6915, 14, 33),),
-    "host/users.py": ((6956, 14, 95),),
-    "host/call.py": ((7059, 16, 64),),
-    "host/files.py": ((7131, 19, 101),),
-    "host/tools.py": ((7243, 23, 241),),
-    "host/versions.py": ((7492, 10, 30),),
-    "filters/provider_routing.py": ((7532, 2, 165),),
-    "filters/search_toggle.py": ((7699, 2, 153),),
-    "models/catalog_shelf.py": ((7862, 19, 105),),
-    "models/key_limit.py": ((7975, 13, 43),),
-    "models/pricing.py": ((8026, 12, 106),),
-    "models/family.py": ((8140, 14, 146),),
-    "models/companions.py": ((8294, 15, 95),),
-    "models/variants.py": ((8397, 11, 67),),
-    "models/known.py": ((8472, 12, 33),),
-    "models/metadata_sync.py": ((8516, 24, 246),),
-    "models/registry.py": ((8770, 21, 153),),
-    "models/visibility.py": ((8931, 16, 218),),
-    "models/entries.py": ((9157, 25, 66),),
-    "models/sync_job.py": ((9231, 33, 183),),
-    "storage/artifact_table.py": ((9422, 26, 93),),
-    "storage/cost_snapshots.py": ((9523, 16, 28),),
-    "storage/downloads.py": ((9563, 25, 173),),
-    "storage/encoded_files.py": ((9744, 19, 80),),
-    "storage/generated.py": ((9832, 16, 46),),
-    "storage/artifacts.py": ((9889, 41, 300),),
-    "storage/kept_thinking.py": ((10197, 15, 34),),
-    "storage/pictures.py": ((10239, 19, 121),),
-    "storage/keeping.py": ((10368, 25, 78),),
-    "storage/session_archive.py": ((10456, 43, 204),),
-    "storage/spend_table.py": ((10668, 23, 93),),
-    "storage/spend_ledger.py": ((10769, 23, 182),),
-    "storage/budgets.py": ((10959, 17, 85),),
-    "storage/spend_report.py": ((11052, 27, 111),),
-    "storage/spending.py": ((11171, 20, 77),),
-    "requests/allow_list.py": ((11256, 10, 28),),
-    "requests/caching.py": ((11292, 13, 20),),
-    "requests/content_parts.py": ((11320, 10, 76),),
-    "requests/fallbacks.py": ((11404, 12, 13),),
-    "requests/identifiers.py": ((11425, 11, 46),),
-    "requests/modalities.py": ((11479, 12, 40),),
-    "requests/old_texts.py": ((11527, 11, 65),),
-    "requests/parameters.py": ((11600, 12, 59),),
-    "requests/plugins.py": ((11667, 13, 20),),
-    "requests/reasoning.py": ((11695, 13, 87),),
-    "requests/references.py": ((11790, 12, 30),),
-    "requests/replay.py": ((11828, 14, 122),),
-    "requests/chat_body.py": ((11958, 13, 141),),
-    "requests/history.py": ((12107, 13, 116),),
-    "requests/next_round.py": ((12231, 22, 81),),
-    "requests/recovery.py": ((12320, 16, 107),),
-    "requests/retention.py": ((12435, 13, 80),),
-    "requests/attachments.py": ((12523, 25, 208),),
-    "requests/routing_table.py": ((12739, 14, 38),),
-    "requests/routing.py": ((12785, 13, 42),),
-    "requests/tasks.py": ((12835, 11, 35),),
-    "requests/studio.py": ((12878, 15, 46),),
-    "requests/tools.py": ((12932, 13, 41),),
-    "requests/web_search.py": ((12981, 15, 54),),
-    "requests/normalise.py": ((13043, 29, 43),),
-    "streaming/collector.py": ((13094, 32, 266),),
-    "streaming/completion_notes.py": ((13368, 11, 41),),
-    "streaming/open_calls.py": ((13417, 10, 25),),
-    "streaming/renderer.py": ((13450, 9, 13),),
-    "streaming/citations.py": ((13471, 13, 57),),
-    "streaming/layout.py": ((13540, 18, 61),),
-    "streaming/output_items.py": ((13609, 19, 75),),
-    "streaming/server_tools.py": ((13692, 15, 46),),
-    "streaming/status.py": ((13746, 10, 47),),
-    "streaming/think_tags.py": ((13801, 20, 134),),
-    "streaming/thinking_status.py": ((13943, 11, 53),),
-    "streaming/usage.py": ((14004, 10, 92),),
-    "streaming/completion_chunks.py": ((14104, 31, 101),),
-    "streaming/completion_dict.py": ((14213, 38, 113),),
-    "streaming/response_events.py": ((14334, 48, 279),),
-    "streaming/transcript.py": ((14621, 30, 130),),
-    "tools/policy.py": ((14759, 13, 47),),
-    "tools/results.py": ((14814, 11, 116),),
-    "tools/schema.py": ((14941, 15, 298),),
-    "tools/arguments.py": ((15247, 13, 113),),
-    "tools/definitions.py": ((15368, 13, 76),),
-    "tools/executor.py": ((15452, 55, 194),),
-    "tools/toolbox.py": ((15654, 23, 130),),
-    "runtime.py": ((15792, 34, 195),),
-    "attempts.py": ((15995, 37, 85),),
-    "rounds.py": ((16088, 30, 190),),
-    "orchestrator.py": ((16286, 53, 184),),
-    "pipe.py": ((16478, 30, 113),),
+    "host/single_worker.py": ((6915, 15, 30),),
+    "host/users.py": ((6953, 14, 95),),
+    "host/call.py": ((7056, 16, 64),),
+    "host/files.py": ((7128, 19, 101),),
+    "host/tools.py": ((7240, 23, 241),),
+    "host/versions.py": ((7489, 10, 30),),
+    "filters/provider_routing.py": ((7529, 2, 165),),
+    "filters/search_toggle.py": ((7696, 2, 153),),
+    "models/catalog_shelf.py": ((7859, 19, 105),),
+    "models/key_limit.py": ((7972, 13, 43),),
+    "models/pricing.py": ((8023, 12, 106),),
+    "models/family.py": ((8137, 14, 146),),
+    "models/companions.py": ((8291, 15, 95),),
+    "models/variants.py": ((8394, 11, 67),),
+    "models/known.py": ((8469, 12, 33),),
+    "models/metadata_sync.py": ((8513, 24, 246),),
+    "models/registry.py": ((8767, 21, 153),),
+    "models/visibility.py": ((8928, 16, 218),),
+    "models/entries.py": ((9154, 25, 66),),
+    "models/sync_job.py": ((9228, 33, 183),),
+    "storage/artifact_table.py": ((9419, 26, 93),),
+    "storage/cost_snapshots.py": ((9520, 16, 28),),
+    "storage/downloads.py": ((9560, 25, 173),),
+    "storage/encoded_files.py": ((9741, 19, 80),),
+    "storage/generated.py": ((9829, 16, 46),),
+    "storage/artifacts.py": ((9886, 41, 300),),
+    "storage/kept_thinking.py": ((10194, 15, 34),),
+    "storage/pictures.py": ((10236, 19, 121),),
+    "storage/keeping.py": ((10365, 25, 78),),
+    "storage/session_archive.py": ((10453, 43, 204),),
+    "storage/spend_table.py": ((10665, 23, 93),),
+    "storage/spend_ledger.py": ((10766, 23, 182),),
+    "storage/budgets.py": ((10956, 17, 85),),
+    "storage/spend_report.py": ((11049, 27, 111),),
+    "storage/spending.py": ((11168, 20, 77),),
+    "requests/allow_list.py": ((11253, 10, 28),),
+    "requests/caching.py": ((11289, 13, 20),),
+    "requests/content_parts.py": ((11317, 10, 76),),
+    "requests/fallbacks.py": ((11401, 12, 13),),
+    "requests/identifiers.py": ((11422, 11, 46),),
+    "requests/modalities.py": ((11476, 12, 40),),
+    "requests/old_texts.py": ((11524, 11, 65),),
+    "requests/parameters.py": ((11597, 12, 59),),
+    "requests/plugins.py": ((11664, 13, 20),),
+    "requests/reasoning.py": ((11692, 13, 87),),
+    "requests/references.py": ((11787, 12, 30),),
+    "requests/replay.py": ((11825, 14, 122),),
+    "requests/chat_body.py": ((11955, 13, 141),),
+    "requests/history.py": ((12104, 13, 116),),
+    "requests/next_round.py": ((12228, 22, 82),),
+    "requests/recovery.py": ((12318, 16, 107),),
+    "requests/retention.py": ((12433, 13, 80),),
+    "requests/attachments.py": ((12521, 25, 208),),
+    "requests/routing_table.py": ((12737, 14, 38),),
+    "requests/routing.py": ((12783, 13, 42),),
+    "requests/tasks.py": ((12833, 11, 35),),
+    "requests/studio.py": ((12876, 15, 46),),
+    "requests/tools.py": ((12930, 13, 41),),
+    "requests/web_search.py": ((12979, 15, 54),),
+    "requests/normalise.py": ((13041, 29, 43),),
+    "streaming/collector.py": ((13092, 32, 266),),
+    "streaming/completion_notes.py": ((13366, 11, 41),),
+    "streaming/open_calls.py": ((13415, 10, 25),),
+    "streaming/renderer.py": ((13448, 9, 13),),
+    "streaming/citations.py": ((13469, 13, 57),),
+    "streaming/layout.py": ((13538, 18, 61),),
+    "streaming/output_items.py": ((13607, 19, 75),),
+    "streaming/server_tools.py": ((13690, 15, 46),),
+    "streaming/status.py": ((13744, 10, 47),),
+    "streaming/think_tags.py": ((13799, 20, 134),),
+    "streaming/thinking_status.py": ((13941, 11, 53),),
+    "streaming/usage.py": ((14002, 10, 92),),
+    "streaming/completion_chunks.py": ((14102, 31, 101),),
+    "streaming/completion_dict.py": ((14211, 38, 113),),
+    "streaming/response_events.py": ((14332, 48, 279),),
+    "streaming/transcript.py": ((14619, 30, 130),),
+    "tools/policy.py": ((14757, 13, 47),),
+    "tools/results.py": ((14812, 11, 116),),
+    "tools/schema.py": ((14939, 15, 298),),
+    "tools/arguments.py": ((15245, 13, 113),),
+    "tools/definitions.py": ((15366, 13, 76),),
+    "tools/executor.py": ((15450, 55, 194),),
+    "tools/toolbox.py": ((15652, 23, 130),),
+    "runtime.py": ((15790, 34, 195),),
+    "attempts.py": ((15993, 37, 85),),
+    "rounds.py": ((16086, 30, 190),),
+    "orchestrator.py": ((16284, 53, 184),),
+    "pipe.py": ((16476, 30, 113),),
 }
