@@ -116,89 +116,89 @@ license: MIT
 #   8504  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
 #   8761  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
 #   8922  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9148  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9222  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   9149  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9223  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9413  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9514  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9550  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9735  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9823  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9877  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10188  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10230  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10359  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10445  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10659  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10760  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10950  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11043  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11162  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9414  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9515  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9551  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9736  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9824  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9878  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10189  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10231  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10360  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10446  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10660  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10761  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10951  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11044  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11163  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11247  allow_list.py                 Only what the API knows goes out.
-#  11283  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11311  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11395  fallbacks.py                  Further models, for when the first one fails.
-#  11416  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11470  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11518  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11591  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11658  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11686  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11781  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11819  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11949  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12098  history.py                    Chat messages become input items.
-#  12222  next_round.py                 The request of another round: the one before, and what came of it.
-#  12312  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12427  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12515  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12731  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12777  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12827  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12870  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12924  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  12973  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13035  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11248  allow_list.py                 Only what the API knows goes out.
+#  11284  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11312  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11396  fallbacks.py                  Further models, for when the first one fails.
+#  11417  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11471  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11519  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11592  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11659  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11687  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11782  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11820  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11950  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12099  history.py                    Chat messages become input items.
+#  12223  next_round.py                 The request of another round: the one before, and what came of it.
+#  12313  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12428  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12516  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12732  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12778  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12828  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12871  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12931  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  12980  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13042  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13086  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13360  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13409  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13442  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13463  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13528  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13601  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13684  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13738  status.py                     The status line of an answer: few words, all of them true.
-#  13793  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13935  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  13996  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14096  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14205  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14326  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14613  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13093  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13367  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13416  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13449  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13470  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13535  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13608  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13691  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13745  status.py                     The status line of an answer: few words, all of them true.
+#  13800  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13942  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14003  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14103  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14212  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14333  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14620  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14751  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14806  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14930  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15239  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15360  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15444  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15646  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14758  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14813  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14937  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15246  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15367  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15451  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15653  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15784  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15791  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  15987  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  15994  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16080  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16087  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16278  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16285  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16470  pipe.py                       The entrance: what Open WebUI calls.
+#  16477  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -9120,8 +9120,9 @@ def _keeps_data(candidate: Candidate) -> bool:
     rules, known = candidate.rules, candidate.known
     if not rules.needs_zdr:
         return False
-    by_wire = candidate.family is None or not candidate.family.studio
-    if known.zdr_ids is None and not rules.zdr_models_only and by_wire:
+    if candidate.family is not None and candidate.family.studio and rules.zdr_enforced:
+        return True  # its endpoint takes no `provider.zdr`, and another provider might serve it
+    if known.zdr_ids is None and not rules.zdr_models_only:
         return False  # `provider.zdr` makes OpenRouter itself refuse
     return not known.has_zdr(candidate.model_id)
 
@@ -12885,7 +12886,8 @@ _MOST_PICTURES = 16
 def build_studio_body(body: CompletionsBody, context: RequestContext) -> ResponsesBody:
     """Build the request; raises `UnsupportedInputError` where there is no prompt.
 
-    A chore is refused: its picture would cost, and nobody would see it.
+    A chore is refused: its picture would cost, and nobody would see it. So is what demands
+    privacy: this endpoint cannot be told.
     """
     if is_chore(context.task):
         raise UnsupportedInputError(f"{context.model} does not write.")
@@ -12904,6 +12906,11 @@ def build_studio_body(body: CompletionsBody, context: RequestContext) -> Respons
     fields |= _drawing_wishes(body, context)
     fields |= {name: body[name] for name in _WISHES if body.get(name) is not None}
     provider = as_object(provider_fields(body, context).get("provider"))
+    if provider.get("zdr") or provider.get("data_collection") == "deny":
+        raise UnsupportedInputError(
+            f"{context.model} cannot be kept to providers that keep no data, which is demanded.",
+            "Choose another model; `zdr` and `data_collection` are not known behind `/images`.",
+        )
     if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
         fields["provider"] = kept
     return cast("ResponsesBody", fields)
@@ -16682,75 +16689,75 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/known.py": ((8469, 12, 33),),
     "models/metadata_sync.py": ((8513, 24, 246),),
     "models/registry.py": ((8767, 21, 153),),
-    "models/visibility.py": ((8928, 16, 218),),
-    "models/entries.py": ((9154, 25, 66),),
-    "models/sync_job.py": ((9228, 33, 183),),
-    "storage/artifact_table.py": ((9419, 26, 93),),
-    "storage/cost_snapshots.py": ((9520, 16, 28),),
-    "storage/downloads.py": ((9560, 25, 173),),
-    "storage/encoded_files.py": ((9741, 19, 80),),
-    "storage/generated.py": ((9829, 16, 46),),
-    "storage/artifacts.py": ((9886, 41, 300),),
-    "storage/kept_thinking.py": ((10194, 15, 34),),
-    "storage/pictures.py": ((10236, 19, 121),),
-    "storage/keeping.py": ((10365, 25, 78),),
-    "storage/session_archive.py": ((10453, 43, 204),),
-    "storage/spend_table.py": ((10665, 23, 93),),
-    "storage/spend_ledger.py": ((10766, 23, 182),),
-    "storage/budgets.py": ((10956, 17, 85),),
-    "storage/spend_report.py": ((11049, 27, 111),),
-    "storage/spending.py": ((11168, 20, 77),),
-    "requests/allow_list.py": ((11253, 10, 28),),
-    "requests/caching.py": ((11289, 13, 20),),
-    "requests/content_parts.py": ((11317, 10, 76),),
-    "requests/fallbacks.py": ((11401, 12, 13),),
-    "requests/identifiers.py": ((11422, 11, 46),),
-    "requests/modalities.py": ((11476, 12, 40),),
-    "requests/old_texts.py": ((11524, 11, 65),),
-    "requests/parameters.py": ((11597, 12, 59),),
-    "requests/plugins.py": ((11664, 13, 20),),
-    "requests/reasoning.py": ((11692, 13, 87),),
-    "requests/references.py": ((11787, 12, 30),),
-    "requests/replay.py": ((11825, 14, 122),),
-    "requests/chat_body.py": ((11955, 13, 141),),
-    "requests/history.py": ((12104, 13, 116),),
-    "requests/next_round.py": ((12228, 22, 82),),
-    "requests/recovery.py": ((12318, 16, 107),),
-    "requests/retention.py": ((12433, 13, 80),),
-    "requests/attachments.py": ((12521, 25, 208),),
-    "requests/routing_table.py": ((12737, 14, 38),),
-    "requests/routing.py": ((12783, 13, 42),),
-    "requests/tasks.py": ((12833, 11, 35),),
-    "requests/studio.py": ((12876, 15, 46),),
-    "requests/tools.py": ((12930, 13, 41),),
-    "requests/web_search.py": ((12979, 15, 54),),
-    "requests/normalise.py": ((13041, 29, 43),),
-    "streaming/collector.py": ((13092, 32, 266),),
-    "streaming/completion_notes.py": ((13366, 11, 41),),
-    "streaming/open_calls.py": ((13415, 10, 25),),
-    "streaming/renderer.py": ((13448, 9, 13),),
-    "streaming/citations.py": ((13469, 13, 57),),
-    "streaming/layout.py": ((13538, 18, 61),),
-    "streaming/output_items.py": ((13607, 19, 75),),
-    "streaming/server_tools.py": ((13690, 15, 46),),
-    "streaming/status.py": ((13744, 10, 47),),
-    "streaming/think_tags.py": ((13799, 20, 134),),
-    "streaming/thinking_status.py": ((13941, 11, 53),),
-    "streaming/usage.py": ((14002, 10, 92),),
-    "streaming/completion_chunks.py": ((14102, 31, 101),),
-    "streaming/completion_dict.py": ((14211, 38, 113),),
-    "streaming/response_events.py": ((14332, 48, 279),),
-    "streaming/transcript.py": ((14619, 30, 130),),
-    "tools/policy.py": ((14757, 13, 47),),
-    "tools/results.py": ((14812, 11, 116),),
-    "tools/schema.py": ((14939, 15, 298),),
-    "tools/arguments.py": ((15245, 13, 113),),
-    "tools/definitions.py": ((15366, 13, 76),),
-    "tools/executor.py": ((15450, 55, 194),),
-    "tools/toolbox.py": ((15652, 23, 130),),
-    "runtime.py": ((15790, 34, 195),),
-    "attempts.py": ((15993, 37, 85),),
-    "rounds.py": ((16086, 30, 190),),
-    "orchestrator.py": ((16284, 53, 184),),
-    "pipe.py": ((16476, 30, 113),),
+    "models/visibility.py": ((8928, 16, 219),),
+    "models/entries.py": ((9155, 25, 66),),
+    "models/sync_job.py": ((9229, 33, 183),),
+    "storage/artifact_table.py": ((9420, 26, 93),),
+    "storage/cost_snapshots.py": ((9521, 16, 28),),
+    "storage/downloads.py": ((9561, 25, 173),),
+    "storage/encoded_files.py": ((9742, 19, 80),),
+    "storage/generated.py": ((9830, 16, 46),),
+    "storage/artifacts.py": ((9887, 41, 300),),
+    "storage/kept_thinking.py": ((10195, 15, 34),),
+    "storage/pictures.py": ((10237, 19, 121),),
+    "storage/keeping.py": ((10366, 25, 78),),
+    "storage/session_archive.py": ((10454, 43, 204),),
+    "storage/spend_table.py": ((10666, 23, 93),),
+    "storage/spend_ledger.py": ((10767, 23, 182),),
+    "storage/budgets.py": ((10957, 17, 85),),
+    "storage/spend_report.py": ((11050, 27, 111),),
+    "storage/spending.py": ((11169, 20, 77),),
+    "requests/allow_list.py": ((11254, 10, 28),),
+    "requests/caching.py": ((11290, 13, 20),),
+    "requests/content_parts.py": ((11318, 10, 76),),
+    "requests/fallbacks.py": ((11402, 12, 13),),
+    "requests/identifiers.py": ((11423, 11, 46),),
+    "requests/modalities.py": ((11477, 12, 40),),
+    "requests/old_texts.py": ((11525, 11, 65),),
+    "requests/parameters.py": ((11598, 12, 59),),
+    "requests/plugins.py": ((11665, 13, 20),),
+    "requests/reasoning.py": ((11693, 13, 87),),
+    "requests/references.py": ((11788, 12, 30),),
+    "requests/replay.py": ((11826, 14, 122),),
+    "requests/chat_body.py": ((11956, 13, 141),),
+    "requests/history.py": ((12105, 13, 116),),
+    "requests/next_round.py": ((12229, 22, 82),),
+    "requests/recovery.py": ((12319, 16, 107),),
+    "requests/retention.py": ((12434, 13, 80),),
+    "requests/attachments.py": ((12522, 25, 208),),
+    "requests/routing_table.py": ((12738, 14, 38),),
+    "requests/routing.py": ((12784, 13, 42),),
+    "requests/tasks.py": ((12834, 11, 35),),
+    "requests/studio.py": ((12877, 15, 52),),
+    "requests/tools.py": ((12937, 13, 41),),
+    "requests/web_search.py": ((12986, 15, 54),),
+    "requests/normalise.py": ((13048, 29, 43),),
+    "streaming/collector.py": ((13099, 32, 266),),
+    "streaming/completion_notes.py": ((13373, 11, 41),),
+    "streaming/open_calls.py": ((13422, 10, 25),),
+    "streaming/renderer.py": ((13455, 9, 13),),
+    "streaming/citations.py": ((13476, 13, 57),),
+    "streaming/layout.py": ((13545, 18, 61),),
+    "streaming/output_items.py": ((13614, 19, 75),),
+    "streaming/server_tools.py": ((13697, 15, 46),),
+    "streaming/status.py": ((13751, 10, 47),),
+    "streaming/think_tags.py": ((13806, 20, 134),),
+    "streaming/thinking_status.py": ((13948, 11, 53),),
+    "streaming/usage.py": ((14009, 10, 92),),
+    "streaming/completion_chunks.py": ((14109, 31, 101),),
+    "streaming/completion_dict.py": ((14218, 38, 113),),
+    "streaming/response_events.py": ((14339, 48, 279),),
+    "streaming/transcript.py": ((14626, 30, 130),),
+    "tools/policy.py": ((14764, 13, 47),),
+    "tools/results.py": ((14819, 11, 116),),
+    "tools/schema.py": ((14946, 15, 298),),
+    "tools/arguments.py": ((15252, 13, 113),),
+    "tools/definitions.py": ((15373, 13, 76),),
+    "tools/executor.py": ((15457, 55, 194),),
+    "tools/toolbox.py": ((15659, 23, 130),),
+    "runtime.py": ((15797, 34, 195),),
+    "attempts.py": ((16000, 37, 85),),
+    "rounds.py": ((16093, 30, 190),),
+    "orchestrator.py": ((16291, 53, 184),),
+    "pipe.py": ((16483, 30, 113),),
 }
