@@ -119,12 +119,6 @@ async def test_where_privacy_is_demanded_nothing_is_sent(
     assert orders(simulator, "/images") == []
 
 
-async def test_where_the_admin_enforces_it_they_are_not_offered(simulator: Simulator) -> None:
-    pipe = make_pipe(simulator, ZDR_ENFORCE=True)
-    assert not {EASEL, "black-forest-labs.flux.2-pro"} & {e["id"] for e in await pipe.pipes()}
-    assert "ZDR_ENFORCE" in failure_of(await chat(pipe, model=EASEL))
-
-
 async def test_a_chore_is_not_drawn(pipe: Pipe, simulator: Simulator) -> None:
     asked = body(model=EASEL, stream=False)
     await pipe.pipe(asked, CHAT, __task__="title_generation")
