@@ -16,184 +16,189 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    285  ids.py                        Identifiers of our own making.
-#    329  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    406  errors.py                     Every cause of failure a person can act on, each with its words.
+#    291  ids.py                        Identifiers of our own making.
+#    335  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    412  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    615  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    816  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    903  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    621  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    822  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    909  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1058  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1114  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1151  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1190  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1223  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1295  money.py                      Amounts of money: in words, and exact.
-#   1318  process.py                    What every copy of the pipe in one process shares.
-#   1339  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1520  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1578  retry.py                      Whether a failed request may be sent again, and when.
-#   1619  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1713  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1766  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1798  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1862  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1935  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2009  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2131  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2275  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2344  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2427  personal_valves.py            What each user can set for themselves.
-#   2511  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2590  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2685  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2780  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3280  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3344  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3457  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3641  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1064  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1120  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1157  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1196  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1229  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1301  money.py                      Amounts of money: in words, and exact.
+#   1324  process.py                    What every copy of the pipe in one process shares.
+#   1345  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1526  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1584  retry.py                      Whether a failed request may be sent again, and when.
+#   1625  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1719  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1772  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1804  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1868  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1941  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2015  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2137  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2281  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2350  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2433  personal_valves.py            What each user can set for themselves.
+#   2550  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2629  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2724  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2819  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3334  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3403  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3516  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3700  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3788  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3876  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3922  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4114  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4402  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4425  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4483  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4627  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4693  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4732  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4794  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   4872  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   4899  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   4967  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5181  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5385  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5569  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5753  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   5845  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   5977  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   5997  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3847  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3935  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3981  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4173  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4496  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4519  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4577  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4726  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4792  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4831  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4894  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4924  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5002  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5029  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5097  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5320  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5530  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5714  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5898  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6005  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6137  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6157  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6197  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6017  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6082  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6170  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6270  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6285  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6349  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6387  events.py                     What the page is told beside the stream of the answer.
-#   6399  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6497  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6530  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6545  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6578  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6691  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6709  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6750  users.py                      The person who asks, and what they have set for themselves.
-#   6853  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   6925  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7024  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7276  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6217  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6282  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6370  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6470  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6485  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6549  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6587  events.py                     What the page is told beside the stream of the answer.
+#   6599  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6697  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6730  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6745  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6778  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6891  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6909  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6950  users.py                      The person who asks, and what they have set for themselves.
+#   7053  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7125  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7234  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7486  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7314  sources.py                    The text of each companion filter, by the name of its file.
+#   7524  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7646  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7759  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   7810  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   7924  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8075  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8178  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8253  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8294  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8551  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8712  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   8937  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9011  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7856  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7969  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8020  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8134  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8288  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8391  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8466  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8507  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8764  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8925  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9151  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9225  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9202  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9303  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9339  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9524  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9612  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#   9923  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#   9965  pictures.py                   Pictures the model draws: files of the person who asked, seen in the message as they come.
-#  10085  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10299  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10400  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10590  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  10683  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  10802  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9416  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9517  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9553  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9738  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9826  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9880  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10191  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10233  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10362  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10448  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10662  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10763  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10953  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11046  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11165  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  10887  allow_list.py                 Only what the API knows goes out.
-#  10923  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  10951  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11035  fallbacks.py                  Further models, for when the first one fails.
-#  11056  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11110  modalities.py                 Pictures are asked for where the model draws.
-#  11125  old_texts.py                  What other programs left in the texts of old answers, and no model should read.
-#  11194  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11261  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11289  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11384  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11422  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11552  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  11701  history.py                    Chat messages become input items.
-#  11825  next_round.py                 The request of another round: the one before, and what came of it.
-#  11914  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12029  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12117  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12333  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12379  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12429  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12472  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  12521  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  12583  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11250  allow_list.py                 Only what the API knows goes out.
+#  11286  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11314  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11398  fallbacks.py                  Further models, for when the first one fails.
+#  11419  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11473  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11521  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11594  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11661  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11689  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11784  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11822  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11952  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12101  history.py                    Chat messages become input items.
+#  12225  next_round.py                 The request of another round: the one before, and what came of it.
+#  12314  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12429  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12517  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12733  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12779  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12829  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12872  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12926  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  12975  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13037  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  12633  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  12907  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  12956  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  12989  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13010  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13075  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13148  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13225  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13279  status.py                     The status line of an answer: few words, all of them true.
-#  13334  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13476  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  13537  usage.py                      What an answer took and cost, under the names its reader knows.
-#  13637  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  13738  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  13854  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14137  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13088  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13362  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13411  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13444  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13465  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13530  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13603  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13686  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13740  status.py                     The status line of an answer: few words, all of them true.
+#  13795  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13937  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  13998  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14098  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14207  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14328  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14615  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14274  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14329  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14453  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  14762  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  14883  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  14967  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15169  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14753  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14808  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14932  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15241  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15362  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15446  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15648  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15307  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15786  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  15510  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  15989  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  15600  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16082  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  15798  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16280  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  15979  pipe.py                       The entrance: what Open WebUI calls.
+#  16472  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -217,6 +222,7 @@ import random
 import re
 import secrets
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -2437,6 +2443,12 @@ OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
 
+OwnAspectRatio = Literal[
+    "inherit", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"
+]
+OwnImageSize = Literal["inherit", "512", "1K", "2K", "4K"]
+OwnImageQuality = Literal["inherit", "low", "medium", "high"]
+
 
 class PersonalValves(BaseModel):
     """What each user can choose for themselves; `inherit` leaves it to the admin."""
@@ -2491,6 +2503,33 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Remember reasoning",
         description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    IMAGE_ASPECT_RATIO: Annotated[
+        OwnAspectRatio, one_of(*get_args(OwnAspectRatio), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Shape of pictures",
+        description="Width to height of the pictures drawn for you, where the model can choose.",
+    )
+    IMAGE_SIZE: Annotated[OwnImageSize, one_of(*get_args(OwnImageSize), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Size of pictures",
+            description="How large pictures are drawn for you; large ones cost more.",
+        )
+    )
+    IMAGE_QUALITY: Annotated[
+        OwnImageQuality, one_of(*get_args(OwnImageQuality), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Quality of pictures",
+        description="How carefully pictures are drawn for you; high quality costs more.",
+    )
+    AUDIO_VOICE: Text = Field(
+        default="",
+        title="Voice",
+        description="The voice of OpenAI's models that speak, such as `coral`; empty for `alloy`.",
+        json_schema_extra={"input": {"type": "text"}},
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -3196,6 +3235,10 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
+    drawing: Mapping[str, str]
+    """How the user wants pictures drawn: `aspect_ratio`, `size`, `quality`."""
+    voice: str
+    """Empty leaves it to the pipe."""
     spend: SpendRules
     max_concurrent_requests: int
     max_queued_requests: int
@@ -3260,6 +3303,8 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         archives=read_archive_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
+        drawing=_chosen_drawing(own),
+        voice=own.AUDIO_VOICE,
         spend=read_spend_rules(valves),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
@@ -3275,6 +3320,15 @@ def _own(chosen: str, inherited: str) -> str:
 
 def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
+
+
+def _chosen_drawing(own: PersonalValves) -> dict[str, str]:
+    chosen = {
+        "aspect_ratio": own.IMAGE_ASPECT_RATIO,
+        "size": own.IMAGE_SIZE,
+        "quality": own.IMAGE_QUALITY,
+    }
+    return {name: value for name, value in chosen.items() if value != "inherit"}
 
 
 ################################
@@ -3324,6 +3378,11 @@ class RequestContext:
     started_at: float = field(default_factory=time.perf_counter)
     records: SessionRecords | None = None
     """Where everything that happens is noted, when the admin wants it archived."""
+
+    @property
+    def is_in_message(self) -> bool:
+        """Whether the answer stands in a message that a person reads."""
+        return bool(self.chat_id and self.message_id) and not self.task
 
 
 def current_request() -> ContextVar[RequestContext | None]:
@@ -4220,6 +4279,18 @@ class ImageItem:
 
 
 @dataclass(slots=True)
+class SoundItem:
+    """Something to listen to."""
+
+    id: str
+    content: bytearray = field(default_factory=bytearray)
+    """Whole at the item's end; without a container it is 16-bit samples, 24,000 a second."""
+    transcript: str = ""
+    """What is said in it; the answer's text says the same."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
 class ServerToolItem:
     """Something OpenRouter or the provider did for the answer: a search, a fetch, a calculation."""
 
@@ -4260,6 +4331,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
+    | SoundItem
     | ServerToolItem
     | OtherItem
 )
@@ -4320,6 +4392,14 @@ class CitationFound:
 
 
 @dataclass(slots=True)
+class PictureSketched:
+    """How far a picture has come that is still being drawn."""
+
+    output_index: int
+    data_url: str
+
+
+@dataclass(slots=True)
 class SourcesFound:
     """What a tool leaned on, each as the `data` of Open WebUI's `source` event."""
 
@@ -4341,6 +4421,13 @@ class RetryScheduled:
     error: PipeError
     wait: float
     """Seconds."""
+
+
+@dataclass(slots=True)
+class Working:
+    """What is being done, where the answer's first piece takes its time."""
+
+    text: str
 
 
 @dataclass(slots=True)
@@ -4385,13 +4472,20 @@ class ResponseFailed:
 
 
 PlacedEvent = (
-    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
+    ItemStarted
+    | TextDelta
+    | ReasoningDelta
+    | ArgumentsDelta
+    | CitationFound
+    | PictureSketched
+    | ItemFinished
 )
 Event = (
     ResponseStarted
     | PlacedEvent
     | SourcesFound
     | RetryScheduled
+    | Working
     | Notice
     | SpendingKnown
     | ResponseFinished
@@ -4570,6 +4664,11 @@ def _image_url_of(item: JsonObject) -> str:
     data = text_of(item.get("result")) or text_of(item.get("imageB64"))
     if not data:
         return text_of(item.get("imageUrl"))
+    return picture_address(data)
+
+
+def picture_address(data: str) -> str:
+    """A picture that came as base64 as a data URL; an address stays as it is."""
     return data if data.startswith(("data:", "https:")) else f"data:image/png;base64,{data}"
 
 
@@ -4736,10 +4835,11 @@ def answer_cut_short() -> StreamInterruptedError:
 ################################
 
 class EndpointName(Enum):
-    """The two endpoints."""
+    """The two endpoints of chats, and that of models that only draw."""
 
     RESPONSES = "responses"
     CHAT_COMPLETIONS = "chat_completions"
+    IMAGES = "images"
 
 
 _NO_RESPONSES = re.compile(
@@ -4789,6 +4889,36 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
         fnmatchcase(model, pattern) or fnmatchcase(model.replace("/", ".", 1), pattern)
         for pattern in patterns
     )
+
+
+################################
+# api/gateway/sound.py
+#
+# Sound of an answer, put together from its pieces.
+################################
+
+class SoundPieces:
+    """Adds pieces of base64 to an item; each is decoded as it comes, wherever it was cut."""
+
+    __slots__ = ("_rest", "is_silent", "item")
+
+    def __init__(self) -> None:
+        self.item = SoundItem("")
+        self.is_silent = True
+        """Whether nothing has come of it but its transcript."""
+        self._rest = ""
+
+    def add(self, data: str, transcript: str) -> None:
+        """Take the next piece."""
+        self.item.transcript += transcript
+        self.is_silent = self.is_silent and not data
+        waiting = self._rest + data
+        whole = len(waiting) // 4 * 4
+        self._rest = waiting[whole:]
+        try:
+            self.item.content += base64.b64decode(waiting[:whole])
+        except ValueError:
+            LOG.warning("sound: a piece is no base64 and was passed over")
 
 
 ################################
@@ -4995,6 +5125,7 @@ class ChatReader:
         self._message: int | None = None
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
+        self._sound = SoundPieces()
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -5050,8 +5181,10 @@ class ChatReader:
 
     def _read_delta(self, delta: JsonObject, events: list[Event]) -> None:
         self._read_reasoning(delta, events)
-        transcript = text_of(as_object(delta.get("audio")).get("transcript"))
+        sound = as_object(delta.get("audio"))
+        transcript = text_of(sound.get("transcript"))
         self._read_text(text_of(delta.get("content")) + transcript, events)
+        self._read_sound(text_of(sound.get("data")), transcript, events)
         if refusal := text_of(delta.get("refusal")):
             self._read_text(refusal, events, is_refusal=True)
         for annotation in objects_in(delta.get("annotations")):
@@ -5115,6 +5248,12 @@ class ChatReader:
         if not known.call_id:  # it may come late; another name is another call
             return bool(call_id and name and known.name)
         return call_id not in ("", known.call_id)
+
+    def _read_sound(self, data: str, transcript: str, events: list[Event]) -> None:
+        if data and self._sound.is_silent:
+            self._close_reasoning(events)
+            self._open(self._sound.item, events)
+        self._sound.add(data, transcript)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))
@@ -5320,6 +5459,11 @@ def _read_annotation(data: JsonObject) -> Event | None:
     return CitationFound(_index_of(data), citation) if citation is not None else None
 
 
+def _read_sketch(data: JsonObject) -> Event | None:
+    picture = text_of(data.get("partial_image_b64"))
+    return PictureSketched(_index_of(data), picture_address(picture)) if picture else None
+
+
 def _read_started(data: JsonObject) -> Event:
     response = as_object(data.get("response"))
     return ResponseStarted(text_of(response.get("id")), text_of(response.get("model")))
@@ -5371,6 +5515,7 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
     "response.reasoning_text.delta": _read_reasoning_delta,
     "response.function_call_arguments.delta": _read_arguments_delta,
     "response.output_text.annotation.added": _read_annotation,
+    "response.image_generation_call.partial_image": _read_sketch,
     "response.created": _read_started,
     "response.output_item.added": _read_item_started,
     "response.output_item.done": _read_item_finished,
@@ -5790,9 +5935,24 @@ async def fetch_models(
     response = await _ask(client, settings, path, known)
     if kept and response.status_code == _NOT_MODIFIED:
         return kept
-    return CatalogCopy(
-        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
-    )
+    rows = objects_in(_data_in(response, settings, list))
+    if not of_key:
+        ids = {row.get("id") for row in rows}
+        drawing = await _fetch_drawing_models(client, settings)
+        rows += [row for row in drawing if row.get("id") not in ids]
+    return CatalogCopy(rows, response.headers.get("etag", ""))
+
+
+async def _fetch_drawing_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
+    """The models of `/images`, marked with its name (`studio`)."""
+    try:
+        response = await _ask(client, settings, "/images/models", {})
+        rows = objects_in(_data_in(response, settings, list))
+    except PipeError as error:  # the others can be used all the same
+        LOG.info("catalog: no list of /images: %s", error.cause)
+        return []
+    # What they take is told in another form than that of chats' models.
+    return [{**row, "studio": "images", "supported_parameters": []} for row in rows]
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
@@ -5992,6 +6152,46 @@ def stream_chat_completions(
     before the first batch.
     """
     return stream_endpoint(client, settings, _CHAT_COMPLETIONS, body)
+
+
+################################
+# api/gateway/images.py
+#
+# `POST /images`: for models that only draw, and that chats' endpoints do not know.
+################################
+
+async def stream_images(
+    client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
+) -> AsyncGenerator[list[Event]]:
+    """Have pictures drawn, seen half drawn where the provider streams them."""
+    yield [Working("The picture is being drawn.")]
+    async with aclosing(stream_endpoint(client, settings, _IMAGES, body)) as batches:
+        async for batch in batches:
+            yield batch
+
+
+def read_finished_images(body: JsonObject) -> list[Event]:
+    """Read the pictures that came whole."""
+    reader = ImagesReader()
+    events = [event for data in objects_in(body.get("data")) for event in reader.read_chunk(data)]
+    reader.read_chunk({"usage": body.get("usage")})
+    return [*events, *reader.finish(done=True)]
+
+
+class ImagesReader(ChatReader):
+    """Reads one stream of pictures; usage, errors and its end are those of chat completions."""
+
+    def read_chunk(self, data: JsonObject) -> list[Event]:
+        """The Events of one object of the stream."""
+        picture = text_of(data.get("b64_json"))
+        if picture and data.get("type") == "image_generation.partial_image":
+            return [PictureSketched(0, picture_address(picture))]
+        image = {"image_url": {"url": picture_address(picture)}}
+        choice = {"delta": {"images": [image] if picture else []}}
+        return super().read_chunk({**data, "choices": [choice]})
+
+
+_IMAGES = Endpoint("/images", ImagesReader, "data", read_finished_images)
 
 
 ################################
@@ -6954,6 +7154,16 @@ async def store_file(
         metadata={"chat_id": context.chat_id, "message_id": context.message_id},
         user=user,
     )
+
+
+async def remove_file(file_id: str) -> None:
+    """Delete a file that was of use for a moment only."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
+
+    file = await Files.get_file_by_id(file_id)
+    if file is not None and await Files.delete_file_by_id(file_id):
+        await asyncio.to_thread(Storage.delete_file, file.path)
 
 
 def _headers(media_type: str) -> Headers:
@@ -7963,6 +8173,8 @@ class ModelFamily:
     expires_on: date | None = None
     """The last day on which it is served."""
     description: str = ""
+    studio: str = ""
+    """The endpoint that it is asked at, where chats' endpoints do not know it."""
 
     @property
     def vendor(self) -> str:
@@ -8019,6 +8231,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
         description=text_of(row.get("description")),
+        studio=text_of(row.get("studio")),
     )
 
 
@@ -8910,7 +9123,8 @@ def _keeps_data(candidate: Candidate) -> bool:
     rules, known = candidate.rules, candidate.known
     if not rules.needs_zdr:
         return False
-    if known.zdr_ids is None and not rules.zdr_models_only:
+    by_wire = candidate.family is None or not candidate.family.studio
+    if known.zdr_ids is None and not rules.zdr_models_only and by_wire:
         return False  # `provider.zdr` makes OpenRouter itself refuse
     return not known.has_zdr(candidate.model_id)
 
@@ -9610,6 +9824,60 @@ def encode_file(content: IO[bytes], size: int, check: CheckFile) -> EncodedFile:
 
 
 ################################
+# storage/generated.py
+#
+# What a model has made becomes a file of the person who asked; a loss is told, not raised.
+################################
+
+_ENDINGS = {"audio/mpeg": "mp3"}
+
+
+def true_media_type(content: bytes | bytearray, kind: str) -> str:
+    """The true type of a picture or sound; empty for what is none."""
+    found = sniff_media_type(content)
+    return found if found.startswith(kind) else ""
+
+
+async def keep_generated(
+    context: RequestContext, content: bytes, stem: str, media_type: str
+) -> StoredFile:
+    """Store a file that everyone may open who may read the chat."""
+    ending = _ENDINGS.get(media_type, media_type.partition("/")[2])
+    stored = await store_file(context, content, f"{stem}.{ending}", media_type)
+    if is_saved_chat(context.chat_id):
+        await link_file(context, stored.id)
+    return stored
+
+
+@asynccontextmanager
+async def telling_losses(context: RequestContext, what: str) -> AsyncGenerator[None]:
+    """Whatever goes wrong inside costs the file, not the answer; the person is told of it."""
+    try:
+        yield
+    except PipeError as error:
+        await _tell_loss(context, error)
+    except Exception:  # noqa: BLE001 - a file that is lost must not end the answer
+        LOG.exception("files: one could not be stored")
+        await _tell_loss(context, InternalError(f"{what} could not be stored."))
+
+
+async def _tell_loss(context: RequestContext, error: PipeError) -> None:
+    LOG.warning("files: %s", error.cause)
+    words = " ".join(filter(None, (error.cause, error.next_step)))
+    try:
+        await send_event(context.host, "status", {"description": words, "done": True})
+        # The closing line soon covers that status.
+        await send_event(context.host, "notification", {"type": "warning", "content": words})
+    except Exception:  # noqa: BLE001 - nor must the page that cannot be told
+        LOG.exception("files: a loss could not be told")
+
+
+def too_large(what: str) -> FileNotStoredError:
+    """Why a file was not even tried to be stored."""
+    return FileNotStoredError(f"{what} is too large to be stored.")
+
+
+################################
 # storage/artifacts.py
 #
 # The artifact store: takes what later turns need at once, and writes it beside the answers.
@@ -9965,17 +10233,12 @@ def _referring(
 ################################
 # storage/pictures.py
 #
-# Pictures the model draws: files of the person who asked, seen in the message as they come.
+# Pictures the model draws: files of the message, seen as they come, even half drawn.
 ################################
 
-# What a page can show, by the bytes it begins with: the name that comes along is often wrong.
-_SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 _LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
+# Each costs an upload: of an answer that sends more, the first are shown.
+_MOST_SKETCHES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -9990,96 +10253,196 @@ def decode_picture(data_url: str) -> Picture:
     """The picture in a data URL; raises `FileNotStoredError` for what is none, or too large."""
     _, _, data = data_url.partition(",")
     if len(data) // 4 * 3 > _LARGEST_PICTURE_BYTES:
-        raise FileNotStoredError("The picture is too large to be stored.")
+        raise too_large("The picture")
     try:
         content = base64.b64decode(data)
     except ValueError:
         content = b""
-    media_type = _media_type_of(content)
+    media_type = true_media_type(content, "image")
     if not media_type:
         raise FileNotStoredError("What the model sent is not a picture that can be shown.")
     return Picture(content, media_type)
 
 
-def _media_type_of(content: bytes) -> str:
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for start, kind in _SIGNATURES if content.startswith(start)), "")
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """A picture that is still being drawn, as the message shows it."""
+
+    mark: int
+    file: JsonObject
 
 
-async def keep_pictures(
-    answer: AsyncGenerator[list[Event]], context: RequestContext
-) -> AsyncGenerator[list[Event]]:
-    """Pass the answer on; what it draws is stored and shown, after the words that came with it.
-
-    Where no message waits, the caller gets the picture itself and nothing is stored.
-    """
-    shown = _ShownPictures(context)
-    in_message = bool(context.chat_id and context.message_id) and not context.task
-    async with aclosing(answer) as batches:
-        async for batch in batches:
-            yield batch
-            for event in batch:
-                match event:
-                    case ItemFinished(_, ImageItem() as item) if in_message:
-                        await shown.add(item)
-                    case _:
-                        pass
-
-
-class _ShownPictures:
+class ShownPictures:
     """The pictures of one message."""
 
-    __slots__ = ("_context", "_files")
+    __slots__ = ("_context", "_files", "_seen", "_sketch", "_sketches")
 
     def __init__(self, context: RequestContext) -> None:
         self._context = context
         self._files: list[JsonObject] = []
+        """All files that the message has now."""
+        self._seen: set[int] = set()
+        """The pictures by their hash: some streams send one twice."""
+        self._sketch: _Sketch | None = None
+        self._sketches = 0
 
     async def add(self, item: ImageItem) -> None:
         """Store and show one; when that fails the person is told, and the answer goes on."""
-        if not item.data_url or any(file["url"] == item.data_url for file in self._files):
+        mark = hash(item.data_url)
+        if not item.data_url or mark in self._seen:
             return
-        try:
+        self._seen.add(mark)
+        async with telling_losses(self._context, "The picture"):
             file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
             item.data_url = file["url"]  # the picture itself is not held in memory any longer
-            await self._show(file)
-        except PipeError as error:
-            await self._tell(error)
-        except Exception:  # noqa: BLE001 - a picture that is lost must not end the answer
-            LOG.exception("pictures: one could not be stored")
-            await self._tell(InternalError("The picture could not be stored."))
+            if is_saved_chat(self._context.chat_id):
+                added = await add_message_files(self._context, [file])
+                self._files = added or [*self._files, file]
+                await self._show(self._files)
+            else:  # the page adds it to what it has
+                await self._show([file])
+        await self.drop_sketch(is_shown=item.data_url.startswith("data:"))
+
+    async def sketch(self, event: PictureSketched) -> None:
+        """Show how far a picture has come, until the picture itself, or the end, takes its place.
+
+        Only the list of a saved message can be replaced.
+        """
+        self._sketches += 1
+        if not is_saved_chat(self._context.chat_id) or self._sketches > _MOST_SKETCHES:
+            return
+        try:
+            if self._sketches == 1:
+                self._files = await add_message_files(self._context, [])
+            file = await self._upload(event.data_url)
+            before, self._sketch = self._sketch, _Sketch(hash(event.data_url), file)
+            await self._show([*self._files, file])
+            if before is not None:
+                await remove_file(before.file["id"])
+        except Exception:  # noqa: BLE001 - it would soon be gone anyway
+            LOG.exception("pictures: an unfinished one could not be shown")
+            self._sketches = _MOST_SKETCHES
+
+    async def drop_sketch(self, *, is_shown: bool = True) -> None:
+        """Take away what is unfinished; the page may show something else by now."""
+        sketch, self._sketch = self._sketch, None
+        if sketch is None:
+            return
+        try:
+            if is_shown:
+                await self._show(self._files)
+            await remove_file(sketch.file["id"])
+        except Exception:  # noqa: BLE001 - a file too many must not end the answer
+            LOG.exception("pictures: an unfinished one could not be taken away")
 
     async def _store(self, item: ImageItem) -> JsonObject:
-        picture = await asyncio.to_thread(decode_picture, item.data_url)
-        name = f"picture-{len(self._files) + 1}.{picture.media_type.partition('/')[2]}"
-        stored = await store_file(self._context, picture.content, name, picture.media_type)
-        if is_saved_chat(self._context.chat_id):
-            await link_file(self._context, stored.id)
+        sketch = self._sketch
+        if sketch is not None and sketch.mark == hash(item.data_url):  # it was finished already
+            self._sketch = None
+            return sketch.file
+        return await self._upload(item.data_url)
+
+    async def _upload(self, data_url: str) -> JsonObject:
+        picture = await asyncio.to_thread(decode_picture, data_url)
+        name = f"picture-{len(self._files) + 1}"
+        stored = await keep_generated(self._context, picture.content, name, picture.media_type)
         kind = {"type": "image", "content_type": picture.media_type}
         return {**kind, "id": stored.id, "url": stored.url, "name": stored.name}
 
-    async def _show(self, file: JsonObject) -> None:
-        """A saved message gets the list of all its files, others only the new one, to add."""
-        self._files.append(file)
-        files: list[JsonObject] = []
-        if is_saved_chat(self._context.chat_id):
-            files = await add_message_files(self._context, [file]) or self._files
+    async def _show(self, files: list[JsonObject]) -> None:
         # A copy: for a channel Open WebUI rewrites the address in it.
-        data = {"files": [dict(each) for each in files or [file]]}
+        data = {"files": [dict(each) for each in files]}
         await send_event(self._context.host, "chat:message:files", data)
-
-    async def _tell(self, error: PipeError) -> None:
-        LOG.warning("pictures: %s", error.cause)
-        words = " ".join(filter(None, (error.cause, error.next_step)))
-        host = self._context.host
-        await send_event(host, "status", {"description": words, "done": True})
-        # The closing line soon covers that status.
-        await send_event(host, "notification", {"type": "warning", "content": words})
 
 
 def _link(item: ImageItem) -> JsonObject:
     return {"type": "image", "url": item.data_url}
+
+
+################################
+# storage/keeping.py
+#
+# The files of an answer: stored as they come, so that no base64 travels any further.
+################################
+
+_LARGEST_SOUND_BYTES = 64 * 1024 * 1024
+# Sound that streams has no container (`pcm16`); one second of it has so many samples.
+_SAMPLES_A_SECOND = 24_000
+
+
+async def keep_files(
+    answer: AsyncGenerator[list[Event]], context: RequestContext
+) -> AsyncGenerator[list[Event]]:
+    """Pass the answer on; what it draws and plays is stored and shown in the message.
+
+    Where no message waits, the caller gets it itself and nothing is stored.
+    """
+    if not context.is_in_message:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                yield batch
+        return
+    pictures = ShownPictures(context)
+    try:
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                if events := await _with_players(batch, context):
+                    yield events
+                for event in batch:
+                    match event:
+                        case PictureSketched():
+                            await pictures.sketch(event)
+                        case ItemFinished(_, ImageItem() as item):
+                            await pictures.add(item)
+                        case _:
+                            pass
+    finally:
+        await pictures.drop_sketch()
+
+
+async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
+    """The batch, with a player in the place of sound that is complete."""
+    events: list[Event] = []
+    for event in batch:
+        match event:
+            case ItemStarted(_, SoundItem()):
+                pass
+            case ItemFinished(index, SoundItem() as item):
+                async with telling_losses(context, "The sound"):
+                    events.extend(_spoken(index, await _player(item, context)))
+            case _:
+                events.append(event)
+    return events
+
+
+async def _player(item: SoundItem, context: RequestContext) -> str:
+    """The text that Open WebUI's page makes a player of (`HTMLToken.svelte`)."""
+    if len(item.content) > _LARGEST_SOUND_BYTES:
+        raise too_large("The sound")
+    content, media_type = bytes(item.content), true_media_type(item.content, "audio")
+    if not media_type:
+        content, media_type = await asyncio.to_thread(as_wav, content), "audio/wav"
+    stored = await keep_generated(context, content, "sound", media_type)
+    # Markdown takes a tag for a block of its own only when lines and a gap say so.
+    return f"\n<audio>\n{stored.url}\n</audio>\n"
+
+
+def as_wav(samples: bytes) -> bytes:
+    """Bare 16-bit samples of one channel as a file that every player knows."""
+    rate = _SAMPLES_A_SECOND
+    kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+    body = b"WAVE" + kind + struct.pack("<4sI", b"data", len(samples)) + samples
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
+def _spoken(index: int, text: str) -> list[Event]:
+    """Words of the answer, at this place."""
+    message_id = new_item_id("msg")
+    return [
+        ItemStarted(index, MessageItem(message_id)),
+        TextDelta(index, text),
+        ItemFinished(index, MessageItem(message_id, text)),
+    ]
 
 
 ################################
@@ -11110,8 +11473,11 @@ def allowed_metadata(pairs: Mapping[str, Any]) -> dict[str, str]:
 ################################
 # requests/modalities.py
 #
-# Pictures are asked for where the model draws.
+# Pictures and sound are asked for where the model gives them.
 ################################
+
+_VOICE = "alloy"
+
 
 def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, Any]:
     """The request's `modalities`; nothing for a model that only writes, and for a chore."""
@@ -11122,16 +11488,48 @@ def modality_fields(family: ModelFamily | None, *, is_task: bool) -> dict[str, A
     return {"modalities": ["image", "text"] if writes else ["image"]}
 
 
+def drawing_fields(
+    body: CompletionsBody, family: ModelFamily | None, context: RequestContext
+) -> dict[str, Any]:
+    """The request's `image_config`: what the model or the chat says, else what the user wants."""
+    if family is None or context.task or "image" not in family.output_modalities:
+        return {}
+    wanted = dict(context.settings.drawing)
+    if "size" in wanted:
+        wanted["image_size"] = wanted.pop("size")
+    config = {**wanted, **as_object(body.get("image_config"))}
+    return {"image_config": config} if config else {}
+
+
+def ask_for_sound(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily | None
+) -> CompletionsBody:
+    """The body, asking for sound where the model speaks or plays, and a person can listen.
+
+    Only `/chat/completions` gives sound. OpenAI streams it in one format alone.
+    """
+    speaks = family is not None and "audio" in family.output_modalities
+    if family is None or not speaks or not context.is_in_message or "modalities" in body:
+        return body
+    asked = {**body, "modalities": ["text", "audio"]}
+    if family.vendor == "openai":
+        voice = {"voice": context.settings.voice or _VOICE}
+        asked["audio"] = {**voice, **as_object(body.get("audio")), "format": "pcm16"}
+    return asked
+
+
 ################################
 # requests/old_texts.py
 #
-# What other programs left in the texts of old answers, and no model should read.
+# What stands in the texts of old answers and no model should read: players, others' marks.
 ################################
 
 # Hidden Markdown definitions: an id of 20 to 26 Crockford digits, or the phase of a message.
 _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
+# The player of a file that the answer made (`storage/keeping.py`).
+_PLAYER = re.compile(r"\n*<audio>\n/api/v1/files/[\w-]+/content\n</audio>\n?")
 _CARD_END = "</details>"
 
 
@@ -11152,7 +11550,9 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 
 def clean_text(text: str) -> str:
-    """The text without marker lines and without the cards of Open WebUI before 0.10."""
+    """The text without players, marker lines and the cards of Open WebUI before 0.10."""
+    if "<audio>\n/api/v1/files/" in text:
+        text = _PLAYER.sub("", text)
     if "]:" not in text and "<details" not in text:
         return text
     reader = AnswerLines()
@@ -12470,6 +12870,60 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
 
 
 ################################
+# requests/studio.py
+#
+# What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+################################
+
+# What a model's or a chat's custom parameters may say (schema `ImageGenerationRequest`).
+_WISHES = (
+    *("aspect_ratio", "resolution", "size", "quality", "seed", "n"),
+    *("output_format", "output_compression", "background"),
+)
+_PREFERENCES = frozenset({"allow_fallbacks", "ignore", "only", "options", "order", "sort"})
+_MOST_PICTURES = 16
+
+
+def build_studio_body(body: CompletionsBody, context: RequestContext) -> ResponsesBody:
+    """Build the request; raises `UnsupportedInputError` where there is no prompt.
+
+    A chore is refused: its picture would cost, and nobody would see it.
+    """
+    if is_chore(context.task):
+        raise UnsupportedInputError(f"{context.model} does not write.")
+    messages = [each for each in objects_in(body.get("messages")) if each.get("role") == "user"]
+    parts = input_parts(messages[-1].get("content")) if messages else []
+    prompt = "\n\n".join(text_of(p.get("text")) for p in parts if p["type"] == "input_text")
+    if not prompt:
+        raise UnsupportedInputError(
+            "There is nothing to go by: the message has no words.", "Say what you want to see."
+        )
+    fields: dict[str, Any] = {"model": context.model, "prompt": prompt}
+    if pictures := [part["image_url"] for part in parts if part["type"] == "input_image"]:
+        fields["input_references"] = [
+            {"type": "image_url", "image_url": {"url": url}} for url in pictures[:_MOST_PICTURES]
+        ]
+    fields |= _drawing_wishes(body, context)
+    fields |= {name: body[name] for name in _WISHES if body.get(name) is not None}
+    provider = as_object(provider_fields(body, context).get("provider"))
+    if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
+        fields["provider"] = kept
+    return cast("ResponsesBody", fields)
+
+
+def _drawing_wishes(body: CompletionsBody, context: RequestContext) -> JsonObject:
+    """The same wishes as in a chat, under the names of this endpoint."""
+    wanted = dict(context.settings.drawing)
+    said = as_object(body.get("image_config"))
+    wanted |= {"size": said["image_size"]} if said.get("image_size") else {}
+    wanted |= {name: said[name] for name in ("aspect_ratio", "quality") if said.get(name)}
+    if "size" in wanted:
+        wanted["resolution"] = wanted.pop("size")
+    # An exact size excludes both.
+    return {} if body.get("size") else wanted
+
+
+################################
 # requests/tools.py
 #
 # What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
@@ -12613,6 +13067,7 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **drawing_fields(body, family, context),
         **fallback_fields(body),
         **provider_fields(body, context),
         **plugin_fields(body, conversation, context.settings),
@@ -12850,7 +13305,7 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
-        case ServerToolItem() | ImageItem():
+        case ServerToolItem() | ImageItem() | SoundItem():
             return replace(item, id=item.id or new_item_id("st"))
         case ToolOutputItem():
             return replace(item, id=item.id or new_item_id("fco"))
@@ -13171,6 +13626,12 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
 def image_part(item: ImageItem, index: int) -> HostEvent:
     """A picture as chat completions carry it, in `images`."""
     return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
+
+
+def audio_part(item: SoundItem) -> HostEvent:
+    """Sound as chat completions carry it, in `audio`."""
+    data = base64.b64encode(item.content).decode()
+    return {"id": item.id, "data": data, "transcript": item.transcript, "expires_at": 0}
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:
@@ -13670,14 +14131,8 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
-                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
-                    self._calls.take(item)
-                    self._notes.take(item)
-                case ItemFinished(_, MessageItem() | ReasoningItem() as item):
-                    self._notes.take(item)
-                case ItemFinished(_, ImageItem() as item) if item.data_url:
-                    chunks.append(self._delta({"images": [image_part(item, self._images)]}))
-                    self._images += 1
+                case ItemFinished(_, item):
+                    chunks.extend(self._finish(item))
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -13685,6 +14140,20 @@ class CompletionChunks:
                 case _:
                     pass
         return chunks
+
+    def _finish(self, item: OutputItem) -> list[bytes]:
+        self._notes.take(item)
+        match item:
+            case FunctionCallItem() | ToolOutputItem():
+                self._calls.take(item)
+            case ImageItem() if item.data_url:
+                self._images += 1
+                return [self._delta({"images": [image_part(item, self._images - 1)]})]
+            case SoundItem():
+                return [self._delta({"audio": audio_part(item)})]
+            case _:
+                pass
+        return []
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         if not self._begun:
@@ -13759,6 +14228,7 @@ class CompletionDict:
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
         self._images: list[ImageItem] = []
+        self._sound: SoundItem | None = None
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -13775,6 +14245,8 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     self._images.append(item)
+                case ItemFinished(_, SoundItem() as item):
+                    self._sound = item
                 case ResponseFinished():
                     return [self._answer(event)]
                 case ResponseFailed(error, usage):
@@ -13830,6 +14302,8 @@ class CompletionDict:
             message |= notes.of_completion()
         if self._images and not self._with_output:
             message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
+        if self._sound is not None:
+            message["audio"] = audio_part(self._sound)
         return message
 
 
@@ -13884,6 +14358,7 @@ class ResponseEvents:
         self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
+        self._working = ""
         self._spending = SpendingKnown()
         self._closing_words = ""
         self._places: dict[int, int] = {}
@@ -13929,6 +14404,9 @@ class ResponseEvents:
             case RetryScheduled():
                 self._status_is_open = True
                 words = f"{event.error.cause} Trying again in {event.wait:.0f} s."
+                return [status_event(words, done=False)]
+            case Working(words) if words != self._working:
+                self._working, self._status_is_open = words, True
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event
@@ -14171,9 +14649,10 @@ class Transcript:
 
     @property
     def has_answer(self) -> bool:
-        """Whether this round said or drew anything for the reader."""
+        """Whether this round said, drew or played anything for the reader."""
         return any(
-            isinstance(item, ImageItem) or (isinstance(item, MessageItem) and item.text.strip())
+            isinstance(item, ImageItem | SoundItem)
+            or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )
 
@@ -15528,11 +16007,14 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
-        if self.endpoint is EndpointName.RESPONSES:
-            answer = stream_responses(client, settings, self.request)
-        else:
-            chat_body = build_chat_body(self.request, self.body)
-            answer = stream_chat_completions(client, settings, chat_body)
+        match self.endpoint:
+            case EndpointName.RESPONSES:
+                answer = stream_responses(client, settings, self.request)
+            case EndpointName.IMAGES:
+                answer = stream_images(client, settings, self.request)
+            case EndpointName.CHAT_COMPLETIONS:
+                chat_body = build_chat_body(self.request, self.body)
+                answer = stream_chat_completions(client, settings, chat_body)
         return tell_end(answer, partial(self.runtime.ledger().note, self.context))
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
@@ -15586,7 +16068,7 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
         async for batch in batches:
             if not begun:
                 begun = not all(
-                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+                    isinstance(event, ResponseStarted | ResponseFailed | Working) for event in batch
                 )
                 if begun:
                     timing_mark("first event")
@@ -15865,14 +16347,14 @@ class Turn:
 
 
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    """The answer, its pictures stored, and what the chat has cost told before its end."""
+    """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
     if not context.task and (what := read_spend_command(body)) is not None:
         return _spending_told(turn, what)
     answer = _answer(turn)
     if context.settings.artifacts.in_database and not context.task:
         answer = keep_thinking(answer, context, turn.runtime.artifacts())
-    answer = keep_pictures(answer, context)
+    answer = keep_files(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -15900,25 +16382,18 @@ def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
 
 
 async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    context, body, runtime = turn.context, turn.body, turn.runtime
-    settings = context.settings
+    context, runtime, settings = turn.context, turn.runtime, turn.context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    body = ask_for_sound(turn.body, context, family)
     if not context.task:
         with timing_scope("attachments"):
             body, left_out = await attach_files(body, context, family, runtime.files)
         if left_out:
             yield [Notice(" ".join(left_out))]
-    toolbox = turn.open_tools(context, body, family)
     body = await _with_kept_thinking(body, context, runtime)
-    request = build_responses_body(body, context, family, toolbox.definitions)
-    if not context.task and "models" in request:
-        known = runtime.registry(settings).known
-        allowed = allowed_only(request.pop("models"), known, settings.catalog)
-        if allowed:
-            request["models"] = list(allowed)
-    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
-    ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
+    toolbox = turn.open_tools(context, body, family)
+    ask = _prepare_ask(turn, body, family, toolbox)
     gate = runtime.gate
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
@@ -15932,6 +16407,24 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     finally:
         leave_gate(gate)
         timing_mark("end of the answer")
+
+
+def _prepare_ask(
+    turn: Turn, body: CompletionsBody, family: ModelFamily | None, toolbox: Toolbox
+) -> Ask:
+    """What is asked, and at which endpoint."""
+    context, runtime, settings = turn.context, turn.runtime, turn.context.settings
+    if family is not None and family.studio:
+        endpoint, request = EndpointName(family.studio), build_studio_body(body, context)
+    else:
+        endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
+        request = build_responses_body(body, context, family, toolbox.definitions)
+    if not context.task and "models" in request:
+        known = runtime.registry(settings).known
+        allowed = allowed_only(request.pop("models"), known, settings.catalog)
+        if allowed:
+            request["models"] = list(allowed)
+    return Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
 
 
 async def _with_kept_thinking(
@@ -16103,158 +16596,163 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((291, 9, 36),),
-    "core/redaction.py": ((335, 9, 69),),
-    "core/errors.py": ((432, 31, 181),),
-    "storage/payload_codec.py": ((625, 26, 189),),
-    "storage/archive_file.py": ((824, 20, 77),),
-    "storage/unlock.py": ((911, 22, 104),),
-    "core/circuit_breaker.py": ((1064, 8, 48),),
-    "core/json_codec.py": ((1120, 11, 29),),
-    "core/json_values.py": ((1157, 8, 31),),
-    "core/hand_over.py": ((1196, 11, 25),),
-    "core/media_types.py": ((1229, 5, 64),),
-    "core/money.py": ((1301, 8, 15),),
-    "core/process.py": ((1324, 10, 13),),
-    "core/addresses.py": ((1348, 17, 170),),
-    "core/admission.py": ((1526, 12, 50),),
-    "core/retry.py": ((1584, 7, 33),),
-    "core/secrets.py": ((1625, 19, 86),),
-    "core/session_records.py": ((1719, 11, 45),),
-    "core/source_map.py": ((1772, 7, 24),),
-    "core/template_language.py": ((1804, 8, 56),),
-    "core/valve_types.py": ((1870, 17, 63),),
-    "core/archive_valves.py": ((1941, 13, 66),),
-    "core/attachment_valves.py": ((2015, 13, 114),),
-    "core/catalog_valves.py": ((2137, 12, 136),),
-    "core/companion_valves.py": ((2281, 13, 61),),
-    "core/metadata_valves.py": ((2350, 12, 75),),
-    "core/personal_valves.py": ((2433, 11, 76),),
-    "core/spend_valves.py": ((2517, 12, 71),),
-    "core/storage_valves.py": ((2596, 13, 87),),
-    "core/template_valves.py": ((2691, 13, 87),),
-    "core/config.py": ((2786, 23, 492),),
-    "core/context.py": ((3286, 16, 56),),
-    "core/logging_system.py": ((3350, 11, 105),),
-    "core/error_templates.py": ((3463, 28, 176),),
-    "core/timing_logger.py": ((3649, 21, 137),),
-    "api/bodies.py": ((3794, 8, 80),),
-    "api/error_figures.py": ((3882, 8, 38),),
-    "api/errors.py": ((3928, 18, 184),),
-    "api/events.py": ((4120, 12, 280),),
-    "api/exchange_log.py": ((4408, 17, 15),),
-    "api/gateway/batch.py": ((4434, 14, 47),),
-    "api/gateway/items.py": ((4489, 22, 136),),
-    "api/gateway/part_ends.py": ((4633, 8, 58),),
-    "api/gateway/payloads.py": ((4699, 14, 31),),
-    "api/gateway/selection.py": ((4738, 15, 54),),
-    "api/gateway/text_run.py": ((4800, 10, 70),),
-    "api/pacing.py": ((4878, 7, 19),),
-    "api/sse.py": ((4905, 5, 60),),
-    "api/gateway/chat_reader.py": ((4973, 30, 206),),
-    "api/gateway/responses_reader.py": ((5187, 33, 196),),
-    "api/transport.py": ((5391, 18, 176),),
-    "api/http.py": ((5575, 23, 176),),
-    "api/catalog.py": ((5759, 18, 84),),
-    "api/gateway/stream.py": ((5851, 33, 124),),
-    "api/gateway/chat_completions.py": ((5983, 15, 12),),
-    "api/gateway/responses.py": ((6003, 15, 12),),
-    "host/blocking.py": ((6023, 12, 57),),
-    "host/chats.py": ((6088, 13, 80),),
-    "host/columns.py": ((6180, 20, 88),),
-    "host/data_folder.py": ((6276, 9, 7),),
-    "host/database.py": ((6291, 15, 56),),
-    "host/departure.py": ((6355, 11, 30),),
-    "host/events.py": ((6393, 9, 4),),
-    "host/functions.py": ((6408, 20, 87),),
-    "host/kept_ids.py": ((6505, 11, 23),),
-    "host/middleware.py": ((6536, 8, 7),),
-    "host/citing.py": ((6551, 15, 25),),
-    "host/models.py": ((6584, 14, 105),),
-    "host/redis.py": ((6697, 8, 10),),
-    "host/single_worker.py": ((6715, 14, 33),),
-    "host/users.py": ((6756, 14, 95),),
-    "host/call.py": ((6859, 16, 64),),
-    "host/files.py": ((6931, 18, 91),),
-    "host/tools.py": ((7033, 23, 241),),
-    "host/versions.py": ((7282, 10, 30),),
-    "filters/provider_routing.py": ((7322, 2, 165),),
-    "filters/search_toggle.py": ((7489, 2, 153),),
-    "models/catalog_shelf.py": ((7652, 19, 105),),
-    "models/key_limit.py": ((7765, 13, 43),),
-    "models/pricing.py": ((7816, 12, 106),),
-    "models/family.py": ((7930, 14, 143),),
-    "models/companions.py": ((8081, 15, 95),),
-    "models/variants.py": ((8184, 11, 67),),
-    "models/known.py": ((8259, 12, 33),),
-    "models/metadata_sync.py": ((8303, 24, 246),),
-    "models/registry.py": ((8557, 21, 153),),
-    "models/visibility.py": ((8718, 16, 217),),
-    "models/entries.py": ((8943, 25, 66),),
-    "models/sync_job.py": ((9017, 33, 183),),
-    "storage/artifact_table.py": ((9208, 26, 93),),
-    "storage/cost_snapshots.py": ((9309, 16, 28),),
-    "storage/downloads.py": ((9349, 25, 173),),
-    "storage/encoded_files.py": ((9530, 19, 80),),
-    "storage/artifacts.py": ((9621, 41, 300),),
-    "storage/kept_thinking.py": ((9929, 15, 34),),
-    "storage/pictures.py": ((9971, 20, 112),),
-    "storage/session_archive.py": ((10093, 43, 204),),
-    "storage/spend_table.py": ((10305, 23, 93),),
-    "storage/spend_ledger.py": ((10406, 23, 182),),
-    "storage/budgets.py": ((10596, 17, 85),),
-    "storage/spend_report.py": ((10689, 27, 111),),
-    "storage/spending.py": ((10808, 20, 77),),
-    "requests/allow_list.py": ((10893, 10, 28),),
-    "requests/caching.py": ((10929, 13, 20),),
-    "requests/content_parts.py": ((10957, 10, 76),),
-    "requests/fallbacks.py": ((11041, 12, 13),),
-    "requests/identifiers.py": ((11062, 11, 46),),
-    "requests/modalities.py": ((11116, 10, 7),),
-    "requests/old_texts.py": ((11131, 11, 61),),
-    "requests/parameters.py": ((11200, 12, 59),),
-    "requests/plugins.py": ((11267, 13, 20),),
-    "requests/reasoning.py": ((11295, 13, 87),),
-    "requests/references.py": ((11390, 12, 30),),
-    "requests/replay.py": ((11428, 14, 122),),
-    "requests/chat_body.py": ((11558, 13, 141),),
-    "requests/history.py": ((11707, 13, 116),),
-    "requests/next_round.py": ((11831, 22, 81),),
-    "requests/recovery.py": ((11920, 16, 107),),
-    "requests/retention.py": ((12035, 13, 80),),
-    "requests/attachments.py": ((12123, 25, 208),),
-    "requests/routing_table.py": ((12339, 14, 38),),
-    "requests/routing.py": ((12385, 13, 42),),
-    "requests/tasks.py": ((12435, 11, 35),),
-    "requests/tools.py": ((12478, 13, 41),),
-    "requests/web_search.py": ((12527, 15, 54),),
-    "requests/normalise.py": ((12589, 29, 42),),
-    "streaming/collector.py": ((12639, 31, 266),),
-    "streaming/completion_notes.py": ((12913, 11, 41),),
-    "streaming/open_calls.py": ((12962, 10, 25),),
-    "streaming/renderer.py": ((12995, 9, 13),),
-    "streaming/citations.py": ((13016, 13, 57),),
-    "streaming/layout.py": ((13085, 18, 61),),
-    "streaming/output_items.py": ((13154, 10, 69),),
-    "streaming/server_tools.py": ((13231, 15, 46),),
-    "streaming/status.py": ((13285, 10, 47),),
-    "streaming/think_tags.py": ((13340, 20, 134),),
-    "streaming/thinking_status.py": ((13482, 11, 53),),
-    "streaming/usage.py": ((13543, 10, 92),),
-    "streaming/completion_chunks.py": ((13643, 31, 93),),
-    "streaming/completion_dict.py": ((13744, 36, 108),),
-    "streaming/response_events.py": ((13860, 47, 275),),
-    "streaming/transcript.py": ((14143, 29, 129),),
-    "tools/policy.py": ((14280, 13, 47),),
-    "tools/results.py": ((14335, 11, 116),),
-    "tools/schema.py": ((14462, 15, 298),),
-    "tools/arguments.py": ((14768, 13, 113),),
-    "tools/definitions.py": ((14889, 13, 76),),
-    "tools/executor.py": ((14973, 55, 194),),
-    "tools/toolbox.py": ((15175, 23, 130),),
-    "runtime.py": ((15313, 34, 195),),
-    "attempts.py": ((15516, 35, 82),),
-    "rounds.py": ((15606, 30, 190),),
-    "orchestrator.py": ((15804, 51, 173),),
-    "pipe.py": ((15985, 30, 113),),
+    "core/ids.py": ((297, 9, 36),),
+    "core/redaction.py": ((341, 9, 69),),
+    "core/errors.py": ((438, 31, 181),),
+    "storage/payload_codec.py": ((631, 26, 189),),
+    "storage/archive_file.py": ((830, 20, 77),),
+    "storage/unlock.py": ((917, 22, 104),),
+    "core/circuit_breaker.py": ((1070, 8, 48),),
+    "core/json_codec.py": ((1126, 11, 29),),
+    "core/json_values.py": ((1163, 8, 31),),
+    "core/hand_over.py": ((1202, 11, 25),),
+    "core/media_types.py": ((1235, 5, 64),),
+    "core/money.py": ((1307, 8, 15),),
+    "core/process.py": ((1330, 10, 13),),
+    "core/addresses.py": ((1354, 17, 170),),
+    "core/admission.py": ((1532, 12, 50),),
+    "core/retry.py": ((1590, 7, 33),),
+    "core/secrets.py": ((1631, 19, 86),),
+    "core/session_records.py": ((1725, 11, 45),),
+    "core/source_map.py": ((1778, 7, 24),),
+    "core/template_language.py": ((1810, 8, 56),),
+    "core/valve_types.py": ((1876, 17, 63),),
+    "core/archive_valves.py": ((1947, 13, 66),),
+    "core/attachment_valves.py": ((2021, 13, 114),),
+    "core/catalog_valves.py": ((2143, 12, 136),),
+    "core/companion_valves.py": ((2287, 13, 61),),
+    "core/metadata_valves.py": ((2356, 12, 75),),
+    "core/personal_valves.py": ((2439, 11, 109),),
+    "core/spend_valves.py": ((2556, 12, 71),),
+    "core/storage_valves.py": ((2635, 13, 87),),
+    "core/template_valves.py": ((2730, 13, 87),),
+    "core/config.py": ((2825, 24, 507),),
+    "core/context.py": ((3340, 16, 61),),
+    "core/logging_system.py": ((3409, 11, 105),),
+    "core/error_templates.py": ((3522, 28, 176),),
+    "core/timing_logger.py": ((3708, 21, 137),),
+    "api/bodies.py": ((3853, 8, 80),),
+    "api/error_figures.py": ((3941, 8, 38),),
+    "api/errors.py": ((3987, 18, 184),),
+    "api/events.py": ((4179, 12, 315),),
+    "api/exchange_log.py": ((4502, 17, 15),),
+    "api/gateway/batch.py": ((4528, 14, 47),),
+    "api/gateway/items.py": ((4583, 22, 141),),
+    "api/gateway/part_ends.py": ((4732, 8, 58),),
+    "api/gateway/payloads.py": ((4798, 14, 31),),
+    "api/gateway/selection.py": ((4837, 15, 55),),
+    "api/gateway/sound.py": ((4900, 11, 22),),
+    "api/gateway/text_run.py": ((4930, 10, 70),),
+    "api/pacing.py": ((5008, 7, 19),),
+    "api/sse.py": ((5035, 5, 60),),
+    "api/gateway/chat_reader.py": ((5103, 31, 215),),
+    "api/gateway/responses_reader.py": ((5326, 34, 202),),
+    "api/transport.py": ((5536, 18, 176),),
+    "api/http.py": ((5720, 23, 176),),
+    "api/catalog.py": ((5904, 19, 99),),
+    "api/gateway/stream.py": ((6011, 33, 124),),
+    "api/gateway/chat_completions.py": ((6143, 15, 12),),
+    "api/gateway/images.py": ((6163, 19, 32),),
+    "api/gateway/responses.py": ((6203, 15, 12),),
+    "host/blocking.py": ((6223, 12, 57),),
+    "host/chats.py": ((6288, 13, 80),),
+    "host/columns.py": ((6380, 20, 88),),
+    "host/data_folder.py": ((6476, 9, 7),),
+    "host/database.py": ((6491, 15, 56),),
+    "host/departure.py": ((6555, 11, 30),),
+    "host/events.py": ((6593, 9, 4),),
+    "host/functions.py": ((6608, 20, 87),),
+    "host/kept_ids.py": ((6705, 11, 23),),
+    "host/middleware.py": ((6736, 8, 7),),
+    "host/citing.py": ((6751, 15, 25),),
+    "host/models.py": ((6784, 14, 105),),
+    "host/redis.py": ((6897, 8, 10),),
+    "host/single_worker.py": ((6915, 14, 33),),
+    "host/users.py": ((6956, 14, 95),),
+    "host/call.py": ((7059, 16, 64),),
+    "host/files.py": ((7131, 19, 101),),
+    "host/tools.py": ((7243, 23, 241),),
+    "host/versions.py": ((7492, 10, 30),),
+    "filters/provider_routing.py": ((7532, 2, 165),),
+    "filters/search_toggle.py": ((7699, 2, 153),),
+    "models/catalog_shelf.py": ((7862, 19, 105),),
+    "models/key_limit.py": ((7975, 13, 43),),
+    "models/pricing.py": ((8026, 12, 106),),
+    "models/family.py": ((8140, 14, 146),),
+    "models/companions.py": ((8294, 15, 95),),
+    "models/variants.py": ((8397, 11, 67),),
+    "models/known.py": ((8472, 12, 33),),
+    "models/metadata_sync.py": ((8516, 24, 246),),
+    "models/registry.py": ((8770, 21, 153),),
+    "models/visibility.py": ((8931, 16, 218),),
+    "models/entries.py": ((9157, 25, 66),),
+    "models/sync_job.py": ((9231, 33, 183),),
+    "storage/artifact_table.py": ((9422, 26, 93),),
+    "storage/cost_snapshots.py": ((9523, 16, 28),),
+    "storage/downloads.py": ((9563, 25, 173),),
+    "storage/encoded_files.py": ((9744, 19, 80),),
+    "storage/generated.py": ((9832, 16, 46),),
+    "storage/artifacts.py": ((9889, 41, 300),),
+    "storage/kept_thinking.py": ((10197, 15, 34),),
+    "storage/pictures.py": ((10239, 19, 121),),
+    "storage/keeping.py": ((10368, 25, 78),),
+    "storage/session_archive.py": ((10456, 43, 204),),
+    "storage/spend_table.py": ((10668, 23, 93),),
+    "storage/spend_ledger.py": ((10769, 23, 182),),
+    "storage/budgets.py": ((10959, 17, 85),),
+    "storage/spend_report.py": ((11052, 27, 111),),
+    "storage/spending.py": ((11171, 20, 77),),
+    "requests/allow_list.py": ((11256, 10, 28),),
+    "requests/caching.py": ((11292, 13, 20),),
+    "requests/content_parts.py": ((11320, 10, 76),),
+    "requests/fallbacks.py": ((11404, 12, 13),),
+    "requests/identifiers.py": ((11425, 11, 46),),
+    "requests/modalities.py": ((11479, 12, 40),),
+    "requests/old_texts.py": ((11527, 11, 65),),
+    "requests/parameters.py": ((11600, 12, 59),),
+    "requests/plugins.py": ((11667, 13, 20),),
+    "requests/reasoning.py": ((11695, 13, 87),),
+    "requests/references.py": ((11790, 12, 30),),
+    "requests/replay.py": ((11828, 14, 122),),
+    "requests/chat_body.py": ((11958, 13, 141),),
+    "requests/history.py": ((12107, 13, 116),),
+    "requests/next_round.py": ((12231, 22, 81),),
+    "requests/recovery.py": ((12320, 16, 107),),
+    "requests/retention.py": ((12435, 13, 80),),
+    "requests/attachments.py": ((12523, 25, 208),),
+    "requests/routing_table.py": ((12739, 14, 38),),
+    "requests/routing.py": ((12785, 13, 42),),
+    "requests/tasks.py": ((12835, 11, 35),),
+    "requests/studio.py": ((12878, 15, 46),),
+    "requests/tools.py": ((12932, 13, 41),),
+    "requests/web_search.py": ((12981, 15, 54),),
+    "requests/normalise.py": ((13043, 29, 43),),
+    "streaming/collector.py": ((13094, 32, 266),),
+    "streaming/completion_notes.py": ((13368, 11, 41),),
+    "streaming/open_calls.py": ((13417, 10, 25),),
+    "streaming/renderer.py": ((13450, 9, 13),),
+    "streaming/citations.py": ((13471, 13, 57),),
+    "streaming/layout.py": ((13540, 18, 61),),
+    "streaming/output_items.py": ((13609, 19, 75),),
+    "streaming/server_tools.py": ((13692, 15, 46),),
+    "streaming/status.py": ((13746, 10, 47),),
+    "streaming/think_tags.py": ((13801, 20, 134),),
+    "streaming/thinking_status.py": ((13943, 11, 53),),
+    "streaming/usage.py": ((14004, 10, 92),),
+    "streaming/completion_chunks.py": ((14104, 31, 101),),
+    "streaming/completion_dict.py": ((14213, 38, 113),),
+    "streaming/response_events.py": ((14334, 48, 279),),
+    "streaming/transcript.py": ((14621, 30, 130),),
+    "tools/policy.py": ((14759, 13, 47),),
+    "tools/results.py": ((14814, 11, 116),),
+    "tools/schema.py": ((14941, 15, 298),),
+    "tools/arguments.py": ((15247, 13, 113),),
+    "tools/definitions.py": ((15368, 13, 76),),
+    "tools/executor.py": ((15452, 55, 194),),
+    "tools/toolbox.py": ((15654, 23, 130),),
+    "runtime.py": ((15792, 34, 195),),
+    "attempts.py": ((15995, 37, 85),),
+    "rounds.py": ((16088, 30, 190),),
+    "orchestrator.py": ((16286, 53, 184),),
+    "pipe.py": ((16478, 30, 113),),
 }

@@ -16,8 +16,10 @@ from .api.events import (
     ResponseStarted,
     RetryScheduled,
     Usage,
+    Working,
 )
 from .api.gateway.chat_completions import stream_chat_completions
+from .api.gateway.images import stream_images
 from .api.gateway.responses import stream_responses
 from .api.gateway.selection import EndpointName, may_fall_back
 from .core.context import RequestContext
@@ -47,11 +49,14 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
-        if self.endpoint is EndpointName.RESPONSES:
-            answer = stream_responses(client, settings, self.request)
-        else:
-            chat_body = build_chat_body(self.request, self.body)
-            answer = stream_chat_completions(client, settings, chat_body)
+        match self.endpoint:
+            case EndpointName.RESPONSES:
+                answer = stream_responses(client, settings, self.request)
+            case EndpointName.IMAGES:
+                answer = stream_images(client, settings, self.request)
+            case EndpointName.CHAT_COMPLETIONS:
+                chat_body = build_chat_body(self.request, self.body)
+                answer = stream_chat_completions(client, settings, chat_body)
         return tell_end(answer, partial(self.runtime.ledger().note, self.context))
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
@@ -105,7 +110,7 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
         async for batch in batches:
             if not begun:
                 begun = not all(
-                    isinstance(event, ResponseStarted | ResponseFailed) for event in batch
+                    isinstance(event, ResponseStarted | ResponseFailed | Working) for event in batch
                 )
                 if begun:
                     timing_mark("first event")

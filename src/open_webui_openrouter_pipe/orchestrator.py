@@ -15,7 +15,7 @@ from .api.events import (
     ResponseStarted,
     Usage,
 )
-from .api.gateway.selection import select_endpoint
+from .api.gateway.selection import EndpointName, select_endpoint
 from .attempts import Ask
 from .core.admission import enter_gate, leave_gate
 from .core.context import RequestContext, current_request
@@ -33,14 +33,16 @@ from .models.visibility import allowed_only, require_allowed
 from .requests.attachments import attach_files
 from .requests.chat_body import needs_chat_endpoint
 from .requests.history import call_ids_in
+from .requests.modalities import ask_for_sound
 from .requests.normalise import build_responses_body
 from .requests.references import references_in, with_kept_details
 from .requests.retention import remember
+from .requests.studio import build_studio_body
 from .rounds import Rounds
 from .runtime import Runtime
 from .storage.budgets import budget_warnings
+from .storage.keeping import keep_files
 from .storage.kept_thinking import keep_thinking
-from .storage.pictures import keep_pictures
 from .storage.session_archive import NoteEvents, note_nothing
 from .storage.spend_report import read_spend_command, report_spending
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
@@ -112,14 +114,14 @@ class Turn:
 
 
 def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    """The answer, its pictures stored, and what the chat has cost told before its end."""
+    """The answer, its files stored, and what the chat has cost told before its end."""
     context, body = turn.context, turn.body
     if not context.task and (what := read_spend_command(body)) is not None:
         return _spending_told(turn, what)
     answer = _answer(turn)
     if context.settings.artifacts.in_database and not context.task:
         answer = keep_thinking(answer, context, turn.runtime.artifacts())
-    answer = keep_pictures(answer, context)
+    answer = keep_files(answer, context)
     if not has_closing_line(context, body):
         return answer
     credit_left = _credit_watch(context, turn.runtime)
@@ -147,25 +149,18 @@ def _credit_watch(context: RequestContext, runtime: Runtime) -> CreditLeft:
 
 
 async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
-    context, body, runtime = turn.context, turn.body, turn.runtime
-    settings = context.settings
+    context, runtime, settings = turn.context, turn.runtime, turn.context.settings
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
+    body = ask_for_sound(turn.body, context, family)
     if not context.task:
         with timing_scope("attachments"):
             body, left_out = await attach_files(body, context, family, runtime.files)
         if left_out:
             yield [Notice(" ".join(left_out))]
-    toolbox = turn.open_tools(context, body, family)
     body = await _with_kept_thinking(body, context, runtime)
-    request = build_responses_body(body, context, family, toolbox.definitions)
-    if not context.task and "models" in request:
-        known = runtime.registry(settings).known
-        allowed = allowed_only(request.pop("models"), known, settings.catalog)
-        if allowed:
-            request["models"] = list(allowed)
-    endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
-    ask = Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
+    toolbox = turn.open_tools(context, body, family)
+    ask = _prepare_ask(turn, body, family, toolbox)
     gate = runtime.gate
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
@@ -179,6 +174,24 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     finally:
         leave_gate(gate)
         timing_mark("end of the answer")
+
+
+def _prepare_ask(
+    turn: Turn, body: CompletionsBody, family: ModelFamily | None, toolbox: Toolbox
+) -> Ask:
+    """What is asked, and at which endpoint."""
+    context, runtime, settings = turn.context, turn.runtime, turn.context.settings
+    if family is not None and family.studio:
+        endpoint, request = EndpointName(family.studio), build_studio_body(body, context)
+    else:
+        endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
+        request = build_responses_body(body, context, family, toolbox.definitions)
+    if not context.task and "models" in request:
+        known = runtime.registry(settings).known
+        allowed = allowed_only(request.pop("models"), known, settings.catalog)
+        if allowed:
+            request["models"] = list(allowed)
+    return Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
 
 
 async def _with_kept_thinking(

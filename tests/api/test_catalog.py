@@ -30,6 +30,8 @@ Fetch = Callable[..., Any]
 def fetch(settings_for: Callable[..., Settings]) -> Fetch:
     async def run(answer: httpx.Response | Exception, url: str = "https://a.example/v1") -> Any:
         def respond(request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("/images/models"):
+                return httpx.Response(404, json={"error": {"code": 404, "message": "None"}})
             assert str(request.url) == "https://a.example/v1/models?output_modalities=text,image"
             assert request.headers["authorization"] == "Bearer sk-test"
             if isinstance(answer, Exception):
@@ -123,6 +125,8 @@ async def test_the_catalog_at_hand_is_sent_again_only_when_it_has_changed(
     states = ['"1"', '"1"', '"2"']
 
     def respond(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("v1/models"):
+            return httpx.Response(404)
         etag = states.pop(0)
         if request.headers.get("if-none-match") == etag:
             return httpx.Response(304)

@@ -13,11 +13,14 @@ from pipe_lab.simulator import (
     Answer,
     GeneratedImage,
     Message,
+    Speech,
     answer_reply,
+    chat_answer_reply,
     error_reply,
     text_reply,
 )
 from pipe_lab.simulator.pictures import draw_png
+from pipe_lab.simulator.sounds import tone_in_pieces
 from tests.browser.conftest import TASK_MODEL, Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -169,6 +172,25 @@ async def test_a_picture_the_model_draws_is_seen_and_stays(
     await browser.screenshot(pictures / "picture.png")
     await browser.reload()
     await browser.wait_for(seen)
+
+
+async def test_what_a_model_says_is_heard(site: Site, browser: BrowserPage, pictures: Path) -> None:
+    speech = Speech(("Good ", "morning."), tone_in_pieces(2.0))
+    reply = chat_answer_reply(Answer((speech,)))
+    site.simulator.script(reply, model="openai/gpt-audio-mini", path="/chat/completions")
+
+    await choose_model(browser, "OpenAI: GPT Audio Mini")
+    await ask(browser, "Say good morning")
+
+    heard = (
+        "[...document.querySelectorAll('audio[src*=\"/files/\"]')]"
+        ".some(player => Math.abs(player.duration - 2) < 0.01)"
+    )
+    await browser.wait_for(heard)
+    await browser.wait_for(FINISHED)
+    await browser.screenshot(pictures / "sound.png")
+    await browser.reload()
+    await browser.wait_for(heard)
 
 
 def asked(site: Site, model: str) -> dict[str, Any]:

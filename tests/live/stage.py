@@ -77,9 +77,9 @@ def _said(content: str | list[dict[str, Any]]) -> str:
     return "".join(part.get("text", "") for part in content)
 
 
-async def settled(ask: Callable[[], Awaitable[T]]) -> T:
+async def settled(ask: Callable[[], Awaitable[T]], patience: float = PATIENCE) -> T:
     """Ask another process until nothing is left to say, and return its last answer."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while (answer := await ask()) and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
     return answer

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from pipe_lab.host.chat_page import ChatPage, Turn
+from pipe_lab.host.client import OpenWebUIClient
 from pipe_lab.simulator import Answer, GeneratedImage, Message, answer_reply, text_reply
 from pipe_lab.simulator.pictures import draw_png, picture_url
 from tests.live.stage import Stage, settled
@@ -47,7 +48,7 @@ async def test_a_drawn_picture_is_a_file_of_the_message(stage: Stage, page: Chat
     saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
     assert saved["content"] == "Here it is."
     (file,) = saved["files"]
-    assert shown_files(turn) == [[file]]
+    assert shown_files(turn) == [[file], [file]]  # its last sketch was the picture already
     assert await content_of(stage, file) == ("image/png", draw_png("a fox"))
     stored = await stage.admin.get(f"/api/v1/files/{file['id']}")
     assert stored["meta"]["data"]["chat_id"] == turn.chat_id
@@ -85,6 +86,74 @@ async def test_a_model_that_only_draws_is_offered_and_answers(stage: Stage, page
     saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
     assert (saved["done"], len(saved["files"])) == (True, 1)
     assert stage.completions()[0].body["modalities"] == ["image"]
+
+
+async def test_a_picture_is_seen_half_drawn_and_then_whole(stage: Stage, page: ChatPage) -> None:
+    sketches = (picture_url("a line"), picture_url("an outline"))
+    drawing = GeneratedImage(picture_url("a fox"), sketches)
+    reply = answer_reply(Answer((drawing, Message(("Done.",)))))
+    finished = next(n for n, e in enumerate(reply.events or []) if "output_item.done" in str(e))
+    reply.stall_after = finished
+    stage.simulator.script(reply)
+
+    turn = await page.send(MODEL, "Draw a fox")
+
+    async def are_missing() -> bool:
+        return len(shown_files(turn)) < 2
+
+    assert not await settled(are_missing)
+    (first,), (second,) = shown_files(turn)
+    assert await content_of(stage, second) == ("image/png", draw_png("an outline"))
+    assert (await stage.admin.message(turn.chat_id, turn.reply.message_id)).get("files", []) == []
+    stage.simulator.release()
+    await turn.done()
+    saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
+    assert shown_files(turn)[-1] == saved["files"]
+    assert await content_of(stage, saved["files"][0]) == ("image/png", draw_png("a fox"))
+    for sketch in (first, second):
+        assert (await stage.admin.http.get(sketch["url"])).status_code == 404
+
+
+async def test_a_stop_takes_the_half_drawn_picture_away(stage: Stage, page: ChatPage) -> None:
+    reply = answer_reply(Answer((GeneratedImage(PICTURE.data_url, (picture_url("a line"),)),)))
+    reply.stall_after = next(
+        n for n, e in enumerate(reply.events or []) if "output_item.done" in str(e)
+    )
+    stage.simulator.script(reply)
+    turn = await page.send(MODEL, "Draw a fox")
+
+    async def is_missing() -> bool:
+        return not shown_files(turn)
+
+    assert not await settled(is_missing)
+    await page.stop(turn)
+    await turn.done()
+    ((sketch,), after) = shown_files(turn)
+    assert after == []
+    assert (await stage.admin.http.get(sketch["url"])).status_code == 404
+
+
+async def test_whoever_reads_the_shared_chat_sees_the_picture_and_nobody_else(
+    stage: Stage, page: ChatPage
+) -> None:
+    script_drawing(stage)
+    turn = await page.ask(MODEL, "Draw a fox")
+    ((file,), *_) = shown_files(turn)
+    reader = await stage.admin.create_user("Ben", "ben@example.com", "battery staple")
+    stranger = await stage.admin.create_user("Cem", "cem@example.com", "battery staple")
+    share_id = (await stage.admin.post(f"/api/v1/chats/{turn.chat_id}/share"))["share_id"]
+    grant = {"principal_type": "user", "principal_id": reader.id, "permission": "read"}
+    await stage.admin.post(
+        f"/api/v1/chats/shared/{turn.chat_id}/access/update", {"access_grants": [grant]}
+    )
+
+    async with OpenWebUIClient(stage.server.url, reader) as ben:
+        shared = await ben.get(f"/api/v1/chats/share/{share_id}")
+        message = shared["chat"]["history"]["messages"][turn.reply.message_id]
+        assert message["files"] == [file]
+        assert (await ben.http.get(file["url"])).content == draw_png("a fox")
+    async with OpenWebUIClient(stage.server.url, stranger) as cem:
+        assert (await cem.http.get(file["url"])).status_code in (401, 403, 404)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -126,7 +195,7 @@ async def test_a_chat_that_does_not_stream_shows_it_too(stage: Stage, page: Chat
     turn = await page.ask(MODEL, "Draw a fox", stream=False)
     saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
     assert saved["done"] is True
-    assert shown_files(turn) == [saved["files"]]
+    assert shown_files(turn)[-1] == saved["files"]
     assert ";base64," not in json.dumps(await stage.admin.chat(turn.chat_id))
 
 

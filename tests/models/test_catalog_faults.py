@@ -35,6 +35,7 @@ class Desk:
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
+        simulator.studio.has_models = False
         self.now = 0.0
         self.settings = take_snapshot(
             SystemValves.model_validate({"API_KEY": "sk-test", "BASE_URL": simulator.base_url})

@@ -108,6 +108,19 @@ async def test_a_drawing_that_is_none_is_told_of(simulator: Simulator) -> None:
     assert "not a picture" in page.told("notification")[0]["content"]
 
 
+async def test_a_page_that_cannot_be_told_of_a_lost_picture_costs_no_answer(
+    simulator: Simulator,
+) -> None:
+    simulator.script(drawing("data:image/png;base64,AAAA"))
+
+    class Gone(Page):
+        async def hear(self, event: Json) -> None:
+            raise ConnectionError("the page is closed")
+
+    events = await Gone().ask(make_pipe(simulator), chat_id="temporary:1")
+    assert events[-1]["type"] == "response.completed"
+
+
 @pytest.mark.parametrize("chat_id", ["temporary:1", "local:1", "channel:1"])
 async def test_a_picture_on_the_web_is_shown_as_it_is(simulator: Simulator, chat_id: str) -> None:
     simulator.script(drawing("https://pictures.example/fox.png"))

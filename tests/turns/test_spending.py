@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncGenerator
 from decimal import Decimal
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -231,9 +232,11 @@ async def test_costs_can_be_collected_from_redis(
     from redis.asyncio import Redis
 
     client = Redis.from_url(redis_server.url)
-    monkeypatch.setattr(
-        "open_webui_openrouter_pipe.storage.cost_snapshots.find_redis", lambda: client
-    )
+    module = ModuleType("open_webui.utils.redis")
+    module.__dict__["get_redis_client"] = lambda async_mode: client
+    for name in ("open_webui", "open_webui.utils"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     user = SimpleNamespace(id="user-1", role="user", settings=None, email="a@b.c", name="Ada")
     request = SimpleNamespace(state=SimpleNamespace(user=user))
     pipe = make_pipe(simulator, COSTS_REDIS_DUMP=True, COSTS_REDIS_TTL_SECONDS=60)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import httpx
 
 from ..core.config import Settings
-from ..core.errors import StreamInterruptedError
+from ..core.errors import PipeError, StreamInterruptedError
 from ..core.json_codec import decode_json
 from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
+from ..core.logging_system import LOG
 from .errors import read_http_error
 from .http import as_pipe_errors, authorize, own_referer, refuse_web_page
 
@@ -49,9 +50,24 @@ async def fetch_models(
     response = await _ask(client, settings, path, known)
     if kept and response.status_code == _NOT_MODIFIED:
         return kept
-    return CatalogCopy(
-        objects_in(_data_in(response, settings, list)), response.headers.get("etag", "")
-    )
+    rows = objects_in(_data_in(response, settings, list))
+    if not of_key:
+        ids = {row.get("id") for row in rows}
+        drawing = await _fetch_drawing_models(client, settings)
+        rows += [row for row in drawing if row.get("id") not in ids]
+    return CatalogCopy(rows, response.headers.get("etag", ""))
+
+
+async def _fetch_drawing_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
+    """The models of `/images`, marked with its name (`studio`)."""
+    try:
+        response = await _ask(client, settings, "/images/models", {})
+        rows = objects_in(_data_in(response, settings, list))
+    except PipeError as error:  # the others can be used all the same
+        LOG.info("catalog: no list of /images: %s", error.cause)
+        return []
+    # What they take is told in another form than that of chats' models.
+    return [{**row, "studio": "images", "supported_parameters": []} for row in rows]
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:

@@ -112,6 +112,18 @@ class ImageItem:
 
 
 @dataclass(slots=True)
+class SoundItem:
+    """Something to listen to."""
+
+    id: str
+    content: bytearray = field(default_factory=bytearray)
+    """Whole at the item's end; without a container it is 16-bit samples, 24,000 a second."""
+    transcript: str = ""
+    """What is said in it; the answer's text says the same."""
+    status: str = "completed"
+
+
+@dataclass(slots=True)
 class ServerToolItem:
     """Something OpenRouter or the provider did for the answer: a search, a fetch, a calculation."""
 
@@ -152,6 +164,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
+    | SoundItem
     | ServerToolItem
     | OtherItem
 )
@@ -212,6 +225,14 @@ class CitationFound:
 
 
 @dataclass(slots=True)
+class PictureSketched:
+    """How far a picture has come that is still being drawn."""
+
+    output_index: int
+    data_url: str
+
+
+@dataclass(slots=True)
 class SourcesFound:
     """What a tool leaned on, each as the `data` of Open WebUI's `source` event."""
 
@@ -233,6 +254,13 @@ class RetryScheduled:
     error: PipeError
     wait: float
     """Seconds."""
+
+
+@dataclass(slots=True)
+class Working:
+    """What is being done, where the answer's first piece takes its time."""
+
+    text: str
 
 
 @dataclass(slots=True)
@@ -277,13 +305,20 @@ class ResponseFailed:
 
 
 PlacedEvent = (
-    ItemStarted | TextDelta | ReasoningDelta | ArgumentsDelta | CitationFound | ItemFinished
+    ItemStarted
+    | TextDelta
+    | ReasoningDelta
+    | ArgumentsDelta
+    | CitationFound
+    | PictureSketched
+    | ItemFinished
 )
 Event = (
     ResponseStarted
     | PlacedEvent
     | SourcesFound
     | RetryScheduled
+    | Working
     | Notice
     | SpendingKnown
     | ResponseFinished

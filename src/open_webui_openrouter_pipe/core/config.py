@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -433,6 +434,10 @@ class Settings:
     show_final_usage: bool
     low_credit: float
     """USD; 0 for no warning."""
+    drawing: Mapping[str, str]
+    """How the user wants pictures drawn: `aspect_ratio`, `size`, `quality`."""
+    voice: str
+    """Empty leaves it to the pipe."""
     spend: SpendRules
     max_concurrent_requests: int
     max_queued_requests: int
@@ -497,6 +502,8 @@ def take_snapshot(valves: SystemValves, personal: PersonalValves | None = None) 
         archives=read_archive_rules(valves),
         show_final_usage=_own_switch(own.SHOW_FINAL_USAGE_STATUS, valves.SHOW_FINAL_USAGE_STATUS),
         low_credit=float(valves.LOW_CREDIT_WARNING_USD),
+        drawing=_chosen_drawing(own),
+        voice=own.AUDIO_VOICE,
         spend=read_spend_rules(valves),
         max_concurrent_requests=valves.MAX_CONCURRENT_REQUESTS,
         max_queued_requests=valves.MAX_QUEUED_REQUESTS,
@@ -512,3 +519,12 @@ def _own(chosen: str, inherited: str) -> str:
 
 def _own_switch(chosen: str, inherited: bool) -> bool:
     return inherited if chosen == "inherit" else chosen == "on"
+
+
+def _chosen_drawing(own: PersonalValves) -> dict[str, str]:
+    chosen = {
+        "aspect_ratio": own.IMAGE_ASPECT_RATIO,
+        "size": own.IMAGE_SIZE,
+        "quality": own.IMAGE_QUALITY,
+    }
+    return {name: value for name, value in chosen.items() if value != "inherit"}

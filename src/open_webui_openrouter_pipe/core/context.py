@@ -55,6 +55,11 @@ class RequestContext:
     records: SessionRecords | None = None
     """Where everything that happens is noted, when the admin wants it archived."""
 
+    @property
+    def is_in_message(self) -> bool:
+        """Whether the answer stands in a message that a person reads."""
+        return bool(self.chat_id and self.message_id) and not self.task
+
 
 def current_request() -> ContextVar[RequestContext | None]:
     """The request that runs now: one variable for all copies, since they share one logger."""

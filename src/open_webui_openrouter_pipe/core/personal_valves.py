@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .valve_types import Switch, one_of
+from .valve_types import Switch, Text, one_of
 
 OwnEffort = Literal["inherit", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OwnSummaryMode = Literal["inherit", "auto", "concise", "detailed", "disabled"]
@@ -14,6 +14,12 @@ OwnSwitch = Literal["inherit", "on", "off"]
 OwnToolExecutionMode = Literal["inherit", "auto", "Pipeline", "Open-WebUI"]
 OwnThinkingOutput = Literal["inherit", "open_webui", "status", "both"]
 OwnReasoningRetention = Literal["inherit", "disabled", "next_reply", "conversation"]
+
+OwnAspectRatio = Literal[
+    "inherit", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"
+]
+OwnImageSize = Literal["inherit", "512", "1K", "2K", "4K"]
+OwnImageQuality = Literal["inherit", "low", "medium", "high"]
 
 
 class PersonalValves(BaseModel):
@@ -69,6 +75,33 @@ class PersonalValves(BaseModel):
         default="inherit",
         title="Remember reasoning",
         description="Whether a model gets its earlier thinking back: never, once, or always.",
+    )
+    IMAGE_ASPECT_RATIO: Annotated[
+        OwnAspectRatio, one_of(*get_args(OwnAspectRatio), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Shape of pictures",
+        description="Width to height of the pictures drawn for you, where the model can choose.",
+    )
+    IMAGE_SIZE: Annotated[OwnImageSize, one_of(*get_args(OwnImageSize), fallback="inherit")] = (
+        Field(
+            default="inherit",
+            title="Size of pictures",
+            description="How large pictures are drawn for you; large ones cost more.",
+        )
+    )
+    IMAGE_QUALITY: Annotated[
+        OwnImageQuality, one_of(*get_args(OwnImageQuality), fallback="inherit")
+    ] = Field(
+        default="inherit",
+        title="Quality of pictures",
+        description="How carefully pictures are drawn for you; high quality costs more.",
+    )
+    AUDIO_VOICE: Text = Field(
+        default="",
+        title="Voice",
+        description="The voice of OpenAI's models that speak, such as `coral`; empty for `alloy`.",
+        json_schema_extra={"input": {"type": "text"}},
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")

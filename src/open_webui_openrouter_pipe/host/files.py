@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -41,6 +42,16 @@ async def store_file(
         metadata={"chat_id": context.chat_id, "message_id": context.message_id},
         user=user,
     )
+
+
+async def remove_file(file_id: str) -> None:
+    """Delete a file that was of use for a moment only."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+    from open_webui.storage.provider import Storage  # pyright: ignore[reportMissingImports]
+
+    file = await Files.get_file_by_id(file_id)
+    if file is not None and await Files.delete_file_by_id(file_id):
+        await asyncio.to_thread(Storage.delete_file, file.path)
 
 
 def _headers(media_type: str) -> Headers:

@@ -47,6 +47,8 @@ class ModelFamily:
     expires_on: date | None = None
     """The last day on which it is served."""
     description: str = ""
+    studio: str = ""
+    """The endpoint that it is asked at, where chats' endpoints do not know it."""
 
     @property
     def vendor(self) -> str:
@@ -103,6 +105,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
         created=float(number_of(row.get("created")) or 0.0),
         expires_on=_day_of(row.get("expiration_date")),
         description=text_of(row.get("description")),
+        studio=text_of(row.get("studio")),
     )
 
 

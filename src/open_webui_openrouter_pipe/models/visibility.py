@@ -208,7 +208,8 @@ def _keeps_data(candidate: Candidate) -> bool:
     rules, known = candidate.rules, candidate.known
     if not rules.needs_zdr:
         return False
-    if known.zdr_ids is None and not rules.zdr_models_only:
+    by_wire = candidate.family is None or not candidate.family.studio
+    if known.zdr_ids is None and not rules.zdr_models_only and by_wire:
         return False  # `provider.zdr` makes OpenRouter itself refuse
     return not known.has_zdr(candidate.model_id)
 

@@ -15,7 +15,7 @@ from .caching import caching_fields
 from .fallbacks import fallback_fields
 from .history import build_input
 from .identifiers import identifier_fields
-from .modalities import modality_fields
+from .modalities import drawing_fields, modality_fields
 from .parameters import translate_parameters
 from .plugins import plugin_fields
 from .reasoning import heed_earlier_thinking, reasoning_fields
@@ -53,6 +53,7 @@ def build_responses_body(
         **caching_fields(context),
         **modality_fields(family, is_task=is_task),
         **passed_fields(body),
+        **drawing_fields(body, family, context),
         **fallback_fields(body),
         **provider_fields(body, context),
         **plugin_fields(body, conversation, context.settings),

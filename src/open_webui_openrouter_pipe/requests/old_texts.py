@@ -1,4 +1,4 @@
-"""What other programs left in the texts of old answers, and no model should read."""
+"""What stands in the texts of old answers and no model should read: players, others' marks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ..core.json_values import JsonObject, objects_in, text_of
 _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
+# The player of a file that the answer made (`storage/keeping.py`).
+_PLAYER = re.compile(r"\n*<audio>\n/api/v1/files/[\w-]+/content\n</audio>\n?")
 _CARD_END = "</details>"
 
 
@@ -32,7 +34,9 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 
 def clean_text(text: str) -> str:
-    """The text without marker lines and without the cards of Open WebUI before 0.10."""
+    """The text without players, marker lines and the cards of Open WebUI before 0.10."""
+    if "<audio>\n/api/v1/files/" in text:
+        text = _PLAYER.sub("", text)
     if "]:" not in text and "<details" not in text:
         return text
     reader = AnswerLines()

@@ -1,30 +1,24 @@
-"""Pictures the model draws: files of the person who asked, seen in the message as they come."""
+"""Pictures the model draws: files of the message, seen as they come, even half drawn."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 
-from ..api.events import Event, ImageItem, ItemFinished
+from ..api.events import ImageItem, PictureSketched
 from ..core.context import RequestContext
-from ..core.errors import FileNotStoredError, InternalError, PipeError
+from ..core.errors import FileNotStoredError
 from ..core.json_values import JsonObject
 from ..core.logging_system import LOG
-from ..host.chats import add_message_files, is_saved_chat, link_file
+from ..host.chats import add_message_files, is_saved_chat
 from ..host.events import send_event
-from ..host.files import store_file
+from ..host.files import remove_file
+from .generated import keep_generated, telling_losses, too_large, true_media_type
 
-# What a page can show, by the bytes it begins with: the name that comes along is often wrong.
-_SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 _LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
+# Each costs an upload: of an answer that sends more, the first are shown.
+_MOST_SKETCHES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,92 +33,106 @@ def decode_picture(data_url: str) -> Picture:
     """The picture in a data URL; raises `FileNotStoredError` for what is none, or too large."""
     _, _, data = data_url.partition(",")
     if len(data) // 4 * 3 > _LARGEST_PICTURE_BYTES:
-        raise FileNotStoredError("The picture is too large to be stored.")
+        raise too_large("The picture")
     try:
         content = base64.b64decode(data)
     except ValueError:
         content = b""
-    media_type = _media_type_of(content)
+    media_type = true_media_type(content, "image")
     if not media_type:
         raise FileNotStoredError("What the model sent is not a picture that can be shown.")
     return Picture(content, media_type)
 
 
-def _media_type_of(content: bytes) -> str:
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for start, kind in _SIGNATURES if content.startswith(start)), "")
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """A picture that is still being drawn, as the message shows it."""
+
+    mark: int
+    file: JsonObject
 
 
-async def keep_pictures(
-    answer: AsyncGenerator[list[Event]], context: RequestContext
-) -> AsyncGenerator[list[Event]]:
-    """Pass the answer on; what it draws is stored and shown, after the words that came with it.
-
-    Where no message waits, the caller gets the picture itself and nothing is stored.
-    """
-    shown = _ShownPictures(context)
-    in_message = bool(context.chat_id and context.message_id) and not context.task
-    async with aclosing(answer) as batches:
-        async for batch in batches:
-            yield batch
-            for event in batch:
-                match event:
-                    case ItemFinished(_, ImageItem() as item) if in_message:
-                        await shown.add(item)
-                    case _:
-                        pass
-
-
-class _ShownPictures:
+class ShownPictures:
     """The pictures of one message."""
 
-    __slots__ = ("_context", "_files")
+    __slots__ = ("_context", "_files", "_seen", "_sketch", "_sketches")
 
     def __init__(self, context: RequestContext) -> None:
         self._context = context
         self._files: list[JsonObject] = []
+        """All files that the message has now."""
+        self._seen: set[int] = set()
+        """The pictures by their hash: some streams send one twice."""
+        self._sketch: _Sketch | None = None
+        self._sketches = 0
 
     async def add(self, item: ImageItem) -> None:
         """Store and show one; when that fails the person is told, and the answer goes on."""
-        if not item.data_url or any(file["url"] == item.data_url for file in self._files):
+        mark = hash(item.data_url)
+        if not item.data_url or mark in self._seen:
             return
-        try:
+        self._seen.add(mark)
+        async with telling_losses(self._context, "The picture"):
             file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
             item.data_url = file["url"]  # the picture itself is not held in memory any longer
-            await self._show(file)
-        except PipeError as error:
-            await self._tell(error)
-        except Exception:  # noqa: BLE001 - a picture that is lost must not end the answer
-            LOG.exception("pictures: one could not be stored")
-            await self._tell(InternalError("The picture could not be stored."))
+            if is_saved_chat(self._context.chat_id):
+                added = await add_message_files(self._context, [file])
+                self._files = added or [*self._files, file]
+                await self._show(self._files)
+            else:  # the page adds it to what it has
+                await self._show([file])
+        await self.drop_sketch(is_shown=item.data_url.startswith("data:"))
+
+    async def sketch(self, event: PictureSketched) -> None:
+        """Show how far a picture has come, until the picture itself, or the end, takes its place.
+
+        Only the list of a saved message can be replaced.
+        """
+        self._sketches += 1
+        if not is_saved_chat(self._context.chat_id) or self._sketches > _MOST_SKETCHES:
+            return
+        try:
+            if self._sketches == 1:
+                self._files = await add_message_files(self._context, [])
+            file = await self._upload(event.data_url)
+            before, self._sketch = self._sketch, _Sketch(hash(event.data_url), file)
+            await self._show([*self._files, file])
+            if before is not None:
+                await remove_file(before.file["id"])
+        except Exception:  # noqa: BLE001 - it would soon be gone anyway
+            LOG.exception("pictures: an unfinished one could not be shown")
+            self._sketches = _MOST_SKETCHES
+
+    async def drop_sketch(self, *, is_shown: bool = True) -> None:
+        """Take away what is unfinished; the page may show something else by now."""
+        sketch, self._sketch = self._sketch, None
+        if sketch is None:
+            return
+        try:
+            if is_shown:
+                await self._show(self._files)
+            await remove_file(sketch.file["id"])
+        except Exception:  # noqa: BLE001 - a file too many must not end the answer
+            LOG.exception("pictures: an unfinished one could not be taken away")
 
     async def _store(self, item: ImageItem) -> JsonObject:
-        picture = await asyncio.to_thread(decode_picture, item.data_url)
-        name = f"picture-{len(self._files) + 1}.{picture.media_type.partition('/')[2]}"
-        stored = await store_file(self._context, picture.content, name, picture.media_type)
-        if is_saved_chat(self._context.chat_id):
-            await link_file(self._context, stored.id)
+        sketch = self._sketch
+        if sketch is not None and sketch.mark == hash(item.data_url):  # it was finished already
+            self._sketch = None
+            return sketch.file
+        return await self._upload(item.data_url)
+
+    async def _upload(self, data_url: str) -> JsonObject:
+        picture = await asyncio.to_thread(decode_picture, data_url)
+        name = f"picture-{len(self._files) + 1}"
+        stored = await keep_generated(self._context, picture.content, name, picture.media_type)
         kind = {"type": "image", "content_type": picture.media_type}
         return {**kind, "id": stored.id, "url": stored.url, "name": stored.name}
 
-    async def _show(self, file: JsonObject) -> None:
-        """A saved message gets the list of all its files, others only the new one, to add."""
-        self._files.append(file)
-        files: list[JsonObject] = []
-        if is_saved_chat(self._context.chat_id):
-            files = await add_message_files(self._context, [file]) or self._files
+    async def _show(self, files: list[JsonObject]) -> None:
         # A copy: for a channel Open WebUI rewrites the address in it.
-        data = {"files": [dict(each) for each in files or [file]]}
+        data = {"files": [dict(each) for each in files]}
         await send_event(self._context.host, "chat:message:files", data)
-
-    async def _tell(self, error: PipeError) -> None:
-        LOG.warning("pictures: %s", error.cause)
-        words = " ".join(filter(None, (error.cause, error.next_step)))
-        host = self._context.host
-        await send_event(host, "status", {"description": words, "done": True})
-        # The closing line soon covers that status.
-        await send_event(host, "notification", {"type": "warning", "content": words})
 
 
 def _link(item: ImageItem) -> JsonObject:

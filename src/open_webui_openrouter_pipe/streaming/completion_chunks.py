@@ -10,12 +10,12 @@ from ..api.events import (
     FunctionCallItem,
     ImageItem,
     ItemFinished,
-    MessageItem,
+    OutputItem,
     ReasoningDelta,
-    ReasoningItem,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    SoundItem,
     TextDelta,
     ToolOutputItem,
     Usage,
@@ -25,7 +25,7 @@ from ..core.ids import new_item_id
 from ..core.json_codec import encode_json
 from .completion_notes import CompletionNotes
 from .open_calls import OpenCalls
-from .output_items import image_part
+from .output_items import audio_part, image_part
 from .usage import finish_reason, usage_of_completion
 
 _DONE = b"data: [DONE]\n\n"
@@ -58,14 +58,8 @@ class CompletionChunks:
                     chunks.append(self._delta({"content": text}))
                 case ReasoningDelta():
                     chunks.append(self._delta({"reasoning": self._thought(event)}))
-                case ItemFinished(_, FunctionCallItem() | ToolOutputItem() as item):
-                    self._calls.take(item)
-                    self._notes.take(item)
-                case ItemFinished(_, MessageItem() | ReasoningItem() as item):
-                    self._notes.take(item)
-                case ItemFinished(_, ImageItem() as item) if item.data_url:
-                    chunks.append(self._delta({"images": [image_part(item, self._images)]}))
-                    self._images += 1
+                case ItemFinished(_, item):
+                    chunks.extend(self._finish(item))
                 case ResponseFinished():
                     chunks.extend(self._end(event))
                 case ResponseFailed(error, usage):
@@ -73,6 +67,20 @@ class CompletionChunks:
                 case _:
                     pass
         return chunks
+
+    def _finish(self, item: OutputItem) -> list[bytes]:
+        self._notes.take(item)
+        match item:
+            case FunctionCallItem() | ToolOutputItem():
+                self._calls.take(item)
+            case ImageItem() if item.data_url:
+                self._images += 1
+                return [self._delta({"images": [image_part(item, self._images - 1)]})]
+            case SoundItem():
+                return [self._delta({"audio": audio_part(item)})]
+            case _:
+                pass
+        return []
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         if not self._begun:

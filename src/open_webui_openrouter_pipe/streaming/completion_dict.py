@@ -16,6 +16,7 @@ from ..api.events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    SoundItem,
     ToolOutputItem,
     Usage,
 )
@@ -24,6 +25,7 @@ from ..core.ids import new_item_id
 from .completion_notes import CompletionNotes
 from .open_calls import OpenCalls
 from .output_items import (
+    audio_part,
     function_call_item,
     image_part,
     message_output,
@@ -51,6 +53,7 @@ class CompletionDict:
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
         self._images: list[ImageItem] = []
+        self._sound: SoundItem | None = None
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -67,6 +70,8 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     self._images.append(item)
+                case ItemFinished(_, SoundItem() as item):
+                    self._sound = item
                 case ResponseFinished():
                     return [self._answer(event)]
                 case ResponseFailed(error, usage):
@@ -122,6 +127,8 @@ class CompletionDict:
             message |= notes.of_completion()
         if self._images and not self._with_output:
             message["images"] = [image_part(item, n) for n, item in enumerate(self._images)]
+        if self._sound is not None:
+            message["audio"] = audio_part(self._sound)
         return message
 
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ..api.events import FunctionCallItem, ImageItem, MessageItem, ReasoningItem, ToolOutputItem
+import base64
+
+from ..api.events import (
+    FunctionCallItem,
+    ImageItem,
+    MessageItem,
+    ReasoningItem,
+    SoundItem,
+    ToolOutputItem,
+)
 from ..core.json_values import text_of
 from .renderer import HostEvent
 
@@ -27,6 +36,12 @@ def message_output(item: MessageItem, status: str, content: list[HostEvent]) -> 
 def image_part(item: ImageItem, index: int) -> HostEvent:
     """A picture as chat completions carry it, in `images`."""
     return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
+
+
+def audio_part(item: SoundItem) -> HostEvent:
+    """Sound as chat completions carry it, in `audio`."""
+    data = base64.b64encode(item.content).decode()
+    return {"id": item.id, "data": data, "transcript": item.transcript, "expires_at": 0}
 
 
 def reasoning_output(item: ReasoningItem) -> HostEvent:

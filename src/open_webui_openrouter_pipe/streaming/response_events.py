@@ -26,6 +26,7 @@ from ..api.events import (
     TextDelta,
     ToolOutputItem,
     Usage,
+    Working,
 )
 from ..core.errors import PipeError
 from ..core.ids import new_item_id
@@ -71,6 +72,7 @@ class ResponseEvents:
         self._speaks_errors = speaks_errors
         self._asked_at = clock()
         self._status_is_open = False
+        self._working = ""
         self._spending = SpendingKnown()
         self._closing_words = ""
         self._places: dict[int, int] = {}
@@ -116,6 +118,9 @@ class ResponseEvents:
             case RetryScheduled():
                 self._status_is_open = True
                 words = f"{event.error.cause} Trying again in {event.wait:.0f} s."
+                return [status_event(words, done=False)]
+            case Working(words) if words != self._working:
+                self._working, self._status_is_open = words, True
                 return [status_event(words, done=False)]
             case SpendingKnown():
                 self._spending = event

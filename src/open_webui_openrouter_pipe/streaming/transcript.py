@@ -18,6 +18,7 @@ from ..api.events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    SoundItem,
     ToolOutputItem,
     Usage,
 )
@@ -57,9 +58,10 @@ class Transcript:
 
     @property
     def has_answer(self) -> bool:
-        """Whether this round said or drew anything for the reader."""
+        """Whether this round said, drew or played anything for the reader."""
         return any(
-            isinstance(item, ImageItem) or (isinstance(item, MessageItem) and item.text.strip())
+            isinstance(item, ImageItem | SoundItem)
+            or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .answers import Answer, FunctionCall, GeneratedImage, Message, Reasoning, WebSearch
+from .answers import Answer, FunctionCall, GeneratedImage, Message, Reasoning, Speech, WebSearch
 from .error_bodies import (
     broken_off,
     error_availability,
@@ -30,6 +30,7 @@ __all__ = [
     "RemoteSimulator",
     "Reply",
     "Simulator",
+    "Speech",
     "WebSearch",
     "answer_reply",
     "broken_off",

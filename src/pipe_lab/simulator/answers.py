@@ -67,12 +67,21 @@ class WebSearch:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """A picture, as a `data:` URL."""
+    """A picture, as a `data:` URL; and how it looked on the way, where that was another."""
 
     data_url: str
+    sketches: tuple[str, ...] = ()
 
 
-AnswerItem = Message | Reasoning | FunctionCall | WebSearch | GeneratedImage
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Words that are spoken: the transcript in pieces, the sound in pieces of base64."""
+
+    transcript: tuple[str, ...]
+    sound: tuple[str, ...]
+
+
+AnswerItem = Message | Reasoning | FunctionCall | WebSearch | GeneratedImage | Speech
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,12 +107,26 @@ def _check_chat(body: Json) -> Reply | None:
         for part in content if isinstance(content, list) else ():
             if part.get("type") not in _CHAT_PARTS:
                 return _refuse(f"messages.{number}.content: Invalid input")
+    if "audio" in (body.get("modalities") or ()) and (refusal := _check_audio(body)):
+        return refusal
     for number, tool in enumerate(body.get("tools") or ()):
         kind = tool.get("type", "")
         nested = kind == "function" and isinstance(tool.get("function"), dict)
         if not (nested or kind == "web_search" or _is_server_tool(kind)) or kind in _ONLY_RESPONSES:
             return _refuse(f"tools.{number}: Invalid input")
     return _check_common(body)
+
+
+def _check_audio(body: Json) -> Reply | None:
+    if not body.get("stream"):
+        return _refuse("Audio output requires stream: true")
+    audio_format = (body.get("audio") or {}).get("format")
+    if str(body.get("model")).startswith("openai/") and audio_format != "pcm16":
+        return _refuse(
+            f"Unsupported value: 'audio.format' does not support '{audio_format}' when "
+            "stream=true. Supported values are: 'pcm16'."
+        )
+    return None
 
 
 def _check_common(body: Json) -> Reply | None:

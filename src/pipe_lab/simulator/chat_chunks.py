@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from .answers import Answer, AnswerItem, FunctionCall, GeneratedImage, Message, Reasoning
+from .answers import (
+    Answer,
+    AnswerItem,
+    FunctionCall,
+    GeneratedImage,
+    Message,
+    Reasoning,
+    Speech,
+)
 from .identifiers import generation_id
 
 Chunk = dict[str, Any]
@@ -98,9 +106,19 @@ def _item_deltas(item: AnswerItem, call_index: int) -> Iterator[Chunk]:
         yield from _reasoning_deltas(item)
     elif isinstance(item, FunctionCall):
         yield from _call_deltas(item, call_index)
+    elif isinstance(item, Speech):
+        yield from _speech_deltas(item)
     elif isinstance(item, GeneratedImage):
         image = {"type": "image_url", "image_url": {"url": item.data_url}, "index": 0}
         yield {"content": "", "role": "assistant", "images": [image]}
+
+
+def _speech_deltas(item: Speech) -> Iterator[Chunk]:
+    for piece in item.transcript:
+        yield {"content": "", "role": "assistant", "audio": {"transcript": piece}}
+    for piece in item.sound:
+        yield {"content": "", "role": "assistant", "audio": {"data": piece}}
+    yield {"content": "", "role": "assistant", "audio": {"expires_at": int(time.time()) + 3600}}
 
 
 def _nested(annotation: Chunk) -> Chunk:
@@ -151,6 +169,9 @@ def _merge_delta(message: Chunk, delta: Chunk) -> None:
     for key in ("annotations", "images", "reasoning_details"):
         if key in delta:
             message.setdefault(key, []).extend(delta[key])
+    for key, piece in delta.get("audio", {}).items():
+        spoken = message.setdefault("audio", {"data": "", "transcript": ""})
+        spoken[key] = spoken[key] + piece if isinstance(piece, str) else piece
     for call in delta.get("tool_calls", ()):
         _merge_call(message.setdefault("tool_calls", []), call)
 

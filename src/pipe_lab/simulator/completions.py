@@ -13,6 +13,7 @@ from .answers import (
     GeneratedImage,
     Message,
     Reasoning,
+    Speech,
     WebSearch,
 )
 from .body_checks import check_body
@@ -141,6 +142,8 @@ def _item_tokens(item: AnswerItem) -> int:
         return _IMAGE_TOKENS
     if isinstance(item, WebSearch):
         return 0
+    if isinstance(item, Speech):
+        return count_tokens("".join(item.transcript)) + len(item.sound)
     if isinstance(item, FunctionCall):
         return count_tokens(f"{item.name} {item.arguments}") + 8
     return count_tokens(item.text)

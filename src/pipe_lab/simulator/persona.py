@@ -15,6 +15,7 @@ from .answers import (
     GeneratedImage,
     Message,
     Reasoning,
+    Speech,
     WebSearch,
     words_of,
 )
@@ -23,6 +24,7 @@ from .identifiers import random_word
 from .persona_texts import CITED, CITED_URLS, REFUSAL, text_for, thought_for
 from .pictures import picture_url
 from .routing_checks import endpoint_slug
+from .sounds import tone_in_pieces
 from .task_prompts import answer_task
 from .tool_arguments import arguments_for
 
@@ -152,6 +154,8 @@ def _content(asked: Conversation, row: Row) -> list[AnswerItem]:
         return (
             [Message(words_of("Here is the picture.")), picture] if "text" in outputs else [picture]
         )
+    if "audio" in asked.modalities:
+        return [Speech(words_of(text_for(asked, row["name"])), tone_in_pieces())]
     if _REFUSE.search(asked.prompt):
         return [Message(words_of(REFUSAL), refusal=True)]
     if _SEARCH.search(asked.prompt) and not answer_task(asked.prompt) and not asked.tool_outputs:

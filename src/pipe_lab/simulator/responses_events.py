@@ -141,6 +141,8 @@ def finished_item(item: AnswerItem, identifier: str, status: str = "completed") 
             "status": status,
             "action": {"type": "search", "query": item.query, "sources": sources},
         }
+    if not isinstance(item, GeneratedImage):
+        raise TypeError("The Responses API gives no sound")
     return {
         "id": identifier,
         "type": "image_generation_call",
@@ -254,12 +256,13 @@ def _reasoning_events(item: Reasoning, at: Event) -> Iterator[Event]:
 def _image_events(item: GeneratedImage, at: Event) -> Iterator[Event]:
     yield {"type": "response.image_generation_call.in_progress", **at}
     yield {"type": "response.image_generation_call.generating", **at}
-    yield {
-        "type": "response.image_generation_call.partial_image",
-        **at,
-        "partial_image_b64": item.data_url.partition("base64,")[2],
-        "partial_image_index": 0,
-    }
+    for number, sketch in enumerate(item.sketches or (item.data_url,)):
+        yield {
+            "type": "response.image_generation_call.partial_image",
+            **at,
+            "partial_image_b64": sketch.partition("base64,")[2],
+            "partial_image_index": number,
+        }
     yield {"type": "response.image_generation_call.completed", **at}
 
 

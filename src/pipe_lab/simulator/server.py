@@ -22,9 +22,11 @@ from .error_bodies import error_plain
 from .prompt_cache import PromptCache
 from .recording import RecordedRequest
 from .replies import Reply
+from .studio import Studio
 
 BASE_PATH = "/api/v1"
 COMPLETION_PATHS = ("/responses", "/chat/completions")
+_PUBLIC_PATHS = ("/models", "/model/", "/providers", "/endpoints", "/images/m", "/videos/m")
 _MAX_BODY = 100 * 1024 * 1024
 # A process that serves a person for days must not remember every picture.
 _KEPT_REQUESTS = 10_000
@@ -60,6 +62,7 @@ class Simulator:
         # A number here makes every answer a stream of so many deltas (for benchmarks).
         self.deltas: int | None = None
         self.port = port
+        self.studio = Studio()
         self._cache = PromptCache()
         self._accepted_keys: set[str] = set()
         self._script: list[_Scripted] = []
@@ -110,6 +113,7 @@ class Simulator:
         """Forget what was scripted and recorded."""
         self._script.clear()
         self.requests.clear()
+        self.studio = Studio()
         self.books = Decimal(0)
         self.release()
         self._notify()
@@ -160,7 +164,7 @@ class Simulator:
         return self._answer(request)
 
     def _key_refusal(self, request: RecordedRequest) -> Reply | None:
-        public = request.path.startswith(("/models", "/model/", "/providers", "/endpoints"))
+        public = request.path.startswith(_PUBLIC_PATHS)
         if not self.require_key or (public and request.path != "/models/user"):
             return None
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -177,7 +181,9 @@ class Simulator:
         return check_body(request.path, request.body) if completes else None
 
     def _answer(self, request: RecordedRequest) -> Reply:
-        reply: Reply | None = None
+        reply = self.studio.reply_to(request, self.catalog)
+        if reply is not None:
+            return reply
         if request.path in COMPLETION_PATHS and request.method == "POST":
             desk = Completions(self.catalog, self._cache, self.pace, self.deltas)
             reply = desk.reply_to(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from typing import Any
@@ -25,6 +26,7 @@ from open_webui_openrouter_pipe.api.events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
+    SoundItem,
     TextDelta,
     Usage,
 )
@@ -180,8 +182,22 @@ def test_a_refusal_is_text_that_says_so() -> None:
 
 
 def test_the_transcript_of_speech_is_its_text() -> None:
-    events = events_of(chunk({"audio": {"data": "AAAA"}}), chunk({"audio": {"transcript": "Hi"}}))
+    events = events_of(chunk({"audio": {"transcript": "Hi"}}), chunk({"audio": {"data": "AAAA"}}))
     assert events[1] == TextDelta(0, "Hi")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 1000])
+def test_sound_is_whole_wherever_its_pieces_were_cut(size: int) -> None:
+    sound = bytes(range(256))
+    data = base64.b64encode(sound).decode()
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    events = events_of(*(chunk({"audio": {"data": piece}}) for piece in pieces))
+    assert events[-1] == ItemFinished(0, SoundItem("", bytearray(sound)))
+
+
+def test_sound_that_is_no_base64_costs_only_itself() -> None:
+    damaged = [chunk({"audio": {"data": piece}}) for piece in ("AAAA", "A===", "AAAA")]
+    assert events_of(*damaged)[-1] == ItemFinished(0, SoundItem("", bytearray(6)))
 
 
 def thought(words: str | None, *details: Json, **fields: Any) -> Json:

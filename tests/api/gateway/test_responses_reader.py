@@ -22,6 +22,7 @@ from open_webui_openrouter_pipe.api.events import (
     ItemStarted,
     MessageItem,
     OtherItem,
+    PictureSketched,
     ReasoningDelta,
     ReasoningItem,
     ResponseFailed,
@@ -199,6 +200,13 @@ def test_an_event_that_is_no_json_is_logged_by_its_size_alone(
         assert len(read(wire(b'data: {"secret words', COMPLETED))) == 1
     assert "14 bytes" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_picture_is_seen_while_it_is_drawn() -> None:
+    sketch = {"type": "response.image_generation_call.partial_image", "output_index": 3}
+    assert read(wire(sketch | {"partial_image_b64": "AAAA"}))[0] == PictureSketched(
+        3, "data:image/png;base64,AAAA"
+    )
 
 
 def test_half_an_emoji_costs_neither_text_nor_event() -> None:

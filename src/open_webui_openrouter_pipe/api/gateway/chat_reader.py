@@ -26,6 +26,7 @@ from ..sse import DONE_PAYLOAD, SseDecoder
 from .batch import EventBatch
 from .items import read_citation, read_usage, trimming_notices
 from .payloads import answer_cut_short, read_payload
+from .sound import SoundPieces
 
 _UNEXPLAINED: JsonObject = {"error": {"message": "The answer broke off without a reason."}}
 _CUT_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -52,6 +53,7 @@ class ChatReader:
         self._message: int | None = None
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
+        self._sound = SoundPieces()
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -107,8 +109,10 @@ class ChatReader:
 
     def _read_delta(self, delta: JsonObject, events: list[Event]) -> None:
         self._read_reasoning(delta, events)
-        transcript = text_of(as_object(delta.get("audio")).get("transcript"))
+        sound = as_object(delta.get("audio"))
+        transcript = text_of(sound.get("transcript"))
         self._read_text(text_of(delta.get("content")) + transcript, events)
+        self._read_sound(text_of(sound.get("data")), transcript, events)
         if refusal := text_of(delta.get("refusal")):
             self._read_text(refusal, events, is_refusal=True)
         for annotation in objects_in(delta.get("annotations")):
@@ -172,6 +176,12 @@ class ChatReader:
         if not known.call_id:  # it may come late; another name is another call
             return bool(call_id and name and known.name)
         return call_id not in ("", known.call_id)
+
+    def _read_sound(self, data: str, transcript: str, events: list[Event]) -> None:
+        if data and self._sound.is_silent:
+            self._close_reasoning(events)
+            self._open(self._sound.item, events)
+        self._sound.add(data, transcript)
 
     def _read_image(self, image: JsonObject, events: list[Event]) -> None:
         url = text_of(as_object(image.get("image_url")).get("url"))

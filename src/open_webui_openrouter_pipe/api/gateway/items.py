@@ -103,6 +103,11 @@ def _image_url_of(item: JsonObject) -> str:
     data = text_of(item.get("result")) or text_of(item.get("imageB64"))
     if not data:
         return text_of(item.get("imageUrl"))
+    return picture_address(data)
+
+
+def picture_address(data: str) -> str:
+    """A picture that came as base64 as a data URL; an address stays as it is."""
     return data if data.startswith(("data:", "https:")) else f"data:image/png;base64,{data}"
 
 

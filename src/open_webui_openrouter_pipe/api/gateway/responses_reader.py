@@ -15,6 +15,7 @@ from ..events import (
     ItemFinished,
     ItemStarted,
     OutputItem,
+    PictureSketched,
     PlacedEvent,
     ReasoningDelta,
     ResponseFailed,
@@ -24,7 +25,7 @@ from ..events import (
 )
 from ..sse import DONE_PAYLOAD, SseDecoder
 from .batch import EventBatch
-from .items import read_citation, read_item, read_usage, trimming_notices
+from .items import picture_address, read_citation, read_item, read_usage, trimming_notices
 from .part_ends import PartEnds
 from .payloads import answer_cut_short, read_payload
 from .text_run import TextRun
@@ -166,6 +167,11 @@ def _read_annotation(data: JsonObject) -> Event | None:
     return CitationFound(_index_of(data), citation) if citation is not None else None
 
 
+def _read_sketch(data: JsonObject) -> Event | None:
+    picture = text_of(data.get("partial_image_b64"))
+    return PictureSketched(_index_of(data), picture_address(picture)) if picture else None
+
+
 def _read_started(data: JsonObject) -> Event:
     response = as_object(data.get("response"))
     return ResponseStarted(text_of(response.get("id")), text_of(response.get("model")))
@@ -217,6 +223,7 @@ _EVENT_READERS: dict[str, Callable[[JsonObject], Event | None]] = {
     "response.reasoning_text.delta": _read_reasoning_delta,
     "response.function_call_arguments.delta": _read_arguments_delta,
     "response.output_text.annotation.added": _read_annotation,
+    "response.image_generation_call.partial_image": _read_sketch,
     "response.created": _read_started,
     "response.output_item.added": _read_item_started,
     "response.output_item.done": _read_item_finished,

@@ -13,10 +13,11 @@ from ...core.timing_logger import timed
 
 
 class EndpointName(Enum):
-    """The two endpoints."""
+    """The two endpoints of chats, and that of models that only draw."""
 
     RESPONSES = "responses"
     CHAT_COMPLETIONS = "chat_completions"
+    IMAGES = "images"
 
 
 _NO_RESPONSES = re.compile(

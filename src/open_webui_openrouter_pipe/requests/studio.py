@@ -1,0 +1,60 @@
+"""What is asked of a model behind `/images`: a prompt, pictures to go by, wishes."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from ..api.bodies import CompletionsBody, ResponsesBody
+from ..core.context import RequestContext
+from ..core.errors import UnsupportedInputError
+from ..core.json_values import JsonObject, as_object, objects_in, text_of
+from .content_parts import input_parts
+from .routing import provider_fields
+from .tasks import is_chore
+
+# What a model's or a chat's custom parameters may say (schema `ImageGenerationRequest`).
+_WISHES = (
+    *("aspect_ratio", "resolution", "size", "quality", "seed", "n"),
+    *("output_format", "output_compression", "background"),
+)
+_PREFERENCES = frozenset({"allow_fallbacks", "ignore", "only", "options", "order", "sort"})
+_MOST_PICTURES = 16
+
+
+def build_studio_body(body: CompletionsBody, context: RequestContext) -> ResponsesBody:
+    """Build the request; raises `UnsupportedInputError` where there is no prompt.
+
+    A chore is refused: its picture would cost, and nobody would see it.
+    """
+    if is_chore(context.task):
+        raise UnsupportedInputError(f"{context.model} does not write.")
+    messages = [each for each in objects_in(body.get("messages")) if each.get("role") == "user"]
+    parts = input_parts(messages[-1].get("content")) if messages else []
+    prompt = "\n\n".join(text_of(p.get("text")) for p in parts if p["type"] == "input_text")
+    if not prompt:
+        raise UnsupportedInputError(
+            "There is nothing to go by: the message has no words.", "Say what you want to see."
+        )
+    fields: dict[str, Any] = {"model": context.model, "prompt": prompt}
+    if pictures := [part["image_url"] for part in parts if part["type"] == "input_image"]:
+        fields["input_references"] = [
+            {"type": "image_url", "image_url": {"url": url}} for url in pictures[:_MOST_PICTURES]
+        ]
+    fields |= _drawing_wishes(body, context)
+    fields |= {name: body[name] for name in _WISHES if body.get(name) is not None}
+    provider = as_object(provider_fields(body, context).get("provider"))
+    if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
+        fields["provider"] = kept
+    return cast("ResponsesBody", fields)
+
+
+def _drawing_wishes(body: CompletionsBody, context: RequestContext) -> JsonObject:
+    """The same wishes as in a chat, under the names of this endpoint."""
+    wanted = dict(context.settings.drawing)
+    said = as_object(body.get("image_config"))
+    wanted |= {"size": said["image_size"]} if said.get("image_size") else {}
+    wanted |= {name: said[name] for name in ("aspect_ratio", "quality") if said.get(name)}
+    if "size" in wanted:
+        wanted["resolution"] = wanted.pop("size")
+    # An exact size excludes both.
+    return {} if body.get("size") else wanted
