@@ -42,163 +42,163 @@ license: MIT
 #   1804  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
 #   1868  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
 #   1941  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2015  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2137  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2281  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2350  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2433  personal_valves.py            What each user can set for themselves.
-#   2550  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2629  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2724  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2819  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3334  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3403  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3516  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3700  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   2014  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2135  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2279  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2348  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2431  personal_valves.py            What each user can set for themselves.
+#   2547  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2626  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2721  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2816  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3331  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3400  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3513  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3697  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3847  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3935  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3981  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4173  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4496  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4519  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4577  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4726  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4792  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4831  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4894  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4924  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5002  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5029  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5097  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5320  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5530  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5714  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5898  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6005  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6137  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6157  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6197  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3844  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3932  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3978  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4170  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4493  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4516  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4574  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4723  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4789  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4828  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4891  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4921  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   4999  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5026  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5094  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5317  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5527  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5711  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5895  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6002  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6134  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6154  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6194  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6217  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6282  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6370  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6470  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6485  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6549  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6587  events.py                     What the page is told beside the stream of the answer.
-#   6599  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6697  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6730  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6745  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6778  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6891  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6909  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6947  users.py                      The person who asks, and what they have set for themselves.
-#   7050  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7122  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7231  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7483  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6214  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6279  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6367  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6467  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6482  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6546  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6584  events.py                     What the page is told beside the stream of the answer.
+#   6596  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6694  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6727  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6742  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6775  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6888  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6906  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6944  users.py                      The person who asks, and what they have set for themselves.
+#   7047  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7119  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7228  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7480  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7521  sources.py                    The text of each companion filter, by the name of its file.
+#   7518  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7853  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7966  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8017  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8131  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8285  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8388  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8463  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8504  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8761  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8922  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9149  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9223  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7850  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7963  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8014  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8128  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8282  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8385  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8460  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8501  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8758  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8919  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9146  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9220  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9414  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9515  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9551  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9736  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9824  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9878  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10189  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10231  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10360  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10446  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10660  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10761  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10951  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11044  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11163  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9411  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9512  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9548  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9733  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9821  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9875  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10186  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10228  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10357  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10443  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10657  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10758  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10948  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11041  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11160  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11248  allow_list.py                 Only what the API knows goes out.
-#  11284  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11312  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11396  fallbacks.py                  Further models, for when the first one fails.
-#  11417  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11471  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11519  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11592  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11659  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11687  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11782  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11820  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11950  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12099  history.py                    Chat messages become input items.
-#  12223  next_round.py                 The request of another round: the one before, and what came of it.
-#  12313  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12428  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12516  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12732  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12778  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12828  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12871  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12931  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  12980  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13042  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11245  allow_list.py                 Only what the API knows goes out.
+#  11281  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11309  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11393  fallbacks.py                  Further models, for when the first one fails.
+#  11414  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11468  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11516  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11589  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11656  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11684  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11779  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11817  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11947  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12096  history.py                    Chat messages become input items.
+#  12220  next_round.py                 The request of another round: the one before, and what came of it.
+#  12310  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12425  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12513  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12729  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12775  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12825  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12868  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12928  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  12977  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13039  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13093  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13367  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13416  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13449  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13470  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13535  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13608  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13691  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13745  status.py                     The status line of an answer: few words, all of them true.
-#  13800  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13942  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14003  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14103  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14212  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14333  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14620  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13090  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13364  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13413  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13446  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13467  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13532  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13605  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13688  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13742  status.py                     The status line of an answer: few words, all of them true.
+#  13797  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13939  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14000  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14100  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14209  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14330  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14617  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14758  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14813  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14937  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15246  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15367  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15451  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15653  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14755  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14810  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14934  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15243  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15364  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15448  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15650  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15791  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15788  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  15994  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  15991  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16087  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16084  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16285  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16282  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16477  pipe.py                       The entrance: what Open WebUI calls.
+#  16474  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -1968,7 +1968,6 @@ class ArchiveValves(BaseModel):
         default="session_logs",
         title="Session archives: folder",
         description="A relative path starts where the server was started.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SESSION_LOG_MAX_LINES: Annotated[int, whole_number(100, 200_000, 20_000)] = Field(
         default=20_000,
@@ -2072,7 +2071,6 @@ class AttachmentValves(BaseModel):
             "Servers of your own network, comma-separated, from which linked files may be "
             "fetched: `http://nas.lan:8080`; every other one must be public and speak https."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     REMOTE_DOWNLOAD_MAX_RETRIES: Annotated[int, whole_number(0, 10, 3)] = Field(
         default=3,
@@ -2529,7 +2527,6 @@ class PersonalValves(BaseModel):
         default="",
         title="Voice",
         description="The voice of OpenAI's models that speak, such as `coral`; empty for `alloy`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -6322,7 +6319,7 @@ async def read_message_files(context: RequestContext) -> list[tuple[str, list[Js
     metadata = context.host.metadata
     newest = as_object(metadata.get("user_message"))
     chain = [("user", objects_in(newest.get("files")))]
-    if not is_saved_chat(context.chat_id):
+    if not newest.get("parentId") or not is_saved_chat(context.chat_id):
         return chain
     try:
         from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
@@ -16622,142 +16619,142 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/source_map.py": ((1778, 7, 24),),
     "core/template_language.py": ((1810, 8, 56),),
     "core/valve_types.py": ((1876, 17, 63),),
-    "core/archive_valves.py": ((1947, 13, 66),),
-    "core/attachment_valves.py": ((2021, 13, 114),),
-    "core/catalog_valves.py": ((2143, 12, 136),),
-    "core/companion_valves.py": ((2287, 13, 61),),
-    "core/metadata_valves.py": ((2356, 12, 75),),
-    "core/personal_valves.py": ((2439, 11, 109),),
-    "core/spend_valves.py": ((2556, 12, 71),),
-    "core/storage_valves.py": ((2635, 13, 87),),
-    "core/template_valves.py": ((2730, 13, 87),),
-    "core/config.py": ((2825, 24, 507),),
-    "core/context.py": ((3340, 16, 61),),
-    "core/logging_system.py": ((3409, 11, 105),),
-    "core/error_templates.py": ((3522, 28, 176),),
-    "core/timing_logger.py": ((3708, 21, 137),),
-    "api/bodies.py": ((3853, 8, 80),),
-    "api/error_figures.py": ((3941, 8, 38),),
-    "api/errors.py": ((3987, 18, 184),),
-    "api/events.py": ((4179, 12, 315),),
-    "api/exchange_log.py": ((4502, 17, 15),),
-    "api/gateway/batch.py": ((4528, 14, 47),),
-    "api/gateway/items.py": ((4583, 22, 141),),
-    "api/gateway/part_ends.py": ((4732, 8, 58),),
-    "api/gateway/payloads.py": ((4798, 14, 31),),
-    "api/gateway/selection.py": ((4837, 15, 55),),
-    "api/gateway/sound.py": ((4900, 11, 22),),
-    "api/gateway/text_run.py": ((4930, 10, 70),),
-    "api/pacing.py": ((5008, 7, 19),),
-    "api/sse.py": ((5035, 5, 60),),
-    "api/gateway/chat_reader.py": ((5103, 31, 215),),
-    "api/gateway/responses_reader.py": ((5326, 34, 202),),
-    "api/transport.py": ((5536, 18, 176),),
-    "api/http.py": ((5720, 23, 176),),
-    "api/catalog.py": ((5904, 19, 99),),
-    "api/gateway/stream.py": ((6011, 33, 124),),
-    "api/gateway/chat_completions.py": ((6143, 15, 12),),
-    "api/gateway/images.py": ((6163, 19, 32),),
-    "api/gateway/responses.py": ((6203, 15, 12),),
-    "host/blocking.py": ((6223, 12, 57),),
-    "host/chats.py": ((6288, 13, 80),),
-    "host/columns.py": ((6380, 20, 88),),
-    "host/data_folder.py": ((6476, 9, 7),),
-    "host/database.py": ((6491, 15, 56),),
-    "host/departure.py": ((6555, 11, 30),),
-    "host/events.py": ((6593, 9, 4),),
-    "host/functions.py": ((6608, 20, 87),),
-    "host/kept_ids.py": ((6705, 11, 23),),
-    "host/middleware.py": ((6736, 8, 7),),
-    "host/citing.py": ((6751, 15, 25),),
-    "host/models.py": ((6784, 14, 105),),
-    "host/redis.py": ((6897, 8, 10),),
-    "host/single_worker.py": ((6915, 15, 30),),
-    "host/users.py": ((6953, 14, 95),),
-    "host/call.py": ((7056, 16, 64),),
-    "host/files.py": ((7128, 19, 101),),
-    "host/tools.py": ((7240, 23, 241),),
-    "host/versions.py": ((7489, 10, 30),),
-    "filters/provider_routing.py": ((7529, 2, 165),),
-    "filters/search_toggle.py": ((7696, 2, 153),),
-    "models/catalog_shelf.py": ((7859, 19, 105),),
-    "models/key_limit.py": ((7972, 13, 43),),
-    "models/pricing.py": ((8023, 12, 106),),
-    "models/family.py": ((8137, 14, 146),),
-    "models/companions.py": ((8291, 15, 95),),
-    "models/variants.py": ((8394, 11, 67),),
-    "models/known.py": ((8469, 12, 33),),
-    "models/metadata_sync.py": ((8513, 24, 246),),
-    "models/registry.py": ((8767, 21, 153),),
-    "models/visibility.py": ((8928, 16, 219),),
-    "models/entries.py": ((9155, 25, 66),),
-    "models/sync_job.py": ((9229, 33, 183),),
-    "storage/artifact_table.py": ((9420, 26, 93),),
-    "storage/cost_snapshots.py": ((9521, 16, 28),),
-    "storage/downloads.py": ((9561, 25, 173),),
-    "storage/encoded_files.py": ((9742, 19, 80),),
-    "storage/generated.py": ((9830, 16, 46),),
-    "storage/artifacts.py": ((9887, 41, 300),),
-    "storage/kept_thinking.py": ((10195, 15, 34),),
-    "storage/pictures.py": ((10237, 19, 121),),
-    "storage/keeping.py": ((10366, 25, 78),),
-    "storage/session_archive.py": ((10454, 43, 204),),
-    "storage/spend_table.py": ((10666, 23, 93),),
-    "storage/spend_ledger.py": ((10767, 23, 182),),
-    "storage/budgets.py": ((10957, 17, 85),),
-    "storage/spend_report.py": ((11050, 27, 111),),
-    "storage/spending.py": ((11169, 20, 77),),
-    "requests/allow_list.py": ((11254, 10, 28),),
-    "requests/caching.py": ((11290, 13, 20),),
-    "requests/content_parts.py": ((11318, 10, 76),),
-    "requests/fallbacks.py": ((11402, 12, 13),),
-    "requests/identifiers.py": ((11423, 11, 46),),
-    "requests/modalities.py": ((11477, 12, 40),),
-    "requests/old_texts.py": ((11525, 11, 65),),
-    "requests/parameters.py": ((11598, 12, 59),),
-    "requests/plugins.py": ((11665, 13, 20),),
-    "requests/reasoning.py": ((11693, 13, 87),),
-    "requests/references.py": ((11788, 12, 30),),
-    "requests/replay.py": ((11826, 14, 122),),
-    "requests/chat_body.py": ((11956, 13, 141),),
-    "requests/history.py": ((12105, 13, 116),),
-    "requests/next_round.py": ((12229, 22, 82),),
-    "requests/recovery.py": ((12319, 16, 107),),
-    "requests/retention.py": ((12434, 13, 80),),
-    "requests/attachments.py": ((12522, 25, 208),),
-    "requests/routing_table.py": ((12738, 14, 38),),
-    "requests/routing.py": ((12784, 13, 42),),
-    "requests/tasks.py": ((12834, 11, 35),),
-    "requests/studio.py": ((12877, 15, 52),),
-    "requests/tools.py": ((12937, 13, 41),),
-    "requests/web_search.py": ((12986, 15, 54),),
-    "requests/normalise.py": ((13048, 29, 43),),
-    "streaming/collector.py": ((13099, 32, 266),),
-    "streaming/completion_notes.py": ((13373, 11, 41),),
-    "streaming/open_calls.py": ((13422, 10, 25),),
-    "streaming/renderer.py": ((13455, 9, 13),),
-    "streaming/citations.py": ((13476, 13, 57),),
-    "streaming/layout.py": ((13545, 18, 61),),
-    "streaming/output_items.py": ((13614, 19, 75),),
-    "streaming/server_tools.py": ((13697, 15, 46),),
-    "streaming/status.py": ((13751, 10, 47),),
-    "streaming/think_tags.py": ((13806, 20, 134),),
-    "streaming/thinking_status.py": ((13948, 11, 53),),
-    "streaming/usage.py": ((14009, 10, 92),),
-    "streaming/completion_chunks.py": ((14109, 31, 101),),
-    "streaming/completion_dict.py": ((14218, 38, 113),),
-    "streaming/response_events.py": ((14339, 48, 279),),
-    "streaming/transcript.py": ((14626, 30, 130),),
-    "tools/policy.py": ((14764, 13, 47),),
-    "tools/results.py": ((14819, 11, 116),),
-    "tools/schema.py": ((14946, 15, 298),),
-    "tools/arguments.py": ((15252, 13, 113),),
-    "tools/definitions.py": ((15373, 13, 76),),
-    "tools/executor.py": ((15457, 55, 194),),
-    "tools/toolbox.py": ((15659, 23, 130),),
-    "runtime.py": ((15797, 34, 195),),
-    "attempts.py": ((16000, 37, 85),),
-    "rounds.py": ((16093, 30, 190),),
-    "orchestrator.py": ((16291, 53, 184),),
-    "pipe.py": ((16483, 30, 113),),
+    "core/archive_valves.py": ((1947, 13, 65),),
+    "core/attachment_valves.py": ((2020, 13, 113),),
+    "core/catalog_valves.py": ((2141, 12, 136),),
+    "core/companion_valves.py": ((2285, 13, 61),),
+    "core/metadata_valves.py": ((2354, 12, 75),),
+    "core/personal_valves.py": ((2437, 11, 108),),
+    "core/spend_valves.py": ((2553, 12, 71),),
+    "core/storage_valves.py": ((2632, 13, 87),),
+    "core/template_valves.py": ((2727, 13, 87),),
+    "core/config.py": ((2822, 24, 507),),
+    "core/context.py": ((3337, 16, 61),),
+    "core/logging_system.py": ((3406, 11, 105),),
+    "core/error_templates.py": ((3519, 28, 176),),
+    "core/timing_logger.py": ((3705, 21, 137),),
+    "api/bodies.py": ((3850, 8, 80),),
+    "api/error_figures.py": ((3938, 8, 38),),
+    "api/errors.py": ((3984, 18, 184),),
+    "api/events.py": ((4176, 12, 315),),
+    "api/exchange_log.py": ((4499, 17, 15),),
+    "api/gateway/batch.py": ((4525, 14, 47),),
+    "api/gateway/items.py": ((4580, 22, 141),),
+    "api/gateway/part_ends.py": ((4729, 8, 58),),
+    "api/gateway/payloads.py": ((4795, 14, 31),),
+    "api/gateway/selection.py": ((4834, 15, 55),),
+    "api/gateway/sound.py": ((4897, 11, 22),),
+    "api/gateway/text_run.py": ((4927, 10, 70),),
+    "api/pacing.py": ((5005, 7, 19),),
+    "api/sse.py": ((5032, 5, 60),),
+    "api/gateway/chat_reader.py": ((5100, 31, 215),),
+    "api/gateway/responses_reader.py": ((5323, 34, 202),),
+    "api/transport.py": ((5533, 18, 176),),
+    "api/http.py": ((5717, 23, 176),),
+    "api/catalog.py": ((5901, 19, 99),),
+    "api/gateway/stream.py": ((6008, 33, 124),),
+    "api/gateway/chat_completions.py": ((6140, 15, 12),),
+    "api/gateway/images.py": ((6160, 19, 32),),
+    "api/gateway/responses.py": ((6200, 15, 12),),
+    "host/blocking.py": ((6220, 12, 57),),
+    "host/chats.py": ((6285, 13, 80),),
+    "host/columns.py": ((6377, 20, 88),),
+    "host/data_folder.py": ((6473, 9, 7),),
+    "host/database.py": ((6488, 15, 56),),
+    "host/departure.py": ((6552, 11, 30),),
+    "host/events.py": ((6590, 9, 4),),
+    "host/functions.py": ((6605, 20, 87),),
+    "host/kept_ids.py": ((6702, 11, 23),),
+    "host/middleware.py": ((6733, 8, 7),),
+    "host/citing.py": ((6748, 15, 25),),
+    "host/models.py": ((6781, 14, 105),),
+    "host/redis.py": ((6894, 8, 10),),
+    "host/single_worker.py": ((6912, 15, 30),),
+    "host/users.py": ((6950, 14, 95),),
+    "host/call.py": ((7053, 16, 64),),
+    "host/files.py": ((7125, 19, 101),),
+    "host/tools.py": ((7237, 23, 241),),
+    "host/versions.py": ((7486, 10, 30),),
+    "filters/provider_routing.py": ((7526, 2, 165),),
+    "filters/search_toggle.py": ((7693, 2, 153),),
+    "models/catalog_shelf.py": ((7856, 19, 105),),
+    "models/key_limit.py": ((7969, 13, 43),),
+    "models/pricing.py": ((8020, 12, 106),),
+    "models/family.py": ((8134, 14, 146),),
+    "models/companions.py": ((8288, 15, 95),),
+    "models/variants.py": ((8391, 11, 67),),
+    "models/known.py": ((8466, 12, 33),),
+    "models/metadata_sync.py": ((8510, 24, 246),),
+    "models/registry.py": ((8764, 21, 153),),
+    "models/visibility.py": ((8925, 16, 219),),
+    "models/entries.py": ((9152, 25, 66),),
+    "models/sync_job.py": ((9226, 33, 183),),
+    "storage/artifact_table.py": ((9417, 26, 93),),
+    "storage/cost_snapshots.py": ((9518, 16, 28),),
+    "storage/downloads.py": ((9558, 25, 173),),
+    "storage/encoded_files.py": ((9739, 19, 80),),
+    "storage/generated.py": ((9827, 16, 46),),
+    "storage/artifacts.py": ((9884, 41, 300),),
+    "storage/kept_thinking.py": ((10192, 15, 34),),
+    "storage/pictures.py": ((10234, 19, 121),),
+    "storage/keeping.py": ((10363, 25, 78),),
+    "storage/session_archive.py": ((10451, 43, 204),),
+    "storage/spend_table.py": ((10663, 23, 93),),
+    "storage/spend_ledger.py": ((10764, 23, 182),),
+    "storage/budgets.py": ((10954, 17, 85),),
+    "storage/spend_report.py": ((11047, 27, 111),),
+    "storage/spending.py": ((11166, 20, 77),),
+    "requests/allow_list.py": ((11251, 10, 28),),
+    "requests/caching.py": ((11287, 13, 20),),
+    "requests/content_parts.py": ((11315, 10, 76),),
+    "requests/fallbacks.py": ((11399, 12, 13),),
+    "requests/identifiers.py": ((11420, 11, 46),),
+    "requests/modalities.py": ((11474, 12, 40),),
+    "requests/old_texts.py": ((11522, 11, 65),),
+    "requests/parameters.py": ((11595, 12, 59),),
+    "requests/plugins.py": ((11662, 13, 20),),
+    "requests/reasoning.py": ((11690, 13, 87),),
+    "requests/references.py": ((11785, 12, 30),),
+    "requests/replay.py": ((11823, 14, 122),),
+    "requests/chat_body.py": ((11953, 13, 141),),
+    "requests/history.py": ((12102, 13, 116),),
+    "requests/next_round.py": ((12226, 22, 82),),
+    "requests/recovery.py": ((12316, 16, 107),),
+    "requests/retention.py": ((12431, 13, 80),),
+    "requests/attachments.py": ((12519, 25, 208),),
+    "requests/routing_table.py": ((12735, 14, 38),),
+    "requests/routing.py": ((12781, 13, 42),),
+    "requests/tasks.py": ((12831, 11, 35),),
+    "requests/studio.py": ((12874, 15, 52),),
+    "requests/tools.py": ((12934, 13, 41),),
+    "requests/web_search.py": ((12983, 15, 54),),
+    "requests/normalise.py": ((13045, 29, 43),),
+    "streaming/collector.py": ((13096, 32, 266),),
+    "streaming/completion_notes.py": ((13370, 11, 41),),
+    "streaming/open_calls.py": ((13419, 10, 25),),
+    "streaming/renderer.py": ((13452, 9, 13),),
+    "streaming/citations.py": ((13473, 13, 57),),
+    "streaming/layout.py": ((13542, 18, 61),),
+    "streaming/output_items.py": ((13611, 19, 75),),
+    "streaming/server_tools.py": ((13694, 15, 46),),
+    "streaming/status.py": ((13748, 10, 47),),
+    "streaming/think_tags.py": ((13803, 20, 134),),
+    "streaming/thinking_status.py": ((13945, 11, 53),),
+    "streaming/usage.py": ((14006, 10, 92),),
+    "streaming/completion_chunks.py": ((14106, 31, 101),),
+    "streaming/completion_dict.py": ((14215, 38, 113),),
+    "streaming/response_events.py": ((14336, 48, 279),),
+    "streaming/transcript.py": ((14623, 30, 130),),
+    "tools/policy.py": ((14761, 13, 47),),
+    "tools/results.py": ((14816, 11, 116),),
+    "tools/schema.py": ((14943, 15, 298),),
+    "tools/arguments.py": ((15249, 13, 113),),
+    "tools/definitions.py": ((15370, 13, 76),),
+    "tools/executor.py": ((15454, 55, 194),),
+    "tools/toolbox.py": ((15656, 23, 130),),
+    "runtime.py": ((15794, 34, 195),),
+    "attempts.py": ((15997, 37, 85),),
+    "rounds.py": ((16090, 30, 190),),
+    "orchestrator.py": ((16288, 53, 184),),
+    "pipe.py": ((16480, 30, 113),),
 }
