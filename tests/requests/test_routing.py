@@ -56,6 +56,12 @@ def test_a_user_may_forbid_the_keeping_of_data_in_any_case() -> None:
     assert provider(allowing, "b/one", data_collection="deny") == {"data_collection": "deny"}
 
 
+def test_what_the_table_demands_for_privacy_no_parameter_takes_back() -> None:
+    table = 'a/*: {"data_collection": "deny", "zdr": true}'
+    own = {"provider": {"data_collection": "allow", "zdr": False}}
+    assert provider(own, table=table) == {"data_collection": "deny", "zdr": True}
+
+
 def test_lines_that_cannot_be_read_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     table = 'a/*: {"order": [\nnonsense\na/one: {"only": ["p"]}'
     assert provider({}, table=table) == provider({}, table=table) == {"only": ["p"]}

@@ -17,23 +17,20 @@ def provider_fields(body: Mapping[str, Any], context: RequestContext) -> dict[st
     """The request's `provider`; nothing where nobody has a preference.
 
     Of each preference the admin's word counts above the user's, and of the admin's the model's
-    own parameters above the table. What a user asks for privacy always counts.
+    own parameters above the table. Privacy counts whoever asks for it.
     """
     settings, wishes = context.settings, context.hand_over.provider
-    provider = {
-        **wishes,
-        **rules_for(context.model, read_routing_table(settings.provider_routing)),
-        **_object_in(body.get("provider")),
-        **_named_lists(body),
-    }
-    if wishes.get("data_collection") == "deny":
+    table = rules_for(context.model, read_routing_table(settings.provider_routing))
+    layers = (wishes, table, _object_in(body.get("provider")), _named_lists(body))
+    provider = {name: value for layer in layers for name, value in layer.items()}
+    if any(layer.get("data_collection") == "deny" for layer in layers):
         provider["data_collection"] = "deny"
-    if settings.catalog.zdr_enforced:
+    if settings.catalog.zdr_enforced or any(layer.get("zdr") is True for layer in layers):
         provider["zdr"] = True
     return {"provider": provider} if provider else {}
 
 
-def _named_lists(body: Mapping[str, Any]) -> dict[str, list[str]]:
+def _named_lists(body: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters `openrouter_provider_order`, `…_only` and `…_ignore`."""
     named = {name: _names_in(body.get(f"openrouter_provider_{name}")) for name in _LISTS}
     return {name: names for name, names in named.items() if names}
