@@ -24,7 +24,7 @@ from ..core.logging_system import LOG
 from ..core.storage_valves import ArtifactRules
 from ..core.valve_types import split_list
 from ..host.chats import is_saved_chat
-from ..host.database import OwnTable
+from ..host.database import OwnTable, storable_text
 from ..host.single_worker import only_worker
 from .artifact_table import (
     ARTIFACTS,
@@ -128,7 +128,7 @@ class ArtifactStore:
         artifact = WaitingArtifact(
             new_ulid(now),
             home_of(context),
-            context.message_id,
+            storable_text(context.message_id),
             kind,
             written,
             self._codec,
