@@ -95,6 +95,8 @@ def statuses(events: list[Json]) -> list[str]:
         ({"BUDGETS_USD": "Students: 0/1"}, "user-2", 0, True),
         ({"BUDGETS_USD": "Staff: 1"}, "user-2", 0, False),
         ({"BUDGETS_USD": "Students: much"}, "user-2", 0, False),
+        ({"BUDGETS_USD": "Each User: $1"}, "user-1", 0, True),
+        ({"BUDGETS_USD": "each user: -1\nall users: nan / inf"}, "user-1", 0, False),
     ],
 )
 async def test_a_budget_that_is_spent_refuses_and_says_when_it_starts_anew(  # noqa: PLR0913
@@ -196,10 +198,12 @@ async def test_a_person_sees_what_they_have_spent(simulator: Simulator, spend: A
 async def test_an_admin_sees_everybody(simulator: Simulator, spend: Any) -> None:
     await spend(0.25)
     await spend(7, user="user|2", picodollars=None)
+    await spend(0, user="![x](https://evil.test/)")
     told, _ = await ask(pipe := make_pipe(simulator), "/spend 7", role="admin")
     await pipe.close()
     assert "**All users spent at least $0.2500 in the last 7 days.**" in told
     assert "| user 2 | 1 | 5 | 2 | at least $0.00 |  |" in told
+    assert "![" not in told and "](" not in told
 
 
 async def test_chores_and_other_words_go_to_the_model(simulator: Simulator, spend: Any) -> None:
