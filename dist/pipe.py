@@ -23,182 +23,182 @@ license: MIT
 # storage/  What is kept of an answer: after the words, never before them.
 #    621  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
 #    822  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    909  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    923  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1064  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1120  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1157  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1196  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1229  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1301  money.py                      Amounts of money: in words, and exact.
-#   1324  process.py                    What every copy of the pipe in one process shares.
-#   1345  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1526  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1584  retry.py                      Whether a failed request may be sent again, and when.
-#   1625  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1719  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1772  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1804  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1868  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1941  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2015  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2137  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2281  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2350  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2433  personal_valves.py            What each user can set for themselves.
-#   2550  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2629  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2724  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2819  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3334  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3403  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3516  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3700  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1078  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1134  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1171  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1210  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1243  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1315  money.py                      Amounts of money: in words, and exact.
+#   1338  process.py                    What every copy of the pipe in one process shares.
+#   1359  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1540  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1598  retry.py                      Whether a failed request may be sent again, and when.
+#   1639  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1733  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1786  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1818  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1882  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1955  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2029  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2151  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2295  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2364  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2447  personal_valves.py            What each user can set for themselves.
+#   2564  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2643  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2738  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2833  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3348  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3417  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3530  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3714  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3847  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3935  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3981  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4173  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4496  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4519  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4577  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4726  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4792  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4831  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4894  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4924  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5002  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5029  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5097  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5320  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5530  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5714  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5898  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6005  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6137  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6157  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6197  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3861  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3949  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3995  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4187  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4510  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4533  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4591  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4740  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4806  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4845  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4908  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4938  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5016  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5043  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5111  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5334  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5544  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5728  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5912  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6019  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6151  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6171  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6211  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6217  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6282  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6370  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6470  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6485  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6549  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6587  events.py                     What the page is told beside the stream of the answer.
-#   6599  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6697  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6730  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6745  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6778  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6891  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6909  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6950  users.py                      The person who asks, and what they have set for themselves.
-#   7053  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7125  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7234  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7486  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6231  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6296  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6384  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6484  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6499  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6571  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6609  events.py                     What the page is told beside the stream of the answer.
+#   6621  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6719  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6752  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6767  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6800  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6913  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6931  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6972  users.py                      The person who asks, and what they have set for themselves.
+#   7075  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7147  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7256  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7508  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7524  sources.py                    The text of each companion filter, by the name of its file.
+#   7546  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7856  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7969  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8020  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8134  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8288  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8391  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8466  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8507  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8764  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8925  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9151  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9225  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7878  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7991  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8042  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8156  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8310  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8413  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8488  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8529  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8786  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8947  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9173  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9247  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9416  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9517  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9553  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9738  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9826  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9880  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10191  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10233  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10362  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10448  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10662  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10763  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10953  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11046  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11165  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9438  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9538  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9574  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9759  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9847  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9901  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10212  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10254  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10383  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10469  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10683  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10779  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10969  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11077  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11196  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11250  allow_list.py                 Only what the API knows goes out.
-#  11286  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11314  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11398  fallbacks.py                  Further models, for when the first one fails.
-#  11419  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11473  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11521  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11594  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11661  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11689  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11784  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11822  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11952  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12101  history.py                    Chat messages become input items.
-#  12225  next_round.py                 The request of another round: the one before, and what came of it.
-#  12314  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12429  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12517  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12733  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12779  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12829  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12872  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12926  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  12975  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13037  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11281  allow_list.py                 Only what the API knows goes out.
+#  11317  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11345  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11429  fallbacks.py                  Further models, for when the first one fails.
+#  11450  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11504  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11552  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11625  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11692  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11720  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11815  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11853  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11983  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12132  history.py                    Chat messages become input items.
+#  12256  next_round.py                 The request of another round: the one before, and what came of it.
+#  12345  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12460  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12548  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12780  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12826  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12876  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12919  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12973  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13022  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13084  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13088  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13362  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13411  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13444  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13465  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13530  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13603  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13686  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13740  status.py                     The status line of an answer: few words, all of them true.
-#  13795  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13937  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  13998  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14098  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14207  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14328  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14615  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13135  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13409  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13458  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13491  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13512  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13577  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13650  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13733  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13787  status.py                     The status line of an answer: few words, all of them true.
+#  13842  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13984  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14045  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14145  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14254  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14375  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14662  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14753  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14808  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14932  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15241  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15362  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15446  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15648  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14800  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14855  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14979  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15288  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15409  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15493  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15695  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15786  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15833  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  15989  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16036  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16082  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16129  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16280  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16327  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16472  pipe.py                       The entrance: what Open WebUI calls.
+#  16519  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -858,21 +858,33 @@ def read_archive(path: Path, codec: PayloadCodec) -> list[dict[str, Any]]:
     first = len(_FIRST_ARCHIVE_BYTES)
     if sealed[:first] != _FIRST_ARCHIVE_BYTES:
         raise SealedPayloadError("It is not a session archive, or its beginning is damaged.")
+    if not read_label(sealed[first:]).key_id:
+        raise SealedPayloadError("It is not encrypted: anybody may have written it.")
     content = codec.open(sealed[first:], _ARCHIVE_IDENTITY)
     return [json.loads(line) for line in content.splitlines()]
 
 
 def delete_old_archives(root: Path, before: float) -> None:
-    """Delete what was written before that time (seconds since 1970), and folders left empty."""
+    """Delete what was written before that time (seconds since 1970), and folders left empty by it.
+
+    Other things may stand under the same root: an empty folder that held no archive is not ours.
+    """
     for user in _within(root.resolve()):
-        for chat in _within(user):
-            for file in _within(chat):
-                if file.suffix in (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX):
-                    _delete_older(file, before)
-            with suppress(OSError):  # something is in it
-                chat.rmdir()
-        with suppress(OSError):
-            user.rmdir()
+        _remove_if_empty(user, [_delete_within(chat, before) for chat in _within(user)])
+
+
+def _delete_within(chat: Path, before: float) -> bool:
+    """Whether something was deleted there."""
+    suffixes = (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX)
+    old = [_delete_older(file, before) for file in _within(chat) if file.suffix in suffixes]
+    return _remove_if_empty(chat, old)
+
+
+def _remove_if_empty(folder: Path, deleted: Sequence[bool]) -> bool:
+    if any(deleted):
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
+    return any(deleted)
 
 
 def _write_whole(root: Path, path: Path, content: bytes) -> None:
@@ -900,10 +912,12 @@ def _within(folder: Path) -> list[Path]:
         return []
 
 
-def _delete_older(file: Path, before: float) -> None:
+def _delete_older(file: Path, before: float) -> bool:
     with suppress(OSError):  # other workers may be at it too
         if file.lstat().st_mtime < before:
             file.unlink()
+            return True
+    return False
 
 
 ################################
@@ -6488,6 +6502,9 @@ def own_file(name: str, function_id: str) -> Path | None:
 # Open WebUI's database: tables of our own beside its, through its own engine and schema.
 ################################
 
+LONGEST_TEXT = 255
+"""Characters in a column of text."""
+
 FindEngine = Callable[[], "AsyncEngine | None"]
 
 
@@ -6501,6 +6518,11 @@ def find_engine() -> AsyncEngine | None:
     if not DATABASE_SCHEMA:
         return async_engine
     return async_engine.execution_options(schema_translate_map={None: DATABASE_SCHEMA})
+
+
+def storable_text(text: str) -> str:
+    """A text that every database takes: a row that one refuses keeps out all that come after it."""
+    return text.replace("\0", "")[:LONGEST_TEXT].encode("utf-8", "replace").decode()
 
 
 class OwnTable:
@@ -9419,7 +9441,6 @@ def _counted(row_ids: list[str]) -> str:
 # The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
 ################################
 
-_LONGEST_ID = 255
 # A chat that has just begun may not be in its table yet.
 _YOUNG_SECONDS = 3_600
 _PURGE_BATCH = 200
@@ -9428,10 +9449,10 @@ ARTIFACTS = Table(
     "openrouter_pipe_artifacts",
     MetaData(),
     Column("id", String(26), primary_key=True),
-    Column("pipe_id", String(_LONGEST_ID), nullable=False),
-    Column("user_id", String(_LONGEST_ID), nullable=False),
-    Column("chat_id", String(_LONGEST_ID), nullable=False),
-    Column("message_id", String(_LONGEST_ID), nullable=False),
+    Column("pipe_id", String(LONGEST_TEXT), nullable=False),
+    Column("user_id", String(LONGEST_TEXT), nullable=False),
+    Column("chat_id", String(LONGEST_TEXT), nullable=False),
+    Column("message_id", String(LONGEST_TEXT), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("codec", String(32), nullable=False),
     Column("key_id", String(32), nullable=False),
@@ -9444,7 +9465,7 @@ ARTIFACTS = Table(
 """Times are whole seconds since 1970."""
 
 # Open WebUI's own table; that is all we read of it.
-_CHATS = Table("chat", MetaData(), Column("id", String(_LONGEST_ID), primary_key=True))
+_CHATS = Table("chat", MetaData(), Column("id", String(LONGEST_TEXT), primary_key=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -9976,7 +9997,7 @@ class ArtifactStore:
         artifact = WaitingArtifact(
             new_ulid(now),
             home_of(context),
-            context.message_id,
+            storable_text(context.message_id),
             kind,
             written,
             self._codec,
@@ -10685,7 +10706,7 @@ SPEND = Table(
     Column("id", String(32), primary_key=True),
     Column("created_at", BigInteger, nullable=False),  # seconds since 1970
     *(
-        Column(name, String(255), nullable=False)
+        Column(name, String(LONGEST_TEXT), nullable=False)
         for name in (*_WHO_AND_WHERE, "provider", "outcome")
     ),
     *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
@@ -10744,16 +10765,11 @@ def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     return {
         "id": secrets.token_hex(16),
         "created_at": int(time.time()),
-        **{name: _storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
-        "provider": _storable_text(end.provider),
+        **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
+        "provider": storable_text(end.provider),
         "outcome": end.outcome,
         **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
     }
-
-
-def _storable_text(text: str) -> str:
-    """A row that the database refuses would keep out all that come after it."""
-    return text.replace("\0", "")[:255].encode("utf-8", "replace").decode()
 
 
 def _storable_figure(figure: int | None) -> int | None:
@@ -11013,7 +11029,7 @@ async def _circles_of(
         circles[_OWN] = frozenset({context.user_id})
         try:
             if limits.keys() - _OWNERS.keys():
-                circles |= await read_groups(context.user_id)
+                circles = {**await read_groups(context.user_id), **circles}
         except Exception:  # noqa: BLE001 - a database that fails stops no chat
             LOG.exception("budgets: the groups of a user could not be read")
     return circles
@@ -11026,11 +11042,26 @@ def read_budgets(text: str) -> dict[str, tuple[float, float]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         name, _, amounts = line.rpartition(":")
         try:
-            daily, monthly = (float(part) for part in f"{amounts}/0".split("/")[:2])
-            found[name.strip()] = daily, monthly
+            daily, monthly = (_read_limit(part) for part in f"{amounts}/0".split("/")[:2])
+            found[_read_owner(name.strip())] = daily, monthly
         except ValueError:
             LOG.warning("settings: BUDGETS_USD: this line cannot be read: %s", line)
     return found
+
+
+def _read_owner(name: str) -> str:
+    """A name as it counts; raises `ValueError` for none. Groups are written as they are."""
+    if not name:
+        raise ValueError("nobody's budget")
+    return name.lower() if name.lower() in _OWNERS else name
+
+
+def _read_limit(text: str) -> float:
+    """USD; raises `ValueError` for what is no amount: it would refuse everything, or nothing."""
+    limit = float(text.strip().removeprefix("$"))
+    if not (isfinite(limit) and limit >= 0):
+        raise ValueError(text)
+    return limit
 
 
 def _refusal(state: BudgetState) -> BudgetSpentError:
@@ -11128,7 +11159,7 @@ def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
         bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
-        cells = re.sub(r"[|\s<>`]+", " ", name), *(f"{count:,}" for count in sums[:3])
+        cells = re.sub(r"[|\s<>`\[\]\\]+", " ", name), *(f"{count:,}" for count in sums[:3])
         lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
     return lines
 
@@ -12585,7 +12616,7 @@ class _Intake:
     async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
         """For each message the files that Open WebUI has not put into it itself."""
         extras: list[list[JsonObject]] = [[] for _ in turns]
-        chain = await read_message_files(self._context)
+        chain = await self._read_chain()
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
         asked = [files for role, files in chain if role == "user"]
         for start, files in zip(starts[::-1], asked[::-1], strict=False):
@@ -12596,6 +12627,14 @@ class _Intake:
             drawn = [file for file in next(answers, []) if _is_picture(file)]
             extras[starts[-1]] += map(_as_part, drawn)
         return extras
+
+    async def _read_chain(self) -> list[tuple[str, list[JsonObject]]]:
+        try:
+            return await read_message_files(self._context)
+        except Exception:  # noqa: BLE001 - a database that fails costs the files, not the answer
+            LOG.exception("attachments: the files of a chat could not be listed")
+            self.left_out.append("The files of this chat could not be read.")
+            return [("user", [])]
 
     @property
     def _reuses_pictures(self) -> bool:
@@ -12624,6 +12663,9 @@ class _Intake:
             reason = _GONE
         except ValueError:
             reason = "it is damaged"
+        except Exception:  # noqa: BLE001 - a cloud's storage fails in ways of its own
+            LOG.exception("attachments: a file could not be read")
+            reason = "it could not be read"
         words = f"{file.name} was left out: {reason}."
         LOG.info("attachments: %s", words)
         if self.is_newest:
@@ -12638,6 +12680,7 @@ class _Intake:
         if stored is None and "://" in address:
             if _YOUTUBE.match(address) and "video" in file.part["type"]:
                 return file.part
+            self._check_place(file.part["type"].removeprefix("input_").partition("_")[0])
             linked = self._files.linked(address, self._rules.downloads, self._check)
             return _part_of(await linked, file.name)
         found = await find_file(self._context, stored[1] if stored else address)
@@ -12668,14 +12711,18 @@ class _Intake:
         kind = media_type.partition("/")[0]
         if not media_type or (kind == "image" and media_type not in _PICTURES):
             raise UnsupportedInputError("it is no kind of file that models read")
-        if kind in _MODALITIES and kind not in self._modalities:
-            raise UnsupportedInputError(f"this model takes no {_MODALITIES[kind]}")
+        self._check_place(kind)
         self._check_size(kind, size)
         if kind == "image":
-            if not self._pictures_left:
-                most = self._rules.max_images
-                raise UnsupportedInputError(f"only the {most} newest pictures go out")
             self._pictures_left -= 1
+
+    def _check_place(self, kind: str) -> None:
+        """Refuse what has no place, before any of it is fetched."""
+        if kind in _MODALITIES and kind not in self._modalities:
+            raise UnsupportedInputError(f"this model takes no {_MODALITIES[kind]}")
+        if kind == "image" and not self._pictures_left:
+            most = self._rules.max_images
+            raise UnsupportedInputError(f"only the {most} newest pictures go out")
 
     def _check_size(self, kind: str, size: int) -> None:
         limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes
@@ -16600,159 +16647,159 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/redaction.py": ((341, 9, 69),),
     "core/errors.py": ((438, 31, 181),),
     "storage/payload_codec.py": ((631, 26, 189),),
-    "storage/archive_file.py": ((830, 20, 77),),
-    "storage/unlock.py": ((917, 22, 104),),
-    "core/circuit_breaker.py": ((1070, 8, 48),),
-    "core/json_codec.py": ((1126, 11, 29),),
-    "core/json_values.py": ((1163, 8, 31),),
-    "core/hand_over.py": ((1202, 11, 25),),
-    "core/media_types.py": ((1235, 5, 64),),
-    "core/money.py": ((1307, 8, 15),),
-    "core/process.py": ((1330, 10, 13),),
-    "core/addresses.py": ((1354, 17, 170),),
-    "core/admission.py": ((1532, 12, 50),),
-    "core/retry.py": ((1590, 7, 33),),
-    "core/secrets.py": ((1631, 19, 86),),
-    "core/session_records.py": ((1725, 11, 45),),
-    "core/source_map.py": ((1778, 7, 24),),
-    "core/template_language.py": ((1810, 8, 56),),
-    "core/valve_types.py": ((1876, 17, 63),),
-    "core/archive_valves.py": ((1947, 13, 66),),
-    "core/attachment_valves.py": ((2021, 13, 114),),
-    "core/catalog_valves.py": ((2143, 12, 136),),
-    "core/companion_valves.py": ((2287, 13, 61),),
-    "core/metadata_valves.py": ((2356, 12, 75),),
-    "core/personal_valves.py": ((2439, 11, 109),),
-    "core/spend_valves.py": ((2556, 12, 71),),
-    "core/storage_valves.py": ((2635, 13, 87),),
-    "core/template_valves.py": ((2730, 13, 87),),
-    "core/config.py": ((2825, 24, 507),),
-    "core/context.py": ((3340, 16, 61),),
-    "core/logging_system.py": ((3409, 11, 105),),
-    "core/error_templates.py": ((3522, 28, 176),),
-    "core/timing_logger.py": ((3708, 21, 137),),
-    "api/bodies.py": ((3853, 8, 80),),
-    "api/error_figures.py": ((3941, 8, 38),),
-    "api/errors.py": ((3987, 18, 184),),
-    "api/events.py": ((4179, 12, 315),),
-    "api/exchange_log.py": ((4502, 17, 15),),
-    "api/gateway/batch.py": ((4528, 14, 47),),
-    "api/gateway/items.py": ((4583, 22, 141),),
-    "api/gateway/part_ends.py": ((4732, 8, 58),),
-    "api/gateway/payloads.py": ((4798, 14, 31),),
-    "api/gateway/selection.py": ((4837, 15, 55),),
-    "api/gateway/sound.py": ((4900, 11, 22),),
-    "api/gateway/text_run.py": ((4930, 10, 70),),
-    "api/pacing.py": ((5008, 7, 19),),
-    "api/sse.py": ((5035, 5, 60),),
-    "api/gateway/chat_reader.py": ((5103, 31, 215),),
-    "api/gateway/responses_reader.py": ((5326, 34, 202),),
-    "api/transport.py": ((5536, 18, 176),),
-    "api/http.py": ((5720, 23, 176),),
-    "api/catalog.py": ((5904, 19, 99),),
-    "api/gateway/stream.py": ((6011, 33, 124),),
-    "api/gateway/chat_completions.py": ((6143, 15, 12),),
-    "api/gateway/images.py": ((6163, 19, 32),),
-    "api/gateway/responses.py": ((6203, 15, 12),),
-    "host/blocking.py": ((6223, 12, 57),),
-    "host/chats.py": ((6288, 13, 80),),
-    "host/columns.py": ((6380, 20, 88),),
-    "host/data_folder.py": ((6476, 9, 7),),
-    "host/database.py": ((6491, 15, 56),),
-    "host/departure.py": ((6555, 11, 30),),
-    "host/events.py": ((6593, 9, 4),),
-    "host/functions.py": ((6608, 20, 87),),
-    "host/kept_ids.py": ((6705, 11, 23),),
-    "host/middleware.py": ((6736, 8, 7),),
-    "host/citing.py": ((6751, 15, 25),),
-    "host/models.py": ((6784, 14, 105),),
-    "host/redis.py": ((6897, 8, 10),),
-    "host/single_worker.py": ((6915, 14, 33),),
-    "host/users.py": ((6956, 14, 95),),
-    "host/call.py": ((7059, 16, 64),),
-    "host/files.py": ((7131, 19, 101),),
-    "host/tools.py": ((7243, 23, 241),),
-    "host/versions.py": ((7492, 10, 30),),
-    "filters/provider_routing.py": ((7532, 2, 165),),
-    "filters/search_toggle.py": ((7699, 2, 153),),
-    "models/catalog_shelf.py": ((7862, 19, 105),),
-    "models/key_limit.py": ((7975, 13, 43),),
-    "models/pricing.py": ((8026, 12, 106),),
-    "models/family.py": ((8140, 14, 146),),
-    "models/companions.py": ((8294, 15, 95),),
-    "models/variants.py": ((8397, 11, 67),),
-    "models/known.py": ((8472, 12, 33),),
-    "models/metadata_sync.py": ((8516, 24, 246),),
-    "models/registry.py": ((8770, 21, 153),),
-    "models/visibility.py": ((8931, 16, 218),),
-    "models/entries.py": ((9157, 25, 66),),
-    "models/sync_job.py": ((9231, 33, 183),),
-    "storage/artifact_table.py": ((9422, 26, 93),),
-    "storage/cost_snapshots.py": ((9523, 16, 28),),
-    "storage/downloads.py": ((9563, 25, 173),),
-    "storage/encoded_files.py": ((9744, 19, 80),),
-    "storage/generated.py": ((9832, 16, 46),),
-    "storage/artifacts.py": ((9889, 41, 300),),
-    "storage/kept_thinking.py": ((10197, 15, 34),),
-    "storage/pictures.py": ((10239, 19, 121),),
-    "storage/keeping.py": ((10368, 25, 78),),
-    "storage/session_archive.py": ((10456, 43, 204),),
-    "storage/spend_table.py": ((10668, 23, 93),),
-    "storage/spend_ledger.py": ((10769, 23, 182),),
-    "storage/budgets.py": ((10959, 17, 85),),
-    "storage/spend_report.py": ((11052, 27, 111),),
-    "storage/spending.py": ((11171, 20, 77),),
-    "requests/allow_list.py": ((11256, 10, 28),),
-    "requests/caching.py": ((11292, 13, 20),),
-    "requests/content_parts.py": ((11320, 10, 76),),
-    "requests/fallbacks.py": ((11404, 12, 13),),
-    "requests/identifiers.py": ((11425, 11, 46),),
-    "requests/modalities.py": ((11479, 12, 40),),
-    "requests/old_texts.py": ((11527, 11, 65),),
-    "requests/parameters.py": ((11600, 12, 59),),
-    "requests/plugins.py": ((11667, 13, 20),),
-    "requests/reasoning.py": ((11695, 13, 87),),
-    "requests/references.py": ((11790, 12, 30),),
-    "requests/replay.py": ((11828, 14, 122),),
-    "requests/chat_body.py": ((11958, 13, 141),),
-    "requests/history.py": ((12107, 13, 116),),
-    "requests/next_round.py": ((12231, 22, 81),),
-    "requests/recovery.py": ((12320, 16, 107),),
-    "requests/retention.py": ((12435, 13, 80),),
-    "requests/attachments.py": ((12523, 25, 208),),
-    "requests/routing_table.py": ((12739, 14, 38),),
-    "requests/routing.py": ((12785, 13, 42),),
-    "requests/tasks.py": ((12835, 11, 35),),
-    "requests/studio.py": ((12878, 15, 46),),
-    "requests/tools.py": ((12932, 13, 41),),
-    "requests/web_search.py": ((12981, 15, 54),),
-    "requests/normalise.py": ((13043, 29, 43),),
-    "streaming/collector.py": ((13094, 32, 266),),
-    "streaming/completion_notes.py": ((13368, 11, 41),),
-    "streaming/open_calls.py": ((13417, 10, 25),),
-    "streaming/renderer.py": ((13450, 9, 13),),
-    "streaming/citations.py": ((13471, 13, 57),),
-    "streaming/layout.py": ((13540, 18, 61),),
-    "streaming/output_items.py": ((13609, 19, 75),),
-    "streaming/server_tools.py": ((13692, 15, 46),),
-    "streaming/status.py": ((13746, 10, 47),),
-    "streaming/think_tags.py": ((13801, 20, 134),),
-    "streaming/thinking_status.py": ((13943, 11, 53),),
-    "streaming/usage.py": ((14004, 10, 92),),
-    "streaming/completion_chunks.py": ((14104, 31, 101),),
-    "streaming/completion_dict.py": ((14213, 38, 113),),
-    "streaming/response_events.py": ((14334, 48, 279),),
-    "streaming/transcript.py": ((14621, 30, 130),),
-    "tools/policy.py": ((14759, 13, 47),),
-    "tools/results.py": ((14814, 11, 116),),
-    "tools/schema.py": ((14941, 15, 298),),
-    "tools/arguments.py": ((15247, 13, 113),),
-    "tools/definitions.py": ((15368, 13, 76),),
-    "tools/executor.py": ((15452, 55, 194),),
-    "tools/toolbox.py": ((15654, 23, 130),),
-    "runtime.py": ((15792, 34, 195),),
-    "attempts.py": ((15995, 37, 85),),
-    "rounds.py": ((16088, 30, 190),),
-    "orchestrator.py": ((16286, 53, 184),),
-    "pipe.py": ((16478, 30, 113),),
+    "storage/archive_file.py": ((830, 20, 91),),
+    "storage/unlock.py": ((931, 22, 104),),
+    "core/circuit_breaker.py": ((1084, 8, 48),),
+    "core/json_codec.py": ((1140, 11, 29),),
+    "core/json_values.py": ((1177, 8, 31),),
+    "core/hand_over.py": ((1216, 11, 25),),
+    "core/media_types.py": ((1249, 5, 64),),
+    "core/money.py": ((1321, 8, 15),),
+    "core/process.py": ((1344, 10, 13),),
+    "core/addresses.py": ((1368, 17, 170),),
+    "core/admission.py": ((1546, 12, 50),),
+    "core/retry.py": ((1604, 7, 33),),
+    "core/secrets.py": ((1645, 19, 86),),
+    "core/session_records.py": ((1739, 11, 45),),
+    "core/source_map.py": ((1792, 7, 24),),
+    "core/template_language.py": ((1824, 8, 56),),
+    "core/valve_types.py": ((1890, 17, 63),),
+    "core/archive_valves.py": ((1961, 13, 66),),
+    "core/attachment_valves.py": ((2035, 13, 114),),
+    "core/catalog_valves.py": ((2157, 12, 136),),
+    "core/companion_valves.py": ((2301, 13, 61),),
+    "core/metadata_valves.py": ((2370, 12, 75),),
+    "core/personal_valves.py": ((2453, 11, 109),),
+    "core/spend_valves.py": ((2570, 12, 71),),
+    "core/storage_valves.py": ((2649, 13, 87),),
+    "core/template_valves.py": ((2744, 13, 87),),
+    "core/config.py": ((2839, 24, 507),),
+    "core/context.py": ((3354, 16, 61),),
+    "core/logging_system.py": ((3423, 11, 105),),
+    "core/error_templates.py": ((3536, 28, 176),),
+    "core/timing_logger.py": ((3722, 21, 137),),
+    "api/bodies.py": ((3867, 8, 80),),
+    "api/error_figures.py": ((3955, 8, 38),),
+    "api/errors.py": ((4001, 18, 184),),
+    "api/events.py": ((4193, 12, 315),),
+    "api/exchange_log.py": ((4516, 17, 15),),
+    "api/gateway/batch.py": ((4542, 14, 47),),
+    "api/gateway/items.py": ((4597, 22, 141),),
+    "api/gateway/part_ends.py": ((4746, 8, 58),),
+    "api/gateway/payloads.py": ((4812, 14, 31),),
+    "api/gateway/selection.py": ((4851, 15, 55),),
+    "api/gateway/sound.py": ((4914, 11, 22),),
+    "api/gateway/text_run.py": ((4944, 10, 70),),
+    "api/pacing.py": ((5022, 7, 19),),
+    "api/sse.py": ((5049, 5, 60),),
+    "api/gateway/chat_reader.py": ((5117, 31, 215),),
+    "api/gateway/responses_reader.py": ((5340, 34, 202),),
+    "api/transport.py": ((5550, 18, 176),),
+    "api/http.py": ((5734, 23, 176),),
+    "api/catalog.py": ((5918, 19, 99),),
+    "api/gateway/stream.py": ((6025, 33, 124),),
+    "api/gateway/chat_completions.py": ((6157, 15, 12),),
+    "api/gateway/images.py": ((6177, 19, 32),),
+    "api/gateway/responses.py": ((6217, 15, 12),),
+    "host/blocking.py": ((6237, 12, 57),),
+    "host/chats.py": ((6302, 13, 80),),
+    "host/columns.py": ((6394, 20, 88),),
+    "host/data_folder.py": ((6490, 9, 7),),
+    "host/database.py": ((6505, 15, 64),),
+    "host/departure.py": ((6577, 11, 30),),
+    "host/events.py": ((6615, 9, 4),),
+    "host/functions.py": ((6630, 20, 87),),
+    "host/kept_ids.py": ((6727, 11, 23),),
+    "host/middleware.py": ((6758, 8, 7),),
+    "host/citing.py": ((6773, 15, 25),),
+    "host/models.py": ((6806, 14, 105),),
+    "host/redis.py": ((6919, 8, 10),),
+    "host/single_worker.py": ((6937, 14, 33),),
+    "host/users.py": ((6978, 14, 95),),
+    "host/call.py": ((7081, 16, 64),),
+    "host/files.py": ((7153, 19, 101),),
+    "host/tools.py": ((7265, 23, 241),),
+    "host/versions.py": ((7514, 10, 30),),
+    "filters/provider_routing.py": ((7554, 2, 165),),
+    "filters/search_toggle.py": ((7721, 2, 153),),
+    "models/catalog_shelf.py": ((7884, 19, 105),),
+    "models/key_limit.py": ((7997, 13, 43),),
+    "models/pricing.py": ((8048, 12, 106),),
+    "models/family.py": ((8162, 14, 146),),
+    "models/companions.py": ((8316, 15, 95),),
+    "models/variants.py": ((8419, 11, 67),),
+    "models/known.py": ((8494, 12, 33),),
+    "models/metadata_sync.py": ((8538, 24, 246),),
+    "models/registry.py": ((8792, 21, 153),),
+    "models/visibility.py": ((8953, 16, 218),),
+    "models/entries.py": ((9179, 25, 66),),
+    "models/sync_job.py": ((9253, 33, 183),),
+    "storage/artifact_table.py": ((9444, 27, 92),),
+    "storage/cost_snapshots.py": ((9544, 16, 28),),
+    "storage/downloads.py": ((9584, 25, 173),),
+    "storage/encoded_files.py": ((9765, 19, 80),),
+    "storage/generated.py": ((9853, 16, 46),),
+    "storage/artifacts.py": ((9910, 41, 300),),
+    "storage/kept_thinking.py": ((10218, 15, 34),),
+    "storage/pictures.py": ((10260, 19, 121),),
+    "storage/keeping.py": ((10389, 25, 78),),
+    "storage/session_archive.py": ((10477, 43, 204),),
+    "storage/spend_table.py": ((10689, 24, 88),),
+    "storage/spend_ledger.py": ((10785, 23, 182),),
+    "storage/budgets.py": ((10975, 18, 100),),
+    "storage/spend_report.py": ((11083, 27, 111),),
+    "storage/spending.py": ((11202, 20, 77),),
+    "requests/allow_list.py": ((11287, 10, 28),),
+    "requests/caching.py": ((11323, 13, 20),),
+    "requests/content_parts.py": ((11351, 10, 76),),
+    "requests/fallbacks.py": ((11435, 12, 13),),
+    "requests/identifiers.py": ((11456, 11, 46),),
+    "requests/modalities.py": ((11510, 12, 40),),
+    "requests/old_texts.py": ((11558, 11, 65),),
+    "requests/parameters.py": ((11631, 12, 59),),
+    "requests/plugins.py": ((11698, 13, 20),),
+    "requests/reasoning.py": ((11726, 13, 87),),
+    "requests/references.py": ((11821, 12, 30),),
+    "requests/replay.py": ((11859, 14, 122),),
+    "requests/chat_body.py": ((11989, 13, 141),),
+    "requests/history.py": ((12138, 13, 116),),
+    "requests/next_round.py": ((12262, 22, 81),),
+    "requests/recovery.py": ((12351, 16, 107),),
+    "requests/retention.py": ((12466, 13, 80),),
+    "requests/attachments.py": ((12554, 25, 224),),
+    "requests/routing_table.py": ((12786, 14, 38),),
+    "requests/routing.py": ((12832, 13, 42),),
+    "requests/tasks.py": ((12882, 11, 35),),
+    "requests/studio.py": ((12925, 15, 46),),
+    "requests/tools.py": ((12979, 13, 41),),
+    "requests/web_search.py": ((13028, 15, 54),),
+    "requests/normalise.py": ((13090, 29, 43),),
+    "streaming/collector.py": ((13141, 32, 266),),
+    "streaming/completion_notes.py": ((13415, 11, 41),),
+    "streaming/open_calls.py": ((13464, 10, 25),),
+    "streaming/renderer.py": ((13497, 9, 13),),
+    "streaming/citations.py": ((13518, 13, 57),),
+    "streaming/layout.py": ((13587, 18, 61),),
+    "streaming/output_items.py": ((13656, 19, 75),),
+    "streaming/server_tools.py": ((13739, 15, 46),),
+    "streaming/status.py": ((13793, 10, 47),),
+    "streaming/think_tags.py": ((13848, 20, 134),),
+    "streaming/thinking_status.py": ((13990, 11, 53),),
+    "streaming/usage.py": ((14051, 10, 92),),
+    "streaming/completion_chunks.py": ((14151, 31, 101),),
+    "streaming/completion_dict.py": ((14260, 38, 113),),
+    "streaming/response_events.py": ((14381, 48, 279),),
+    "streaming/transcript.py": ((14668, 30, 130),),
+    "tools/policy.py": ((14806, 13, 47),),
+    "tools/results.py": ((14861, 11, 116),),
+    "tools/schema.py": ((14988, 15, 298),),
+    "tools/arguments.py": ((15294, 13, 113),),
+    "tools/definitions.py": ((15415, 13, 76),),
+    "tools/executor.py": ((15499, 55, 194),),
+    "tools/toolbox.py": ((15701, 23, 130),),
+    "runtime.py": ((15839, 34, 195),),
+    "attempts.py": ((16042, 37, 85),),
+    "rounds.py": ((16135, 30, 190),),
+    "orchestrator.py": ((16333, 53, 184),),
+    "pipe.py": ((16525, 30, 113),),
 }
