@@ -42,96 +42,96 @@ license: MIT
 #   1818  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
 #   1882  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
 #   1955  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2029  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2151  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2295  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2364  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2447  personal_valves.py            What each user can set for themselves.
-#   2564  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2643  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2738  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2833  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3348  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3417  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3530  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3714  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   2028  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2149  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2293  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2362  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2445  personal_valves.py            What each user can set for themselves.
+#   2561  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2640  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2735  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2830  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3345  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3414  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3527  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3711  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3861  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3949  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3995  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4187  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4510  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4533  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4591  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4740  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4806  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4845  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4908  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4938  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5016  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5043  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5111  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5334  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5544  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5728  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5912  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6019  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6151  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6171  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6211  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3858  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3946  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3992  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4184  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4507  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4530  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4588  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4737  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4803  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4842  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4905  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4935  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5013  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5040  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5108  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5331  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5541  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5725  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5909  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6016  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6148  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6168  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6208  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6231  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6296  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6384  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6484  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6499  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6571  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6609  events.py                     What the page is told beside the stream of the answer.
-#   6621  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6719  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6752  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6767  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6800  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6913  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6931  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6972  users.py                      The person who asks, and what they have set for themselves.
-#   7075  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7147  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7256  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7508  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6228  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6293  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6381  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6481  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6496  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6568  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6606  events.py                     What the page is told beside the stream of the answer.
+#   6618  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6716  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6749  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6764  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6797  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6910  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6928  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6969  users.py                      The person who asks, and what they have set for themselves.
+#   7072  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7144  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7253  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7505  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7546  sources.py                    The text of each companion filter, by the name of its file.
+#   7543  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7878  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7991  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8042  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8156  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8310  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8413  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8488  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8529  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8786  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8947  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9173  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9247  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7875  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7988  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8039  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8153  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8307  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8410  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8485  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8526  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8783  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8944  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9170  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9244  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9438  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9538  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9574  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9759  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9847  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9901  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10212  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10254  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10383  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10469  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10683  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10779  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#   9435  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9535  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9571  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9756  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9844  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9898  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10211  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10253  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10382  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10468  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10682  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10778  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
 #  10969  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
 #  11077  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
 #  11196  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
@@ -155,50 +155,50 @@ license: MIT
 #  12345  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
 #  12460  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
 #  12548  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12780  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12826  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12876  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12919  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12973  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13022  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13084  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12787  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12833  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12883  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12926  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12980  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13029  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13091  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13135  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13409  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13458  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13491  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13512  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13577  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13650  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13733  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13787  status.py                     The status line of an answer: few words, all of them true.
-#  13842  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13984  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14045  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14145  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14254  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14375  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14662  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13142  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13416  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13465  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13498  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13519  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13584  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13657  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13740  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13794  status.py                     The status line of an answer: few words, all of them true.
+#  13849  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13991  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14052  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14152  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14261  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14382  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14669  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14800  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14855  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14979  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15288  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15409  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15493  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15695  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14807  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14862  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14986  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15295  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15416  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15500  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15702  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15833  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15840  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16036  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16043  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16129  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16136  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16327  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16334  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16519  pipe.py                       The entrance: what Open WebUI calls.
+#  16526  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -1982,7 +1982,6 @@ class ArchiveValves(BaseModel):
         default="session_logs",
         title="Session archives: folder",
         description="A relative path starts where the server was started.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SESSION_LOG_MAX_LINES: Annotated[int, whole_number(100, 200_000, 20_000)] = Field(
         default=20_000,
@@ -2086,7 +2085,6 @@ class AttachmentValves(BaseModel):
             "Servers of your own network, comma-separated, from which linked files may be "
             "fetched: `http://nas.lan:8080`; every other one must be public and speak https."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     REMOTE_DOWNLOAD_MAX_RETRIES: Annotated[int, whole_number(0, 10, 3)] = Field(
         default=3,
@@ -2543,7 +2541,6 @@ class PersonalValves(BaseModel):
         default="",
         title="Voice",
         description="The voice of OpenAI's models that speak, such as `coral`; empty for `alloy`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")
@@ -6336,7 +6333,7 @@ async def read_message_files(context: RequestContext) -> list[tuple[str, list[Js
     metadata = context.host.metadata
     newest = as_object(metadata.get("user_message"))
     chain = [("user", objects_in(newest.get("files")))]
-    if not is_saved_chat(context.chat_id):
+    if not newest.get("parentId") or not is_saved_chat(context.chat_id):
         return chain
     try:
         from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
@@ -10020,7 +10017,9 @@ class ArtifactStore:
     async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
         """What was kept under these ids for the context's chat and user, as far as it opens."""
         self._follow(context)
-        home, wanted = home_of(context), list(dict.fromkeys(ids))
+        home = home_of(context)
+        # The ids come from the chat: one that the database refuses would blind all for a while.
+        wanted = [each for each in dict.fromkeys(ids) if each == storable_text(each)]
         found: dict[str, Any] = {
             each: decode_json(waiting.content)
             for each in wanted
@@ -10858,8 +10857,9 @@ class SpendLedger:
         """The rows of a query, with all that has been noted here; raises what the database does."""
         async with self._lock:
             await self._write()
-            async with self._table.begin() as connection:
-                return list((await connection.execute(query)).all())
+        # A long query holds up nobody.
+        async with self._table.begin() as connection:
+            return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""
@@ -12609,6 +12609,9 @@ class _Intake:
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
         self._files = files
         self._pictures_left = self._rules.max_images
+        # Few words can name one large file a hundred times.
+        self._bytes_in_all = 2 * max(self._rules.max_bytes, self._rules.max_video_bytes)
+        self._bytes_left = self._bytes_in_all
         self.is_newest = True
         self.left_out: list[str] = []
         """What the person is told. Of earlier turns' files they have been told."""
@@ -12713,6 +12716,10 @@ class _Intake:
             raise UnsupportedInputError("it is no kind of file that models read")
         self._check_place(kind)
         self._check_size(kind, size)
+        if size > self._bytes_left:
+            most = self._bytes_in_all // 1024**2
+            raise UnsupportedInputError(f"with the others it is larger than {most} MB")
+        self._bytes_left -= size
         if kind == "image":
             self._pictures_left -= 1
 
@@ -16664,88 +16671,88 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/source_map.py": ((1792, 7, 24),),
     "core/template_language.py": ((1824, 8, 56),),
     "core/valve_types.py": ((1890, 17, 63),),
-    "core/archive_valves.py": ((1961, 13, 66),),
-    "core/attachment_valves.py": ((2035, 13, 114),),
-    "core/catalog_valves.py": ((2157, 12, 136),),
-    "core/companion_valves.py": ((2301, 13, 61),),
-    "core/metadata_valves.py": ((2370, 12, 75),),
-    "core/personal_valves.py": ((2453, 11, 109),),
-    "core/spend_valves.py": ((2570, 12, 71),),
-    "core/storage_valves.py": ((2649, 13, 87),),
-    "core/template_valves.py": ((2744, 13, 87),),
-    "core/config.py": ((2839, 24, 507),),
-    "core/context.py": ((3354, 16, 61),),
-    "core/logging_system.py": ((3423, 11, 105),),
-    "core/error_templates.py": ((3536, 28, 176),),
-    "core/timing_logger.py": ((3722, 21, 137),),
-    "api/bodies.py": ((3867, 8, 80),),
-    "api/error_figures.py": ((3955, 8, 38),),
-    "api/errors.py": ((4001, 18, 184),),
-    "api/events.py": ((4193, 12, 315),),
-    "api/exchange_log.py": ((4516, 17, 15),),
-    "api/gateway/batch.py": ((4542, 14, 47),),
-    "api/gateway/items.py": ((4597, 22, 141),),
-    "api/gateway/part_ends.py": ((4746, 8, 58),),
-    "api/gateway/payloads.py": ((4812, 14, 31),),
-    "api/gateway/selection.py": ((4851, 15, 55),),
-    "api/gateway/sound.py": ((4914, 11, 22),),
-    "api/gateway/text_run.py": ((4944, 10, 70),),
-    "api/pacing.py": ((5022, 7, 19),),
-    "api/sse.py": ((5049, 5, 60),),
-    "api/gateway/chat_reader.py": ((5117, 31, 215),),
-    "api/gateway/responses_reader.py": ((5340, 34, 202),),
-    "api/transport.py": ((5550, 18, 176),),
-    "api/http.py": ((5734, 23, 176),),
-    "api/catalog.py": ((5918, 19, 99),),
-    "api/gateway/stream.py": ((6025, 33, 124),),
-    "api/gateway/chat_completions.py": ((6157, 15, 12),),
-    "api/gateway/images.py": ((6177, 19, 32),),
-    "api/gateway/responses.py": ((6217, 15, 12),),
-    "host/blocking.py": ((6237, 12, 57),),
-    "host/chats.py": ((6302, 13, 80),),
-    "host/columns.py": ((6394, 20, 88),),
-    "host/data_folder.py": ((6490, 9, 7),),
-    "host/database.py": ((6505, 15, 64),),
-    "host/departure.py": ((6577, 11, 30),),
-    "host/events.py": ((6615, 9, 4),),
-    "host/functions.py": ((6630, 20, 87),),
-    "host/kept_ids.py": ((6727, 11, 23),),
-    "host/middleware.py": ((6758, 8, 7),),
-    "host/citing.py": ((6773, 15, 25),),
-    "host/models.py": ((6806, 14, 105),),
-    "host/redis.py": ((6919, 8, 10),),
-    "host/single_worker.py": ((6937, 14, 33),),
-    "host/users.py": ((6978, 14, 95),),
-    "host/call.py": ((7081, 16, 64),),
-    "host/files.py": ((7153, 19, 101),),
-    "host/tools.py": ((7265, 23, 241),),
-    "host/versions.py": ((7514, 10, 30),),
-    "filters/provider_routing.py": ((7554, 2, 165),),
-    "filters/search_toggle.py": ((7721, 2, 153),),
-    "models/catalog_shelf.py": ((7884, 19, 105),),
-    "models/key_limit.py": ((7997, 13, 43),),
-    "models/pricing.py": ((8048, 12, 106),),
-    "models/family.py": ((8162, 14, 146),),
-    "models/companions.py": ((8316, 15, 95),),
-    "models/variants.py": ((8419, 11, 67),),
-    "models/known.py": ((8494, 12, 33),),
-    "models/metadata_sync.py": ((8538, 24, 246),),
-    "models/registry.py": ((8792, 21, 153),),
-    "models/visibility.py": ((8953, 16, 218),),
-    "models/entries.py": ((9179, 25, 66),),
-    "models/sync_job.py": ((9253, 33, 183),),
-    "storage/artifact_table.py": ((9444, 27, 92),),
-    "storage/cost_snapshots.py": ((9544, 16, 28),),
-    "storage/downloads.py": ((9584, 25, 173),),
-    "storage/encoded_files.py": ((9765, 19, 80),),
-    "storage/generated.py": ((9853, 16, 46),),
-    "storage/artifacts.py": ((9910, 41, 300),),
-    "storage/kept_thinking.py": ((10218, 15, 34),),
-    "storage/pictures.py": ((10260, 19, 121),),
-    "storage/keeping.py": ((10389, 25, 78),),
-    "storage/session_archive.py": ((10477, 43, 204),),
-    "storage/spend_table.py": ((10689, 24, 88),),
-    "storage/spend_ledger.py": ((10785, 23, 182),),
+    "core/archive_valves.py": ((1961, 13, 65),),
+    "core/attachment_valves.py": ((2034, 13, 113),),
+    "core/catalog_valves.py": ((2155, 12, 136),),
+    "core/companion_valves.py": ((2299, 13, 61),),
+    "core/metadata_valves.py": ((2368, 12, 75),),
+    "core/personal_valves.py": ((2451, 11, 108),),
+    "core/spend_valves.py": ((2567, 12, 71),),
+    "core/storage_valves.py": ((2646, 13, 87),),
+    "core/template_valves.py": ((2741, 13, 87),),
+    "core/config.py": ((2836, 24, 507),),
+    "core/context.py": ((3351, 16, 61),),
+    "core/logging_system.py": ((3420, 11, 105),),
+    "core/error_templates.py": ((3533, 28, 176),),
+    "core/timing_logger.py": ((3719, 21, 137),),
+    "api/bodies.py": ((3864, 8, 80),),
+    "api/error_figures.py": ((3952, 8, 38),),
+    "api/errors.py": ((3998, 18, 184),),
+    "api/events.py": ((4190, 12, 315),),
+    "api/exchange_log.py": ((4513, 17, 15),),
+    "api/gateway/batch.py": ((4539, 14, 47),),
+    "api/gateway/items.py": ((4594, 22, 141),),
+    "api/gateway/part_ends.py": ((4743, 8, 58),),
+    "api/gateway/payloads.py": ((4809, 14, 31),),
+    "api/gateway/selection.py": ((4848, 15, 55),),
+    "api/gateway/sound.py": ((4911, 11, 22),),
+    "api/gateway/text_run.py": ((4941, 10, 70),),
+    "api/pacing.py": ((5019, 7, 19),),
+    "api/sse.py": ((5046, 5, 60),),
+    "api/gateway/chat_reader.py": ((5114, 31, 215),),
+    "api/gateway/responses_reader.py": ((5337, 34, 202),),
+    "api/transport.py": ((5547, 18, 176),),
+    "api/http.py": ((5731, 23, 176),),
+    "api/catalog.py": ((5915, 19, 99),),
+    "api/gateway/stream.py": ((6022, 33, 124),),
+    "api/gateway/chat_completions.py": ((6154, 15, 12),),
+    "api/gateway/images.py": ((6174, 19, 32),),
+    "api/gateway/responses.py": ((6214, 15, 12),),
+    "host/blocking.py": ((6234, 12, 57),),
+    "host/chats.py": ((6299, 13, 80),),
+    "host/columns.py": ((6391, 20, 88),),
+    "host/data_folder.py": ((6487, 9, 7),),
+    "host/database.py": ((6502, 15, 64),),
+    "host/departure.py": ((6574, 11, 30),),
+    "host/events.py": ((6612, 9, 4),),
+    "host/functions.py": ((6627, 20, 87),),
+    "host/kept_ids.py": ((6724, 11, 23),),
+    "host/middleware.py": ((6755, 8, 7),),
+    "host/citing.py": ((6770, 15, 25),),
+    "host/models.py": ((6803, 14, 105),),
+    "host/redis.py": ((6916, 8, 10),),
+    "host/single_worker.py": ((6934, 14, 33),),
+    "host/users.py": ((6975, 14, 95),),
+    "host/call.py": ((7078, 16, 64),),
+    "host/files.py": ((7150, 19, 101),),
+    "host/tools.py": ((7262, 23, 241),),
+    "host/versions.py": ((7511, 10, 30),),
+    "filters/provider_routing.py": ((7551, 2, 165),),
+    "filters/search_toggle.py": ((7718, 2, 153),),
+    "models/catalog_shelf.py": ((7881, 19, 105),),
+    "models/key_limit.py": ((7994, 13, 43),),
+    "models/pricing.py": ((8045, 12, 106),),
+    "models/family.py": ((8159, 14, 146),),
+    "models/companions.py": ((8313, 15, 95),),
+    "models/variants.py": ((8416, 11, 67),),
+    "models/known.py": ((8491, 12, 33),),
+    "models/metadata_sync.py": ((8535, 24, 246),),
+    "models/registry.py": ((8789, 21, 153),),
+    "models/visibility.py": ((8950, 16, 218),),
+    "models/entries.py": ((9176, 25, 66),),
+    "models/sync_job.py": ((9250, 33, 183),),
+    "storage/artifact_table.py": ((9441, 27, 92),),
+    "storage/cost_snapshots.py": ((9541, 16, 28),),
+    "storage/downloads.py": ((9581, 25, 173),),
+    "storage/encoded_files.py": ((9762, 19, 80),),
+    "storage/generated.py": ((9850, 16, 46),),
+    "storage/artifacts.py": ((9907, 41, 302),),
+    "storage/kept_thinking.py": ((10217, 15, 34),),
+    "storage/pictures.py": ((10259, 19, 121),),
+    "storage/keeping.py": ((10388, 25, 78),),
+    "storage/session_archive.py": ((10476, 43, 204),),
+    "storage/spend_table.py": ((10688, 24, 88),),
+    "storage/spend_ledger.py": ((10784, 23, 183),),
     "storage/budgets.py": ((10975, 18, 100),),
     "storage/spend_report.py": ((11083, 27, 111),),
     "storage/spending.py": ((11202, 20, 77),),
@@ -16766,40 +16773,40 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "requests/next_round.py": ((12262, 22, 81),),
     "requests/recovery.py": ((12351, 16, 107),),
     "requests/retention.py": ((12466, 13, 80),),
-    "requests/attachments.py": ((12554, 25, 224),),
-    "requests/routing_table.py": ((12786, 14, 38),),
-    "requests/routing.py": ((12832, 13, 42),),
-    "requests/tasks.py": ((12882, 11, 35),),
-    "requests/studio.py": ((12925, 15, 46),),
-    "requests/tools.py": ((12979, 13, 41),),
-    "requests/web_search.py": ((13028, 15, 54),),
-    "requests/normalise.py": ((13090, 29, 43),),
-    "streaming/collector.py": ((13141, 32, 266),),
-    "streaming/completion_notes.py": ((13415, 11, 41),),
-    "streaming/open_calls.py": ((13464, 10, 25),),
-    "streaming/renderer.py": ((13497, 9, 13),),
-    "streaming/citations.py": ((13518, 13, 57),),
-    "streaming/layout.py": ((13587, 18, 61),),
-    "streaming/output_items.py": ((13656, 19, 75),),
-    "streaming/server_tools.py": ((13739, 15, 46),),
-    "streaming/status.py": ((13793, 10, 47),),
-    "streaming/think_tags.py": ((13848, 20, 134),),
-    "streaming/thinking_status.py": ((13990, 11, 53),),
-    "streaming/usage.py": ((14051, 10, 92),),
-    "streaming/completion_chunks.py": ((14151, 31, 101),),
-    "streaming/completion_dict.py": ((14260, 38, 113),),
-    "streaming/response_events.py": ((14381, 48, 279),),
-    "streaming/transcript.py": ((14668, 30, 130),),
-    "tools/policy.py": ((14806, 13, 47),),
-    "tools/results.py": ((14861, 11, 116),),
-    "tools/schema.py": ((14988, 15, 298),),
-    "tools/arguments.py": ((15294, 13, 113),),
-    "tools/definitions.py": ((15415, 13, 76),),
-    "tools/executor.py": ((15499, 55, 194),),
-    "tools/toolbox.py": ((15701, 23, 130),),
-    "runtime.py": ((15839, 34, 195),),
-    "attempts.py": ((16042, 37, 85),),
-    "rounds.py": ((16135, 30, 190),),
-    "orchestrator.py": ((16333, 53, 184),),
-    "pipe.py": ((16525, 30, 113),),
+    "requests/attachments.py": ((12554, 25, 231),),
+    "requests/routing_table.py": ((12793, 14, 38),),
+    "requests/routing.py": ((12839, 13, 42),),
+    "requests/tasks.py": ((12889, 11, 35),),
+    "requests/studio.py": ((12932, 15, 46),),
+    "requests/tools.py": ((12986, 13, 41),),
+    "requests/web_search.py": ((13035, 15, 54),),
+    "requests/normalise.py": ((13097, 29, 43),),
+    "streaming/collector.py": ((13148, 32, 266),),
+    "streaming/completion_notes.py": ((13422, 11, 41),),
+    "streaming/open_calls.py": ((13471, 10, 25),),
+    "streaming/renderer.py": ((13504, 9, 13),),
+    "streaming/citations.py": ((13525, 13, 57),),
+    "streaming/layout.py": ((13594, 18, 61),),
+    "streaming/output_items.py": ((13663, 19, 75),),
+    "streaming/server_tools.py": ((13746, 15, 46),),
+    "streaming/status.py": ((13800, 10, 47),),
+    "streaming/think_tags.py": ((13855, 20, 134),),
+    "streaming/thinking_status.py": ((13997, 11, 53),),
+    "streaming/usage.py": ((14058, 10, 92),),
+    "streaming/completion_chunks.py": ((14158, 31, 101),),
+    "streaming/completion_dict.py": ((14267, 38, 113),),
+    "streaming/response_events.py": ((14388, 48, 279),),
+    "streaming/transcript.py": ((14675, 30, 130),),
+    "tools/policy.py": ((14813, 13, 47),),
+    "tools/results.py": ((14868, 11, 116),),
+    "tools/schema.py": ((14995, 15, 298),),
+    "tools/arguments.py": ((15301, 13, 113),),
+    "tools/definitions.py": ((15422, 13, 76),),
+    "tools/executor.py": ((15506, 55, 194),),
+    "tools/toolbox.py": ((15708, 23, 130),),
+    "runtime.py": ((15846, 34, 195),),
+    "attempts.py": ((16049, 37, 85),),
+    "rounds.py": ((16142, 30, 190),),
+    "orchestrator.py": ((16340, 53, 184),),
+    "pipe.py": ((16532, 30, 113),),
 }

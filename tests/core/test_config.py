@@ -109,6 +109,12 @@ FIELDS = [
     "LOG_LEVEL",
     "ENABLE_TIMING_LOG",
     "TIMING_LOG_FILE",
+    "SESSION_LOG_STORE_ENABLED",
+    "SESSION_LOG_PASSPHRASE",
+    "SESSION_LOG_DIR",
+    "SESSION_LOG_MAX_LINES",
+    "SESSION_LOG_RETENTION_DAYS",
+    "SESSION_LOG_CLEANUP_INTERVAL_SECONDS",
     "SUPPORT_EMAIL",
     "SUPPORT_URL",
     "OPENROUTER_ERROR_TEMPLATE",
@@ -199,7 +205,12 @@ def test_the_form_shows_the_groups_in_reading_order_and_masks_the_key() -> None:
 def test_the_form_draws_every_field() -> None:
     """Open WebUI draws no field at all for a text with an input of a kind it does not know."""
     properties = SystemValves.model_json_schema()["properties"]
-    kinds = {field["input"]["type"] for field in properties.values() if "input" in field}
+    own = PersonalValves.model_json_schema()["properties"]
+    kinds = {
+        field["input"]["type"]
+        for field in [*properties.values(), *own.values()]
+        if "input" in field
+    }
     assert kinds <= {"password", "select", "multiselect", "color"}
     assert properties["API_KEY"]["input"] == {"type": "password"}
     assert {field["type"] for field in properties.values()} == {

@@ -146,6 +146,7 @@ async def test_someone_elses_file_and_a_deleted_one_are_refused_alike(stage: Sta
             ]
             sent = json.dumps(asked(stage).body)
             assert "secret-plan" not in sent and ";base64," not in sent
+    await stage.admin.reset_model(TAKES_ALL)
     assert lines == ["“x.pdf” was left out: it is no longer there, or not yours to read."] * 2
 
 

@@ -135,7 +135,8 @@ async def test_two_copies_with_two_addresses_do_not_mix(
     for model in (MODEL, f"{SECOND_ID}.openai.gpt-4o", f"{SECOND_ID}.lab.only-there"):
         assert (await page.ask(model, "hi")).reply.error == ""
 
-    assert of_second == {f"{SECOND_ID}.openai.gpt-4o", f"{SECOND_ID}.lab.only-there"}
+    listed_there = {"openai.gpt-4o", "lab.only-there", "lab.easel"}
+    assert of_second == {f"{SECOND_ID}.{name}" for name in listed_there}
     assert len(of_first) >= 350
     assert "openrouter.lab.only-there" not in of_first
     assert asked(stage.simulator, "openai/gpt-4o") == [SIMULATOR_KEY]

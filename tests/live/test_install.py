@@ -10,6 +10,7 @@ import pytest
 from pipe_lab.host.client import APIError, OpenWebUIClient
 from pipe_lab.host.pipe_setup import FUNCTION_ID, SIMULATOR_KEY
 from pipe_lab.simulator import text_reply
+from pipe_lab.simulator.studio import IMAGES_ONLY
 from tests.live.stage import Stage
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
@@ -41,6 +42,7 @@ async def test_the_picker_lists_every_model_that_writes_or_draws(stage: Stage) -
         if {"text", "image"} & {*row["architecture"]["output_modalities"]}
         and not row["id"].endswith(":batch")
     ]
+    rows.append(IMAGES_ONLY)
     expected = {f"openrouter.{row['id'].replace('/', '.', 1)}": shown_name(row) for row in rows}
     offered = {name: title for name, title in listed.items() if name.startswith("openrouter.")}
     assert offered == expected

@@ -130,6 +130,13 @@ async def test_limits_hold_before_anything_is_decoded() -> None:
     assert told == ["A video was left out: it is larger than 1 MB."]
 
 
+async def test_few_words_cannot_name_more_than_a_request_may_hold() -> None:
+    parts = [document(url(PDF + bytes(900_000), "application/pdf")) for _ in range(4)]
+    contents, told = await fit(said(*parts), BASE64_MAX_SIZE_MB=1, VIDEO_MAX_SIZE_MB=1)
+    assert [part["type"] for part in contents[0]] == ["text", "text", "file", "file"]
+    assert told == ["“a.pdf” was left out: with the others it is larger than 2 MB."] * 2
+
+
 async def test_a_model_gets_only_what_it_takes_and_the_person_is_told_once() -> None:
     parts = (image(url(PNG)), sound(MP3, "mp3"), video(url(MP4, "video/mp4")))
     contents, told = await fit(said(*parts), family=TEXT)
@@ -243,6 +250,8 @@ async def test_a_database_that_fails_costs_the_files_and_not_the_answer(
         models__chat_messages={"ChatMessage": SimpleNamespace(**columns)},
     )
     body = {"messages": [said(image(url(PNG)))]}
-    fitted, told = await attach_files(body, context(chat_id="chat-1"), ALL, EncodedFiles())
+    metadata = {"user_message": {"parentId": "message-1"}}
+    asking = replace(context(chat_id="chat-1"), host=HostHandles(metadata=metadata))
+    fitted, told = await attach_files(body, asking, ALL, EncodedFiles())
     assert fitted == body
     assert told == ["The files of this chat could not be read."]

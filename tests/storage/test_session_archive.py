@@ -247,7 +247,8 @@ async def test_a_server_that_stops_still_writes_what_waits(tmp_path: Path) -> No
     for task in (tasks := asyncio.all_tasks() - before):
         task.cancel()
     await asyncio.wait(tasks)
-    assert len(files(tmp_path)) == 3
+    # What was under way is written once more, beside the thread that cannot be stopped.
+    assert len({path for path in files(tmp_path) if path.suffix == ".orlog"}) == 3
 
 
 async def test_the_clean_up_deletes_old_archives_and_nothing_else(

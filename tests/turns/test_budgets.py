@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from open_webui_openrouter_pipe.pipe import Pipe
@@ -256,3 +257,26 @@ async def test_an_answer_under_way_is_not_told_of_before_its_end(
     told, _ = await ask(pipe, "/spend")
     await pipe.close()
     assert "**You spent $0." in told
+
+
+async def test_a_long_look_into_the_ledger_holds_up_nobody(engine: AsyncEngine, spend: Any) -> None:
+    if engine.dialect.name != "sqlite":
+        pytest.skip("the query that waits is one of SQLite's")
+    begun, over = threading.Event(), threading.Event()
+
+    def wait() -> int:
+        begun.set()
+        over.wait(20)
+        return 1
+
+    await engine.dispose()
+    event.listen(engine.sync_engine, "connect", lambda c, _: c.create_function("held", 0, wait))
+    await spend(1.5)
+    ledger = spend_ledger.SpendLedger()
+    looking = asyncio.create_task(ledger.read(select(func.held())))
+    await asyncio.to_thread(begun.wait)
+    tally = await ledger.spent(None)
+    assert tally is not None and tally.day == round(1.5 * DOLLAR)
+    over.set()
+    assert await looking == [(1,)]
+    await ledger.close()

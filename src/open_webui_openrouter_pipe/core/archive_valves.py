@@ -34,7 +34,6 @@ class ArchiveValves(BaseModel):
         default="session_logs",
         title="Session archives: folder",
         description="A relative path starts where the server was started.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SESSION_LOG_MAX_LINES: Annotated[int, whole_number(100, 200_000, 20_000)] = Field(
         default=20_000,

@@ -64,7 +64,6 @@ class AttachmentValves(BaseModel):
             "Servers of your own network, comma-separated, from which linked files may be "
             "fetched: `http://nas.lan:8080`; every other one must be public and speak https."
         ),
-        json_schema_extra={"input": {"type": "text"}},
     )
     REMOTE_DOWNLOAD_MAX_RETRIES: Annotated[int, whole_number(0, 10, 3)] = Field(
         default=3,

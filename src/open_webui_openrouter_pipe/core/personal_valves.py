@@ -101,7 +101,6 @@ class PersonalValves(BaseModel):
         default="",
         title="Voice",
         description="The voice of OpenAI's models that speak, such as `coral`; empty for `alloy`.",
-        json_schema_extra={"input": {"type": "text"}},
     )
     SHOW_FINAL_USAGE_STATUS: Annotated[
         OwnSwitch, one_of(*get_args(OwnSwitch), fallback="inherit")

@@ -47,7 +47,7 @@ async def read_message_files(context: RequestContext) -> list[tuple[str, list[Js
     metadata = context.host.metadata
     newest = as_object(metadata.get("user_message"))
     chain = [("user", objects_in(newest.get("files")))]
-    if not is_saved_chat(context.chat_id):
+    if not newest.get("parentId") or not is_saved_chat(context.chat_id):
         return chain
     try:
         from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]

@@ -80,6 +80,9 @@ class _Intake:
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
         self._files = files
         self._pictures_left = self._rules.max_images
+        # Few words can name one large file a hundred times.
+        self._bytes_in_all = 2 * max(self._rules.max_bytes, self._rules.max_video_bytes)
+        self._bytes_left = self._bytes_in_all
         self.is_newest = True
         self.left_out: list[str] = []
         """What the person is told. Of earlier turns' files they have been told."""
@@ -184,6 +187,10 @@ class _Intake:
             raise UnsupportedInputError("it is no kind of file that models read")
         self._check_place(kind)
         self._check_size(kind, size)
+        if size > self._bytes_left:
+            most = self._bytes_in_all // 1024**2
+            raise UnsupportedInputError(f"with the others it is larger than {most} MB")
+        self._bytes_left -= size
         if kind == "image":
             self._pictures_left -= 1
 

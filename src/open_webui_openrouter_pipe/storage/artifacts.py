@@ -151,7 +151,9 @@ class ArtifactStore:
     async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
         """What was kept under these ids for the context's chat and user, as far as it opens."""
         self._follow(context)
-        home, wanted = home_of(context), list(dict.fromkeys(ids))
+        home = home_of(context)
+        # The ids come from the chat: one that the database refuses would blind all for a while.
+        wanted = [each for each in dict.fromkeys(ids) if each == storable_text(each)]
         found: dict[str, Any] = {
             each: decode_json(waiting.content)
             for each in wanted
