@@ -96,109 +96,109 @@ license: MIT
 #   6797  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
 #   6910  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
 #   6928  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6969  users.py                      The person who asks, and what they have set for themselves.
-#   7072  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7144  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7253  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7505  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6966  users.py                      The person who asks, and what they have set for themselves.
+#   7069  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7141  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7250  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7502  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7543  sources.py                    The text of each companion filter, by the name of its file.
+#   7540  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7875  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7988  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8039  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8153  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8307  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8410  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8485  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8526  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8783  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8944  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9170  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9244  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7872  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7985  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8036  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8150  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8304  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8407  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8482  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8523  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8780  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8941  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9168  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9242  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9435  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9535  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9571  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9756  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9844  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9898  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10211  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10253  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10382  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10468  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10682  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10778  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10969  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11077  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11196  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9433  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9533  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9569  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9754  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9842  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9896  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10209  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10251  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10380  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10466  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10680  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10776  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10967  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11075  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11194  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11281  allow_list.py                 Only what the API knows goes out.
-#  11317  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11345  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11429  fallbacks.py                  Further models, for when the first one fails.
-#  11450  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11504  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11552  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11625  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11692  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11720  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11815  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11853  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11983  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12132  history.py                    Chat messages become input items.
-#  12256  next_round.py                 The request of another round: the one before, and what came of it.
-#  12345  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12460  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12548  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12787  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12833  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12883  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12926  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12980  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13029  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13091  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11279  allow_list.py                 Only what the API knows goes out.
+#  11315  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11343  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11427  fallbacks.py                  Further models, for when the first one fails.
+#  11448  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11502  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11550  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11623  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11690  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11718  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11813  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11851  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11981  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12130  history.py                    Chat messages become input items.
+#  12254  next_round.py                 The request of another round: the one before, and what came of it.
+#  12344  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12459  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12547  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12786  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12832  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12882  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12925  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12985  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13034  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13096  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13142  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13416  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13465  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13498  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13519  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13584  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13657  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13740  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13794  status.py                     The status line of an answer: few words, all of them true.
-#  13849  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13991  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14052  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14152  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14261  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14382  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14669  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13147  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13421  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13470  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13503  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13524  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13589  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13662  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13745  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13799  status.py                     The status line of an answer: few words, all of them true.
+#  13854  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13996  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14057  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14157  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14266  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14387  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14674  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14807  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14862  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14986  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15295  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15416  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15500  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15702  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14812  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14867  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14991  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15300  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15421  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15505  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15707  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15840  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15845  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16043  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16048  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16136  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16141  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16334  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16339  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16526  pipe.py                       The entrance: what Open WebUI calls.
+#  16531  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6958,12 +6958,9 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
 def _shared_redis(job: str) -> tuple[Any, str]:
     try:
         from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
-            get_redis_client,
-        )
     except ImportError:
         return None, ""
-    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
+    return find_redis(), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
 
 
 ################################
@@ -9142,8 +9139,9 @@ def _keeps_data(candidate: Candidate) -> bool:
     rules, known = candidate.rules, candidate.known
     if not rules.needs_zdr:
         return False
-    by_wire = candidate.family is None or not candidate.family.studio
-    if known.zdr_ids is None and not rules.zdr_models_only and by_wire:
+    if candidate.family is not None and candidate.family.studio and rules.zdr_enforced:
+        return True  # its endpoint takes no `provider.zdr`, and another provider might serve it
+    if known.zdr_ids is None and not rules.zdr_models_only:
         return False  # `provider.zdr` makes OpenRouter itself refuse
     return not known.has_zdr(candidate.model_id)
 
@@ -12284,7 +12282,8 @@ def ask_for_words(
     calls of tools that are not defined, and the prompt cache begins with them.
     """
     fields: dict[str, Any] = {**request}
-    if family is None or "tool_choice" in family.supported_parameters:
+    heeds_it = family is None or "tool_choice" in family.supported_parameters
+    if heeds_it and "tools" in fields:  # a refusal may have taken them out
         fields["tool_choice"] = "none"
     else:
         fields = {name: fields[name] for name in fields if name not in TOOL_FIELDS}
@@ -12351,6 +12350,8 @@ def _replayed(item: OutputItem, answered: set[str]) -> list[dict[str, Any]]:
 Repair = Callable[[ResponsesBody, str], ResponsesBody]
 
 _QUOTED = re.compile(r"[\"'`]([A-Za-z_.]+)[\"'`]")
+# For an answer: where a request may go, and what it may cost.
+_NEVER_GIVEN_UP = {"model", "input", "stream", "provider", "stop_server_tools_when"}
 
 
 def repair_request(
@@ -12404,9 +12405,7 @@ def _without_token_budget(request: ResponsesBody, complaint: str) -> ResponsesBo
 
 def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBody:
     named = {word.split(".")[0] for word in _QUOTED.findall(complaint)}
-    refused = (named & ALLOWED_FIELDS) - {"model", "input", "stream"}
-    if as_object(request.get("provider")).get("zdr"):
-        refused -= {"provider"}  # zero data retention is never given up for an answer
+    refused = (named & ALLOWED_FIELDS) - _NEVER_GIVEN_UP
     return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
 
 
@@ -12941,7 +12940,8 @@ _MOST_PICTURES = 16
 def build_studio_body(body: CompletionsBody, context: RequestContext) -> ResponsesBody:
     """Build the request; raises `UnsupportedInputError` where there is no prompt.
 
-    A chore is refused: its picture would cost, and nobody would see it.
+    A chore is refused: its picture would cost, and nobody would see it. So is what demands
+    privacy: this endpoint cannot be told.
     """
     if is_chore(context.task):
         raise UnsupportedInputError(f"{context.model} does not write.")
@@ -12960,6 +12960,11 @@ def build_studio_body(body: CompletionsBody, context: RequestContext) -> Respons
     fields |= _drawing_wishes(body, context)
     fields |= {name: body[name] for name in _WISHES if body.get(name) is not None}
     provider = as_object(provider_fields(body, context).get("provider"))
+    if provider.get("zdr") or provider.get("data_collection") == "deny":
+        raise UnsupportedInputError(
+            f"{context.model} cannot be kept to providers that keep no data, which is demanded.",
+            "Choose another model; `zdr` and `data_collection` are not known behind `/images`.",
+        )
     if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
         fields["provider"] = kept
     return cast("ResponsesBody", fields)
@@ -13019,7 +13024,7 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
     conditions = objects_in(body.get("stop_server_tools_when"))
     if cost := settings.server_tools_max_cost:
         conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
-    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    asked = whole_of(body.get("max_tool_calls")) or 0
     limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
     if limits:
         conditions.append({"type": "step_count_is", "step_count": min(limits)})
@@ -16721,92 +16726,92 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/citing.py": ((6770, 15, 25),),
     "host/models.py": ((6803, 14, 105),),
     "host/redis.py": ((6916, 8, 10),),
-    "host/single_worker.py": ((6934, 14, 33),),
-    "host/users.py": ((6975, 14, 95),),
-    "host/call.py": ((7078, 16, 64),),
-    "host/files.py": ((7150, 19, 101),),
-    "host/tools.py": ((7262, 23, 241),),
-    "host/versions.py": ((7511, 10, 30),),
-    "filters/provider_routing.py": ((7551, 2, 165),),
-    "filters/search_toggle.py": ((7718, 2, 153),),
-    "models/catalog_shelf.py": ((7881, 19, 105),),
-    "models/key_limit.py": ((7994, 13, 43),),
-    "models/pricing.py": ((8045, 12, 106),),
-    "models/family.py": ((8159, 14, 146),),
-    "models/companions.py": ((8313, 15, 95),),
-    "models/variants.py": ((8416, 11, 67),),
-    "models/known.py": ((8491, 12, 33),),
-    "models/metadata_sync.py": ((8535, 24, 246),),
-    "models/registry.py": ((8789, 21, 153),),
-    "models/visibility.py": ((8950, 16, 218),),
-    "models/entries.py": ((9176, 25, 66),),
-    "models/sync_job.py": ((9250, 33, 183),),
-    "storage/artifact_table.py": ((9441, 27, 92),),
-    "storage/cost_snapshots.py": ((9541, 16, 28),),
-    "storage/downloads.py": ((9581, 25, 173),),
-    "storage/encoded_files.py": ((9762, 19, 80),),
-    "storage/generated.py": ((9850, 16, 46),),
-    "storage/artifacts.py": ((9907, 41, 302),),
-    "storage/kept_thinking.py": ((10217, 15, 34),),
-    "storage/pictures.py": ((10259, 19, 121),),
-    "storage/keeping.py": ((10388, 25, 78),),
-    "storage/session_archive.py": ((10476, 43, 204),),
-    "storage/spend_table.py": ((10688, 24, 88),),
-    "storage/spend_ledger.py": ((10784, 23, 183),),
-    "storage/budgets.py": ((10975, 18, 100),),
-    "storage/spend_report.py": ((11083, 27, 111),),
-    "storage/spending.py": ((11202, 20, 77),),
-    "requests/allow_list.py": ((11287, 10, 28),),
-    "requests/caching.py": ((11323, 13, 20),),
-    "requests/content_parts.py": ((11351, 10, 76),),
-    "requests/fallbacks.py": ((11435, 12, 13),),
-    "requests/identifiers.py": ((11456, 11, 46),),
-    "requests/modalities.py": ((11510, 12, 40),),
-    "requests/old_texts.py": ((11558, 11, 65),),
-    "requests/parameters.py": ((11631, 12, 59),),
-    "requests/plugins.py": ((11698, 13, 20),),
-    "requests/reasoning.py": ((11726, 13, 87),),
-    "requests/references.py": ((11821, 12, 30),),
-    "requests/replay.py": ((11859, 14, 122),),
-    "requests/chat_body.py": ((11989, 13, 141),),
-    "requests/history.py": ((12138, 13, 116),),
-    "requests/next_round.py": ((12262, 22, 81),),
-    "requests/recovery.py": ((12351, 16, 107),),
-    "requests/retention.py": ((12466, 13, 80),),
-    "requests/attachments.py": ((12554, 25, 231),),
-    "requests/routing_table.py": ((12793, 14, 38),),
-    "requests/routing.py": ((12839, 13, 42),),
-    "requests/tasks.py": ((12889, 11, 35),),
-    "requests/studio.py": ((12932, 15, 46),),
-    "requests/tools.py": ((12986, 13, 41),),
-    "requests/web_search.py": ((13035, 15, 54),),
-    "requests/normalise.py": ((13097, 29, 43),),
-    "streaming/collector.py": ((13148, 32, 266),),
-    "streaming/completion_notes.py": ((13422, 11, 41),),
-    "streaming/open_calls.py": ((13471, 10, 25),),
-    "streaming/renderer.py": ((13504, 9, 13),),
-    "streaming/citations.py": ((13525, 13, 57),),
-    "streaming/layout.py": ((13594, 18, 61),),
-    "streaming/output_items.py": ((13663, 19, 75),),
-    "streaming/server_tools.py": ((13746, 15, 46),),
-    "streaming/status.py": ((13800, 10, 47),),
-    "streaming/think_tags.py": ((13855, 20, 134),),
-    "streaming/thinking_status.py": ((13997, 11, 53),),
-    "streaming/usage.py": ((14058, 10, 92),),
-    "streaming/completion_chunks.py": ((14158, 31, 101),),
-    "streaming/completion_dict.py": ((14267, 38, 113),),
-    "streaming/response_events.py": ((14388, 48, 279),),
-    "streaming/transcript.py": ((14675, 30, 130),),
-    "tools/policy.py": ((14813, 13, 47),),
-    "tools/results.py": ((14868, 11, 116),),
-    "tools/schema.py": ((14995, 15, 298),),
-    "tools/arguments.py": ((15301, 13, 113),),
-    "tools/definitions.py": ((15422, 13, 76),),
-    "tools/executor.py": ((15506, 55, 194),),
-    "tools/toolbox.py": ((15708, 23, 130),),
-    "runtime.py": ((15846, 34, 195),),
-    "attempts.py": ((16049, 37, 85),),
-    "rounds.py": ((16142, 30, 190),),
-    "orchestrator.py": ((16340, 53, 184),),
-    "pipe.py": ((16532, 30, 113),),
+    "host/single_worker.py": ((6934, 15, 30),),
+    "host/users.py": ((6972, 14, 95),),
+    "host/call.py": ((7075, 16, 64),),
+    "host/files.py": ((7147, 19, 101),),
+    "host/tools.py": ((7259, 23, 241),),
+    "host/versions.py": ((7508, 10, 30),),
+    "filters/provider_routing.py": ((7548, 2, 165),),
+    "filters/search_toggle.py": ((7715, 2, 153),),
+    "models/catalog_shelf.py": ((7878, 19, 105),),
+    "models/key_limit.py": ((7991, 13, 43),),
+    "models/pricing.py": ((8042, 12, 106),),
+    "models/family.py": ((8156, 14, 146),),
+    "models/companions.py": ((8310, 15, 95),),
+    "models/variants.py": ((8413, 11, 67),),
+    "models/known.py": ((8488, 12, 33),),
+    "models/metadata_sync.py": ((8532, 24, 246),),
+    "models/registry.py": ((8786, 21, 153),),
+    "models/visibility.py": ((8947, 16, 219),),
+    "models/entries.py": ((9174, 25, 66),),
+    "models/sync_job.py": ((9248, 33, 183),),
+    "storage/artifact_table.py": ((9439, 27, 92),),
+    "storage/cost_snapshots.py": ((9539, 16, 28),),
+    "storage/downloads.py": ((9579, 25, 173),),
+    "storage/encoded_files.py": ((9760, 19, 80),),
+    "storage/generated.py": ((9848, 16, 46),),
+    "storage/artifacts.py": ((9905, 41, 302),),
+    "storage/kept_thinking.py": ((10215, 15, 34),),
+    "storage/pictures.py": ((10257, 19, 121),),
+    "storage/keeping.py": ((10386, 25, 78),),
+    "storage/session_archive.py": ((10474, 43, 204),),
+    "storage/spend_table.py": ((10686, 24, 88),),
+    "storage/spend_ledger.py": ((10782, 23, 183),),
+    "storage/budgets.py": ((10973, 18, 100),),
+    "storage/spend_report.py": ((11081, 27, 111),),
+    "storage/spending.py": ((11200, 20, 77),),
+    "requests/allow_list.py": ((11285, 10, 28),),
+    "requests/caching.py": ((11321, 13, 20),),
+    "requests/content_parts.py": ((11349, 10, 76),),
+    "requests/fallbacks.py": ((11433, 12, 13),),
+    "requests/identifiers.py": ((11454, 11, 46),),
+    "requests/modalities.py": ((11508, 12, 40),),
+    "requests/old_texts.py": ((11556, 11, 65),),
+    "requests/parameters.py": ((11629, 12, 59),),
+    "requests/plugins.py": ((11696, 13, 20),),
+    "requests/reasoning.py": ((11724, 13, 87),),
+    "requests/references.py": ((11819, 12, 30),),
+    "requests/replay.py": ((11857, 14, 122),),
+    "requests/chat_body.py": ((11987, 13, 141),),
+    "requests/history.py": ((12136, 13, 116),),
+    "requests/next_round.py": ((12260, 22, 82),),
+    "requests/recovery.py": ((12350, 16, 107),),
+    "requests/retention.py": ((12465, 13, 80),),
+    "requests/attachments.py": ((12553, 25, 231),),
+    "requests/routing_table.py": ((12792, 14, 38),),
+    "requests/routing.py": ((12838, 13, 42),),
+    "requests/tasks.py": ((12888, 11, 35),),
+    "requests/studio.py": ((12931, 15, 52),),
+    "requests/tools.py": ((12991, 13, 41),),
+    "requests/web_search.py": ((13040, 15, 54),),
+    "requests/normalise.py": ((13102, 29, 43),),
+    "streaming/collector.py": ((13153, 32, 266),),
+    "streaming/completion_notes.py": ((13427, 11, 41),),
+    "streaming/open_calls.py": ((13476, 10, 25),),
+    "streaming/renderer.py": ((13509, 9, 13),),
+    "streaming/citations.py": ((13530, 13, 57),),
+    "streaming/layout.py": ((13599, 18, 61),),
+    "streaming/output_items.py": ((13668, 19, 75),),
+    "streaming/server_tools.py": ((13751, 15, 46),),
+    "streaming/status.py": ((13805, 10, 47),),
+    "streaming/think_tags.py": ((13860, 20, 134),),
+    "streaming/thinking_status.py": ((14002, 11, 53),),
+    "streaming/usage.py": ((14063, 10, 92),),
+    "streaming/completion_chunks.py": ((14163, 31, 101),),
+    "streaming/completion_dict.py": ((14272, 38, 113),),
+    "streaming/response_events.py": ((14393, 48, 279),),
+    "streaming/transcript.py": ((14680, 30, 130),),
+    "tools/policy.py": ((14818, 13, 47),),
+    "tools/results.py": ((14873, 11, 116),),
+    "tools/schema.py": ((15000, 15, 298),),
+    "tools/arguments.py": ((15306, 13, 113),),
+    "tools/definitions.py": ((15427, 13, 76),),
+    "tools/executor.py": ((15511, 55, 194),),
+    "tools/toolbox.py": ((15713, 23, 130),),
+    "runtime.py": ((15851, 34, 195),),
+    "attempts.py": ((16054, 37, 85),),
+    "rounds.py": ((16147, 30, 190),),
+    "orchestrator.py": ((16345, 53, 184),),
+    "pipe.py": ((16537, 30, 113),),
 }

@@ -139,14 +139,15 @@ async def test_the_search_lasts_for_every_round_but_not_for_chores(
     assert [offered(request) for request in by_model[TASK_MODEL]] == [[]]
 
 
-async def test_a_users_preferences_go_out_under_the_admins_table(shop: Stage) -> None:
+async def test_a_users_preferences_go_out_under_the_admins(shop: Stage) -> None:
     await shop.set_valves(**CHOICE, PROVIDER_ROUTING='openai/*: {"order": ["azure"]}')
+    await shop.admin.set_valves(SEARCH, {"MAX_RESULTS": 4, "EXCLUDED_DOMAINS": "a.org"})
     bob = await shop.admin.create_user("Bob", "bob@example.com", "battery staple")
     await shop.admin.grant_model(MODEL)
     async with OpenWebUIClient(shop.server.url, bob) as user, ChatPage(user) as page:
         wishes = {"ORDER": ["openai"], "IGNORE": ["x"], "MAX_PRICE_PROMPT": "9"}
         await user.set_user_valves(ROUTING, wishes)
-        await user.set_user_valves(SEARCH, {"ENGINE": "exa", "MAX_RESULTS": 2})
+        await user.set_user_valves(SEARCH, {"ENGINE": "exa", "MAX_RESULTS": 9})
         await page.ask(MODEL, "hi", filter_ids=[ROUTING, SEARCH])
         await page.ask(MODEL, "hi")
 
@@ -156,7 +157,11 @@ async def test_a_users_preferences_go_out_under_the_admins_table(shop: Stage) ->
         "ignore": ["x"],
         "max_price": {"prompt": 9.0},
     }
-    assert on.body["tools"][-1]["parameters"] == {"engine": "exa", "max_results": 2}
+    assert on.body["tools"][-1]["parameters"] == {
+        "engine": "exa",
+        "max_results": 4,
+        "excluded_domains": ["a.org"],
+    }
     assert off.body["provider"] == {"order": ["azure"]}
 
 

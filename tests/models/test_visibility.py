@@ -177,6 +177,13 @@ def test_only_models_with_a_provider_that_keeps_no_data(valves: dict[str, Any]) 
     assert offered(known(ZDR_IDS), VARIANT_MODELS="a/one:nitro, @preset/x", **valves) == ids
 
 
+@pytest.mark.parametrize(("valve", "ids"), [("ZDR_MODELS_ONLY", ["a/one"]), ("ZDR_ENFORCE", [])])
+def test_what_cannot_be_told_on_the_wire_cannot_be_enforced(valve: str, ids: list[str]) -> None:
+    family = read_family(row("a/one", studio="images"))
+    assert family is not None
+    assert offered(know_models([family], ZDR_IDS), **{valve: True}) == ids
+
+
 def test_while_the_private_models_are_unknown_none_is_listed_but_openrouter_may_judge() -> None:
     assert offered(ZDR_MODELS_ONLY=True) == []
     require_allowed("a/one", known(), rules(ZDR_ENFORCE=True), TODAY)

@@ -102,12 +102,15 @@ def test_a_parameter_that_is_refused_is_left_out(message: str, gone: set[str]) -
         "The model is too busy",
         "Unknown parameter: 'input'",
         "Unsupported parameter: 'model'",
+        "Unrecognized argument 'provider.only'",
+        "Unknown parameter: 'stop_server_tools_when'",
         "Unknown parameter: 'of_the_future'",
         "Reasoning is mandatory",
     ],
 )
 def test_what_cannot_be_repaired_is_not_sent_again(message: str) -> None:
-    assert repair(message, {**REQUEST, "reasoning": {"effort": "high"}}) is None
+    bounds = {"provider": {"only": ["azure"]}, "stop_server_tools_when": [{"type": "max_cost"}]}
+    assert repair(message, {**REQUEST, "reasoning": {"effort": "high"}, **bounds}) is None
 
 
 def test_each_repair_is_made_once_and_the_request_itself_never_changes() -> None:

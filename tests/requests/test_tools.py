@@ -90,6 +90,7 @@ def steps(count: int) -> Json:
         ({"max_tool_calls": 2}, {}, [steps(2)]),
         ({"max_tool_calls": 2}, {"SERVER_TOOLS_MAX_CALLS": 4}, [steps(2)]),
         ({"max_tool_calls": 9}, {"SERVER_TOOLS_MAX_CALLS": 4}, [steps(4)]),
+        ({"max_tool_calls": float("inf")}, {"SERVER_TOOLS_MAX_CALLS": 4}, [steps(4)]),
         ({}, {"SERVER_TOOLS_MAX_COST_USD": 0.5}, [COST]),
         ({"max_tool_calls": 2}, {"SERVER_TOOLS_MAX_COST_USD": 0.5}, [COST, steps(2)]),
         (
@@ -187,3 +188,4 @@ def test_a_request_for_words_keeps_the_tools_where_the_model_heeds_it() -> None:
     bare = ask_for_words(request, ModelFamily("a/one", "One", frozenset({"tools"})))
     assert governed(bare) == {}
     assert bare.get("input") == request["input"]
+    assert governed(ask_for_words(build([]), None)) == {}  # they were refused on the way

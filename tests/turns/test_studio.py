@@ -52,7 +52,7 @@ async def test_the_newest_words_and_pictures_are_what_it_goes_by(
         **body(model=EASEL, stream=False),
         "messages": [{"role": "user", "content": "A cat"}, {"role": "user", "content": said}],
         "image_config": {"aspect_ratio": "1:1", "image_size": "2K"},
-        "provider": {"order": ["openai"], "data_collection": "deny"},
+        "provider": {"order": ["openai"], "data_collection": "allow"},
         "temperature": 1,
         "n": 2,
     }
@@ -108,6 +108,15 @@ async def test_where_no_picture_comes_the_reason_is_told(
 ) -> None:
     simulator.script(reply, path="/images")
     assert words in failure_of(await chat(pipe, model=EASEL))
+
+
+@pytest.mark.parametrize("demand", [{"data_collection": "deny"}, {"zdr": True}])
+async def test_where_privacy_is_demanded_nothing_is_sent(
+    pipe: Pipe, simulator: Simulator, demand: Json
+) -> None:
+    answer = await pipe.pipe({**body(model=EASEL, stream=False), "provider": demand})
+    assert "keep no data" in str(answer)
+    assert orders(simulator, "/images") == []
 
 
 async def test_a_chore_is_not_drawn(pipe: Pipe, simulator: Simulator) -> None:

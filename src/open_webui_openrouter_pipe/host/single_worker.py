@@ -9,6 +9,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from ..core.logging_system import LOG
+from .redis import find_redis
 
 
 @asynccontextmanager
@@ -38,9 +39,6 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
 def _shared_redis(job: str) -> tuple[Any, str]:
     try:
         from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-        from open_webui.utils.redis import (  # pyright: ignore[reportMissingImports]
-            get_redis_client,
-        )
     except ImportError:
         return None, ""
-    return get_redis_client(async_mode=True), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
+    return find_redis(), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"

@@ -208,8 +208,9 @@ def _keeps_data(candidate: Candidate) -> bool:
     rules, known = candidate.rules, candidate.known
     if not rules.needs_zdr:
         return False
-    by_wire = candidate.family is None or not candidate.family.studio
-    if known.zdr_ids is None and not rules.zdr_models_only and by_wire:
+    if candidate.family is not None and candidate.family.studio and rules.zdr_enforced:
+        return True  # its endpoint takes no `provider.zdr`, and another provider might serve it
+    if known.zdr_ids is None and not rules.zdr_models_only:
         return False  # `provider.zdr` makes OpenRouter itself refuse
     return not known.has_zdr(candidate.model_id)
 

@@ -44,7 +44,8 @@ def ask_for_words(
     calls of tools that are not defined, and the prompt cache begins with them.
     """
     fields: dict[str, Any] = {**request}
-    if family is None or "tool_choice" in family.supported_parameters:
+    heeds_it = family is None or "tool_choice" in family.supported_parameters
+    if heeds_it and "tools" in fields:  # a refusal may have taken them out
         fields["tool_choice"] = "none"
     else:
         fields = {name: fields[name] for name in fields if name not in TOOL_FIELDS}

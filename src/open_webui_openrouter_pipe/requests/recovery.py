@@ -16,6 +16,8 @@ from .reasoning import EFFORTS
 Repair = Callable[[ResponsesBody, str], ResponsesBody]
 
 _QUOTED = re.compile(r"[\"'`]([A-Za-z_.]+)[\"'`]")
+# For an answer: where a request may go, and what it may cost.
+_NEVER_GIVEN_UP = {"model", "input", "stream", "provider", "stop_server_tools_when"}
 
 
 def repair_request(
@@ -69,9 +71,7 @@ def _without_token_budget(request: ResponsesBody, complaint: str) -> ResponsesBo
 
 def _without_named_fields(request: ResponsesBody, complaint: str) -> ResponsesBody:
     named = {word.split(".")[0] for word in _QUOTED.findall(complaint)}
-    refused = (named & ALLOWED_FIELDS) - {"model", "input", "stream"}
-    if as_object(request.get("provider")).get("zdr"):
-        refused -= {"provider"}  # zero data retention is never given up for an answer
+    refused = (named & ALLOWED_FIELDS) - _NEVER_GIVEN_UP
     return cast("ResponsesBody", {k: v for k, v in request.items() if k not in refused})
 
 

@@ -24,7 +24,8 @@ _MOST_PICTURES = 16
 def build_studio_body(body: CompletionsBody, context: RequestContext) -> ResponsesBody:
     """Build the request; raises `UnsupportedInputError` where there is no prompt.
 
-    A chore is refused: its picture would cost, and nobody would see it.
+    A chore is refused: its picture would cost, and nobody would see it. So is what demands
+    privacy: this endpoint cannot be told.
     """
     if is_chore(context.task):
         raise UnsupportedInputError(f"{context.model} does not write.")
@@ -43,6 +44,11 @@ def build_studio_body(body: CompletionsBody, context: RequestContext) -> Respons
     fields |= _drawing_wishes(body, context)
     fields |= {name: body[name] for name in _WISHES if body.get(name) is not None}
     provider = as_object(provider_fields(body, context).get("provider"))
+    if provider.get("zdr") or provider.get("data_collection") == "deny":
+        raise UnsupportedInputError(
+            f"{context.model} cannot be kept to providers that keep no data, which is demanded.",
+            "Choose another model; `zdr` and `data_collection` are not known behind `/images`.",
+        )
     if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
         fields["provider"] = kept
     return cast("ResponsesBody", fields)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.config import Settings
 from ..core.ids import api_tool_name
-from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
+from ..core.json_values import JsonObject, as_object, objects_in, text_of, whole_of
 
 
 def tool_fields(
@@ -46,7 +46,7 @@ def _server_tool_limits(body: Mapping[str, Any], settings: Settings) -> dict[str
     conditions = objects_in(body.get("stop_server_tools_when"))
     if cost := settings.server_tools_max_cost:
         conditions.append({"type": "max_cost", "max_cost_in_dollars": cost})
-    asked = round(number_of(body.get("max_tool_calls")) or 0)
+    asked = whole_of(body.get("max_tool_calls")) or 0
     limits = [most for most in (asked, settings.server_tools_max_calls) if most > 0]
     if limits:
         conditions.append({"type": "step_count_is", "step_count": min(limits)})
