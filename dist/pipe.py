@@ -23,182 +23,182 @@ license: MIT
 # storage/  What is kept of an answer: after the words, never before them.
 #    621  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
 #    822  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    909  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    923  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1064  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1120  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1157  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1196  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1229  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1301  money.py                      Amounts of money: in words, and exact.
-#   1324  process.py                    What every copy of the pipe in one process shares.
-#   1345  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1526  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1584  retry.py                      Whether a failed request may be sent again, and when.
-#   1625  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1719  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1772  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1804  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1868  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1941  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2014  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2135  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2279  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2348  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2431  personal_valves.py            What each user can set for themselves.
-#   2547  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2626  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2721  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2816  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3331  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3400  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3513  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3697  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1078  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1134  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1171  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1210  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1243  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1315  money.py                      Amounts of money: in words, and exact.
+#   1338  process.py                    What every copy of the pipe in one process shares.
+#   1359  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1540  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1598  retry.py                      Whether a failed request may be sent again, and when.
+#   1639  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1733  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1786  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1818  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1882  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1955  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2028  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2149  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2293  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2362  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2445  personal_valves.py            What each user can set for themselves.
+#   2561  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2640  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2735  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2830  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3345  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3414  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3527  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3711  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3844  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3932  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3978  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4170  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4493  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4516  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4574  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4723  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4789  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4828  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4891  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4921  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   4999  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5026  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5094  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5317  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5527  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5711  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5895  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6002  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6134  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6154  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6194  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3858  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3946  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   3992  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4184  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4507  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4530  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4588  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4737  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4803  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4842  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4905  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4935  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5013  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5040  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5108  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5331  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5541  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5725  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5909  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6016  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6148  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6168  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6208  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6214  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6279  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6367  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6467  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6482  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6546  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6584  events.py                     What the page is told beside the stream of the answer.
-#   6596  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6694  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6727  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6742  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6775  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6888  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6906  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6944  users.py                      The person who asks, and what they have set for themselves.
-#   7047  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7119  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7228  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7480  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6228  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6293  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6381  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6481  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6496  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6568  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6606  events.py                     What the page is told beside the stream of the answer.
+#   6618  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6716  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6749  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6764  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6797  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6910  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6928  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6966  users.py                      The person who asks, and what they have set for themselves.
+#   7069  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7141  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7250  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7502  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7518  sources.py                    The text of each companion filter, by the name of its file.
+#   7540  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7850  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7963  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8014  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8128  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8282  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8385  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8460  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8501  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8758  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8919  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9146  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9220  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7872  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7985  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8036  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8150  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8304  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8407  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8482  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8523  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8780  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8941  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9168  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9242  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9411  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9512  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9548  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9733  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9821  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9875  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10186  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10228  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10357  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10443  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10657  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10758  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10948  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11041  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11160  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9433  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9533  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9569  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9754  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9842  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9896  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10209  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10251  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10380  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10466  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10680  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10776  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10967  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11075  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11194  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11245  allow_list.py                 Only what the API knows goes out.
-#  11281  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11309  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11393  fallbacks.py                  Further models, for when the first one fails.
-#  11414  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11468  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11516  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11589  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11656  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11684  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11779  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11817  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11947  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12096  history.py                    Chat messages become input items.
-#  12220  next_round.py                 The request of another round: the one before, and what came of it.
-#  12310  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12425  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12513  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12729  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12775  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12825  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12868  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12928  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  12977  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13039  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11279  allow_list.py                 Only what the API knows goes out.
+#  11315  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11343  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11427  fallbacks.py                  Further models, for when the first one fails.
+#  11448  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11502  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11550  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11623  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11690  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11718  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11813  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11851  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11981  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12130  history.py                    Chat messages become input items.
+#  12254  next_round.py                 The request of another round: the one before, and what came of it.
+#  12344  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12459  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12547  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12786  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12832  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12882  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12925  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12985  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13034  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13096  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13090  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13364  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13413  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13446  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13467  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13532  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13605  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13688  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13742  status.py                     The status line of an answer: few words, all of them true.
-#  13797  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13939  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14000  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14100  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14209  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14330  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14617  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13147  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13421  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13470  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13503  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13524  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13589  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13662  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13745  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13799  status.py                     The status line of an answer: few words, all of them true.
+#  13854  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13996  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14057  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14157  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14266  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14387  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14674  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14755  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14810  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14934  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15243  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15364  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15448  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15650  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14812  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14867  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14991  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15300  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15421  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15505  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15707  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15788  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15845  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  15991  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16048  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16084  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16141  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16282  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16339  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16474  pipe.py                       The entrance: what Open WebUI calls.
+#  16531  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -858,21 +858,33 @@ def read_archive(path: Path, codec: PayloadCodec) -> list[dict[str, Any]]:
     first = len(_FIRST_ARCHIVE_BYTES)
     if sealed[:first] != _FIRST_ARCHIVE_BYTES:
         raise SealedPayloadError("It is not a session archive, or its beginning is damaged.")
+    if not read_label(sealed[first:]).key_id:
+        raise SealedPayloadError("It is not encrypted: anybody may have written it.")
     content = codec.open(sealed[first:], _ARCHIVE_IDENTITY)
     return [json.loads(line) for line in content.splitlines()]
 
 
 def delete_old_archives(root: Path, before: float) -> None:
-    """Delete what was written before that time (seconds since 1970), and folders left empty."""
+    """Delete what was written before that time (seconds since 1970), and folders left empty by it.
+
+    Other things may stand under the same root: an empty folder that held no archive is not ours.
+    """
     for user in _within(root.resolve()):
-        for chat in _within(user):
-            for file in _within(chat):
-                if file.suffix in (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX):
-                    _delete_older(file, before)
-            with suppress(OSError):  # something is in it
-                chat.rmdir()
-        with suppress(OSError):
-            user.rmdir()
+        _remove_if_empty(user, [_delete_within(chat, before) for chat in _within(user)])
+
+
+def _delete_within(chat: Path, before: float) -> bool:
+    """Whether something was deleted there."""
+    suffixes = (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX)
+    old = [_delete_older(file, before) for file in _within(chat) if file.suffix in suffixes]
+    return _remove_if_empty(chat, old)
+
+
+def _remove_if_empty(folder: Path, deleted: Sequence[bool]) -> bool:
+    if any(deleted):
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
+    return any(deleted)
 
 
 def _write_whole(root: Path, path: Path, content: bytes) -> None:
@@ -900,10 +912,12 @@ def _within(folder: Path) -> list[Path]:
         return []
 
 
-def _delete_older(file: Path, before: float) -> None:
+def _delete_older(file: Path, before: float) -> bool:
     with suppress(OSError):  # other workers may be at it too
         if file.lstat().st_mtime < before:
             file.unlink()
+            return True
+    return False
 
 
 ################################
@@ -6485,6 +6499,9 @@ def own_file(name: str, function_id: str) -> Path | None:
 # Open WebUI's database: tables of our own beside its, through its own engine and schema.
 ################################
 
+LONGEST_TEXT = 255
+"""Characters in a column of text."""
+
 FindEngine = Callable[[], "AsyncEngine | None"]
 
 
@@ -6498,6 +6515,11 @@ def find_engine() -> AsyncEngine | None:
     if not DATABASE_SCHEMA:
         return async_engine
     return async_engine.execution_options(schema_translate_map={None: DATABASE_SCHEMA})
+
+
+def storable_text(text: str) -> str:
+    """A text that every database takes: a row that one refuses keeps out all that come after it."""
+    return text.replace("\0", "")[:LONGEST_TEXT].encode("utf-8", "replace").decode()
 
 
 class OwnTable:
@@ -9414,7 +9436,6 @@ def _counted(row_ids: list[str]) -> str:
 # The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
 ################################
 
-_LONGEST_ID = 255
 # A chat that has just begun may not be in its table yet.
 _YOUNG_SECONDS = 3_600
 _PURGE_BATCH = 200
@@ -9423,10 +9444,10 @@ ARTIFACTS = Table(
     "openrouter_pipe_artifacts",
     MetaData(),
     Column("id", String(26), primary_key=True),
-    Column("pipe_id", String(_LONGEST_ID), nullable=False),
-    Column("user_id", String(_LONGEST_ID), nullable=False),
-    Column("chat_id", String(_LONGEST_ID), nullable=False),
-    Column("message_id", String(_LONGEST_ID), nullable=False),
+    Column("pipe_id", String(LONGEST_TEXT), nullable=False),
+    Column("user_id", String(LONGEST_TEXT), nullable=False),
+    Column("chat_id", String(LONGEST_TEXT), nullable=False),
+    Column("message_id", String(LONGEST_TEXT), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("codec", String(32), nullable=False),
     Column("key_id", String(32), nullable=False),
@@ -9439,7 +9460,7 @@ ARTIFACTS = Table(
 """Times are whole seconds since 1970."""
 
 # Open WebUI's own table; that is all we read of it.
-_CHATS = Table("chat", MetaData(), Column("id", String(_LONGEST_ID), primary_key=True))
+_CHATS = Table("chat", MetaData(), Column("id", String(LONGEST_TEXT), primary_key=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -9971,7 +9992,7 @@ class ArtifactStore:
         artifact = WaitingArtifact(
             new_ulid(now),
             home_of(context),
-            context.message_id,
+            storable_text(context.message_id),
             kind,
             written,
             self._codec,
@@ -9994,7 +10015,9 @@ class ArtifactStore:
     async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
         """What was kept under these ids for the context's chat and user, as far as it opens."""
         self._follow(context)
-        home, wanted = home_of(context), list(dict.fromkeys(ids))
+        home = home_of(context)
+        # The ids come from the chat: one that the database refuses would blind all for a while.
+        wanted = [each for each in dict.fromkeys(ids) if each == storable_text(each)]
         found: dict[str, Any] = {
             each: decode_json(waiting.content)
             for each in wanted
@@ -10680,7 +10703,7 @@ SPEND = Table(
     Column("id", String(32), primary_key=True),
     Column("created_at", BigInteger, nullable=False),  # seconds since 1970
     *(
-        Column(name, String(255), nullable=False)
+        Column(name, String(LONGEST_TEXT), nullable=False)
         for name in (*_WHO_AND_WHERE, "provider", "outcome")
     ),
     *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
@@ -10739,16 +10762,11 @@ def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     return {
         "id": secrets.token_hex(16),
         "created_at": int(time.time()),
-        **{name: _storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
-        "provider": _storable_text(end.provider),
+        **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
+        "provider": storable_text(end.provider),
         "outcome": end.outcome,
         **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
     }
-
-
-def _storable_text(text: str) -> str:
-    """A row that the database refuses would keep out all that come after it."""
-    return text.replace("\0", "")[:255].encode("utf-8", "replace").decode()
 
 
 def _storable_figure(figure: int | None) -> int | None:
@@ -10837,8 +10855,9 @@ class SpendLedger:
         """The rows of a query, with all that has been noted here; raises what the database does."""
         async with self._lock:
             await self._write()
-            async with self._table.begin() as connection:
-                return list((await connection.execute(query)).all())
+        # A long query holds up nobody.
+        async with self._table.begin() as connection:
+            return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""
@@ -11008,7 +11027,7 @@ async def _circles_of(
         circles[_OWN] = frozenset({context.user_id})
         try:
             if limits.keys() - _OWNERS.keys():
-                circles |= await read_groups(context.user_id)
+                circles = {**await read_groups(context.user_id), **circles}
         except Exception:  # noqa: BLE001 - a database that fails stops no chat
             LOG.exception("budgets: the groups of a user could not be read")
     return circles
@@ -11021,11 +11040,26 @@ def read_budgets(text: str) -> dict[str, tuple[float, float]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         name, _, amounts = line.rpartition(":")
         try:
-            daily, monthly = (float(part) for part in f"{amounts}/0".split("/")[:2])
-            found[name.strip()] = daily, monthly
+            daily, monthly = (_read_limit(part) for part in f"{amounts}/0".split("/")[:2])
+            found[_read_owner(name.strip())] = daily, monthly
         except ValueError:
             LOG.warning("settings: BUDGETS_USD: this line cannot be read: %s", line)
     return found
+
+
+def _read_owner(name: str) -> str:
+    """A name as it counts; raises `ValueError` for none. Groups are written as they are."""
+    if not name:
+        raise ValueError("nobody's budget")
+    return name.lower() if name.lower() in _OWNERS else name
+
+
+def _read_limit(text: str) -> float:
+    """USD; raises `ValueError` for what is no amount: it would refuse everything, or nothing."""
+    limit = float(text.strip().removeprefix("$"))
+    if not (isfinite(limit) and limit >= 0):
+        raise ValueError(text)
+    return limit
 
 
 def _refusal(state: BudgetState) -> BudgetSpentError:
@@ -11123,7 +11157,7 @@ def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
         bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
-        cells = re.sub(r"[|\s<>`]+", " ", name), *(f"{count:,}" for count in sums[:3])
+        cells = re.sub(r"[|\s<>`\[\]\\]+", " ", name), *(f"{count:,}" for count in sums[:3])
         lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
     return lines
 
@@ -12574,6 +12608,9 @@ class _Intake:
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
         self._files = files
         self._pictures_left = self._rules.max_images
+        # Few words can name one large file a hundred times.
+        self._bytes_in_all = 2 * max(self._rules.max_bytes, self._rules.max_video_bytes)
+        self._bytes_left = self._bytes_in_all
         self.is_newest = True
         self.left_out: list[str] = []
         """What the person is told. Of earlier turns' files they have been told."""
@@ -12581,7 +12618,7 @@ class _Intake:
     async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
         """For each message the files that Open WebUI has not put into it itself."""
         extras: list[list[JsonObject]] = [[] for _ in turns]
-        chain = await read_message_files(self._context)
+        chain = await self._read_chain()
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
         asked = [files for role, files in chain if role == "user"]
         for start, files in zip(starts[::-1], asked[::-1], strict=False):
@@ -12592,6 +12629,14 @@ class _Intake:
             drawn = [file for file in next(answers, []) if _is_picture(file)]
             extras[starts[-1]] += map(_as_part, drawn)
         return extras
+
+    async def _read_chain(self) -> list[tuple[str, list[JsonObject]]]:
+        try:
+            return await read_message_files(self._context)
+        except Exception:  # noqa: BLE001 - a database that fails costs the files, not the answer
+            LOG.exception("attachments: the files of a chat could not be listed")
+            self.left_out.append("The files of this chat could not be read.")
+            return [("user", [])]
 
     @property
     def _reuses_pictures(self) -> bool:
@@ -12620,6 +12665,9 @@ class _Intake:
             reason = _GONE
         except ValueError:
             reason = "it is damaged"
+        except Exception:  # noqa: BLE001 - a cloud's storage fails in ways of its own
+            LOG.exception("attachments: a file could not be read")
+            reason = "it could not be read"
         words = f"{file.name} was left out: {reason}."
         LOG.info("attachments: %s", words)
         if self.is_newest:
@@ -12634,6 +12682,7 @@ class _Intake:
         if stored is None and "://" in address:
             if _YOUTUBE.match(address) and "video" in file.part["type"]:
                 return file.part
+            self._check_place(file.part["type"].removeprefix("input_").partition("_")[0])
             linked = self._files.linked(address, self._rules.downloads, self._check)
             return _part_of(await linked, file.name)
         found = await find_file(self._context, stored[1] if stored else address)
@@ -12664,14 +12713,22 @@ class _Intake:
         kind = media_type.partition("/")[0]
         if not media_type or (kind == "image" and media_type not in _PICTURES):
             raise UnsupportedInputError("it is no kind of file that models read")
+        self._check_place(kind)
+        self._check_size(kind, size)
+        if size > self._bytes_left:
+            most = self._bytes_in_all // 1024**2
+            raise UnsupportedInputError(f"with the others it is larger than {most} MB")
+        self._bytes_left -= size
+        if kind == "image":
+            self._pictures_left -= 1
+
+    def _check_place(self, kind: str) -> None:
+        """Refuse what has no place, before any of it is fetched."""
         if kind in _MODALITIES and kind not in self._modalities:
             raise UnsupportedInputError(f"this model takes no {_MODALITIES[kind]}")
-        self._check_size(kind, size)
-        if kind == "image":
-            if not self._pictures_left:
-                most = self._rules.max_images
-                raise UnsupportedInputError(f"only the {most} newest pictures go out")
-            self._pictures_left -= 1
+        if kind == "image" and not self._pictures_left:
+            most = self._rules.max_images
+            raise UnsupportedInputError(f"only the {most} newest pictures go out")
 
     def _check_size(self, kind: str, size: int) -> None:
         limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes
@@ -16602,159 +16659,159 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/redaction.py": ((341, 9, 69),),
     "core/errors.py": ((438, 31, 181),),
     "storage/payload_codec.py": ((631, 26, 189),),
-    "storage/archive_file.py": ((830, 20, 77),),
-    "storage/unlock.py": ((917, 22, 104),),
-    "core/circuit_breaker.py": ((1070, 8, 48),),
-    "core/json_codec.py": ((1126, 11, 29),),
-    "core/json_values.py": ((1163, 8, 31),),
-    "core/hand_over.py": ((1202, 11, 25),),
-    "core/media_types.py": ((1235, 5, 64),),
-    "core/money.py": ((1307, 8, 15),),
-    "core/process.py": ((1330, 10, 13),),
-    "core/addresses.py": ((1354, 17, 170),),
-    "core/admission.py": ((1532, 12, 50),),
-    "core/retry.py": ((1590, 7, 33),),
-    "core/secrets.py": ((1631, 19, 86),),
-    "core/session_records.py": ((1725, 11, 45),),
-    "core/source_map.py": ((1778, 7, 24),),
-    "core/template_language.py": ((1810, 8, 56),),
-    "core/valve_types.py": ((1876, 17, 63),),
-    "core/archive_valves.py": ((1947, 13, 65),),
-    "core/attachment_valves.py": ((2020, 13, 113),),
-    "core/catalog_valves.py": ((2141, 12, 136),),
-    "core/companion_valves.py": ((2285, 13, 61),),
-    "core/metadata_valves.py": ((2354, 12, 75),),
-    "core/personal_valves.py": ((2437, 11, 108),),
-    "core/spend_valves.py": ((2553, 12, 71),),
-    "core/storage_valves.py": ((2632, 13, 87),),
-    "core/template_valves.py": ((2727, 13, 87),),
-    "core/config.py": ((2822, 24, 507),),
-    "core/context.py": ((3337, 16, 61),),
-    "core/logging_system.py": ((3406, 11, 105),),
-    "core/error_templates.py": ((3519, 28, 176),),
-    "core/timing_logger.py": ((3705, 21, 137),),
-    "api/bodies.py": ((3850, 8, 80),),
-    "api/error_figures.py": ((3938, 8, 38),),
-    "api/errors.py": ((3984, 18, 184),),
-    "api/events.py": ((4176, 12, 315),),
-    "api/exchange_log.py": ((4499, 17, 15),),
-    "api/gateway/batch.py": ((4525, 14, 47),),
-    "api/gateway/items.py": ((4580, 22, 141),),
-    "api/gateway/part_ends.py": ((4729, 8, 58),),
-    "api/gateway/payloads.py": ((4795, 14, 31),),
-    "api/gateway/selection.py": ((4834, 15, 55),),
-    "api/gateway/sound.py": ((4897, 11, 22),),
-    "api/gateway/text_run.py": ((4927, 10, 70),),
-    "api/pacing.py": ((5005, 7, 19),),
-    "api/sse.py": ((5032, 5, 60),),
-    "api/gateway/chat_reader.py": ((5100, 31, 215),),
-    "api/gateway/responses_reader.py": ((5323, 34, 202),),
-    "api/transport.py": ((5533, 18, 176),),
-    "api/http.py": ((5717, 23, 176),),
-    "api/catalog.py": ((5901, 19, 99),),
-    "api/gateway/stream.py": ((6008, 33, 124),),
-    "api/gateway/chat_completions.py": ((6140, 15, 12),),
-    "api/gateway/images.py": ((6160, 19, 32),),
-    "api/gateway/responses.py": ((6200, 15, 12),),
-    "host/blocking.py": ((6220, 12, 57),),
-    "host/chats.py": ((6285, 13, 80),),
-    "host/columns.py": ((6377, 20, 88),),
-    "host/data_folder.py": ((6473, 9, 7),),
-    "host/database.py": ((6488, 15, 56),),
-    "host/departure.py": ((6552, 11, 30),),
-    "host/events.py": ((6590, 9, 4),),
-    "host/functions.py": ((6605, 20, 87),),
-    "host/kept_ids.py": ((6702, 11, 23),),
-    "host/middleware.py": ((6733, 8, 7),),
-    "host/citing.py": ((6748, 15, 25),),
-    "host/models.py": ((6781, 14, 105),),
-    "host/redis.py": ((6894, 8, 10),),
-    "host/single_worker.py": ((6912, 15, 30),),
-    "host/users.py": ((6950, 14, 95),),
-    "host/call.py": ((7053, 16, 64),),
-    "host/files.py": ((7125, 19, 101),),
-    "host/tools.py": ((7237, 23, 241),),
-    "host/versions.py": ((7486, 10, 30),),
-    "filters/provider_routing.py": ((7526, 2, 165),),
-    "filters/search_toggle.py": ((7693, 2, 153),),
-    "models/catalog_shelf.py": ((7856, 19, 105),),
-    "models/key_limit.py": ((7969, 13, 43),),
-    "models/pricing.py": ((8020, 12, 106),),
-    "models/family.py": ((8134, 14, 146),),
-    "models/companions.py": ((8288, 15, 95),),
-    "models/variants.py": ((8391, 11, 67),),
-    "models/known.py": ((8466, 12, 33),),
-    "models/metadata_sync.py": ((8510, 24, 246),),
-    "models/registry.py": ((8764, 21, 153),),
-    "models/visibility.py": ((8925, 16, 219),),
-    "models/entries.py": ((9152, 25, 66),),
-    "models/sync_job.py": ((9226, 33, 183),),
-    "storage/artifact_table.py": ((9417, 26, 93),),
-    "storage/cost_snapshots.py": ((9518, 16, 28),),
-    "storage/downloads.py": ((9558, 25, 173),),
-    "storage/encoded_files.py": ((9739, 19, 80),),
-    "storage/generated.py": ((9827, 16, 46),),
-    "storage/artifacts.py": ((9884, 41, 300),),
-    "storage/kept_thinking.py": ((10192, 15, 34),),
-    "storage/pictures.py": ((10234, 19, 121),),
-    "storage/keeping.py": ((10363, 25, 78),),
-    "storage/session_archive.py": ((10451, 43, 204),),
-    "storage/spend_table.py": ((10663, 23, 93),),
-    "storage/spend_ledger.py": ((10764, 23, 182),),
-    "storage/budgets.py": ((10954, 17, 85),),
-    "storage/spend_report.py": ((11047, 27, 111),),
-    "storage/spending.py": ((11166, 20, 77),),
-    "requests/allow_list.py": ((11251, 10, 28),),
-    "requests/caching.py": ((11287, 13, 20),),
-    "requests/content_parts.py": ((11315, 10, 76),),
-    "requests/fallbacks.py": ((11399, 12, 13),),
-    "requests/identifiers.py": ((11420, 11, 46),),
-    "requests/modalities.py": ((11474, 12, 40),),
-    "requests/old_texts.py": ((11522, 11, 65),),
-    "requests/parameters.py": ((11595, 12, 59),),
-    "requests/plugins.py": ((11662, 13, 20),),
-    "requests/reasoning.py": ((11690, 13, 87),),
-    "requests/references.py": ((11785, 12, 30),),
-    "requests/replay.py": ((11823, 14, 122),),
-    "requests/chat_body.py": ((11953, 13, 141),),
-    "requests/history.py": ((12102, 13, 116),),
-    "requests/next_round.py": ((12226, 22, 82),),
-    "requests/recovery.py": ((12316, 16, 107),),
-    "requests/retention.py": ((12431, 13, 80),),
-    "requests/attachments.py": ((12519, 25, 208),),
-    "requests/routing_table.py": ((12735, 14, 38),),
-    "requests/routing.py": ((12781, 13, 42),),
-    "requests/tasks.py": ((12831, 11, 35),),
-    "requests/studio.py": ((12874, 15, 52),),
-    "requests/tools.py": ((12934, 13, 41),),
-    "requests/web_search.py": ((12983, 15, 54),),
-    "requests/normalise.py": ((13045, 29, 43),),
-    "streaming/collector.py": ((13096, 32, 266),),
-    "streaming/completion_notes.py": ((13370, 11, 41),),
-    "streaming/open_calls.py": ((13419, 10, 25),),
-    "streaming/renderer.py": ((13452, 9, 13),),
-    "streaming/citations.py": ((13473, 13, 57),),
-    "streaming/layout.py": ((13542, 18, 61),),
-    "streaming/output_items.py": ((13611, 19, 75),),
-    "streaming/server_tools.py": ((13694, 15, 46),),
-    "streaming/status.py": ((13748, 10, 47),),
-    "streaming/think_tags.py": ((13803, 20, 134),),
-    "streaming/thinking_status.py": ((13945, 11, 53),),
-    "streaming/usage.py": ((14006, 10, 92),),
-    "streaming/completion_chunks.py": ((14106, 31, 101),),
-    "streaming/completion_dict.py": ((14215, 38, 113),),
-    "streaming/response_events.py": ((14336, 48, 279),),
-    "streaming/transcript.py": ((14623, 30, 130),),
-    "tools/policy.py": ((14761, 13, 47),),
-    "tools/results.py": ((14816, 11, 116),),
-    "tools/schema.py": ((14943, 15, 298),),
-    "tools/arguments.py": ((15249, 13, 113),),
-    "tools/definitions.py": ((15370, 13, 76),),
-    "tools/executor.py": ((15454, 55, 194),),
-    "tools/toolbox.py": ((15656, 23, 130),),
-    "runtime.py": ((15794, 34, 195),),
-    "attempts.py": ((15997, 37, 85),),
-    "rounds.py": ((16090, 30, 190),),
-    "orchestrator.py": ((16288, 53, 184),),
-    "pipe.py": ((16480, 30, 113),),
+    "storage/archive_file.py": ((830, 20, 91),),
+    "storage/unlock.py": ((931, 22, 104),),
+    "core/circuit_breaker.py": ((1084, 8, 48),),
+    "core/json_codec.py": ((1140, 11, 29),),
+    "core/json_values.py": ((1177, 8, 31),),
+    "core/hand_over.py": ((1216, 11, 25),),
+    "core/media_types.py": ((1249, 5, 64),),
+    "core/money.py": ((1321, 8, 15),),
+    "core/process.py": ((1344, 10, 13),),
+    "core/addresses.py": ((1368, 17, 170),),
+    "core/admission.py": ((1546, 12, 50),),
+    "core/retry.py": ((1604, 7, 33),),
+    "core/secrets.py": ((1645, 19, 86),),
+    "core/session_records.py": ((1739, 11, 45),),
+    "core/source_map.py": ((1792, 7, 24),),
+    "core/template_language.py": ((1824, 8, 56),),
+    "core/valve_types.py": ((1890, 17, 63),),
+    "core/archive_valves.py": ((1961, 13, 65),),
+    "core/attachment_valves.py": ((2034, 13, 113),),
+    "core/catalog_valves.py": ((2155, 12, 136),),
+    "core/companion_valves.py": ((2299, 13, 61),),
+    "core/metadata_valves.py": ((2368, 12, 75),),
+    "core/personal_valves.py": ((2451, 11, 108),),
+    "core/spend_valves.py": ((2567, 12, 71),),
+    "core/storage_valves.py": ((2646, 13, 87),),
+    "core/template_valves.py": ((2741, 13, 87),),
+    "core/config.py": ((2836, 24, 507),),
+    "core/context.py": ((3351, 16, 61),),
+    "core/logging_system.py": ((3420, 11, 105),),
+    "core/error_templates.py": ((3533, 28, 176),),
+    "core/timing_logger.py": ((3719, 21, 137),),
+    "api/bodies.py": ((3864, 8, 80),),
+    "api/error_figures.py": ((3952, 8, 38),),
+    "api/errors.py": ((3998, 18, 184),),
+    "api/events.py": ((4190, 12, 315),),
+    "api/exchange_log.py": ((4513, 17, 15),),
+    "api/gateway/batch.py": ((4539, 14, 47),),
+    "api/gateway/items.py": ((4594, 22, 141),),
+    "api/gateway/part_ends.py": ((4743, 8, 58),),
+    "api/gateway/payloads.py": ((4809, 14, 31),),
+    "api/gateway/selection.py": ((4848, 15, 55),),
+    "api/gateway/sound.py": ((4911, 11, 22),),
+    "api/gateway/text_run.py": ((4941, 10, 70),),
+    "api/pacing.py": ((5019, 7, 19),),
+    "api/sse.py": ((5046, 5, 60),),
+    "api/gateway/chat_reader.py": ((5114, 31, 215),),
+    "api/gateway/responses_reader.py": ((5337, 34, 202),),
+    "api/transport.py": ((5547, 18, 176),),
+    "api/http.py": ((5731, 23, 176),),
+    "api/catalog.py": ((5915, 19, 99),),
+    "api/gateway/stream.py": ((6022, 33, 124),),
+    "api/gateway/chat_completions.py": ((6154, 15, 12),),
+    "api/gateway/images.py": ((6174, 19, 32),),
+    "api/gateway/responses.py": ((6214, 15, 12),),
+    "host/blocking.py": ((6234, 12, 57),),
+    "host/chats.py": ((6299, 13, 80),),
+    "host/columns.py": ((6391, 20, 88),),
+    "host/data_folder.py": ((6487, 9, 7),),
+    "host/database.py": ((6502, 15, 64),),
+    "host/departure.py": ((6574, 11, 30),),
+    "host/events.py": ((6612, 9, 4),),
+    "host/functions.py": ((6627, 20, 87),),
+    "host/kept_ids.py": ((6724, 11, 23),),
+    "host/middleware.py": ((6755, 8, 7),),
+    "host/citing.py": ((6770, 15, 25),),
+    "host/models.py": ((6803, 14, 105),),
+    "host/redis.py": ((6916, 8, 10),),
+    "host/single_worker.py": ((6934, 15, 30),),
+    "host/users.py": ((6972, 14, 95),),
+    "host/call.py": ((7075, 16, 64),),
+    "host/files.py": ((7147, 19, 101),),
+    "host/tools.py": ((7259, 23, 241),),
+    "host/versions.py": ((7508, 10, 30),),
+    "filters/provider_routing.py": ((7548, 2, 165),),
+    "filters/search_toggle.py": ((7715, 2, 153),),
+    "models/catalog_shelf.py": ((7878, 19, 105),),
+    "models/key_limit.py": ((7991, 13, 43),),
+    "models/pricing.py": ((8042, 12, 106),),
+    "models/family.py": ((8156, 14, 146),),
+    "models/companions.py": ((8310, 15, 95),),
+    "models/variants.py": ((8413, 11, 67),),
+    "models/known.py": ((8488, 12, 33),),
+    "models/metadata_sync.py": ((8532, 24, 246),),
+    "models/registry.py": ((8786, 21, 153),),
+    "models/visibility.py": ((8947, 16, 219),),
+    "models/entries.py": ((9174, 25, 66),),
+    "models/sync_job.py": ((9248, 33, 183),),
+    "storage/artifact_table.py": ((9439, 27, 92),),
+    "storage/cost_snapshots.py": ((9539, 16, 28),),
+    "storage/downloads.py": ((9579, 25, 173),),
+    "storage/encoded_files.py": ((9760, 19, 80),),
+    "storage/generated.py": ((9848, 16, 46),),
+    "storage/artifacts.py": ((9905, 41, 302),),
+    "storage/kept_thinking.py": ((10215, 15, 34),),
+    "storage/pictures.py": ((10257, 19, 121),),
+    "storage/keeping.py": ((10386, 25, 78),),
+    "storage/session_archive.py": ((10474, 43, 204),),
+    "storage/spend_table.py": ((10686, 24, 88),),
+    "storage/spend_ledger.py": ((10782, 23, 183),),
+    "storage/budgets.py": ((10973, 18, 100),),
+    "storage/spend_report.py": ((11081, 27, 111),),
+    "storage/spending.py": ((11200, 20, 77),),
+    "requests/allow_list.py": ((11285, 10, 28),),
+    "requests/caching.py": ((11321, 13, 20),),
+    "requests/content_parts.py": ((11349, 10, 76),),
+    "requests/fallbacks.py": ((11433, 12, 13),),
+    "requests/identifiers.py": ((11454, 11, 46),),
+    "requests/modalities.py": ((11508, 12, 40),),
+    "requests/old_texts.py": ((11556, 11, 65),),
+    "requests/parameters.py": ((11629, 12, 59),),
+    "requests/plugins.py": ((11696, 13, 20),),
+    "requests/reasoning.py": ((11724, 13, 87),),
+    "requests/references.py": ((11819, 12, 30),),
+    "requests/replay.py": ((11857, 14, 122),),
+    "requests/chat_body.py": ((11987, 13, 141),),
+    "requests/history.py": ((12136, 13, 116),),
+    "requests/next_round.py": ((12260, 22, 82),),
+    "requests/recovery.py": ((12350, 16, 107),),
+    "requests/retention.py": ((12465, 13, 80),),
+    "requests/attachments.py": ((12553, 25, 231),),
+    "requests/routing_table.py": ((12792, 14, 38),),
+    "requests/routing.py": ((12838, 13, 42),),
+    "requests/tasks.py": ((12888, 11, 35),),
+    "requests/studio.py": ((12931, 15, 52),),
+    "requests/tools.py": ((12991, 13, 41),),
+    "requests/web_search.py": ((13040, 15, 54),),
+    "requests/normalise.py": ((13102, 29, 43),),
+    "streaming/collector.py": ((13153, 32, 266),),
+    "streaming/completion_notes.py": ((13427, 11, 41),),
+    "streaming/open_calls.py": ((13476, 10, 25),),
+    "streaming/renderer.py": ((13509, 9, 13),),
+    "streaming/citations.py": ((13530, 13, 57),),
+    "streaming/layout.py": ((13599, 18, 61),),
+    "streaming/output_items.py": ((13668, 19, 75),),
+    "streaming/server_tools.py": ((13751, 15, 46),),
+    "streaming/status.py": ((13805, 10, 47),),
+    "streaming/think_tags.py": ((13860, 20, 134),),
+    "streaming/thinking_status.py": ((14002, 11, 53),),
+    "streaming/usage.py": ((14063, 10, 92),),
+    "streaming/completion_chunks.py": ((14163, 31, 101),),
+    "streaming/completion_dict.py": ((14272, 38, 113),),
+    "streaming/response_events.py": ((14393, 48, 279),),
+    "streaming/transcript.py": ((14680, 30, 130),),
+    "tools/policy.py": ((14818, 13, 47),),
+    "tools/results.py": ((14873, 11, 116),),
+    "tools/schema.py": ((15000, 15, 298),),
+    "tools/arguments.py": ((15306, 13, 113),),
+    "tools/definitions.py": ((15427, 13, 76),),
+    "tools/executor.py": ((15511, 55, 194),),
+    "tools/toolbox.py": ((15713, 23, 130),),
+    "runtime.py": ((15851, 34, 195),),
+    "attempts.py": ((16054, 37, 85),),
+    "rounds.py": ((16147, 30, 190),),
+    "orchestrator.py": ((16345, 53, 184),),
+    "pipe.py": ((16537, 30, 113),),
 }

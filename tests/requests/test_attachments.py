@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from open_webui_openrouter_pipe.core.context import HostHandles
 from open_webui_openrouter_pipe.models.family import ModelFamily
 from open_webui_openrouter_pipe.requests.attachments import attach_files
 from open_webui_openrouter_pipe.storage.downloads import Downloads
@@ -125,6 +130,13 @@ async def test_limits_hold_before_anything_is_decoded() -> None:
     assert told == ["A video was left out: it is larger than 1 MB."]
 
 
+async def test_few_words_cannot_name_more_than_a_request_may_hold() -> None:
+    parts = [document(url(PDF + bytes(900_000), "application/pdf")) for _ in range(4)]
+    contents, told = await fit(said(*parts), BASE64_MAX_SIZE_MB=1, VIDEO_MAX_SIZE_MB=1)
+    assert [part["type"] for part in contents[0]] == ["text", "text", "file", "file"]
+    assert told == ["“a.pdf” was left out: with the others it is larger than 2 MB."] * 2
+
+
 async def test_a_model_gets_only_what_it_takes_and_the_person_is_told_once() -> None:
     parts = (image(url(PNG)), sound(MP3, "mp3"), video(url(MP4, "video/mp4")))
     contents, told = await fit(said(*parts), family=TEXT)
@@ -164,3 +176,82 @@ async def test_nothing_else_changes() -> None:
     files = EncodedFiles()
     body, told = await attach_files({"messages": messages, "seed": 1}, context(), ALL, files)
     assert (body, told) == ({"messages": messages, "seed": 1}, [])
+
+
+async def test_what_has_no_place_is_not_downloaded() -> None:
+    asked: list[str] = []
+
+    async def lookup(host: str) -> list[str]:
+        asked.append(host)
+        return ["10.0.0.1"]
+
+    links = [image(f"https://files{number}.test/") for number in range(3)]
+    for family, messages in (
+        (TEXT, [said(*links)]),
+        (ALL, [said(*links), {"role": "assistant", "content": "Fine."}, said(image(url(PNG)))]),
+    ):
+        valves = context(MAX_INPUT_IMAGES_PER_REQUEST=1)
+        files = EncodedFiles(Downloads(lookup))
+        await attach_files({"messages": list(messages)}, valves, family, files)
+    assert asked == []
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts parts of Open WebUI where they are imported from."""
+
+    def put(**parts: Any) -> None:
+        for place, named in parts.items():
+            full = ["open_webui", *place.split("__")]
+            for end in range(1, len(full)):
+                package = ModuleType(".".join(full[:end]))
+                monkeypatch.setitem(sys.modules, package.__name__, package)
+            module = ModuleType(".".join(full))
+            module.__dict__.update(named)
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    return put
+
+
+async def test_a_storage_that_fails_costs_the_file_and_not_the_answer(
+    host: Callable[..., None],
+) -> None:
+    class Files:
+        @staticmethod
+        async def get_file_by_id(file_id: str) -> Any:
+            return SimpleNamespace(id=file_id, path="s3://a", user_id="u", data={}, updated_at=1)
+
+    class Storage:
+        @staticmethod
+        def get_file(path: str) -> str:
+            raise RuntimeError("Error downloading file from S3: 404")
+
+    host(
+        models__files={"Files": Files},
+        utils__access_control__files={"has_access_to_file": None},
+        storage__provider={"Storage": Storage},
+    )
+    user = SimpleNamespace(state=SimpleNamespace(user=SimpleNamespace(id="u")))
+    asking = replace(context(), host=HostHandles(request=user, metadata={"user_id": "u"}))
+    body = {"messages": [said(document("file-1"))]}
+    _, told = await attach_files(body, asking, ALL, EncodedFiles())
+    assert told == ["“a.pdf” was left out: it could not be read."]
+
+
+async def test_a_database_that_fails_costs_the_files_and_not_the_answer(
+    host: Callable[..., None],
+) -> None:
+    def broken() -> Any:
+        raise RuntimeError("database is locked")
+
+    columns = dict.fromkeys(("id", "parent_id", "role", "files", "chat_id"), None)
+    host(
+        internal__db={"get_async_db_context": broken},
+        models__chat_messages={"ChatMessage": SimpleNamespace(**columns)},
+    )
+    body = {"messages": [said(image(url(PNG)))]}
+    metadata = {"user_message": {"parentId": "message-1"}}
+    asking = replace(context(chat_id="chat-1"), host=HostHandles(metadata=metadata))
+    fitted, told = await attach_files(body, asking, ALL, EncodedFiles())
+    assert fitted == body
+    assert told == ["The files of this chat could not be read."]

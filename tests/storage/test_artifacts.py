@@ -6,6 +6,7 @@ On SQLite, and with `-m service` on PostgreSQL.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,22 @@ async def test_another_worker_finds_what_was_kept(engine: AsyncEngine) -> None:
         (*where, "v1+zlib+aes256gcm"),
         (*where, "v1+plain+aes256gcm"),
     ]
+
+
+async def test_an_id_that_no_database_takes_holds_up_nothing(engine: AsyncEngine) -> None:
+    hostile = replace(call(), message_id="\ud800\0" + "x" * 300)
+    async with open_store() as store:
+        ids = [store.keep(hostile, "reasoning", DETAILS), store.keep(call(), "reasoning", ["two"])]
+        await store.settle(ids)
+        found = {message_id for (message_id,) in await rows(engine, "message_id")}
+        assert found == {"?" + "x" * 254, "message-1"}
+
+
+async def test_an_id_made_up_in_one_chat_blinds_no_other(engine: AsyncEngine) -> None:
+    async with open_store() as store, open_store() as other:
+        artifact_id = await kept(store, call())
+        assert await other.load(call(user="thief"), ["\ud800", "a\0"]) == {}
+        assert await other.load(call(), [artifact_id]) == {artifact_id: DETAILS}
 
 
 @pytest.mark.parametrize("elsewhere", [{"chat": "chat-2"}, {"user": "user-2"}, {"pipe": "other"}])

@@ -263,6 +263,7 @@ async def test_the_clean_up_deletes_old_archives_and_nothing_else(
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         path.write_text("not ours")
     (root / "user-1" / "link").symlink_to(other)
+    (foreign := root / "uploads" / "empty").mkdir(parents=True)
     answer(archive, context)
     await archive.close()
     (root / "user-1" / "mixed" / ".killed.part").write_text("half")
@@ -275,6 +276,14 @@ async def test_the_clean_up_deletes_old_archives_and_nothing_else(
         [*newest, root / "readme.txt", root / "user-1" / "mixed" / "notes.txt", other / "x.orlog"]
     )
     assert not (root / "user-1" / "old").exists()
+    assert foreign.exists()
+
+
+def test_what_anybody_may_have_written_is_no_archive(tmp_path: Path) -> None:
+    path = tmp_path / "u" / "c" / "m.r.orlog"
+    write_archive(tmp_path, path, LINES, PayloadCodec())
+    with pytest.raises(SealedPayloadError, match="not encrypted"):
+        read_archive(path, CODEC)
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from open_webui_openrouter_pipe.pipe import Pipe
@@ -95,6 +96,8 @@ def statuses(events: list[Json]) -> list[str]:
         ({"BUDGETS_USD": "Students: 0/1"}, "user-2", 0, True),
         ({"BUDGETS_USD": "Staff: 1"}, "user-2", 0, False),
         ({"BUDGETS_USD": "Students: much"}, "user-2", 0, False),
+        ({"BUDGETS_USD": "Each User: $1"}, "user-1", 0, True),
+        ({"BUDGETS_USD": "each user: -1\nall users: nan / inf"}, "user-1", 0, False),
     ],
 )
 async def test_a_budget_that_is_spent_refuses_and_says_when_it_starts_anew(  # noqa: PLR0913
@@ -196,10 +199,12 @@ async def test_a_person_sees_what_they_have_spent(simulator: Simulator, spend: A
 async def test_an_admin_sees_everybody(simulator: Simulator, spend: Any) -> None:
     await spend(0.25)
     await spend(7, user="user|2", picodollars=None)
+    await spend(0, user="![x](https://evil.test/)")
     told, _ = await ask(pipe := make_pipe(simulator), "/spend 7", role="admin")
     await pipe.close()
     assert "**All users spent at least $0.2500 in the last 7 days.**" in told
     assert "| user 2 | 1 | 5 | 2 | at least $0.00 |  |" in told
+    assert "![" not in told and "](" not in told
 
 
 async def test_chores_and_other_words_go_to_the_model(simulator: Simulator, spend: Any) -> None:
@@ -252,3 +257,26 @@ async def test_an_answer_under_way_is_not_told_of_before_its_end(
     told, _ = await ask(pipe, "/spend")
     await pipe.close()
     assert "**You spent $0." in told
+
+
+async def test_a_long_look_into_the_ledger_holds_up_nobody(engine: AsyncEngine, spend: Any) -> None:
+    if engine.dialect.name != "sqlite":
+        pytest.skip("the query that waits is one of SQLite's")
+    begun, over = threading.Event(), threading.Event()
+
+    def wait() -> int:
+        begun.set()
+        over.wait(20)
+        return 1
+
+    await engine.dispose()
+    event.listen(engine.sync_engine, "connect", lambda c, _: c.create_function("held", 0, wait))
+    await spend(1.5)
+    ledger = spend_ledger.SpendLedger()
+    looking = asyncio.create_task(ledger.read(select(func.held())))
+    await asyncio.to_thread(begun.wait)
+    tally = await ledger.spent(None)
+    assert tally is not None and tally.day == round(1.5 * DOLLAR)
+    over.set()
+    assert await looking == [(1,)]
+    await ledger.close()

@@ -12,6 +12,9 @@ from sqlalchemy.exc import DBAPIError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+LONGEST_TEXT = 255
+"""Characters in a column of text."""
+
 FindEngine = Callable[[], "AsyncEngine | None"]
 
 
@@ -25,6 +28,11 @@ def find_engine() -> AsyncEngine | None:
     if not DATABASE_SCHEMA:
         return async_engine
     return async_engine.execution_options(schema_translate_map={None: DATABASE_SCHEMA})
+
+
+def storable_text(text: str) -> str:
+    """A text that every database takes: a row that one refuses keeps out all that come after it."""
+    return text.replace("\0", "")[:LONGEST_TEXT].encode("utf-8", "replace").decode()
 
 
 class OwnTable:

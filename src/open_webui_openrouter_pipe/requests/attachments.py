@@ -80,6 +80,9 @@ class _Intake:
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
         self._files = files
         self._pictures_left = self._rules.max_images
+        # Few words can name one large file a hundred times.
+        self._bytes_in_all = 2 * max(self._rules.max_bytes, self._rules.max_video_bytes)
+        self._bytes_left = self._bytes_in_all
         self.is_newest = True
         self.left_out: list[str] = []
         """What the person is told. Of earlier turns' files they have been told."""
@@ -87,7 +90,7 @@ class _Intake:
     async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
         """For each message the files that Open WebUI has not put into it itself."""
         extras: list[list[JsonObject]] = [[] for _ in turns]
-        chain = await read_message_files(self._context)
+        chain = await self._read_chain()
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
         asked = [files for role, files in chain if role == "user"]
         for start, files in zip(starts[::-1], asked[::-1], strict=False):
@@ -98,6 +101,14 @@ class _Intake:
             drawn = [file for file in next(answers, []) if _is_picture(file)]
             extras[starts[-1]] += map(_as_part, drawn)
         return extras
+
+    async def _read_chain(self) -> list[tuple[str, list[JsonObject]]]:
+        try:
+            return await read_message_files(self._context)
+        except Exception:  # noqa: BLE001 - a database that fails costs the files, not the answer
+            LOG.exception("attachments: the files of a chat could not be listed")
+            self.left_out.append("The files of this chat could not be read.")
+            return [("user", [])]
 
     @property
     def _reuses_pictures(self) -> bool:
@@ -126,6 +137,9 @@ class _Intake:
             reason = _GONE
         except ValueError:
             reason = "it is damaged"
+        except Exception:  # noqa: BLE001 - a cloud's storage fails in ways of its own
+            LOG.exception("attachments: a file could not be read")
+            reason = "it could not be read"
         words = f"{file.name} was left out: {reason}."
         LOG.info("attachments: %s", words)
         if self.is_newest:
@@ -140,6 +154,7 @@ class _Intake:
         if stored is None and "://" in address:
             if _YOUTUBE.match(address) and "video" in file.part["type"]:
                 return file.part
+            self._check_place(file.part["type"].removeprefix("input_").partition("_")[0])
             linked = self._files.linked(address, self._rules.downloads, self._check)
             return _part_of(await linked, file.name)
         found = await find_file(self._context, stored[1] if stored else address)
@@ -170,14 +185,22 @@ class _Intake:
         kind = media_type.partition("/")[0]
         if not media_type or (kind == "image" and media_type not in _PICTURES):
             raise UnsupportedInputError("it is no kind of file that models read")
+        self._check_place(kind)
+        self._check_size(kind, size)
+        if size > self._bytes_left:
+            most = self._bytes_in_all // 1024**2
+            raise UnsupportedInputError(f"with the others it is larger than {most} MB")
+        self._bytes_left -= size
+        if kind == "image":
+            self._pictures_left -= 1
+
+    def _check_place(self, kind: str) -> None:
+        """Refuse what has no place, before any of it is fetched."""
         if kind in _MODALITIES and kind not in self._modalities:
             raise UnsupportedInputError(f"this model takes no {_MODALITIES[kind]}")
-        self._check_size(kind, size)
-        if kind == "image":
-            if not self._pictures_left:
-                most = self._rules.max_images
-                raise UnsupportedInputError(f"only the {most} newest pictures go out")
-            self._pictures_left -= 1
+        if kind == "image" and not self._pictures_left:
+            most = self._rules.max_images
+            raise UnsupportedInputError(f"only the {most} newest pictures go out")
 
     def _check_size(self, kind: str, size: int) -> None:
         limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.errors import SealedPayloadError
 from ..core.ids import api_tool_name
-from .payload_codec import PayloadCodec
+from .payload_codec import PayloadCodec, read_label
 
 ARCHIVE_SUFFIX = ".orlog"
 _UNFINISHED_SUFFIX = ".part"
@@ -48,21 +48,33 @@ def read_archive(path: Path, codec: PayloadCodec) -> list[dict[str, Any]]:
     first = len(_FIRST_ARCHIVE_BYTES)
     if sealed[:first] != _FIRST_ARCHIVE_BYTES:
         raise SealedPayloadError("It is not a session archive, or its beginning is damaged.")
+    if not read_label(sealed[first:]).key_id:
+        raise SealedPayloadError("It is not encrypted: anybody may have written it.")
     content = codec.open(sealed[first:], _ARCHIVE_IDENTITY)
     return [json.loads(line) for line in content.splitlines()]
 
 
 def delete_old_archives(root: Path, before: float) -> None:
-    """Delete what was written before that time (seconds since 1970), and folders left empty."""
+    """Delete what was written before that time (seconds since 1970), and folders left empty by it.
+
+    Other things may stand under the same root: an empty folder that held no archive is not ours.
+    """
     for user in _within(root.resolve()):
-        for chat in _within(user):
-            for file in _within(chat):
-                if file.suffix in (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX):
-                    _delete_older(file, before)
-            with suppress(OSError):  # something is in it
-                chat.rmdir()
-        with suppress(OSError):
-            user.rmdir()
+        _remove_if_empty(user, [_delete_within(chat, before) for chat in _within(user)])
+
+
+def _delete_within(chat: Path, before: float) -> bool:
+    """Whether something was deleted there."""
+    suffixes = (ARCHIVE_SUFFIX, _UNFINISHED_SUFFIX)
+    old = [_delete_older(file, before) for file in _within(chat) if file.suffix in suffixes]
+    return _remove_if_empty(chat, old)
+
+
+def _remove_if_empty(folder: Path, deleted: Sequence[bool]) -> bool:
+    if any(deleted):
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
+    return any(deleted)
 
 
 def _write_whole(root: Path, path: Path, content: bytes) -> None:
@@ -90,7 +102,9 @@ def _within(folder: Path) -> list[Path]:
         return []
 
 
-def _delete_older(file: Path, before: float) -> None:
+def _delete_older(file: Path, before: float) -> bool:
     with suppress(OSError):  # other workers may be at it too
         if file.lstat().st_mtime < before:
             file.unlink()
+            return True
+    return False

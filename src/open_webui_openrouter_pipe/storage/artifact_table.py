@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 
 from ..core.context import RequestContext
+from ..host.database import LONGEST_TEXT
 
-_LONGEST_ID = 255
 # A chat that has just begun may not be in its table yet.
 _YOUNG_SECONDS = 3_600
 _PURGE_BATCH = 200
@@ -32,10 +32,10 @@ ARTIFACTS = Table(
     "openrouter_pipe_artifacts",
     MetaData(),
     Column("id", String(26), primary_key=True),
-    Column("pipe_id", String(_LONGEST_ID), nullable=False),
-    Column("user_id", String(_LONGEST_ID), nullable=False),
-    Column("chat_id", String(_LONGEST_ID), nullable=False),
-    Column("message_id", String(_LONGEST_ID), nullable=False),
+    Column("pipe_id", String(LONGEST_TEXT), nullable=False),
+    Column("user_id", String(LONGEST_TEXT), nullable=False),
+    Column("chat_id", String(LONGEST_TEXT), nullable=False),
+    Column("message_id", String(LONGEST_TEXT), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("codec", String(32), nullable=False),
     Column("key_id", String(32), nullable=False),
@@ -48,7 +48,7 @@ ARTIFACTS = Table(
 """Times are whole seconds since 1970."""
 
 # Open WebUI's own table; that is all we read of it.
-_CHATS = Table("chat", MetaData(), Column("id", String(_LONGEST_ID), primary_key=True))
+_CHATS = Table("chat", MetaData(), Column("id", String(LONGEST_TEXT), primary_key=True))
 
 
 @dataclass(frozen=True, slots=True)

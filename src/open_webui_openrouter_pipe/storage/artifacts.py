@@ -24,7 +24,7 @@ from ..core.logging_system import LOG
 from ..core.storage_valves import ArtifactRules
 from ..core.valve_types import split_list
 from ..host.chats import is_saved_chat
-from ..host.database import OwnTable
+from ..host.database import OwnTable, storable_text
 from ..host.single_worker import only_worker
 from .artifact_table import (
     ARTIFACTS,
@@ -128,7 +128,7 @@ class ArtifactStore:
         artifact = WaitingArtifact(
             new_ulid(now),
             home_of(context),
-            context.message_id,
+            storable_text(context.message_id),
             kind,
             written,
             self._codec,
@@ -151,7 +151,9 @@ class ArtifactStore:
     async def load(self, context: RequestContext, ids: Sequence[str]) -> dict[str, Any]:
         """What was kept under these ids for the context's chat and user, as far as it opens."""
         self._follow(context)
-        home, wanted = home_of(context), list(dict.fromkeys(ids))
+        home = home_of(context)
+        # The ids come from the chat: one that the database refuses would blind all for a while.
+        wanted = [each for each in dict.fromkeys(ids) if each == storable_text(each)]
         found: dict[str, Any] = {
             each: decode_json(waiting.content)
             for each in wanted

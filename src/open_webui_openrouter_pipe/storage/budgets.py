@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 
 from ..core.context import RequestContext
 from ..core.errors import BudgetSpentError
@@ -71,7 +72,7 @@ async def _circles_of(
         circles[_OWN] = frozenset({context.user_id})
         try:
             if limits.keys() - _OWNERS.keys():
-                circles |= await read_groups(context.user_id)
+                circles = {**await read_groups(context.user_id), **circles}
         except Exception:  # noqa: BLE001 - a database that fails stops no chat
             LOG.exception("budgets: the groups of a user could not be read")
     return circles
@@ -84,11 +85,26 @@ def read_budgets(text: str) -> dict[str, tuple[float, float]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         name, _, amounts = line.rpartition(":")
         try:
-            daily, monthly = (float(part) for part in f"{amounts}/0".split("/")[:2])
-            found[name.strip()] = daily, monthly
+            daily, monthly = (_read_limit(part) for part in f"{amounts}/0".split("/")[:2])
+            found[_read_owner(name.strip())] = daily, monthly
         except ValueError:
             LOG.warning("settings: BUDGETS_USD: this line cannot be read: %s", line)
     return found
+
+
+def _read_owner(name: str) -> str:
+    """A name as it counts; raises `ValueError` for none. Groups are written as they are."""
+    if not name:
+        raise ValueError("nobody's budget")
+    return name.lower() if name.lower() in _OWNERS else name
+
+
+def _read_limit(text: str) -> float:
+    """USD; raises `ValueError` for what is no amount: it would refuse everything, or nothing."""
+    limit = float(text.strip().removeprefix("$"))
+    if not (isfinite(limit) and limit >= 0):
+        raise ValueError(text)
+    return limit
 
 
 def _refusal(state: BudgetState) -> BudgetSpentError:

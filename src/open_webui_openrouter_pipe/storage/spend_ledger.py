@@ -96,8 +96,9 @@ class SpendLedger:
         """The rows of a query, with all that has been noted here; raises what the database does."""
         async with self._lock:
             await self._write()
-            async with self._table.begin() as connection:
-                return list((await connection.execute(query)).all())
+        # A long query holds up nobody.
+        async with self._table.begin() as connection:
+            return list((await connection.execute(query)).all())
 
     async def spent(self, circle: SpenderCircle) -> SpendTally | None:
         """What the circle has spent, or what was last known of it; `None` for nothing known."""

@@ -103,7 +103,7 @@ def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
         bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
-        cells = re.sub(r"[|\s<>`]+", " ", name), *(f"{count:,}" for count in sums[:3])
+        cells = re.sub(r"[|\s<>`\[\]\\]+", " ", name), *(f"{count:,}" for count in sums[:3])
         lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
     return lines
 

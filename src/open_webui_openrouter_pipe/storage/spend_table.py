@@ -19,6 +19,7 @@ from ..core.errors import (
     StreamInterruptedError,
     UpstreamTimeoutError,
 )
+from ..host.database import LONGEST_TEXT, storable_text
 
 SpendRow = dict[str, Any]
 
@@ -40,7 +41,7 @@ SPEND = Table(
     Column("id", String(32), primary_key=True),
     Column("created_at", BigInteger, nullable=False),  # seconds since 1970
     *(
-        Column(name, String(255), nullable=False)
+        Column(name, String(LONGEST_TEXT), nullable=False)
         for name in (*_WHO_AND_WHERE, "provider", "outcome")
     ),
     *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
@@ -99,16 +100,11 @@ def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     return {
         "id": secrets.token_hex(16),
         "created_at": int(time.time()),
-        **{name: _storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
-        "provider": _storable_text(end.provider),
+        **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
+        "provider": storable_text(end.provider),
         "outcome": end.outcome,
         **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
     }
-
-
-def _storable_text(text: str) -> str:
-    """A row that the database refuses would keep out all that come after it."""
-    return text.replace("\0", "")[:255].encode("utf-8", "replace").decode()
 
 
 def _storable_figure(figure: int | None) -> int | None:
