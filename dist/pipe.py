@@ -157,48 +157,48 @@ license: MIT
 #  12547  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
 #  12786  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
 #  12832  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12882  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12925  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12985  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13034  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13096  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12879  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12922  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12982  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13031  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13093  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13147  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13421  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13470  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13503  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13524  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13589  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13662  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13745  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13799  status.py                     The status line of an answer: few words, all of them true.
-#  13854  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13996  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14057  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14157  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14266  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14387  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14674  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13144  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13418  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13467  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13500  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13521  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13586  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13659  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13742  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13796  status.py                     The status line of an answer: few words, all of them true.
+#  13851  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  13993  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14054  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14154  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14263  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14384  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14671  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14812  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14867  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14991  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15300  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15421  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15505  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15707  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14809  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14864  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14988  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15297  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15418  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15502  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15704  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15845  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15842  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16048  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16045  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16141  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16138  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16339  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16336  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16531  pipe.py                       The entrance: what Open WebUI calls.
+#  16528  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -12842,23 +12842,20 @@ def provider_fields(body: Mapping[str, Any], context: RequestContext) -> dict[st
     """The request's `provider`; nothing where nobody has a preference.
 
     Of each preference the admin's word counts above the user's, and of the admin's the model's
-    own parameters above the table. What a user asks for privacy always counts.
+    own parameters above the table. Privacy counts whoever asks for it.
     """
     settings, wishes = context.settings, context.hand_over.provider
-    provider = {
-        **wishes,
-        **rules_for(context.model, read_routing_table(settings.provider_routing)),
-        **_object_in(body.get("provider")),
-        **_named_lists(body),
-    }
-    if wishes.get("data_collection") == "deny":
+    table = rules_for(context.model, read_routing_table(settings.provider_routing))
+    layers = (wishes, table, _object_in(body.get("provider")), _named_lists(body))
+    provider = {name: value for layer in layers for name, value in layer.items()}
+    if any(layer.get("data_collection") == "deny" for layer in layers):
         provider["data_collection"] = "deny"
-    if settings.catalog.zdr_enforced:
+    if settings.catalog.zdr_enforced or any(layer.get("zdr") is True for layer in layers):
         provider["zdr"] = True
     return {"provider": provider} if provider else {}
 
 
-def _named_lists(body: Mapping[str, Any]) -> dict[str, list[str]]:
+def _named_lists(body: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters `openrouter_provider_order`, `…_only` and `…_ignore`."""
     named = {name: _names_in(body.get(f"openrouter_provider_{name}")) for name in _LISTS}
     return {name: names for name, names in named.items() if names}
@@ -16780,38 +16777,38 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "requests/retention.py": ((12465, 13, 80),),
     "requests/attachments.py": ((12553, 25, 231),),
     "requests/routing_table.py": ((12792, 14, 38),),
-    "requests/routing.py": ((12838, 13, 42),),
-    "requests/tasks.py": ((12888, 11, 35),),
-    "requests/studio.py": ((12931, 15, 52),),
-    "requests/tools.py": ((12991, 13, 41),),
-    "requests/web_search.py": ((13040, 15, 54),),
-    "requests/normalise.py": ((13102, 29, 43),),
-    "streaming/collector.py": ((13153, 32, 266),),
-    "streaming/completion_notes.py": ((13427, 11, 41),),
-    "streaming/open_calls.py": ((13476, 10, 25),),
-    "streaming/renderer.py": ((13509, 9, 13),),
-    "streaming/citations.py": ((13530, 13, 57),),
-    "streaming/layout.py": ((13599, 18, 61),),
-    "streaming/output_items.py": ((13668, 19, 75),),
-    "streaming/server_tools.py": ((13751, 15, 46),),
-    "streaming/status.py": ((13805, 10, 47),),
-    "streaming/think_tags.py": ((13860, 20, 134),),
-    "streaming/thinking_status.py": ((14002, 11, 53),),
-    "streaming/usage.py": ((14063, 10, 92),),
-    "streaming/completion_chunks.py": ((14163, 31, 101),),
-    "streaming/completion_dict.py": ((14272, 38, 113),),
-    "streaming/response_events.py": ((14393, 48, 279),),
-    "streaming/transcript.py": ((14680, 30, 130),),
-    "tools/policy.py": ((14818, 13, 47),),
-    "tools/results.py": ((14873, 11, 116),),
-    "tools/schema.py": ((15000, 15, 298),),
-    "tools/arguments.py": ((15306, 13, 113),),
-    "tools/definitions.py": ((15427, 13, 76),),
-    "tools/executor.py": ((15511, 55, 194),),
-    "tools/toolbox.py": ((15713, 23, 130),),
-    "runtime.py": ((15851, 34, 195),),
-    "attempts.py": ((16054, 37, 85),),
-    "rounds.py": ((16147, 30, 190),),
-    "orchestrator.py": ((16345, 53, 184),),
-    "pipe.py": ((16537, 30, 113),),
+    "requests/routing.py": ((12838, 13, 39),),
+    "requests/tasks.py": ((12885, 11, 35),),
+    "requests/studio.py": ((12928, 15, 52),),
+    "requests/tools.py": ((12988, 13, 41),),
+    "requests/web_search.py": ((13037, 15, 54),),
+    "requests/normalise.py": ((13099, 29, 43),),
+    "streaming/collector.py": ((13150, 32, 266),),
+    "streaming/completion_notes.py": ((13424, 11, 41),),
+    "streaming/open_calls.py": ((13473, 10, 25),),
+    "streaming/renderer.py": ((13506, 9, 13),),
+    "streaming/citations.py": ((13527, 13, 57),),
+    "streaming/layout.py": ((13596, 18, 61),),
+    "streaming/output_items.py": ((13665, 19, 75),),
+    "streaming/server_tools.py": ((13748, 15, 46),),
+    "streaming/status.py": ((13802, 10, 47),),
+    "streaming/think_tags.py": ((13857, 20, 134),),
+    "streaming/thinking_status.py": ((13999, 11, 53),),
+    "streaming/usage.py": ((14060, 10, 92),),
+    "streaming/completion_chunks.py": ((14160, 31, 101),),
+    "streaming/completion_dict.py": ((14269, 38, 113),),
+    "streaming/response_events.py": ((14390, 48, 279),),
+    "streaming/transcript.py": ((14677, 30, 130),),
+    "tools/policy.py": ((14815, 13, 47),),
+    "tools/results.py": ((14870, 11, 116),),
+    "tools/schema.py": ((14997, 15, 298),),
+    "tools/arguments.py": ((15303, 13, 113),),
+    "tools/definitions.py": ((15424, 13, 76),),
+    "tools/executor.py": ((15508, 55, 194),),
+    "tools/toolbox.py": ((15710, 23, 130),),
+    "runtime.py": ((15848, 34, 195),),
+    "attempts.py": ((16051, 37, 85),),
+    "rounds.py": ((16144, 30, 190),),
+    "orchestrator.py": ((16342, 53, 184),),
+    "pipe.py": ((16534, 30, 113),),
 }
