@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,16 @@ from tests.services import (  # noqa: E402, F401 - fixtures for every room
 settings.register_profile("default", deadline=None)
 
 NEEDS_MORE = frozenset({"live", "browser", "host", "service"})
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A pipe that runs takes the log over, and pytest's `caplog` would see nothing of it."""
+    log = logging.getLogger("open_webui_openrouter_pipe")
+    handlers, propagate, level = log.handlers[:], log.propagate, log.level
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -65,10 +65,10 @@ NO_TOASTS = "!document.querySelector('[data-sonner-toast]')"
 
 async def choose_model(browser: BrowserPage, name: str) -> None:
     await browser.click("document.querySelector('#model-selector-model-button')")
-    # While the list is drawn, what is typed may go astray.
+    # The list moves while it is drawn, and a click would miss.
     await browser.wait_for("!!document.querySelector('button[aria-label^=\"Select \"]')")
-    await browser.click("document.querySelector('#model-search-input')")
-    await browser.wait_for("document.activeElement.id === 'model-search-input'")
+    search = "document.querySelector('#model-search-input')"
+    await browser.wait_for(f"({search}.focus(), document.activeElement === {search})")
     await browser.type_text(name)
     await browser.click(f"document.querySelector('button[aria-label=\"Select {name} model\"]')")
     selected = f'button[aria-label="Selected model: {name}"]'
