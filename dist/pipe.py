@@ -161,44 +161,44 @@ license: MIT
 #  12922  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
 #  12982  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
 #  13031  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13093  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  13101  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13144  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13418  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13467  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13500  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13521  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13586  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13659  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13742  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13796  status.py                     The status line of an answer: few words, all of them true.
-#  13851  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  13993  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14054  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14154  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14263  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14384  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14671  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13152  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13426  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13475  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13508  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13529  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13594  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13667  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13750  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13804  status.py                     The status line of an answer: few words, all of them true.
+#  13859  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14001  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14062  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14162  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14271  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14392  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14679  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14809  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14864  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14988  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15297  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15418  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15502  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15704  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14817  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14872  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  14996  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15305  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15426  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15510  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15712  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15842  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15850  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16045  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16053  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16138  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16146  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16336  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16344  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16528  pipe.py                       The entrance: what Open WebUI calls.
+#  16536  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -13063,8 +13063,8 @@ def plan_search(
 ) -> WebSearch:
     """The search as the model can use it; nothing where the request may not, or does already.
 
-    A model that takes tools decides for itself whether and what to search; for any other
-    OpenRouter searches once, before it answers.
+    A model that takes tools decides for itself whether and what to search and read, and learns
+    what day it is; for any other OpenRouter searches once, before it answers.
     """
     wish = context.hand_over.search
     if wish is None or any(is_switched_on(body.get(name)) for name in SEARCH_OPT_OUTS):
@@ -13072,8 +13072,16 @@ def plan_search(
     if _searches_already(body, context.model, definitions):
         return WebSearch()
     if takes_tools(family):
-        return WebSearch(tools=({"type": _TOOL, "parameters": wish},))
+        search = {"type": _TOOL, "parameters": wish}
+        return WebSearch(tools=(search, _page_reader(wish), {"type": "openrouter:datetime"}))
     return WebSearch(plugins=(_search_plugin(wish),))
+
+
+def _page_reader(wish: JsonObject) -> JsonObject:
+    """What opens the pages found, within the same sites; this engine costs nothing."""
+    sites = {"allowed_domains": "allowed_domains", "excluded_domains": "blocked_domains"}
+    within = {sites[name]: wish[name] for name in sites if name in wish}
+    return {"type": "openrouter:web_fetch", "parameters": {"engine": "openrouter", **within}}
 
 
 def _searches_already(body: CompletionsBody, model: str, definitions: Sequence[JsonObject]) -> bool:
@@ -16781,34 +16789,34 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "requests/tasks.py": ((12885, 11, 35),),
     "requests/studio.py": ((12928, 15, 52),),
     "requests/tools.py": ((12988, 13, 41),),
-    "requests/web_search.py": ((13037, 15, 54),),
-    "requests/normalise.py": ((13099, 29, 43),),
-    "streaming/collector.py": ((13150, 32, 266),),
-    "streaming/completion_notes.py": ((13424, 11, 41),),
-    "streaming/open_calls.py": ((13473, 10, 25),),
-    "streaming/renderer.py": ((13506, 9, 13),),
-    "streaming/citations.py": ((13527, 13, 57),),
-    "streaming/layout.py": ((13596, 18, 61),),
-    "streaming/output_items.py": ((13665, 19, 75),),
-    "streaming/server_tools.py": ((13748, 15, 46),),
-    "streaming/status.py": ((13802, 10, 47),),
-    "streaming/think_tags.py": ((13857, 20, 134),),
-    "streaming/thinking_status.py": ((13999, 11, 53),),
-    "streaming/usage.py": ((14060, 10, 92),),
-    "streaming/completion_chunks.py": ((14160, 31, 101),),
-    "streaming/completion_dict.py": ((14269, 38, 113),),
-    "streaming/response_events.py": ((14390, 48, 279),),
-    "streaming/transcript.py": ((14677, 30, 130),),
-    "tools/policy.py": ((14815, 13, 47),),
-    "tools/results.py": ((14870, 11, 116),),
-    "tools/schema.py": ((14997, 15, 298),),
-    "tools/arguments.py": ((15303, 13, 113),),
-    "tools/definitions.py": ((15424, 13, 76),),
-    "tools/executor.py": ((15508, 55, 194),),
-    "tools/toolbox.py": ((15710, 23, 130),),
-    "runtime.py": ((15848, 34, 195),),
-    "attempts.py": ((16051, 37, 85),),
-    "rounds.py": ((16144, 30, 190),),
-    "orchestrator.py": ((16342, 53, 184),),
-    "pipe.py": ((16534, 30, 113),),
+    "requests/web_search.py": ((13037, 15, 62),),
+    "requests/normalise.py": ((13107, 29, 43),),
+    "streaming/collector.py": ((13158, 32, 266),),
+    "streaming/completion_notes.py": ((13432, 11, 41),),
+    "streaming/open_calls.py": ((13481, 10, 25),),
+    "streaming/renderer.py": ((13514, 9, 13),),
+    "streaming/citations.py": ((13535, 13, 57),),
+    "streaming/layout.py": ((13604, 18, 61),),
+    "streaming/output_items.py": ((13673, 19, 75),),
+    "streaming/server_tools.py": ((13756, 15, 46),),
+    "streaming/status.py": ((13810, 10, 47),),
+    "streaming/think_tags.py": ((13865, 20, 134),),
+    "streaming/thinking_status.py": ((14007, 11, 53),),
+    "streaming/usage.py": ((14068, 10, 92),),
+    "streaming/completion_chunks.py": ((14168, 31, 101),),
+    "streaming/completion_dict.py": ((14277, 38, 113),),
+    "streaming/response_events.py": ((14398, 48, 279),),
+    "streaming/transcript.py": ((14685, 30, 130),),
+    "tools/policy.py": ((14823, 13, 47),),
+    "tools/results.py": ((14878, 11, 116),),
+    "tools/schema.py": ((15005, 15, 298),),
+    "tools/arguments.py": ((15311, 13, 113),),
+    "tools/definitions.py": ((15432, 13, 76),),
+    "tools/executor.py": ((15516, 55, 194),),
+    "tools/toolbox.py": ((15718, 23, 130),),
+    "runtime.py": ((15856, 34, 195),),
+    "attempts.py": ((16059, 37, 85),),
+    "rounds.py": ((16152, 30, 190),),
+    "orchestrator.py": ((16350, 53, 184),),
+    "pipe.py": ((16542, 30, 113),),
 }

@@ -111,7 +111,7 @@ async def test_the_search_that_open_webui_forces_is_off_too(shop: Stage, desk: C
 
     assert forced == [TASK_MODEL, "openai/gpt-4o"]
     (request,) = shop.completions()
-    assert offered(request) == [OPENROUTERS]
+    assert offered(request) == [OPENROUTERS, "openrouter:web_fetch", "openrouter:datetime"]
 
 
 async def test_the_search_lasts_for_every_round_but_not_for_chores(
@@ -157,7 +157,8 @@ async def test_a_users_preferences_go_out_under_the_admins(shop: Stage) -> None:
         "ignore": ["x"],
         "max_price": {"prompt": 9.0},
     }
-    assert on.body["tools"][-1]["parameters"] == {
+    (tool,) = [tool for tool in on.body["tools"] if tool["type"] == OPENROUTERS]
+    assert tool["parameters"] == {
         "engine": "exa",
         "max_results": 4,
         "excluded_domains": ["a.org"],

@@ -22,6 +22,9 @@ WISH = {
     "excluded_domains": ["b.org"],
 }
 TOOL = {"type": "openrouter:web_search", "parameters": WISH}
+PAGES = {"engine": "openrouter", "allowed_domains": ["a.org"], "blocked_domains": ["b.org"]}
+READ = {"type": "openrouter:web_fetch", "parameters": PAGES}
+TODAY = {"type": "openrouter:datetime"}
 MUTE = ModelFamily("a/mute", "Mute", supported_parameters=frozenset({"temperature"}))
 NATIVE = {"type": "web_search"}
 
@@ -42,14 +45,18 @@ def build(
 
 def test_a_model_with_tools_gets_the_search_beside_them() -> None:
     request = build(definitions=[ADD])
-    assert request["tools"] == [ADD, TOOL]
+    assert request["tools"] == [ADD, TOOL, READ, TODAY]
     assert "plugins" not in request
     check_body("/responses", request)
     check_body("/chat/completions", build_chat_body(request, {}))
 
 
 def test_what_is_left_open_is_openrouters_to_choose() -> None:
-    assert build({})["tools"] == [{"type": "openrouter:web_search", "parameters": {}}]
+    assert build({})["tools"] == [
+        {"type": "openrouter:web_search", "parameters": {}},
+        {"type": "openrouter:web_fetch", "parameters": {"engine": "openrouter"}},
+        TODAY,
+    ]
     assert build({"engine": "auto"}, family=MUTE)["plugins"] == [{"id": "web"}]
 
 

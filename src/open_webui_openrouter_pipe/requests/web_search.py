@@ -41,8 +41,8 @@ def plan_search(
 ) -> WebSearch:
     """The search as the model can use it; nothing where the request may not, or does already.
 
-    A model that takes tools decides for itself whether and what to search; for any other
-    OpenRouter searches once, before it answers.
+    A model that takes tools decides for itself whether and what to search and read, and learns
+    what day it is; for any other OpenRouter searches once, before it answers.
     """
     wish = context.hand_over.search
     if wish is None or any(is_switched_on(body.get(name)) for name in SEARCH_OPT_OUTS):
@@ -50,8 +50,16 @@ def plan_search(
     if _searches_already(body, context.model, definitions):
         return WebSearch()
     if takes_tools(family):
-        return WebSearch(tools=({"type": _TOOL, "parameters": wish},))
+        search = {"type": _TOOL, "parameters": wish}
+        return WebSearch(tools=(search, _page_reader(wish), {"type": "openrouter:datetime"}))
     return WebSearch(plugins=(_search_plugin(wish),))
+
+
+def _page_reader(wish: JsonObject) -> JsonObject:
+    """What opens the pages found, within the same sites; this engine costs nothing."""
+    sites = {"allowed_domains": "allowed_domains", "excluded_domains": "blocked_domains"}
+    within = {sites[name]: wish[name] for name in sites if name in wish}
+    return {"type": "openrouter:web_fetch", "parameters": {"engine": "openrouter", **within}}
 
 
 def _searches_already(body: CompletionsBody, model: str, definitions: Sequence[JsonObject]) -> bool:
