@@ -16,189 +16,190 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    291  ids.py                        Identifiers of our own making.
-#    335  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    412  errors.py                     Every cause of failure a person can act on, each with its words.
+#    292  ids.py                        Identifiers of our own making.
+#    336  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    413  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    621  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    822  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    923  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    622  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    823  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    924  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1078  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1134  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1171  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1210  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1243  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1315  money.py                      Amounts of money: in words, and exact.
-#   1338  process.py                    What every copy of the pipe in one process shares.
-#   1359  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1540  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1598  retry.py                      Whether a failed request may be sent again, and when.
-#   1639  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1733  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1786  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1818  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1882  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1955  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2028  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2149  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2293  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2362  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2445  personal_valves.py            What each user can set for themselves.
-#   2561  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2640  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2735  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2830  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3345  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3414  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3527  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3711  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1079  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1135  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1172  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1211  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1244  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1316  money.py                      Amounts of money: in words, and exact.
+#   1339  process.py                    What every copy of the pipe in one process shares.
+#   1360  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1541  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1599  retry.py                      Whether a failed request may be sent again, and when.
+#   1640  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1734  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1787  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1819  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1883  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1956  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2029  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2150  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2294  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2363  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2446  personal_valves.py            What each user can set for themselves.
+#   2562  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2641  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2736  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2831  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2915  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3354  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3423  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3536  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3720  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3858  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3946  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   3992  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4184  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4507  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4530  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4588  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4737  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4803  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4842  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4905  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4935  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5013  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5040  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5108  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5331  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5541  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5725  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5909  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6016  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6148  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6168  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6208  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3867  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3955  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4001  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4193  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4516  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4539  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4597  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4746  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4812  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4851  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4914  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4944  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5022  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5049  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5117  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5340  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5550  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5734  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5918  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6025  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6157  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6177  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6217  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6228  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6293  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6381  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6481  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6496  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6568  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6606  events.py                     What the page is told beside the stream of the answer.
-#   6618  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6716  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6749  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6764  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6797  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6910  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6928  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6966  users.py                      The person who asks, and what they have set for themselves.
-#   7069  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7141  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7250  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7502  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6237  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6302  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6390  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6490  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6505  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6577  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6615  events.py                     What the page is told beside the stream of the answer.
+#   6627  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6725  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6758  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6773  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6806  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6919  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6937  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6975  users.py                      The person who asks, and what they have set for themselves.
+#   7078  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7150  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7259  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7511  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7540  sources.py                    The text of each companion filter, by the name of its file.
+#   7549  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7872  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7985  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8036  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8150  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8304  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8407  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8482  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8523  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8780  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8941  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9168  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9242  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7881  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   7994  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8045  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8159  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8313  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8416  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8491  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8532  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8789  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8950  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9177  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9251  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9433  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9533  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9569  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9754  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9842  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9896  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10209  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10251  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10380  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10466  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10680  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10776  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10967  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11075  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11194  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9442  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9542  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9578  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9763  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9851  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9905  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10218  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10260  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10389  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10475  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10689  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10785  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10976  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11084  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11203  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11279  allow_list.py                 Only what the API knows goes out.
-#  11315  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11343  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11427  fallbacks.py                  Further models, for when the first one fails.
-#  11448  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11502  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11550  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11623  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11690  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11718  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11813  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11851  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11981  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12130  history.py                    Chat messages become input items.
-#  12254  next_round.py                 The request of another round: the one before, and what came of it.
-#  12344  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12459  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12547  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12786  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12832  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12879  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12922  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12982  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13031  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13101  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11288  allow_list.py                 Only what the API knows goes out.
+#  11324  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11352  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11436  fallbacks.py                  Further models, for when the first one fails.
+#  11457  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11511  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11559  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11632  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11699  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11727  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11822  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11860  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  11990  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12139  history.py                    Chat messages become input items.
+#  12263  next_round.py                 The request of another round: the one before, and what came of it.
+#  12353  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12468  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12556  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12795  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12841  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12888  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12931  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  12991  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13040  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13110  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13152  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13426  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13475  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13508  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13529  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13594  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13667  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13750  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13804  status.py                     The status line of an answer: few words, all of them true.
-#  13859  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14001  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14062  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14162  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14271  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14392  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14679  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13161  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13435  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13484  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13517  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13538  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13603  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13676  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13759  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13813  status.py                     The status line of an answer: few words, all of them true.
+#  13868  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14010  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14071  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14171  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14280  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14401  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14688  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14817  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14872  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  14996  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15305  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15426  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15510  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15712  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14826  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14881  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15005  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15314  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15435  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15519  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15721  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15850  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15859  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16053  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16062  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16146  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16155  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16344  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16353  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16536  pipe.py                       The entrance: what Open WebUI calls.
+#  16545  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -2828,6 +2829,90 @@ def read_error_templates(valves: ErrorTemplateValves) -> ErrorTemplates:
 
 
 ################################
+# core/tool_valves.py
+#
+# The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+################################
+
+ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
+
+
+class ToolValves(BaseModel):
+    """How the calls of tools are run."""
+
+    TOOL_EXECUTION_MODE: Annotated[
+        ToolExecutionMode, one_of(*get_args(ToolExecutionMode), fallback="auto")
+    ] = Field(
+        default="auto",
+        title="Who runs tools",
+        description=(
+            "`auto`: the pipe, in parallel; Open WebUI where a person must approve or answer. "
+            "`Pipeline`: the pipe wherever it is able to. `Open-WebUI`: always Open WebUI."
+        ),
+    )
+    ENABLE_STRICT_TOOL_CALLING: Switch = Field(
+        default=True,
+        title="Strict tool calls",
+        description="Whether OpenAI's models are held to the exact schema of each tool.",
+    )
+    MAX_FUNCTION_CALL_LOOPS: Annotated[int, whole_number(1, 256, 25)] = Field(
+        default=25,
+        title="Rounds of tools",
+        description="How often one answer may call tools before it must do without.",
+    )
+    MAX_PARALLEL_TOOLS_PER_REQUEST: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Tools at once, per answer",
+        description="How many tools of one answer run at the same time.",
+    )
+    MAX_PARALLEL_TOOLS_GLOBAL: Annotated[int, whole_number(1, 2_000, 200)] = Field(
+        default=200,
+        title="Tools at once, in all",
+        description="How many tools one server process runs at the same time.",
+    )
+    TOOL_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 3_600, 60)] = Field(
+        default=60,
+        title="Timeout of a tool (seconds)",
+        description="How long one call of a tool may take.",
+    )
+    TOOL_BATCH_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 7_200, 120)] = Field(
+        default=120,
+        title="Timeout of a round (seconds)",
+        description="How long all calls that a model makes at once may take, waiting included.",
+    )
+    BREAKER_MAX_FAILURES: Annotated[int, whole_number(1, 50, 5)] = Field(
+        default=5,
+        title="Failures before a pause",
+        description="After how many failures in a row a tool is left alone for that user.",
+    )
+    BREAKER_WINDOW_SECONDS: Annotated[int, whole_number(5, 900, 60)] = Field(
+        default=60,
+        title="Failures are remembered (seconds)",
+        description="How long a failure of a tool counts.",
+    )
+    PERSIST_TOOL_RESULTS: Switch = Field(
+        default=True,
+        title="Remember tool results",
+        description="Whether later turns of a chat show the model what its tools brought back.",
+    )
+
+
+class ServerToolValves(BaseModel):
+    """How far the tools that OpenRouter runs itself may go in one answer."""
+
+    SERVER_TOOLS_MAX_CALLS: Annotated[int, whole_number(0, 30, 0)] = Field(
+        default=0,
+        title="Calls of OpenRouter's tools",
+        description="How often one request may use OpenRouter's own tools; 0 leaves it to them.",
+    )
+    SERVER_TOOLS_MAX_COST_USD: Annotated[float, amount(0.0)] = Field(
+        default=0.0,
+        title="Cost of OpenRouter's tools (USD)",
+        description="What a request may cost before OpenRouter's own tools stop; 0 for no limit.",
+    )
+
+
+################################
 # core/config.py
 #
 # The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
@@ -2845,7 +2930,6 @@ ReasoningEffort = Literal["auto", "none", "minimal", "low", "medium", "high", "x
 SummaryMode = Literal["auto", "concise", "detailed", "disabled"]
 EndpointChoice = Literal["responses", "chat_completions"]
 CacheTtl = Literal["off", "5m", "1h"]
-ToolExecutionMode = Literal["auto", "Pipeline", "Open-WebUI"]
 ThinkingOutput = Literal["open_webui", "status", "both"]
 ReasoningRetention = Literal["disabled", "next_reply", "conversation"]
 
@@ -3029,81 +3113,6 @@ class HistoryValves(BaseModel):
         default=10,
         title="Whole tool results (turns)",
         description="For how many turns long results of tools stay whole; 0 means for ever.",
-    )
-
-
-class ToolValves(BaseModel):
-    """How the calls of tools are run."""
-
-    TOOL_EXECUTION_MODE: Annotated[
-        ToolExecutionMode, one_of(*get_args(ToolExecutionMode), fallback="auto")
-    ] = Field(
-        default="auto",
-        title="Who runs tools",
-        description=(
-            "`auto`: the pipe, in parallel; Open WebUI where a person must approve or answer. "
-            "`Pipeline`: the pipe wherever it is able to. `Open-WebUI`: always Open WebUI."
-        ),
-    )
-    ENABLE_STRICT_TOOL_CALLING: Switch = Field(
-        default=True,
-        title="Strict tool calls",
-        description="Whether OpenAI's models are held to the exact schema of each tool.",
-    )
-    MAX_FUNCTION_CALL_LOOPS: Annotated[int, whole_number(1, 256, 25)] = Field(
-        default=25,
-        title="Rounds of tools",
-        description="How often one answer may call tools before it must do without.",
-    )
-    MAX_PARALLEL_TOOLS_PER_REQUEST: Annotated[int, whole_number(1, 50, 5)] = Field(
-        default=5,
-        title="Tools at once, per answer",
-        description="How many tools of one answer run at the same time.",
-    )
-    MAX_PARALLEL_TOOLS_GLOBAL: Annotated[int, whole_number(1, 2_000, 200)] = Field(
-        default=200,
-        title="Tools at once, in all",
-        description="How many tools one server process runs at the same time.",
-    )
-    TOOL_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 3_600, 60)] = Field(
-        default=60,
-        title="Timeout of a tool (seconds)",
-        description="How long one call of a tool may take.",
-    )
-    TOOL_BATCH_TIMEOUT_SECONDS: Annotated[int, whole_number(1, 7_200, 120)] = Field(
-        default=120,
-        title="Timeout of a round (seconds)",
-        description="How long all calls that a model makes at once may take, waiting included.",
-    )
-    BREAKER_MAX_FAILURES: Annotated[int, whole_number(1, 50, 5)] = Field(
-        default=5,
-        title="Failures before a pause",
-        description="After how many failures in a row a tool is left alone for that user.",
-    )
-    BREAKER_WINDOW_SECONDS: Annotated[int, whole_number(5, 900, 60)] = Field(
-        default=60,
-        title="Failures are remembered (seconds)",
-        description="How long a failure of a tool counts.",
-    )
-    PERSIST_TOOL_RESULTS: Switch = Field(
-        default=True,
-        title="Remember tool results",
-        description="Whether later turns of a chat show the model what its tools brought back.",
-    )
-
-
-class ServerToolValves(BaseModel):
-    """How far the tools that OpenRouter runs itself may go in one answer."""
-
-    SERVER_TOOLS_MAX_CALLS: Annotated[int, whole_number(0, 30, 0)] = Field(
-        default=0,
-        title="Calls of OpenRouter's tools",
-        description="How often one request may use OpenRouter's own tools; 0 leaves it to them.",
-    )
-    SERVER_TOOLS_MAX_COST_USD: Annotated[float, amount(0.0)] = Field(
-        default=0.0,
-        title="Cost of OpenRouter's tools (USD)",
-        description="What a request may cost before OpenRouter's own tools stop; 0 for no limit.",
     )
 
 
@@ -16660,163 +16669,164 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((297, 9, 36),),
-    "core/redaction.py": ((341, 9, 69),),
-    "core/errors.py": ((438, 31, 181),),
-    "storage/payload_codec.py": ((631, 26, 189),),
-    "storage/archive_file.py": ((830, 20, 91),),
-    "storage/unlock.py": ((931, 22, 104),),
-    "core/circuit_breaker.py": ((1084, 8, 48),),
-    "core/json_codec.py": ((1140, 11, 29),),
-    "core/json_values.py": ((1177, 8, 31),),
-    "core/hand_over.py": ((1216, 11, 25),),
-    "core/media_types.py": ((1249, 5, 64),),
-    "core/money.py": ((1321, 8, 15),),
-    "core/process.py": ((1344, 10, 13),),
-    "core/addresses.py": ((1368, 17, 170),),
-    "core/admission.py": ((1546, 12, 50),),
-    "core/retry.py": ((1604, 7, 33),),
-    "core/secrets.py": ((1645, 19, 86),),
-    "core/session_records.py": ((1739, 11, 45),),
-    "core/source_map.py": ((1792, 7, 24),),
-    "core/template_language.py": ((1824, 8, 56),),
-    "core/valve_types.py": ((1890, 17, 63),),
-    "core/archive_valves.py": ((1961, 13, 65),),
-    "core/attachment_valves.py": ((2034, 13, 113),),
-    "core/catalog_valves.py": ((2155, 12, 136),),
-    "core/companion_valves.py": ((2299, 13, 61),),
-    "core/metadata_valves.py": ((2368, 12, 75),),
-    "core/personal_valves.py": ((2451, 11, 108),),
-    "core/spend_valves.py": ((2567, 12, 71),),
-    "core/storage_valves.py": ((2646, 13, 87),),
-    "core/template_valves.py": ((2741, 13, 87),),
-    "core/config.py": ((2836, 24, 507),),
-    "core/context.py": ((3351, 16, 61),),
-    "core/logging_system.py": ((3420, 11, 105),),
-    "core/error_templates.py": ((3533, 28, 176),),
-    "core/timing_logger.py": ((3719, 21, 137),),
-    "api/bodies.py": ((3864, 8, 80),),
-    "api/error_figures.py": ((3952, 8, 38),),
-    "api/errors.py": ((3998, 18, 184),),
-    "api/events.py": ((4190, 12, 315),),
-    "api/exchange_log.py": ((4513, 17, 15),),
-    "api/gateway/batch.py": ((4539, 14, 47),),
-    "api/gateway/items.py": ((4594, 22, 141),),
-    "api/gateway/part_ends.py": ((4743, 8, 58),),
-    "api/gateway/payloads.py": ((4809, 14, 31),),
-    "api/gateway/selection.py": ((4848, 15, 55),),
-    "api/gateway/sound.py": ((4911, 11, 22),),
-    "api/gateway/text_run.py": ((4941, 10, 70),),
-    "api/pacing.py": ((5019, 7, 19),),
-    "api/sse.py": ((5046, 5, 60),),
-    "api/gateway/chat_reader.py": ((5114, 31, 215),),
-    "api/gateway/responses_reader.py": ((5337, 34, 202),),
-    "api/transport.py": ((5547, 18, 176),),
-    "api/http.py": ((5731, 23, 176),),
-    "api/catalog.py": ((5915, 19, 99),),
-    "api/gateway/stream.py": ((6022, 33, 124),),
-    "api/gateway/chat_completions.py": ((6154, 15, 12),),
-    "api/gateway/images.py": ((6174, 19, 32),),
-    "api/gateway/responses.py": ((6214, 15, 12),),
-    "host/blocking.py": ((6234, 12, 57),),
-    "host/chats.py": ((6299, 13, 80),),
-    "host/columns.py": ((6391, 20, 88),),
-    "host/data_folder.py": ((6487, 9, 7),),
-    "host/database.py": ((6502, 15, 64),),
-    "host/departure.py": ((6574, 11, 30),),
-    "host/events.py": ((6612, 9, 4),),
-    "host/functions.py": ((6627, 20, 87),),
-    "host/kept_ids.py": ((6724, 11, 23),),
-    "host/middleware.py": ((6755, 8, 7),),
-    "host/citing.py": ((6770, 15, 25),),
-    "host/models.py": ((6803, 14, 105),),
-    "host/redis.py": ((6916, 8, 10),),
-    "host/single_worker.py": ((6934, 15, 30),),
-    "host/users.py": ((6972, 14, 95),),
-    "host/call.py": ((7075, 16, 64),),
-    "host/files.py": ((7147, 19, 101),),
-    "host/tools.py": ((7259, 23, 241),),
-    "host/versions.py": ((7508, 10, 30),),
-    "filters/provider_routing.py": ((7548, 2, 165),),
-    "filters/search_toggle.py": ((7715, 2, 153),),
-    "models/catalog_shelf.py": ((7878, 19, 105),),
-    "models/key_limit.py": ((7991, 13, 43),),
-    "models/pricing.py": ((8042, 12, 106),),
-    "models/family.py": ((8156, 14, 146),),
-    "models/companions.py": ((8310, 15, 95),),
-    "models/variants.py": ((8413, 11, 67),),
-    "models/known.py": ((8488, 12, 33),),
-    "models/metadata_sync.py": ((8532, 24, 246),),
-    "models/registry.py": ((8786, 21, 153),),
-    "models/visibility.py": ((8947, 16, 219),),
-    "models/entries.py": ((9174, 25, 66),),
-    "models/sync_job.py": ((9248, 33, 183),),
-    "storage/artifact_table.py": ((9439, 27, 92),),
-    "storage/cost_snapshots.py": ((9539, 16, 28),),
-    "storage/downloads.py": ((9579, 25, 173),),
-    "storage/encoded_files.py": ((9760, 19, 80),),
-    "storage/generated.py": ((9848, 16, 46),),
-    "storage/artifacts.py": ((9905, 41, 302),),
-    "storage/kept_thinking.py": ((10215, 15, 34),),
-    "storage/pictures.py": ((10257, 19, 121),),
-    "storage/keeping.py": ((10386, 25, 78),),
-    "storage/session_archive.py": ((10474, 43, 204),),
-    "storage/spend_table.py": ((10686, 24, 88),),
-    "storage/spend_ledger.py": ((10782, 23, 183),),
-    "storage/budgets.py": ((10973, 18, 100),),
-    "storage/spend_report.py": ((11081, 27, 111),),
-    "storage/spending.py": ((11200, 20, 77),),
-    "requests/allow_list.py": ((11285, 10, 28),),
-    "requests/caching.py": ((11321, 13, 20),),
-    "requests/content_parts.py": ((11349, 10, 76),),
-    "requests/fallbacks.py": ((11433, 12, 13),),
-    "requests/identifiers.py": ((11454, 11, 46),),
-    "requests/modalities.py": ((11508, 12, 40),),
-    "requests/old_texts.py": ((11556, 11, 65),),
-    "requests/parameters.py": ((11629, 12, 59),),
-    "requests/plugins.py": ((11696, 13, 20),),
-    "requests/reasoning.py": ((11724, 13, 87),),
-    "requests/references.py": ((11819, 12, 30),),
-    "requests/replay.py": ((11857, 14, 122),),
-    "requests/chat_body.py": ((11987, 13, 141),),
-    "requests/history.py": ((12136, 13, 116),),
-    "requests/next_round.py": ((12260, 22, 82),),
-    "requests/recovery.py": ((12350, 16, 107),),
-    "requests/retention.py": ((12465, 13, 80),),
-    "requests/attachments.py": ((12553, 25, 231),),
-    "requests/routing_table.py": ((12792, 14, 38),),
-    "requests/routing.py": ((12838, 13, 39),),
-    "requests/tasks.py": ((12885, 11, 35),),
-    "requests/studio.py": ((12928, 15, 52),),
-    "requests/tools.py": ((12988, 13, 41),),
-    "requests/web_search.py": ((13037, 15, 62),),
-    "requests/normalise.py": ((13107, 29, 43),),
-    "streaming/collector.py": ((13158, 32, 266),),
-    "streaming/completion_notes.py": ((13432, 11, 41),),
-    "streaming/open_calls.py": ((13481, 10, 25),),
-    "streaming/renderer.py": ((13514, 9, 13),),
-    "streaming/citations.py": ((13535, 13, 57),),
-    "streaming/layout.py": ((13604, 18, 61),),
-    "streaming/output_items.py": ((13673, 19, 75),),
-    "streaming/server_tools.py": ((13756, 15, 46),),
-    "streaming/status.py": ((13810, 10, 47),),
-    "streaming/think_tags.py": ((13865, 20, 134),),
-    "streaming/thinking_status.py": ((14007, 11, 53),),
-    "streaming/usage.py": ((14068, 10, 92),),
-    "streaming/completion_chunks.py": ((14168, 31, 101),),
-    "streaming/completion_dict.py": ((14277, 38, 113),),
-    "streaming/response_events.py": ((14398, 48, 279),),
-    "streaming/transcript.py": ((14685, 30, 130),),
-    "tools/policy.py": ((14823, 13, 47),),
-    "tools/results.py": ((14878, 11, 116),),
-    "tools/schema.py": ((15005, 15, 298),),
-    "tools/arguments.py": ((15311, 13, 113),),
-    "tools/definitions.py": ((15432, 13, 76),),
-    "tools/executor.py": ((15516, 55, 194),),
-    "tools/toolbox.py": ((15718, 23, 130),),
-    "runtime.py": ((15856, 34, 195),),
-    "attempts.py": ((16059, 37, 85),),
-    "rounds.py": ((16152, 30, 190),),
-    "orchestrator.py": ((16350, 53, 184),),
-    "pipe.py": ((16542, 30, 113),),
+    "core/ids.py": ((298, 9, 36),),
+    "core/redaction.py": ((342, 9, 69),),
+    "core/errors.py": ((439, 31, 181),),
+    "storage/payload_codec.py": ((632, 26, 189),),
+    "storage/archive_file.py": ((831, 20, 91),),
+    "storage/unlock.py": ((932, 22, 104),),
+    "core/circuit_breaker.py": ((1085, 8, 48),),
+    "core/json_codec.py": ((1141, 11, 29),),
+    "core/json_values.py": ((1178, 8, 31),),
+    "core/hand_over.py": ((1217, 11, 25),),
+    "core/media_types.py": ((1250, 5, 64),),
+    "core/money.py": ((1322, 8, 15),),
+    "core/process.py": ((1345, 10, 13),),
+    "core/addresses.py": ((1369, 17, 170),),
+    "core/admission.py": ((1547, 12, 50),),
+    "core/retry.py": ((1605, 7, 33),),
+    "core/secrets.py": ((1646, 19, 86),),
+    "core/session_records.py": ((1740, 11, 45),),
+    "core/source_map.py": ((1793, 7, 24),),
+    "core/template_language.py": ((1825, 8, 56),),
+    "core/valve_types.py": ((1891, 17, 63),),
+    "core/archive_valves.py": ((1962, 13, 65),),
+    "core/attachment_valves.py": ((2035, 13, 113),),
+    "core/catalog_valves.py": ((2156, 12, 136),),
+    "core/companion_valves.py": ((2300, 13, 61),),
+    "core/metadata_valves.py": ((2369, 12, 75),),
+    "core/personal_valves.py": ((2452, 11, 108),),
+    "core/spend_valves.py": ((2568, 12, 71),),
+    "core/storage_valves.py": ((2647, 13, 87),),
+    "core/template_valves.py": ((2742, 13, 87),),
+    "core/tool_valves.py": ((2837, 11, 76),),
+    "core/config.py": ((2921, 25, 431),),
+    "core/context.py": ((3360, 16, 61),),
+    "core/logging_system.py": ((3429, 11, 105),),
+    "core/error_templates.py": ((3542, 28, 176),),
+    "core/timing_logger.py": ((3728, 21, 137),),
+    "api/bodies.py": ((3873, 8, 80),),
+    "api/error_figures.py": ((3961, 8, 38),),
+    "api/errors.py": ((4007, 18, 184),),
+    "api/events.py": ((4199, 12, 315),),
+    "api/exchange_log.py": ((4522, 17, 15),),
+    "api/gateway/batch.py": ((4548, 14, 47),),
+    "api/gateway/items.py": ((4603, 22, 141),),
+    "api/gateway/part_ends.py": ((4752, 8, 58),),
+    "api/gateway/payloads.py": ((4818, 14, 31),),
+    "api/gateway/selection.py": ((4857, 15, 55),),
+    "api/gateway/sound.py": ((4920, 11, 22),),
+    "api/gateway/text_run.py": ((4950, 10, 70),),
+    "api/pacing.py": ((5028, 7, 19),),
+    "api/sse.py": ((5055, 5, 60),),
+    "api/gateway/chat_reader.py": ((5123, 31, 215),),
+    "api/gateway/responses_reader.py": ((5346, 34, 202),),
+    "api/transport.py": ((5556, 18, 176),),
+    "api/http.py": ((5740, 23, 176),),
+    "api/catalog.py": ((5924, 19, 99),),
+    "api/gateway/stream.py": ((6031, 33, 124),),
+    "api/gateway/chat_completions.py": ((6163, 15, 12),),
+    "api/gateway/images.py": ((6183, 19, 32),),
+    "api/gateway/responses.py": ((6223, 15, 12),),
+    "host/blocking.py": ((6243, 12, 57),),
+    "host/chats.py": ((6308, 13, 80),),
+    "host/columns.py": ((6400, 20, 88),),
+    "host/data_folder.py": ((6496, 9, 7),),
+    "host/database.py": ((6511, 15, 64),),
+    "host/departure.py": ((6583, 11, 30),),
+    "host/events.py": ((6621, 9, 4),),
+    "host/functions.py": ((6636, 20, 87),),
+    "host/kept_ids.py": ((6733, 11, 23),),
+    "host/middleware.py": ((6764, 8, 7),),
+    "host/citing.py": ((6779, 15, 25),),
+    "host/models.py": ((6812, 14, 105),),
+    "host/redis.py": ((6925, 8, 10),),
+    "host/single_worker.py": ((6943, 15, 30),),
+    "host/users.py": ((6981, 14, 95),),
+    "host/call.py": ((7084, 16, 64),),
+    "host/files.py": ((7156, 19, 101),),
+    "host/tools.py": ((7268, 23, 241),),
+    "host/versions.py": ((7517, 10, 30),),
+    "filters/provider_routing.py": ((7557, 2, 165),),
+    "filters/search_toggle.py": ((7724, 2, 153),),
+    "models/catalog_shelf.py": ((7887, 19, 105),),
+    "models/key_limit.py": ((8000, 13, 43),),
+    "models/pricing.py": ((8051, 12, 106),),
+    "models/family.py": ((8165, 14, 146),),
+    "models/companions.py": ((8319, 15, 95),),
+    "models/variants.py": ((8422, 11, 67),),
+    "models/known.py": ((8497, 12, 33),),
+    "models/metadata_sync.py": ((8541, 24, 246),),
+    "models/registry.py": ((8795, 21, 153),),
+    "models/visibility.py": ((8956, 16, 219),),
+    "models/entries.py": ((9183, 25, 66),),
+    "models/sync_job.py": ((9257, 33, 183),),
+    "storage/artifact_table.py": ((9448, 27, 92),),
+    "storage/cost_snapshots.py": ((9548, 16, 28),),
+    "storage/downloads.py": ((9588, 25, 173),),
+    "storage/encoded_files.py": ((9769, 19, 80),),
+    "storage/generated.py": ((9857, 16, 46),),
+    "storage/artifacts.py": ((9914, 41, 302),),
+    "storage/kept_thinking.py": ((10224, 15, 34),),
+    "storage/pictures.py": ((10266, 19, 121),),
+    "storage/keeping.py": ((10395, 25, 78),),
+    "storage/session_archive.py": ((10483, 43, 204),),
+    "storage/spend_table.py": ((10695, 24, 88),),
+    "storage/spend_ledger.py": ((10791, 23, 183),),
+    "storage/budgets.py": ((10982, 18, 100),),
+    "storage/spend_report.py": ((11090, 27, 111),),
+    "storage/spending.py": ((11209, 20, 77),),
+    "requests/allow_list.py": ((11294, 10, 28),),
+    "requests/caching.py": ((11330, 13, 20),),
+    "requests/content_parts.py": ((11358, 10, 76),),
+    "requests/fallbacks.py": ((11442, 12, 13),),
+    "requests/identifiers.py": ((11463, 11, 46),),
+    "requests/modalities.py": ((11517, 12, 40),),
+    "requests/old_texts.py": ((11565, 11, 65),),
+    "requests/parameters.py": ((11638, 12, 59),),
+    "requests/plugins.py": ((11705, 13, 20),),
+    "requests/reasoning.py": ((11733, 13, 87),),
+    "requests/references.py": ((11828, 12, 30),),
+    "requests/replay.py": ((11866, 14, 122),),
+    "requests/chat_body.py": ((11996, 13, 141),),
+    "requests/history.py": ((12145, 13, 116),),
+    "requests/next_round.py": ((12269, 22, 82),),
+    "requests/recovery.py": ((12359, 16, 107),),
+    "requests/retention.py": ((12474, 13, 80),),
+    "requests/attachments.py": ((12562, 25, 231),),
+    "requests/routing_table.py": ((12801, 14, 38),),
+    "requests/routing.py": ((12847, 13, 39),),
+    "requests/tasks.py": ((12894, 11, 35),),
+    "requests/studio.py": ((12937, 15, 52),),
+    "requests/tools.py": ((12997, 13, 41),),
+    "requests/web_search.py": ((13046, 15, 62),),
+    "requests/normalise.py": ((13116, 29, 43),),
+    "streaming/collector.py": ((13167, 32, 266),),
+    "streaming/completion_notes.py": ((13441, 11, 41),),
+    "streaming/open_calls.py": ((13490, 10, 25),),
+    "streaming/renderer.py": ((13523, 9, 13),),
+    "streaming/citations.py": ((13544, 13, 57),),
+    "streaming/layout.py": ((13613, 18, 61),),
+    "streaming/output_items.py": ((13682, 19, 75),),
+    "streaming/server_tools.py": ((13765, 15, 46),),
+    "streaming/status.py": ((13819, 10, 47),),
+    "streaming/think_tags.py": ((13874, 20, 134),),
+    "streaming/thinking_status.py": ((14016, 11, 53),),
+    "streaming/usage.py": ((14077, 10, 92),),
+    "streaming/completion_chunks.py": ((14177, 31, 101),),
+    "streaming/completion_dict.py": ((14286, 38, 113),),
+    "streaming/response_events.py": ((14407, 48, 279),),
+    "streaming/transcript.py": ((14694, 30, 130),),
+    "tools/policy.py": ((14832, 13, 47),),
+    "tools/results.py": ((14887, 11, 116),),
+    "tools/schema.py": ((15014, 15, 298),),
+    "tools/arguments.py": ((15320, 13, 113),),
+    "tools/definitions.py": ((15441, 13, 76),),
+    "tools/executor.py": ((15525, 55, 194),),
+    "tools/toolbox.py": ((15727, 23, 130),),
+    "runtime.py": ((15865, 34, 195),),
+    "attempts.py": ((16068, 37, 85),),
+    "rounds.py": ((16161, 30, 190),),
+    "orchestrator.py": ((16359, 53, 184),),
+    "pipe.py": ((16551, 30, 113),),
 }
