@@ -150,7 +150,7 @@ def _banner(module: Module) -> Iterator[str]:
 
 def _comment(words: str) -> str:
     line = f"# {words}".rstrip()
-    return line if len(line) <= WIDEST else f"{line[:WIDEST].rsplit(' ', maxsplit=1)[0]} …"
+    return line if len(line) <= WIDEST else f"{line[:WIDEST].rsplit(' ', maxsplit=1)[0]} ..."
 
 
 def _map(spans: Mapping[str, Sequence[Span]]) -> Iterator[str]:

@@ -26,180 +26,180 @@ license: MIT
 #    924  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1079  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1135  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1172  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1211  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1244  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1316  money.py                      Amounts of money: in words, and exact.
-#   1339  process.py                    What every copy of the pipe in one process shares.
-#   1360  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1541  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1599  retry.py                      Whether a failed request may be sent again, and when.
-#   1640  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1734  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1787  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1819  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1883  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1956  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2029  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2150  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2294  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2363  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2446  personal_valves.py            What each user can set for themselves.
-#   2562  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2641  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2736  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2831  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2915  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3354  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3423  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3536  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3720  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1087  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1143  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1180  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1219  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1252  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1324  money.py                      Amounts of money: in words, and exact.
+#   1347  process.py                    What every copy of the pipe in one process shares.
+#   1368  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1549  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1607  retry.py                      Whether a failed request may be sent again, and when.
+#   1648  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1742  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1795  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1827  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1891  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1964  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2037  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2158  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2302  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2371  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2454  personal_valves.py            What each user can set for themselves.
+#   2570  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2649  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2744  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2839  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3362  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3431  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3544  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3728  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3867  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3955  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4001  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4193  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4516  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4539  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4597  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4746  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4812  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4851  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4914  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4944  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5022  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5049  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5117  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5340  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5550  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5734  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5918  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6025  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6157  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6177  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6217  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3875  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3963  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4009  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4205  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4528  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4551  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4609  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4762  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4828  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4867  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4930  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4960  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5038  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5065  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5133  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5356  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5566  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5750  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5934  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6041  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6173  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6193  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6233  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6237  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6302  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6390  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6490  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6505  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6577  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6615  events.py                     What the page is told beside the stream of the answer.
-#   6627  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6725  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6758  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6773  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6806  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6919  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6937  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6975  users.py                      The person who asks, and what they have set for themselves.
-#   7078  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7150  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7259  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7511  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6253  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6318  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6406  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6506  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6521  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6593  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6631  events.py                     What the page is told beside the stream of the answer.
+#   6643  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6741  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6774  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6789  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6822  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6935  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6953  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6991  users.py                      The person who asks, and what they have set for themselves.
+#   7094  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7166  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7275  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7527  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7549  sources.py                    The text of each companion filter, by the name of its file.
+#   7565  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7881  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   7994  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8045  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8159  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8313  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8416  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8491  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8532  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8789  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8950  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9177  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9251  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7897  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8010  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8061  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8175  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8329  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8432  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8507  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8548  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8805  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   8966  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9193  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9267  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9442  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9542  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9578  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9763  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9851  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9905  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10218  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10260  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10389  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10475  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10689  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10785  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10976  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11084  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11203  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9458  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9558  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9594  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9779  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9867  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9921  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10236  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10278  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10407  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10493  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10707  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10803  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  10994  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11105  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11224  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11288  allow_list.py                 Only what the API knows goes out.
-#  11324  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11352  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11436  fallbacks.py                  Further models, for when the first one fails.
-#  11457  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11511  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11559  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11632  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11699  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11727  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11822  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11860  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  11990  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12139  history.py                    Chat messages become input items.
-#  12263  next_round.py                 The request of another round: the one before, and what came of it.
-#  12353  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12468  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12556  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12795  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12841  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12888  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12931  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  12991  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13040  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13110  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11309  allow_list.py                 Only what the API knows goes out.
+#  11345  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11373  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11457  fallbacks.py                  Further models, for when the first one fails.
+#  11478  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11532  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11580  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11653  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11720  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11748  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11843  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11881  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12011  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12160  history.py                    Chat messages become input items.
+#  12284  next_round.py                 The request of another round: the one before, and what came of it.
+#  12374  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12489  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12577  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12816  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12862  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12909  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12952  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13012  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13061  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13131  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13161  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13435  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13484  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13517  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13538  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13603  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13676  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13759  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13813  status.py                     The status line of an answer: few words, all of them true.
-#  13868  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14010  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14071  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14171  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14280  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14401  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14688  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13182  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13456  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13505  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13538  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13559  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13624  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13697  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13780  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13834  status.py                     The status line of an answer: few words, all of them true.
+#  13889  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14031  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14092  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14192  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14301  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14422  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14709  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14826  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14881  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15005  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15314  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15435  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15519  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15721  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14847  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14902  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15026  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15335  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15456  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15540  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15742  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15859  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15880  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16062  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16083  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16155  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16353  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16545  pipe.py                       The entrance: what Open WebUI calls.
+#  16566  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ def new_request_id() -> str:
 
 
 def new_item_id(prefix: str) -> str:
-    """An id for an output item that came without one: `msg_…`, `rs_…`."""
+    """An id for an output item that came without one: `msg_...`, `rs_...`."""
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
@@ -416,24 +416,24 @@ def _name_blob(match: re.Match[str]) -> str:
 # Every cause of failure a person can act on, each with its words.
 #
 # PipeError
-# ├── SettingsError            a valve needs the admin's hand
-# │   └── ApiKeyError          the key is missing or cannot be used
-# ├── HostTooOldError          this Open WebUI cannot show what the pipe sends
-# ├── ModelUnavailableError    the chosen entry is not a model that may be used
-# ├── EndpointConflictError    the request needs an endpoint that a rule forbids
-# ├── UnsupportedInputError    a message holds something that cannot be sent
-# ├── FileNotStoredError       what the model made could not be kept
-# ├── SealedPayloadError       what was kept cannot be opened
-# ├── BudgetSpentError         what may be spent is spent
-# ├── LedgerError              what was spent cannot be told
-# ├── AddressRefusedError      an address that must not be fetched
-# ├── DownloadFailedError      a file of the web that did not come
-# ├── BusyError                every slot and every waiting place is taken
-# ├── ConnectionFailedError    OpenRouter could not be reached
-# ├── UpstreamTimeoutError     OpenRouter fell silent
-# ├── StreamInterruptedError   the answer stopped before its end
-# ├── OpenRouterAPIError       OpenRouter or a provider refused or failed
-# └── InternalError            a fault of the pipe itself
+# |-- SettingsError            a valve needs the admin's hand
+# |   `-- ApiKeyError          the key is missing or cannot be used
+# |-- HostTooOldError          this Open WebUI cannot show what the pipe sends
+# |-- ModelUnavailableError    the chosen entry is not a model that may be used
+# |-- EndpointConflictError    the request needs an endpoint that a rule forbids
+# |-- UnsupportedInputError    a message holds something that cannot be sent
+# |-- FileNotStoredError       what the model made could not be kept
+# |-- SealedPayloadError       what was kept cannot be opened
+# |-- BudgetSpentError         what may be spent is spent
+# |-- LedgerError              what was spent cannot be told
+# |-- AddressRefusedError      an address that must not be fetched
+# |-- DownloadFailedError      a file of the web that did not come
+# |-- BusyError                every slot and every waiting place is taken
+# |-- ConnectionFailedError    OpenRouter could not be reached
+# |-- UpstreamTimeoutError     OpenRouter fell silent
+# |-- StreamInterruptedError   the answer stopped before its end
+# |-- OpenRouterAPIError       OpenRouter or a provider refused or failed
+# `-- InternalError            a fault of the pipe itself
 ################################
 
 class PipeError(Exception):
@@ -564,7 +564,7 @@ class ApiFailure:
     flagged_excerpt: str = ""
     """The part of the input that a moderation objects to."""
     rate_limit_scope: str = ""
-    """Whose limit it is: `openrouter_free_models_per_min`, `upstream_provider_shared_pool`, …"""
+    """Whose limit it is: `openrouter_free_models_per_min`, `upstream_provider_shared_pool`, ..."""
     requested_tokens: int | None = None
     """What the request would have taken, as far as the message says; so the ones below."""
     affordable_tokens: int | None = None
@@ -962,9 +962,17 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = unlock.add_argument
     add("archives", nargs="+", type=Path, metavar="ARCHIVE", help="a file, or a folder of them")
     add("--list", action="store_true", help="one line for each archive, without its records")
-    add("--kind", action="append", help="only records of this kind: request, item, log, timing, …")
+    add(
+        "--kind",
+        action="append",
+        help="only records of this kind: request, item, log, timing, ...",
+    )
     add("--grep", default="", metavar="TEXT", help="only records that contain this text")
-    add("--outcome", metavar="HOW", help="only archives of answers that ended so: failed, …")
+    add(
+        "--outcome",
+        metavar="HOW",
+        help="only archives of answers that ended so: failed, ...",
+    )
     add("--json", action="store_true", help="the records as they are, one JSON object a line")
     return parser.parse_args(arguments)
 
@@ -1330,7 +1338,7 @@ def dollars(amount: float) -> str:
 
 
 def picodollars(amount: float) -> int:
-    """The amount in 10⁻¹² USD, of the decimal number as it was written: these add up exactly."""
+    """The amount in 10^-12 USD, of the decimal number as it was written: these add up exactly."""
     if not isfinite(amount):
         return 0
     return int((Decimal(repr(amount)) * PICODOLLARS).to_integral_value())
@@ -1379,7 +1387,7 @@ _NAME = re.compile(
 )
 _KEPT_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
 
-# https://www.iana.org/assignments/iana-ipv4-special-registry and …-ipv6-special-registry. Spelled
+# https://www.iana.org/assignments/iana-ipv4-special-registry and ...-ipv6-special-registry. Spelled
 # out: what `ipaddress` calls global differs between versions of Python, and lets relays through.
 _SPECIAL_V4 = tuple(
     map(
@@ -3391,7 +3399,7 @@ class RequestContext:
     chat_id: str = ""
     message_id: str = ""
     task: str = ""
-    """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    """The chore Open WebUI runs for itself (`title_generation`, ...), or empty for a chat."""
     hand_over: HandOver = NOTHING_HANDED_OVER
     """What the companion filters ask for; nothing in a chore."""
     host: HostHandles = field(default_factory=HostHandles)
@@ -3562,7 +3570,7 @@ _BUILT_IN = ErrorTemplates(
     openrouter_error=_built_in(
         "",
         "Objection: {moderation_reasons}.",
-        "It concerns: “{flagged_excerpt}”.",
+        "It concerns: \u201c{flagged_excerpt}\u201d.",
         "OpenRouter's number for the request: {request_id}.",
     ),
     authentication_error=_built_in(
@@ -4187,7 +4195,11 @@ def _texts_in(value: Any) -> tuple[str, ...]:
 
 def _fit_to_show(text: str) -> str:
     text = redact_text(text)
-    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " …"
+    return (
+        text
+        if len(text) <= _LONGEST_MESSAGE
+        else text[:_LONGEST_MESSAGE] + " \N{HORIZONTAL ELLIPSIS}"
+    )
 
 
 ################################
@@ -4213,7 +4225,7 @@ class Usage:
     """USD charged to the OpenRouter account."""
     is_byok: bool | None = None
     cost_details: dict[str, float] = field(default_factory=dict[str, float])
-    """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
+    """USD by part (`upstream_inference_cost`, ...), under OpenRouter's names."""
     last_input_tokens: int | None = None
     """Of the last round alone, where the answer took several; so the one below."""
     last_output_tokens: int | None = None
@@ -4227,7 +4239,7 @@ class Usage:
 
     @property
     def picodollars(self) -> int | None:
-        """The same in 10⁻¹² USD, to the last digit."""
+        """The same in 10^-12 USD, to the last digit."""
         return None if self.cost is None else picodollars(self.cost) + picodollars(self._upstream)
 
     @property
@@ -4294,7 +4306,7 @@ class ImageItem:
 
     id: str
     data_url: str = ""
-    """`data:image/…;base64,…`, or an https address; empty while it is being drawn."""
+    """`data:image/...;base64,...`, or an https address; empty while it is being drawn."""
     status: str = "completed"
 
 
@@ -4317,7 +4329,7 @@ class ServerToolItem:
     id: str
     type: str
     details: JsonObject = field(default_factory=JsonObject)
-    """The item's own fields (`action`, `url`, `title`, …)."""
+    """The item's own fields (`action`, `url`, `title`, ...)."""
     status: str = "completed"
 
 
@@ -4473,7 +4485,7 @@ class SpendingKnown:
 
 @dataclass(slots=True)
 class ResponseFinished:
-    """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
+    """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, ...)."""
 
     response_id: str
     model: str
@@ -4708,7 +4720,11 @@ def trimming_notices(answer: JsonObject) -> list[Event]:
     stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
     if not any(stage.get("type") == "context_compression" for stage in stages):
         return []
-    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
+    return [
+        Notice(
+            "\N{WARNING SIGN} The chat was too long: its middle was left out", in_closing_line=True
+        )
+    ]
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -5824,7 +5840,7 @@ def missing_key() -> ApiKeyError:
     return ApiKeyError(
         "No OpenRouter API key is set.",
         "The admin should enter `API_KEY` in the settings of the OpenRouter function "
-        "(Admin Panel → Functions → OpenRouter → gear).",
+        "(Admin Panel > Functions > OpenRouter > gear).",
     )
 
 
@@ -8263,7 +8279,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
 def _name_of(row: Mapping[str, Any], model_id: str, target: str) -> str:
     """Its name; that of an alias says what it stands for."""
     name = text_of(row.get("name")) or model_id
-    return f"{name} → {target}" if target else name
+    return f"{name} \N{RIGHTWARDS ARROW} {target}" if target else name
 
 
 def _day_of(value: Any) -> date | None:
@@ -9212,7 +9228,7 @@ def _list_offered(
 
 def notice_entry(error: PipeError) -> Entry:
     """One entry whose name is the reason."""
-    return {"id": NOTICE_ID, "name": f"⚠ {error.cause}"}
+    return {"id": NOTICE_ID, "name": f"\N{WARNING SIGN} {error.cause}"}
 
 
 async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings) -> PipeError:
@@ -9435,7 +9451,7 @@ def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
 
 def _counted(row_ids: list[str]) -> str:
     """How many there are, and the first of them."""
-    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    more = ", ..." if len(row_ids) > _NAMES_SHOWN else ""
     return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"
 
 
@@ -10193,7 +10209,9 @@ class ArtifactStore:
         if len(self._warned_chats) >= _MOST_WARNED_CHATS:
             self._warned_chats.clear()
         self._warned_chats.add(chat_id)
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in problems.items())
+        reasons = "; ".join(
+            f"{count} \N{MULTIPLICATION SIGN} {reason}" for reason, count in problems.items()
+        )
         LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
 
     def _report(self, what: str, fault: str) -> None:
@@ -10695,7 +10713,7 @@ def _told(value: Any) -> Any:
 SpendRow = dict[str, Any]
 
 _WHO_AND_WHERE = ("function_id", "user_id", "chat_id", "message_id", "task", "model")
-# Tokens are as OpenRouter counts them; 10¹² picodollars are one USD, and null is not known.
+# Tokens are as OpenRouter counts them; 10^12 picodollars are one USD, and null is not known.
 _WHAT_IT_TOOK = (
     "input_tokens",
     "cached_tokens",
@@ -10804,7 +10822,7 @@ _TALLY_SECONDS = 3.0
 
 @dataclass(slots=True)
 class SpendTally:
-    """What a circle has spent in 10⁻¹² USD: read from the table, and counted on since."""
+    """What a circle has spent in 10^-12 USD: read from the table, and counted on since."""
 
     circle: SpenderCircle
     read_at: float
@@ -11005,7 +11023,7 @@ async def budget_warnings(context: RequestContext, ledger: SpendLedger) -> list[
         if state.spent >= state.limit:
             raise _refusal(state)
         if state.spent >= state.limit * context.settings.spend.warning_share:
-            warnings.append(f"⚠ {state}")
+            warnings.append(f"\N{WARNING SIGN} {state}")
     return warnings
 
 
@@ -11018,7 +11036,10 @@ async def budget_states(
         tally = await ledger.spent(circle) if name in limits else None
         if tally is None:
             continue
-        owner, (daily, monthly) = _OWNERS.get(name, f"The budget of “{name}”"), limits[name]
+        owner, (daily, monthly) = (
+            _OWNERS.get(name, f"The budget of \u201c{name}\u201d"),
+            limits[name],
+        )
         if daily:
             tomorrow = tally.day_begin + DAY_SECONDS
             yield BudgetState(owner, "today", daily, tally.day / PICODOLLARS, tomorrow)
@@ -11088,7 +11109,7 @@ def _refusal(state: BudgetState) -> BudgetSpentError:
 ################################
 
 SpendSums = tuple[int, ...]
-"""Requests, tokens in, tokens out, cost in 10⁻¹² USD, requests of unknown cost."""
+"""Requests, tokens in, tokens out, cost in 10^-12 USD, requests of unknown cost."""
 
 _COMMAND = re.compile(r"\s*/spend(?:\s+(?P<what>[1-9]\d{0,2}|csv))?\s*", re.IGNORECASE)
 _MOST_LINES = 31
@@ -11165,7 +11186,7 @@ def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
     lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
-        bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
+        bar = "\N{FULL BLOCK}" * max(round(20 * sums[3] / most), sums[3] > 0)
         cells = re.sub(r"[|\s<>`\[\]\\]+", " ", name), *(f"{count:,}" for count in sums[:3])
         lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
     return lines
@@ -11278,7 +11299,7 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
     seconds = time.perf_counter() - context.started_at
     known = taken.charged if taken else None
     cost = "cost unknown" if known is None else f"at least {dollars(known)}"
-    words = f"Stopped after {seconds:.1f} s · {cost}"
+    words = f"Stopped after {seconds:.1f} s \N{MIDDLE DOT} {cost}"
     try:
         await send_event(context.host, "status", {"description": words, "done": True})
     except Exception:  # noqa: BLE001 - Open WebUI must learn of the stop, not of this
@@ -12774,11 +12795,11 @@ def _read_attachment(part: JsonObject) -> _Attachment | None:
     names = {"image": "A picture", "audio": "A recording", "video": "A video"}
     spoken = next((words for word, words in names.items() if word in kind), "A file")
     name = text_of(fields.get("filename"))
-    return _Attachment(part, f"“{name}”" if name else spoken, address)
+    return _Attachment(part, f"\u201c{name}\u201d" if name else spoken, address)
 
 
 def _part_of(file: EncodedFile, name: str) -> JsonObject:
-    name = name.strip("“”")
+    name = name.strip("\u201c\u201d")
     kind, _, subtype = file.media_type.partition("/")
     match kind:
         case "image" | "video":
@@ -12865,7 +12886,7 @@ def provider_fields(body: Mapping[str, Any], context: RequestContext) -> dict[st
 
 
 def _named_lists(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters `openrouter_provider_order`, `…_only` and `…_ignore`."""
+    """The parameters `openrouter_provider_order`, `..._only` and `..._ignore`."""
     named = {name: _names_in(body.get(f"openrouter_provider_{name}")) for name in _LISTS}
     return {name: names for name, names in named.items() if names}
 
@@ -13822,7 +13843,7 @@ def status_event(description: str, *, done: bool) -> HostEvent:
 
 
 def describe_usage(usage: Usage | None, seconds: float) -> str:
-    """Time, tokens, speed and cost: `4.2 s · 1,204 tokens in (900 cached), 350 out · $0.0012`."""
+    """Time, tokens, speed and cost: `4.2 s - 1,204 tokens in (900 cached), 350 out - $0.0012`."""
     parts = [f"{seconds:.1f} s"]
     if usage is not None:
         parts += [_tokens(usage), _speed(usage, seconds), _cost(usage)]
@@ -13830,18 +13851,18 @@ def describe_usage(usage: Usage | None, seconds: float) -> str:
 
 
 def describe_spending(spending: SpendingKnown) -> str:
-    """What the chat has cost, and what is left: `chat $0.0345 · $3.20 left on the key`."""
+    """What the chat has cost, and what is left: `chat $0.0345 - $3.20 left on the key`."""
     parts: list[str] = []
     if spending.chat_cost is not None:
         bound = "" if spending.is_whole else "at least "
         parts.append(f"chat {bound}{dollars(spending.chat_cost)}")
     if spending.credit_left is not None:
-        parts.append(f"⚠ ${spending.credit_left:.2f} left on the API key")
+        parts.append(f"\N{WARNING SIGN} ${spending.credit_left:.2f} left on the API key")
     return _join_parts(parts)
 
 
 def _join_parts(parts: list[str]) -> str:
-    return " · ".join(filter(None, parts))
+    return " \N{MIDDLE DOT} ".join(filter(None, parts))
 
 
 def _tokens(usage: Usage) -> str:
@@ -14018,7 +14039,7 @@ PAUSE_SECONDS = 4.0
 _LONGEST_LINE = 160
 _SHORTEST_LINE = 12
 # What follows a complete sentence or a heading; languages without spaces need none.
-_BORDER = re.compile(r"(?<=[.!?…])[\"')\]*]*\s+|(?<=[。！？])|\n+")
+_BORDER = re.compile(r"(?<=[.!?\u2026])[\"')\]*]*\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 _DECORATION = re.compile(r"^[\s#>*_`-]+|[\s*_`]+$")
 
 
@@ -14065,7 +14086,7 @@ def _shortened(sentence: str) -> str:
     if len(sentence) <= _LONGEST_LINE:
         return sentence
     head = sentence[: _LONGEST_LINE - 1]
-    return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "…"
+    return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "\N{HORIZONTAL ELLIPSIS}"
 
 
 ################################
@@ -14622,7 +14643,7 @@ class ResponseEvents:
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
             parts += [own, describe_spending(self._spending)]
-        line = " · ".join(filter(None, parts))
+        line = " \N{MIDDLE DOT} ".join(filter(None, parts))
         return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:
@@ -16674,159 +16695,159 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/errors.py": ((439, 31, 181),),
     "storage/payload_codec.py": ((632, 26, 189),),
     "storage/archive_file.py": ((831, 20, 91),),
-    "storage/unlock.py": ((932, 22, 104),),
-    "core/circuit_breaker.py": ((1085, 8, 48),),
-    "core/json_codec.py": ((1141, 11, 29),),
-    "core/json_values.py": ((1178, 8, 31),),
-    "core/hand_over.py": ((1217, 11, 25),),
-    "core/media_types.py": ((1250, 5, 64),),
-    "core/money.py": ((1322, 8, 15),),
-    "core/process.py": ((1345, 10, 13),),
-    "core/addresses.py": ((1369, 17, 170),),
-    "core/admission.py": ((1547, 12, 50),),
-    "core/retry.py": ((1605, 7, 33),),
-    "core/secrets.py": ((1646, 19, 86),),
-    "core/session_records.py": ((1740, 11, 45),),
-    "core/source_map.py": ((1793, 7, 24),),
-    "core/template_language.py": ((1825, 8, 56),),
-    "core/valve_types.py": ((1891, 17, 63),),
-    "core/archive_valves.py": ((1962, 13, 65),),
-    "core/attachment_valves.py": ((2035, 13, 113),),
-    "core/catalog_valves.py": ((2156, 12, 136),),
-    "core/companion_valves.py": ((2300, 13, 61),),
-    "core/metadata_valves.py": ((2369, 12, 75),),
-    "core/personal_valves.py": ((2452, 11, 108),),
-    "core/spend_valves.py": ((2568, 12, 71),),
-    "core/storage_valves.py": ((2647, 13, 87),),
-    "core/template_valves.py": ((2742, 13, 87),),
-    "core/tool_valves.py": ((2837, 11, 76),),
-    "core/config.py": ((2921, 25, 431),),
-    "core/context.py": ((3360, 16, 61),),
-    "core/logging_system.py": ((3429, 11, 105),),
-    "core/error_templates.py": ((3542, 28, 176),),
-    "core/timing_logger.py": ((3728, 21, 137),),
-    "api/bodies.py": ((3873, 8, 80),),
-    "api/error_figures.py": ((3961, 8, 38),),
-    "api/errors.py": ((4007, 18, 184),),
-    "api/events.py": ((4199, 12, 315),),
-    "api/exchange_log.py": ((4522, 17, 15),),
-    "api/gateway/batch.py": ((4548, 14, 47),),
-    "api/gateway/items.py": ((4603, 22, 141),),
-    "api/gateway/part_ends.py": ((4752, 8, 58),),
-    "api/gateway/payloads.py": ((4818, 14, 31),),
-    "api/gateway/selection.py": ((4857, 15, 55),),
-    "api/gateway/sound.py": ((4920, 11, 22),),
-    "api/gateway/text_run.py": ((4950, 10, 70),),
-    "api/pacing.py": ((5028, 7, 19),),
-    "api/sse.py": ((5055, 5, 60),),
-    "api/gateway/chat_reader.py": ((5123, 31, 215),),
-    "api/gateway/responses_reader.py": ((5346, 34, 202),),
-    "api/transport.py": ((5556, 18, 176),),
-    "api/http.py": ((5740, 23, 176),),
-    "api/catalog.py": ((5924, 19, 99),),
-    "api/gateway/stream.py": ((6031, 33, 124),),
-    "api/gateway/chat_completions.py": ((6163, 15, 12),),
-    "api/gateway/images.py": ((6183, 19, 32),),
-    "api/gateway/responses.py": ((6223, 15, 12),),
-    "host/blocking.py": ((6243, 12, 57),),
-    "host/chats.py": ((6308, 13, 80),),
-    "host/columns.py": ((6400, 20, 88),),
-    "host/data_folder.py": ((6496, 9, 7),),
-    "host/database.py": ((6511, 15, 64),),
-    "host/departure.py": ((6583, 11, 30),),
-    "host/events.py": ((6621, 9, 4),),
-    "host/functions.py": ((6636, 20, 87),),
-    "host/kept_ids.py": ((6733, 11, 23),),
-    "host/middleware.py": ((6764, 8, 7),),
-    "host/citing.py": ((6779, 15, 25),),
-    "host/models.py": ((6812, 14, 105),),
-    "host/redis.py": ((6925, 8, 10),),
-    "host/single_worker.py": ((6943, 15, 30),),
-    "host/users.py": ((6981, 14, 95),),
-    "host/call.py": ((7084, 16, 64),),
-    "host/files.py": ((7156, 19, 101),),
-    "host/tools.py": ((7268, 23, 241),),
-    "host/versions.py": ((7517, 10, 30),),
-    "filters/provider_routing.py": ((7557, 2, 165),),
-    "filters/search_toggle.py": ((7724, 2, 153),),
-    "models/catalog_shelf.py": ((7887, 19, 105),),
-    "models/key_limit.py": ((8000, 13, 43),),
-    "models/pricing.py": ((8051, 12, 106),),
-    "models/family.py": ((8165, 14, 146),),
-    "models/companions.py": ((8319, 15, 95),),
-    "models/variants.py": ((8422, 11, 67),),
-    "models/known.py": ((8497, 12, 33),),
-    "models/metadata_sync.py": ((8541, 24, 246),),
-    "models/registry.py": ((8795, 21, 153),),
-    "models/visibility.py": ((8956, 16, 219),),
-    "models/entries.py": ((9183, 25, 66),),
-    "models/sync_job.py": ((9257, 33, 183),),
-    "storage/artifact_table.py": ((9448, 27, 92),),
-    "storage/cost_snapshots.py": ((9548, 16, 28),),
-    "storage/downloads.py": ((9588, 25, 173),),
-    "storage/encoded_files.py": ((9769, 19, 80),),
-    "storage/generated.py": ((9857, 16, 46),),
-    "storage/artifacts.py": ((9914, 41, 302),),
-    "storage/kept_thinking.py": ((10224, 15, 34),),
-    "storage/pictures.py": ((10266, 19, 121),),
-    "storage/keeping.py": ((10395, 25, 78),),
-    "storage/session_archive.py": ((10483, 43, 204),),
-    "storage/spend_table.py": ((10695, 24, 88),),
-    "storage/spend_ledger.py": ((10791, 23, 183),),
-    "storage/budgets.py": ((10982, 18, 100),),
-    "storage/spend_report.py": ((11090, 27, 111),),
-    "storage/spending.py": ((11209, 20, 77),),
-    "requests/allow_list.py": ((11294, 10, 28),),
-    "requests/caching.py": ((11330, 13, 20),),
-    "requests/content_parts.py": ((11358, 10, 76),),
-    "requests/fallbacks.py": ((11442, 12, 13),),
-    "requests/identifiers.py": ((11463, 11, 46),),
-    "requests/modalities.py": ((11517, 12, 40),),
-    "requests/old_texts.py": ((11565, 11, 65),),
-    "requests/parameters.py": ((11638, 12, 59),),
-    "requests/plugins.py": ((11705, 13, 20),),
-    "requests/reasoning.py": ((11733, 13, 87),),
-    "requests/references.py": ((11828, 12, 30),),
-    "requests/replay.py": ((11866, 14, 122),),
-    "requests/chat_body.py": ((11996, 13, 141),),
-    "requests/history.py": ((12145, 13, 116),),
-    "requests/next_round.py": ((12269, 22, 82),),
-    "requests/recovery.py": ((12359, 16, 107),),
-    "requests/retention.py": ((12474, 13, 80),),
-    "requests/attachments.py": ((12562, 25, 231),),
-    "requests/routing_table.py": ((12801, 14, 38),),
-    "requests/routing.py": ((12847, 13, 39),),
-    "requests/tasks.py": ((12894, 11, 35),),
-    "requests/studio.py": ((12937, 15, 52),),
-    "requests/tools.py": ((12997, 13, 41),),
-    "requests/web_search.py": ((13046, 15, 62),),
-    "requests/normalise.py": ((13116, 29, 43),),
-    "streaming/collector.py": ((13167, 32, 266),),
-    "streaming/completion_notes.py": ((13441, 11, 41),),
-    "streaming/open_calls.py": ((13490, 10, 25),),
-    "streaming/renderer.py": ((13523, 9, 13),),
-    "streaming/citations.py": ((13544, 13, 57),),
-    "streaming/layout.py": ((13613, 18, 61),),
-    "streaming/output_items.py": ((13682, 19, 75),),
-    "streaming/server_tools.py": ((13765, 15, 46),),
-    "streaming/status.py": ((13819, 10, 47),),
-    "streaming/think_tags.py": ((13874, 20, 134),),
-    "streaming/thinking_status.py": ((14016, 11, 53),),
-    "streaming/usage.py": ((14077, 10, 92),),
-    "streaming/completion_chunks.py": ((14177, 31, 101),),
-    "streaming/completion_dict.py": ((14286, 38, 113),),
-    "streaming/response_events.py": ((14407, 48, 279),),
-    "streaming/transcript.py": ((14694, 30, 130),),
-    "tools/policy.py": ((14832, 13, 47),),
-    "tools/results.py": ((14887, 11, 116),),
-    "tools/schema.py": ((15014, 15, 298),),
-    "tools/arguments.py": ((15320, 13, 113),),
-    "tools/definitions.py": ((15441, 13, 76),),
-    "tools/executor.py": ((15525, 55, 194),),
-    "tools/toolbox.py": ((15727, 23, 130),),
-    "runtime.py": ((15865, 34, 195),),
-    "attempts.py": ((16068, 37, 85),),
-    "rounds.py": ((16161, 30, 190),),
-    "orchestrator.py": ((16359, 53, 184),),
-    "pipe.py": ((16551, 30, 113),),
+    "storage/unlock.py": ((932, 22, 112),),
+    "core/circuit_breaker.py": ((1093, 8, 48),),
+    "core/json_codec.py": ((1149, 11, 29),),
+    "core/json_values.py": ((1186, 8, 31),),
+    "core/hand_over.py": ((1225, 11, 25),),
+    "core/media_types.py": ((1258, 5, 64),),
+    "core/money.py": ((1330, 8, 15),),
+    "core/process.py": ((1353, 10, 13),),
+    "core/addresses.py": ((1377, 17, 170),),
+    "core/admission.py": ((1555, 12, 50),),
+    "core/retry.py": ((1613, 7, 33),),
+    "core/secrets.py": ((1654, 19, 86),),
+    "core/session_records.py": ((1748, 11, 45),),
+    "core/source_map.py": ((1801, 7, 24),),
+    "core/template_language.py": ((1833, 8, 56),),
+    "core/valve_types.py": ((1899, 17, 63),),
+    "core/archive_valves.py": ((1970, 13, 65),),
+    "core/attachment_valves.py": ((2043, 13, 113),),
+    "core/catalog_valves.py": ((2164, 12, 136),),
+    "core/companion_valves.py": ((2308, 13, 61),),
+    "core/metadata_valves.py": ((2377, 12, 75),),
+    "core/personal_valves.py": ((2460, 11, 108),),
+    "core/spend_valves.py": ((2576, 12, 71),),
+    "core/storage_valves.py": ((2655, 13, 87),),
+    "core/template_valves.py": ((2750, 13, 87),),
+    "core/tool_valves.py": ((2845, 11, 76),),
+    "core/config.py": ((2929, 25, 431),),
+    "core/context.py": ((3368, 16, 61),),
+    "core/logging_system.py": ((3437, 11, 105),),
+    "core/error_templates.py": ((3550, 28, 176),),
+    "core/timing_logger.py": ((3736, 21, 137),),
+    "api/bodies.py": ((3881, 8, 80),),
+    "api/error_figures.py": ((3969, 8, 38),),
+    "api/errors.py": ((4015, 18, 188),),
+    "api/events.py": ((4211, 12, 315),),
+    "api/exchange_log.py": ((4534, 17, 15),),
+    "api/gateway/batch.py": ((4560, 14, 47),),
+    "api/gateway/items.py": ((4615, 22, 145),),
+    "api/gateway/part_ends.py": ((4768, 8, 58),),
+    "api/gateway/payloads.py": ((4834, 14, 31),),
+    "api/gateway/selection.py": ((4873, 15, 55),),
+    "api/gateway/sound.py": ((4936, 11, 22),),
+    "api/gateway/text_run.py": ((4966, 10, 70),),
+    "api/pacing.py": ((5044, 7, 19),),
+    "api/sse.py": ((5071, 5, 60),),
+    "api/gateway/chat_reader.py": ((5139, 31, 215),),
+    "api/gateway/responses_reader.py": ((5362, 34, 202),),
+    "api/transport.py": ((5572, 18, 176),),
+    "api/http.py": ((5756, 23, 176),),
+    "api/catalog.py": ((5940, 19, 99),),
+    "api/gateway/stream.py": ((6047, 33, 124),),
+    "api/gateway/chat_completions.py": ((6179, 15, 12),),
+    "api/gateway/images.py": ((6199, 19, 32),),
+    "api/gateway/responses.py": ((6239, 15, 12),),
+    "host/blocking.py": ((6259, 12, 57),),
+    "host/chats.py": ((6324, 13, 80),),
+    "host/columns.py": ((6416, 20, 88),),
+    "host/data_folder.py": ((6512, 9, 7),),
+    "host/database.py": ((6527, 15, 64),),
+    "host/departure.py": ((6599, 11, 30),),
+    "host/events.py": ((6637, 9, 4),),
+    "host/functions.py": ((6652, 20, 87),),
+    "host/kept_ids.py": ((6749, 11, 23),),
+    "host/middleware.py": ((6780, 8, 7),),
+    "host/citing.py": ((6795, 15, 25),),
+    "host/models.py": ((6828, 14, 105),),
+    "host/redis.py": ((6941, 8, 10),),
+    "host/single_worker.py": ((6959, 15, 30),),
+    "host/users.py": ((6997, 14, 95),),
+    "host/call.py": ((7100, 16, 64),),
+    "host/files.py": ((7172, 19, 101),),
+    "host/tools.py": ((7284, 23, 241),),
+    "host/versions.py": ((7533, 10, 30),),
+    "filters/provider_routing.py": ((7573, 2, 165),),
+    "filters/search_toggle.py": ((7740, 2, 153),),
+    "models/catalog_shelf.py": ((7903, 19, 105),),
+    "models/key_limit.py": ((8016, 13, 43),),
+    "models/pricing.py": ((8067, 12, 106),),
+    "models/family.py": ((8181, 14, 146),),
+    "models/companions.py": ((8335, 15, 95),),
+    "models/variants.py": ((8438, 11, 67),),
+    "models/known.py": ((8513, 12, 33),),
+    "models/metadata_sync.py": ((8557, 24, 246),),
+    "models/registry.py": ((8811, 21, 153),),
+    "models/visibility.py": ((8972, 16, 219),),
+    "models/entries.py": ((9199, 25, 66),),
+    "models/sync_job.py": ((9273, 33, 183),),
+    "storage/artifact_table.py": ((9464, 27, 92),),
+    "storage/cost_snapshots.py": ((9564, 16, 28),),
+    "storage/downloads.py": ((9604, 25, 173),),
+    "storage/encoded_files.py": ((9785, 19, 80),),
+    "storage/generated.py": ((9873, 16, 46),),
+    "storage/artifacts.py": ((9930, 41, 304),),
+    "storage/kept_thinking.py": ((10242, 15, 34),),
+    "storage/pictures.py": ((10284, 19, 121),),
+    "storage/keeping.py": ((10413, 25, 78),),
+    "storage/session_archive.py": ((10501, 43, 204),),
+    "storage/spend_table.py": ((10713, 24, 88),),
+    "storage/spend_ledger.py": ((10809, 23, 183),),
+    "storage/budgets.py": ((11000, 18, 103),),
+    "storage/spend_report.py": ((11111, 27, 111),),
+    "storage/spending.py": ((11230, 20, 77),),
+    "requests/allow_list.py": ((11315, 10, 28),),
+    "requests/caching.py": ((11351, 13, 20),),
+    "requests/content_parts.py": ((11379, 10, 76),),
+    "requests/fallbacks.py": ((11463, 12, 13),),
+    "requests/identifiers.py": ((11484, 11, 46),),
+    "requests/modalities.py": ((11538, 12, 40),),
+    "requests/old_texts.py": ((11586, 11, 65),),
+    "requests/parameters.py": ((11659, 12, 59),),
+    "requests/plugins.py": ((11726, 13, 20),),
+    "requests/reasoning.py": ((11754, 13, 87),),
+    "requests/references.py": ((11849, 12, 30),),
+    "requests/replay.py": ((11887, 14, 122),),
+    "requests/chat_body.py": ((12017, 13, 141),),
+    "requests/history.py": ((12166, 13, 116),),
+    "requests/next_round.py": ((12290, 22, 82),),
+    "requests/recovery.py": ((12380, 16, 107),),
+    "requests/retention.py": ((12495, 13, 80),),
+    "requests/attachments.py": ((12583, 25, 231),),
+    "requests/routing_table.py": ((12822, 14, 38),),
+    "requests/routing.py": ((12868, 13, 39),),
+    "requests/tasks.py": ((12915, 11, 35),),
+    "requests/studio.py": ((12958, 15, 52),),
+    "requests/tools.py": ((13018, 13, 41),),
+    "requests/web_search.py": ((13067, 15, 62),),
+    "requests/normalise.py": ((13137, 29, 43),),
+    "streaming/collector.py": ((13188, 32, 266),),
+    "streaming/completion_notes.py": ((13462, 11, 41),),
+    "streaming/open_calls.py": ((13511, 10, 25),),
+    "streaming/renderer.py": ((13544, 9, 13),),
+    "streaming/citations.py": ((13565, 13, 57),),
+    "streaming/layout.py": ((13634, 18, 61),),
+    "streaming/output_items.py": ((13703, 19, 75),),
+    "streaming/server_tools.py": ((13786, 15, 46),),
+    "streaming/status.py": ((13840, 10, 47),),
+    "streaming/think_tags.py": ((13895, 20, 134),),
+    "streaming/thinking_status.py": ((14037, 11, 53),),
+    "streaming/usage.py": ((14098, 10, 92),),
+    "streaming/completion_chunks.py": ((14198, 31, 101),),
+    "streaming/completion_dict.py": ((14307, 38, 113),),
+    "streaming/response_events.py": ((14428, 48, 279),),
+    "streaming/transcript.py": ((14715, 30, 130),),
+    "tools/policy.py": ((14853, 13, 47),),
+    "tools/results.py": ((14908, 11, 116),),
+    "tools/schema.py": ((15035, 15, 298),),
+    "tools/arguments.py": ((15341, 13, 113),),
+    "tools/definitions.py": ((15462, 13, 76),),
+    "tools/executor.py": ((15546, 55, 194),),
+    "tools/toolbox.py": ((15748, 23, 130),),
+    "runtime.py": ((15886, 34, 195),),
+    "attempts.py": ((16089, 37, 85),),
+    "rounds.py": ((16182, 30, 190),),
+    "orchestrator.py": ((16380, 53, 184),),
+    "pipe.py": ((16572, 30, 113),),
 }

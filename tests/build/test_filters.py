@@ -28,7 +28,7 @@ class Filter:
 
     toggle = True
     pattern = re.compile(r"\\d+\\n")
-    name = "café — \\u00e9"
+    name = "caf\\u00e9 - \\u00e9"
 '''
 READER = """
 from ..filters.sources import FILTER_SOURCES

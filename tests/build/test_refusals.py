@@ -146,6 +146,14 @@ REFUSALS = {
         {"a.py": "import time; START = 1\n"},
         "a.py:3: two statements on one line",
     ),
+    "letter outside ASCII": (
+        {"a.py": "A = 1\n# a \N{MIDDLE DOT} b\n"},
+        "a.py:4: '\N{MIDDLE DOT}' is not ASCII",
+    ),
+    "letter outside ASCII in a room's sentence": (
+        {**OTHER, "core/__init__.py": '"""One\N{HORIZONTAL ELLIPSIS}"""\n'},
+        "core/__init__.py:1: '\N{HORIZONTAL ELLIPSIS}' is not ASCII",
+    ),
     "words the host rewrites, in a docstring": (
         {"a.py": "def f():\n    '''Taken from " + "configuration.'''\n"},
         "a.py:4: Open WebUI would rewrite the words 'from config'",

@@ -198,4 +198,8 @@ def _texts_in(value: Any) -> tuple[str, ...]:
 
 def _fit_to_show(text: str) -> str:
     text = redact_text(text)
-    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " …"
+    return (
+        text
+        if len(text) <= _LONGEST_MESSAGE
+        else text[:_LONGEST_MESSAGE] + " \N{HORIZONTAL ELLIPSIS}"
+    )

@@ -26,7 +26,7 @@ class Usage:
     """USD charged to the OpenRouter account."""
     is_byok: bool | None = None
     cost_details: dict[str, float] = field(default_factory=dict[str, float])
-    """USD by part (`upstream_inference_cost`, …), under OpenRouter's names."""
+    """USD by part (`upstream_inference_cost`, ...), under OpenRouter's names."""
     last_input_tokens: int | None = None
     """Of the last round alone, where the answer took several; so the one below."""
     last_output_tokens: int | None = None
@@ -40,7 +40,7 @@ class Usage:
 
     @property
     def picodollars(self) -> int | None:
-        """The same in 10⁻¹² USD, to the last digit."""
+        """The same in 10^-12 USD, to the last digit."""
         return None if self.cost is None else picodollars(self.cost) + picodollars(self._upstream)
 
     @property
@@ -107,7 +107,7 @@ class ImageItem:
 
     id: str
     data_url: str = ""
-    """`data:image/…;base64,…`, or an https address; empty while it is being drawn."""
+    """`data:image/...;base64,...`, or an https address; empty while it is being drawn."""
     status: str = "completed"
 
 
@@ -130,7 +130,7 @@ class ServerToolItem:
     id: str
     type: str
     details: JsonObject = field(default_factory=JsonObject)
-    """The item's own fields (`action`, `url`, `title`, …)."""
+    """The item's own fields (`action`, `url`, `title`, ...)."""
     status: str = "completed"
 
 
@@ -286,7 +286,7 @@ class SpendingKnown:
 
 @dataclass(slots=True)
 class ResponseFinished:
-    """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, …)."""
+    """The answer is over; `incomplete_reason` says why it was cut (`max_output_tokens`, ...)."""
 
     response_id: str
     model: str

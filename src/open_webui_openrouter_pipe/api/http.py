@@ -107,7 +107,7 @@ def missing_key() -> ApiKeyError:
     return ApiKeyError(
         "No OpenRouter API key is set.",
         "The admin should enter `API_KEY` in the settings of the OpenRouter function "
-        "(Admin Panel → Functions → OpenRouter → gear).",
+        "(Admin Panel > Functions > OpenRouter > gear).",
     )
 
 

@@ -27,7 +27,7 @@ _NAME = re.compile(
 )
 _KEPT_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
 
-# https://www.iana.org/assignments/iana-ipv4-special-registry and …-ipv6-special-registry. Spelled
+# https://www.iana.org/assignments/iana-ipv4-special-registry and ...-ipv6-special-registry. Spelled
 # out: what `ipaddress` calls global differs between versions of Python, and lets relays through.
 _SPECIAL_V4 = tuple(
     map(

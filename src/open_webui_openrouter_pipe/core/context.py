@@ -47,7 +47,7 @@ class RequestContext:
     chat_id: str = ""
     message_id: str = ""
     task: str = ""
-    """The chore Open WebUI runs for itself (`title_generation`, …), or empty for a chat."""
+    """The chore Open WebUI runs for itself (`title_generation`, ...), or empty for a chat."""
     hand_over: HandOver = NOTHING_HANDED_OVER
     """What the companion filters ask for; nothing in a chore."""
     host: HostHandles = field(default_factory=HostHandles)

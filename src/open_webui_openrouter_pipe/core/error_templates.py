@@ -48,7 +48,7 @@ _BUILT_IN = ErrorTemplates(
     openrouter_error=_built_in(
         "",
         "Objection: {moderation_reasons}.",
-        "It concerns: “{flagged_excerpt}”.",
+        "It concerns: \u201c{flagged_excerpt}\u201d.",
         "OpenRouter's number for the request: {request_id}.",
     ),
     authentication_error=_built_in(

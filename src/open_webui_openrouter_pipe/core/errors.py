@@ -1,24 +1,24 @@
 """Every cause of failure a person can act on, each with its words.
 
 PipeError
-├── SettingsError            a valve needs the admin's hand
-│   └── ApiKeyError          the key is missing or cannot be used
-├── HostTooOldError          this Open WebUI cannot show what the pipe sends
-├── ModelUnavailableError    the chosen entry is not a model that may be used
-├── EndpointConflictError    the request needs an endpoint that a rule forbids
-├── UnsupportedInputError    a message holds something that cannot be sent
-├── FileNotStoredError       what the model made could not be kept
-├── SealedPayloadError       what was kept cannot be opened
-├── BudgetSpentError         what may be spent is spent
-├── LedgerError              what was spent cannot be told
-├── AddressRefusedError      an address that must not be fetched
-├── DownloadFailedError      a file of the web that did not come
-├── BusyError                every slot and every waiting place is taken
-├── ConnectionFailedError    OpenRouter could not be reached
-├── UpstreamTimeoutError     OpenRouter fell silent
-├── StreamInterruptedError   the answer stopped before its end
-├── OpenRouterAPIError       OpenRouter or a provider refused or failed
-└── InternalError            a fault of the pipe itself
+|-- SettingsError            a valve needs the admin's hand
+|   `-- ApiKeyError          the key is missing or cannot be used
+|-- HostTooOldError          this Open WebUI cannot show what the pipe sends
+|-- ModelUnavailableError    the chosen entry is not a model that may be used
+|-- EndpointConflictError    the request needs an endpoint that a rule forbids
+|-- UnsupportedInputError    a message holds something that cannot be sent
+|-- FileNotStoredError       what the model made could not be kept
+|-- SealedPayloadError       what was kept cannot be opened
+|-- BudgetSpentError         what may be spent is spent
+|-- LedgerError              what was spent cannot be told
+|-- AddressRefusedError      an address that must not be fetched
+|-- DownloadFailedError      a file of the web that did not come
+|-- BusyError                every slot and every waiting place is taken
+|-- ConnectionFailedError    OpenRouter could not be reached
+|-- UpstreamTimeoutError     OpenRouter fell silent
+|-- StreamInterruptedError   the answer stopped before its end
+|-- OpenRouterAPIError       OpenRouter or a provider refused or failed
+`-- InternalError            a fault of the pipe itself
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class ApiFailure:
     flagged_excerpt: str = ""
     """The part of the input that a moderation objects to."""
     rate_limit_scope: str = ""
-    """Whose limit it is: `openrouter_free_models_per_min`, `upstream_provider_shared_pool`, …"""
+    """Whose limit it is: `openrouter_free_models_per_min`, `upstream_provider_shared_pool`, ..."""
     requested_tokens: int | None = None
     """What the request would have taken, as far as the message says; so the ones below."""
     affordable_tokens: int | None = None

@@ -26,7 +26,7 @@ def new_request_id() -> str:
 
 
 def new_item_id(prefix: str) -> str:
-    """An id for an output item that came without one: `msg_…`, `rs_…`."""
+    """An id for an output item that came without one: `msg_...`, `rs_...`."""
     return f"{prefix}_{secrets.token_hex(12)}"
 
 

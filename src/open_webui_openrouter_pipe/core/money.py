@@ -16,7 +16,7 @@ def dollars(amount: float) -> str:
 
 
 def picodollars(amount: float) -> int:
-    """The amount in 10⁻¹² USD, of the decimal number as it was written: these add up exactly."""
+    """The amount in 10^-12 USD, of the decimal number as it was written: these add up exactly."""
     if not isfinite(amount):
         return 0
     return int((Decimal(repr(amount)) * PICODOLLARS).to_integral_value())

@@ -54,7 +54,7 @@ def _list_offered(
 
 def notice_entry(error: PipeError) -> Entry:
     """One entry whose name is the reason."""
-    return {"id": NOTICE_ID, "name": f"⚠ {error.cause}"}
+    return {"id": NOTICE_ID, "name": f"\N{WARNING SIGN} {error.cause}"}
 
 
 async def explain_absence(registry: OpenRouterModelRegistry, settings: Settings) -> PipeError:

@@ -112,7 +112,7 @@ def read_family(row: Mapping[str, Any]) -> ModelFamily | None:
 def _name_of(row: Mapping[str, Any], model_id: str, target: str) -> str:
     """Its name; that of an alias says what it stands for."""
     name = text_of(row.get("name")) or model_id
-    return f"{name} → {target}" if target else name
+    return f"{name} \N{RIGHTWARDS ARROW} {target}" if target else name
 
 
 def _day_of(value: Any) -> date | None:

@@ -211,5 +211,5 @@ def _announce(plan: SyncPlan, rules: MetadataRules) -> None:
 
 def _counted(row_ids: list[str]) -> str:
     """How many there are, and the first of them."""
-    more = ", …" if len(row_ids) > _NAMES_SHOWN else ""
+    more = ", ..." if len(row_ids) > _NAMES_SHOWN else ""
     return f"{len(row_ids)} models ({', '.join(row_ids[:_NAMES_SHOWN])}{more})"

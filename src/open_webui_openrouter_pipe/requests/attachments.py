@@ -237,11 +237,11 @@ def _read_attachment(part: JsonObject) -> _Attachment | None:
     names = {"image": "A picture", "audio": "A recording", "video": "A video"}
     spoken = next((words for word, words in names.items() if word in kind), "A file")
     name = text_of(fields.get("filename"))
-    return _Attachment(part, f"“{name}”" if name else spoken, address)
+    return _Attachment(part, f"\u201c{name}\u201d" if name else spoken, address)
 
 
 def _part_of(file: EncodedFile, name: str) -> JsonObject:
-    name = name.strip("“”")
+    name = name.strip("\u201c\u201d")
     kind, _, subtype = file.media_type.partition("/")
     match kind:
         case "image" | "video":

@@ -31,7 +31,7 @@ def provider_fields(body: Mapping[str, Any], context: RequestContext) -> dict[st
 
 
 def _named_lists(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters `openrouter_provider_order`, `…_only` and `…_ignore`."""
+    """The parameters `openrouter_provider_order`, `..._only` and `..._ignore`."""
     named = {name: _names_in(body.get(f"openrouter_provider_{name}")) for name in _LISTS}
     return {name: names for name, names in named.items() if names}
 

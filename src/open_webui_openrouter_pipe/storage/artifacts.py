@@ -320,7 +320,9 @@ class ArtifactStore:
         if len(self._warned_chats) >= _MOST_WARNED_CHATS:
             self._warned_chats.clear()
         self._warned_chats.add(chat_id)
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in problems.items())
+        reasons = "; ".join(
+            f"{count} \N{MULTIPLICATION SIGN} {reason}" for reason, count in problems.items()
+        )
         LOG.warning("artifacts: the turn goes on without %d earlier thoughts: %s", lost, reasons)
 
     def _report(self, what: str, fault: str) -> None:

@@ -41,7 +41,7 @@ async def budget_warnings(context: RequestContext, ledger: SpendLedger) -> list[
         if state.spent >= state.limit:
             raise _refusal(state)
         if state.spent >= state.limit * context.settings.spend.warning_share:
-            warnings.append(f"⚠ {state}")
+            warnings.append(f"\N{WARNING SIGN} {state}")
     return warnings
 
 
@@ -54,7 +54,10 @@ async def budget_states(
         tally = await ledger.spent(circle) if name in limits else None
         if tally is None:
             continue
-        owner, (daily, monthly) = _OWNERS.get(name, f"The budget of “{name}”"), limits[name]
+        owner, (daily, monthly) = (
+            _OWNERS.get(name, f"The budget of \u201c{name}\u201d"),
+            limits[name],
+        )
         if daily:
             tomorrow = tally.day_begin + DAY_SECONDS
             yield BudgetState(owner, "today", daily, tally.day / PICODOLLARS, tomorrow)

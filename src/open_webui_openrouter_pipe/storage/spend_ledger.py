@@ -36,7 +36,7 @@ _TALLY_SECONDS = 3.0
 
 @dataclass(slots=True)
 class SpendTally:
-    """What a circle has spent in 10⁻¹² USD: read from the table, and counted on since."""
+    """What a circle has spent in 10^-12 USD: read from the table, and counted on since."""
 
     circle: SpenderCircle
     read_at: float

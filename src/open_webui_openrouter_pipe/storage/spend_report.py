@@ -25,7 +25,7 @@ from .spend_ledger import DAY_SECONDS, SpendLedger
 from .spend_table import SPEND
 
 SpendSums = tuple[int, ...]
-"""Requests, tokens in, tokens out, cost in 10⁻¹² USD, requests of unknown cost."""
+"""Requests, tokens in, tokens out, cost in 10^-12 USD, requests of unknown cost."""
 
 _COMMAND = re.compile(r"\s*/spend(?:\s+(?P<what>[1-9]\d{0,2}|csv))?\s*", re.IGNORECASE)
 _MOST_LINES = 31
@@ -102,7 +102,7 @@ def _table(title: str, named: Sequence[tuple[str, SpendSums]]) -> list[str]:
     lines = ["", f"| {title} | Requests | Tokens in | Tokens out | Cost | |"]
     lines.append("|:--|--:|--:|--:|--:|:--|")
     for name, sums in named[:_MOST_LINES]:
-        bar = "█" * max(round(20 * sums[3] / most), sums[3] > 0)
+        bar = "\N{FULL BLOCK}" * max(round(20 * sums[3] / most), sums[3] > 0)
         cells = re.sub(r"[|\s<>`\[\]\\]+", " ", name), *(f"{count:,}" for count in sums[:3])
         lines.append(f"| {' | '.join(cells)} | {_cost_words(sums)} | {bar} |")
     return lines

@@ -24,7 +24,7 @@ from ..host.database import LONGEST_TEXT, storable_text
 SpendRow = dict[str, Any]
 
 _WHO_AND_WHERE = ("function_id", "user_id", "chat_id", "message_id", "task", "model")
-# Tokens are as OpenRouter counts them; 10¹² picodollars are one USD, and null is not known.
+# Tokens are as OpenRouter counts them; 10^12 picodollars are one USD, and null is not known.
 _WHAT_IT_TOOK = (
     "input_tokens",
     "cached_tokens",

@@ -89,7 +89,7 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
     seconds = time.perf_counter() - context.started_at
     known = taken.charged if taken else None
     cost = "cost unknown" if known is None else f"at least {dollars(known)}"
-    words = f"Stopped after {seconds:.1f} s · {cost}"
+    words = f"Stopped after {seconds:.1f} s \N{MIDDLE DOT} {cost}"
     try:
         await send_event(context.host, "status", {"description": words, "done": True})
     except Exception:  # noqa: BLE001 - Open WebUI must learn of the stop, not of this

@@ -52,9 +52,17 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = unlock.add_argument
     add("archives", nargs="+", type=Path, metavar="ARCHIVE", help="a file, or a folder of them")
     add("--list", action="store_true", help="one line for each archive, without its records")
-    add("--kind", action="append", help="only records of this kind: request, item, log, timing, …")
+    add(
+        "--kind",
+        action="append",
+        help="only records of this kind: request, item, log, timing, ...",
+    )
     add("--grep", default="", metavar="TEXT", help="only records that contain this text")
-    add("--outcome", metavar="HOW", help="only archives of answers that ended so: failed, …")
+    add(
+        "--outcome",
+        metavar="HOW",
+        help="only archives of answers that ended so: failed, ...",
+    )
     add("--json", action="store_true", help="the records as they are, one JSON object a line")
     return parser.parse_args(arguments)
 

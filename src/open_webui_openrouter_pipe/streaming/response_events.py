@@ -263,7 +263,7 @@ class ResponseEvents:
         if self._show_usage and usage is not None:
             own = describe_usage(usage, self._clock() - self._asked_at)
             parts += [own, describe_spending(self._spending)]
-        line = " · ".join(filter(None, parts))
+        line = " \N{MIDDLE DOT} ".join(filter(None, parts))
         return [status_event(line, done=True)] if line else self._end_waiting()
 
     def _end_waiting(self) -> list[HostEvent]:

@@ -13,7 +13,7 @@ def status_event(description: str, *, done: bool) -> HostEvent:
 
 
 def describe_usage(usage: Usage | None, seconds: float) -> str:
-    """Time, tokens, speed and cost: `4.2 s · 1,204 tokens in (900 cached), 350 out · $0.0012`."""
+    """Time, tokens, speed and cost: `4.2 s - 1,204 tokens in (900 cached), 350 out - $0.0012`."""
     parts = [f"{seconds:.1f} s"]
     if usage is not None:
         parts += [_tokens(usage), _speed(usage, seconds), _cost(usage)]
@@ -21,18 +21,18 @@ def describe_usage(usage: Usage | None, seconds: float) -> str:
 
 
 def describe_spending(spending: SpendingKnown) -> str:
-    """What the chat has cost, and what is left: `chat $0.0345 · $3.20 left on the key`."""
+    """What the chat has cost, and what is left: `chat $0.0345 - $3.20 left on the key`."""
     parts: list[str] = []
     if spending.chat_cost is not None:
         bound = "" if spending.is_whole else "at least "
         parts.append(f"chat {bound}{dollars(spending.chat_cost)}")
     if spending.credit_left is not None:
-        parts.append(f"⚠ ${spending.credit_left:.2f} left on the API key")
+        parts.append(f"\N{WARNING SIGN} ${spending.credit_left:.2f} left on the API key")
     return _join_parts(parts)
 
 
 def _join_parts(parts: list[str]) -> str:
-    return " · ".join(filter(None, parts))
+    return " \N{MIDDLE DOT} ".join(filter(None, parts))
 
 
 def _tokens(usage: Usage) -> str:

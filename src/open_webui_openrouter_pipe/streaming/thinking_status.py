@@ -13,7 +13,7 @@ PAUSE_SECONDS = 4.0
 _LONGEST_LINE = 160
 _SHORTEST_LINE = 12
 # What follows a complete sentence or a heading; languages without spaces need none.
-_BORDER = re.compile(r"(?<=[.!?…])[\"')\]*]*\s+|(?<=[。！？])|\n+")
+_BORDER = re.compile(r"(?<=[.!?\u2026])[\"')\]*]*\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 _DECORATION = re.compile(r"^[\s#>*_`-]+|[\s*_`]+$")
 
 
@@ -60,4 +60,4 @@ def _shortened(sentence: str) -> str:
     if len(sentence) <= _LONGEST_LINE:
         return sentence
     head = sentence[: _LONGEST_LINE - 1]
-    return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "…"
+    return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "\N{HORIZONTAL ELLIPSIS}"

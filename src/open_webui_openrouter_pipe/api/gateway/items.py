@@ -127,7 +127,11 @@ def trimming_notices(answer: JsonObject) -> list[Event]:
     stages = objects_in(as_object(answer.get("openrouter_metadata")).get("pipeline"))
     if not any(stage.get("type") == "context_compression" for stage in stages):
         return []
-    return [Notice("⚠ The chat was too long: its middle was left out", in_closing_line=True)]
+    return [
+        Notice(
+            "\N{WARNING SIGN} The chat was too long: its middle was left out", in_closing_line=True
+        )
+    ]
 
 
 def read_usage(value: Any) -> Usage | None:
