@@ -5046,7 +5046,7 @@ SHORTEST_WINDOW = 0.03
 # Still smooth to read; longer ones would save little.
 LONGEST_WINDOW = 0.3
 # What is sent costs the server far more than what is read: so many pieces it sends in all.
-PIECES_PER_SECOND = 200
+PIECES_PER_SECOND = 125
 
 
 def window_for(streams: int) -> float:

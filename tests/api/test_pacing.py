@@ -16,7 +16,7 @@ from open_webui_openrouter_pipe.api.pacing import window_for
 
 
 @pytest.mark.parametrize(
-    ("streams", "seconds"), [(0, 0.03), (1, 0.03), (6, 0.03), (20, 0.1), (60, 0.3), (1_000, 0.3)]
+    ("streams", "seconds"), [(0, 0.03), (1, 0.03), (3, 0.03), (20, 0.16), (60, 0.3), (1_000, 0.3)]
 )
 def test_the_more_answers_are_written_the_longer_text_is_gathered(
     streams: int, seconds: float
