@@ -94,112 +94,112 @@ license: MIT
 #   6741  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
 #   6774  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
 #   6789  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6822  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6935  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6953  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6991  users.py                      The person who asks, and what they have set for themselves.
-#   7094  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7166  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7275  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7527  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6822  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6840  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6878  users.py                      The person who asks, and what they have set for themselves.
+#   6981  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7053  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7162  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7311  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7563  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7565  sources.py                    The text of each companion filter, by the name of its file.
+#   7601  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7897  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8010  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8061  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8175  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8329  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8432  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8507  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8548  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8805  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8966  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9193  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9267  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7933  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8046  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8097  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8211  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8365  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8468  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8543  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8584  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8841  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9024  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9251  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9325  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9458  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9558  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9594  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9779  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9867  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9921  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10236  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10278  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10407  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10493  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10707  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10803  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10994  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11105  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11224  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9516  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9616  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9652  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9837  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9925  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9979  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10294  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10336  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10465  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10551  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10765  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10861  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11052  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11163  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11282  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11309  allow_list.py                 Only what the API knows goes out.
-#  11345  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11373  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11457  fallbacks.py                  Further models, for when the first one fails.
-#  11478  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11532  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11580  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11653  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11720  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11748  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11843  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11881  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12011  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12160  history.py                    Chat messages become input items.
-#  12284  next_round.py                 The request of another round: the one before, and what came of it.
-#  12374  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12489  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12577  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12816  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12862  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12909  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12952  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13012  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13061  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13131  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11367  allow_list.py                 Only what the API knows goes out.
+#  11403  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11431  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11515  fallbacks.py                  Further models, for when the first one fails.
+#  11536  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11590  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11638  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11711  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11778  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11806  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11901  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11939  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12069  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12218  history.py                    Chat messages become input items.
+#  12342  next_round.py                 The request of another round: the one before, and what came of it.
+#  12432  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12547  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12635  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12874  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12920  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12967  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13010  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13070  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13119  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13189  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13182  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13456  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13505  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13538  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13559  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13624  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13697  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13780  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13834  status.py                     The status line of an answer: few words, all of them true.
-#  13889  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14031  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14092  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14192  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14301  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14422  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14709  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13240  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13514  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13563  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13596  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13617  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13682  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13755  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13838  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13892  status.py                     The status line of an answer: few words, all of them true.
+#  13947  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14089  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14150  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14250  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14359  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14480  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14767  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14847  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14902  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15026  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15335  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15456  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15540  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15742  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14905  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14960  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15084  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15393  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15514  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15598  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15800  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15880  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15938  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16083  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16141  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16234  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16432  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16566  pipe.py                       The entrance: what Open WebUI calls.
+#  16638  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6820,119 +6820,6 @@ class SourceNumbers:
 
 
 ################################
-# host/models.py
-#
-# Open WebUI's rows of models: what an admin has made of an entry of the model list.
-################################
-
-# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
-_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
-# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
-_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRow:
-    """What the table keeps of one model, apart from who may use it."""
-
-    id: str
-    """As in the model list: the function's id, a dot, the model's."""
-    name: str
-    meta: JsonObject = field(default_factory=dict[str, Any])
-    params: JsonObject = field(default_factory=dict[str, Any])
-    is_active: bool = True
-
-
-async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
-    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
-    try:
-        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
-    rows = await Models.get_all_models()
-    return {
-        row.id: _read_model_row(row)
-        for row in rows
-        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
-    }
-
-
-async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
-    """Write a row that is not there yet; whether it was written.
-
-    It belongs to the first admin, for its owner may always use a model.
-    """
-    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
-    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
-
-    owner = await Users.get_super_admin_user()
-    if owner is None:
-        return False
-    try:
-        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
-        return await Models.insert_new_model(form, owner.id) is not None
-    except _REFUSALS as error:
-        LOG.debug("models: %s was not inserted: %s", row.id, error)
-        return False
-
-
-async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
-    """Write a changed row, if it still is what it was when it was read; whether it was written.
-
-    Who may use the model, and whether it is switched on, stay as they are.
-    """
-    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
-
-    try:
-        stored = await Models.get_model_by_id(before.id)
-        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
-            return False
-        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
-        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
-        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
-    except _REFUSALS as error:
-        LOG.debug("models: %s was not updated: %s", before.id, error)
-        return False
-
-
-def private_rows_hide_models() -> bool:
-    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
-    from open_webui.config import (  # pyright: ignore[reportMissingImports]
-        BYPASS_ADMIN_ACCESS_CONTROL,
-    )
-
-    return not BYPASS_ADMIN_ACCESS_CONTROL
-
-
-def _read_model_row(stored: Any) -> ModelRow:
-    return ModelRow(
-        id=stored.id,
-        name=stored.name,
-        meta=stored.meta.model_dump(),
-        params=stored.params.model_dump(),
-        is_active=stored.is_active,
-    )
-
-
-def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
-    return replace(stored, is_active=before.is_active) == before
-
-
-def _form_of(row: ModelRow, **more: Any) -> Any:
-    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
-
-    return ModelForm(
-        id=row.id,
-        name=row.name,
-        meta=dict(row.meta),
-        params=dict(row.params),
-        commit_message="OpenRouter",
-        **more,
-    )
-
-
-################################
 # host/redis.py
 #
 # Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
@@ -7270,6 +7157,155 @@ def reads_documents(handles: HostHandles) -> bool:
     model = as_object(handles.metadata.get("model"))
     meta = as_object(as_object(model.get("info")).get("meta"))
     return as_object(meta.get("capabilities")).get("file_context", True) is not False
+
+
+################################
+# host/models.py
+#
+# Open WebUI's rows of models: what an admin has made of an entry of the model list.
+################################
+
+# Every signed-in person may read; `anyone` would be a link that needs no sign-in.
+_EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
+# Of the database, of the host (a row changed meanwhile), of its form (an id with a space in it).
+_REFUSALS = (SQLAlchemyError, HTTPException, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the table keeps of one model, apart from who may use it."""
+
+    id: str
+    """As in the model list: the function's id, a dot, the model's."""
+    name: str
+    meta: JsonObject = field(default_factory=dict[str, Any])
+    params: JsonObject = field(default_factory=dict[str, Any])
+    is_active: bool = True
+
+
+async def read_model_rows(function_id: str) -> dict[str, ModelRow] | None:
+    """Read the rows that lie over the models of a function, by id; `None` outside of a host."""
+    try:
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    # Of the host's readers this one leaves a row out that it cannot read; the others fail.
+    rows = await Models.get_all_models()
+    return {
+        row.id: _read_model_row(row)
+        for row in rows
+        if row.base_model_id is None and row.id.startswith(f"{function_id}.")
+    }
+
+
+async def insert_model_row(row: ModelRow, *, is_public: bool) -> bool:
+    """Write a row that is not there yet; whether it was written.
+
+    It belongs to the first admin, for its owner may always use a model.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+    from open_webui.models.users import Users  # pyright: ignore[reportMissingImports]
+
+    owner = await Users.get_super_admin_user()
+    if owner is None:
+        return False
+    try:
+        form = _form_of(row, access_grants=[_EVERYONE] if is_public else [])
+        return await Models.insert_new_model(form, owner.id) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not inserted: %s", row.id, error)
+        return False
+
+
+async def update_model_row(before: ModelRow, after: ModelRow) -> bool:
+    """Write a changed row, if it still is what it was when it was read; whether it was written.
+
+    Who may use the model, and whether it is switched on, stay as they are.
+    """
+    from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+
+    try:
+        stored = await Models.get_model_by_id(before.id)
+        if stored is None or not _is_unchanged_row(_read_model_row(stored), before):
+            return False
+        # Since 0.12 a form without the switch leaves it alone; before, it would switch on.
+        switch = {} if hasattr(stored, "version_id") else {"is_active": stored.is_active}
+        return await Models.update_model_by_id(before.id, _form_of(after, **switch)) is not None
+    except _REFUSALS as error:
+        LOG.debug("models: %s was not updated: %s", before.id, error)
+        return False
+
+
+def private_rows_hide_models() -> bool:
+    """Whether a row shared with nobody hides its model from admins, who see one without a row."""
+    from open_webui.config import (  # pyright: ignore[reportMissingImports]
+        BYPASS_ADMIN_ACCESS_CONTROL,
+    )
+
+    return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
+async def may_use_model(handles: HostHandles, row_ids: Sequence[str]) -> bool:
+    """Whether Open WebUI would let the person who asks choose a model.
+
+    Of the ids the first one that has a row counts: a variant without one is judged by its
+    model's. Outside of a host everyone may.
+    """
+    try:
+        from open_webui.config import (  # pyright: ignore[reportMissingImports]
+            BYPASS_ADMIN_ACCESS_CONTROL,
+        )
+        from open_webui.env import (  # pyright: ignore[reportMissingImports]
+            BYPASS_MODEL_ACCESS_CONTROL,
+        )
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.models import (  # pyright: ignore[reportMissingImports]
+            check_model_access,
+        )
+    except ImportError:
+        return True
+    user, row = await load_user(handles), None
+    for row_id in row_ids:
+        row = row or await Models.get_model_by_id(row_id)
+    if row is not None and not row.is_active:
+        return False
+    is_admin = getattr(user, "role", "") == "admin"
+    if BYPASS_MODEL_ACCESS_CONTROL or (is_admin and BYPASS_ADMIN_ACCESS_CONTROL):
+        return True
+    if row is None or user is None:
+        return False
+    try:
+        await check_model_access(user, {"id": row.id}, row)
+    except Exception:  # noqa: BLE001 - it is how the host says no
+        return False
+    return True
+
+
+def _read_model_row(stored: Any) -> ModelRow:
+    return ModelRow(
+        id=stored.id,
+        name=stored.name,
+        meta=stored.meta.model_dump(),
+        params=stored.params.model_dump(),
+        is_active=stored.is_active,
+    )
+
+
+def _is_unchanged_row(stored: ModelRow, before: ModelRow) -> bool:
+    return replace(stored, is_active=before.is_active) == before
+
+
+def _form_of(row: ModelRow, **more: Any) -> Any:
+    from open_webui.models.models import ModelForm  # pyright: ignore[reportMissingImports]
+
+    return ModelForm(
+        id=row.id,
+        name=row.name,
+        meta=dict(row.meta),
+        params=dict(row.params),
+        commit_message="OpenRouter",
+        **more,
+    )
 
 
 ################################
@@ -8862,6 +8898,28 @@ class OpenRouterModelRegistry:
     def find(self, model_id: str) -> ModelFamily | None:
         """What the catalog in memory says of a model; `None` for one it does not list."""
         return self.known.find(model_id)
+
+    async def require_zdr_ids(
+        self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
+    ) -> None:
+        """Wait, `patience` seconds at most, for the list of models that keep no data.
+
+        Raises `ModelUnavailableError` where it does not come: nobody is asked on good faith.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self.known.zdr_ids is None:
+                    self._begin_when_due(settings)
+                    if self._refresh is None:
+                        break
+                    await asyncio.wait({self._refresh})
+        if self.known.zdr_ids is None:
+            why = f" {self.error.cause}" if self.error is not None else ""
+            raise ModelUnavailableError(
+                f"Which models keep no data could not be learnt from OpenRouter.{why}",
+                "Try again in a moment; it is asked for because of `ZDR_ENFORCE` or "
+                "`ZDR_MODELS_ONLY`, or your own `REQUEST_ZDR`.",
+            )
 
     async def close(self) -> None:
         """Stop a refresh that is under way, and begin no other."""
@@ -16487,7 +16545,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
             yield [Notice(" ".join(left_out))]
     body = await _with_kept_thinking(body, context, runtime)
     toolbox = turn.open_tools(context, body, family)
-    ask = _prepare_ask(turn, body, family, toolbox)
+    ask = await _prepare_ask(turn, body, family, toolbox)
     gate = runtime.gate
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
@@ -16503,7 +16561,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
         timing_mark("end of the answer")
 
 
-def _prepare_ask(
+async def _prepare_ask(
     turn: Turn, body: CompletionsBody, family: ModelFamily | None, toolbox: Toolbox
 ) -> Ask:
     """What is asked, and at which endpoint."""
@@ -16516,9 +16574,21 @@ def _prepare_ask(
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
         allowed = allowed_only(request.pop("models"), known, settings.catalog)
-        if allowed:
-            request["models"] = list(allowed)
+        if granted := await _granted(allowed, context):
+            request["models"] = granted
     return Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
+
+
+async def _granted(model_ids: Sequence[str], context: RequestContext) -> list[str]:
+    """Those of the fallbacks that the person could choose; an API client names what it likes."""
+    granted: list[str] = []
+    for model_id in model_ids:
+        names = [f"{context.function_id}.{to_host_id(name)}" for name in ids_behind(model_id)]
+        if model_id == context.model or await may_use_model(context.host, names):
+            granted.append(model_id)
+        else:
+            LOG.info("turn: no fallback to %s: it is not shared with who asks", model_id)
+    return granted
 
 
 async def _with_kept_thinking(
@@ -16545,6 +16615,8 @@ async def _check(context: RequestContext, runtime: Runtime) -> None:
         registry, rules = runtime.registry(context.settings), context.settings.catalog
         if rules.needs_catalog:
             await registry.families(context.settings)
+        if rules.needs_zdr:
+            await registry.require_zdr_ids(context.settings)
         require_allowed(context.model, registry.known, rules)
 
 
@@ -16760,94 +16832,94 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/kept_ids.py": ((6749, 11, 23),),
     "host/middleware.py": ((6780, 8, 7),),
     "host/citing.py": ((6795, 15, 25),),
-    "host/models.py": ((6828, 14, 105),),
-    "host/redis.py": ((6941, 8, 10),),
-    "host/single_worker.py": ((6959, 15, 30),),
-    "host/users.py": ((6997, 14, 95),),
-    "host/call.py": ((7100, 16, 64),),
-    "host/files.py": ((7172, 19, 101),),
-    "host/tools.py": ((7284, 23, 241),),
-    "host/versions.py": ((7533, 10, 30),),
-    "filters/provider_routing.py": ((7573, 2, 165),),
-    "filters/search_toggle.py": ((7740, 2, 153),),
-    "models/catalog_shelf.py": ((7903, 19, 105),),
-    "models/key_limit.py": ((8016, 13, 43),),
-    "models/pricing.py": ((8067, 12, 106),),
-    "models/family.py": ((8181, 14, 146),),
-    "models/companions.py": ((8335, 15, 95),),
-    "models/variants.py": ((8438, 11, 67),),
-    "models/known.py": ((8513, 12, 33),),
-    "models/metadata_sync.py": ((8557, 24, 246),),
-    "models/registry.py": ((8811, 21, 153),),
-    "models/visibility.py": ((8972, 16, 219),),
-    "models/entries.py": ((9199, 25, 66),),
-    "models/sync_job.py": ((9273, 33, 183),),
-    "storage/artifact_table.py": ((9464, 27, 92),),
-    "storage/cost_snapshots.py": ((9564, 16, 28),),
-    "storage/downloads.py": ((9604, 25, 173),),
-    "storage/encoded_files.py": ((9785, 19, 80),),
-    "storage/generated.py": ((9873, 16, 46),),
-    "storage/artifacts.py": ((9930, 41, 304),),
-    "storage/kept_thinking.py": ((10242, 15, 34),),
-    "storage/pictures.py": ((10284, 19, 121),),
-    "storage/keeping.py": ((10413, 25, 78),),
-    "storage/session_archive.py": ((10501, 43, 204),),
-    "storage/spend_table.py": ((10713, 24, 88),),
-    "storage/spend_ledger.py": ((10809, 23, 183),),
-    "storage/budgets.py": ((11000, 18, 103),),
-    "storage/spend_report.py": ((11111, 27, 111),),
-    "storage/spending.py": ((11230, 20, 77),),
-    "requests/allow_list.py": ((11315, 10, 28),),
-    "requests/caching.py": ((11351, 13, 20),),
-    "requests/content_parts.py": ((11379, 10, 76),),
-    "requests/fallbacks.py": ((11463, 12, 13),),
-    "requests/identifiers.py": ((11484, 11, 46),),
-    "requests/modalities.py": ((11538, 12, 40),),
-    "requests/old_texts.py": ((11586, 11, 65),),
-    "requests/parameters.py": ((11659, 12, 59),),
-    "requests/plugins.py": ((11726, 13, 20),),
-    "requests/reasoning.py": ((11754, 13, 87),),
-    "requests/references.py": ((11849, 12, 30),),
-    "requests/replay.py": ((11887, 14, 122),),
-    "requests/chat_body.py": ((12017, 13, 141),),
-    "requests/history.py": ((12166, 13, 116),),
-    "requests/next_round.py": ((12290, 22, 82),),
-    "requests/recovery.py": ((12380, 16, 107),),
-    "requests/retention.py": ((12495, 13, 80),),
-    "requests/attachments.py": ((12583, 25, 231),),
-    "requests/routing_table.py": ((12822, 14, 38),),
-    "requests/routing.py": ((12868, 13, 39),),
-    "requests/tasks.py": ((12915, 11, 35),),
-    "requests/studio.py": ((12958, 15, 52),),
-    "requests/tools.py": ((13018, 13, 41),),
-    "requests/web_search.py": ((13067, 15, 62),),
-    "requests/normalise.py": ((13137, 29, 43),),
-    "streaming/collector.py": ((13188, 32, 266),),
-    "streaming/completion_notes.py": ((13462, 11, 41),),
-    "streaming/open_calls.py": ((13511, 10, 25),),
-    "streaming/renderer.py": ((13544, 9, 13),),
-    "streaming/citations.py": ((13565, 13, 57),),
-    "streaming/layout.py": ((13634, 18, 61),),
-    "streaming/output_items.py": ((13703, 19, 75),),
-    "streaming/server_tools.py": ((13786, 15, 46),),
-    "streaming/status.py": ((13840, 10, 47),),
-    "streaming/think_tags.py": ((13895, 20, 134),),
-    "streaming/thinking_status.py": ((14037, 11, 53),),
-    "streaming/usage.py": ((14098, 10, 92),),
-    "streaming/completion_chunks.py": ((14198, 31, 101),),
-    "streaming/completion_dict.py": ((14307, 38, 113),),
-    "streaming/response_events.py": ((14428, 48, 279),),
-    "streaming/transcript.py": ((14715, 30, 130),),
-    "tools/policy.py": ((14853, 13, 47),),
-    "tools/results.py": ((14908, 11, 116),),
-    "tools/schema.py": ((15035, 15, 298),),
-    "tools/arguments.py": ((15341, 13, 113),),
-    "tools/definitions.py": ((15462, 13, 76),),
-    "tools/executor.py": ((15546, 55, 194),),
-    "tools/toolbox.py": ((15748, 23, 130),),
-    "runtime.py": ((15886, 34, 195),),
-    "attempts.py": ((16089, 37, 85),),
-    "rounds.py": ((16182, 30, 190),),
-    "orchestrator.py": ((16380, 53, 184),),
-    "pipe.py": ((16572, 30, 113),),
+    "host/redis.py": ((6828, 8, 10),),
+    "host/single_worker.py": ((6846, 15, 30),),
+    "host/users.py": ((6884, 14, 95),),
+    "host/call.py": ((6987, 16, 64),),
+    "host/files.py": ((7059, 19, 101),),
+    "host/models.py": ((7168, 17, 141),),
+    "host/tools.py": ((7320, 23, 241),),
+    "host/versions.py": ((7569, 10, 30),),
+    "filters/provider_routing.py": ((7609, 2, 165),),
+    "filters/search_toggle.py": ((7776, 2, 153),),
+    "models/catalog_shelf.py": ((7939, 19, 105),),
+    "models/key_limit.py": ((8052, 13, 43),),
+    "models/pricing.py": ((8103, 12, 106),),
+    "models/family.py": ((8217, 14, 146),),
+    "models/companions.py": ((8371, 15, 95),),
+    "models/variants.py": ((8474, 11, 67),),
+    "models/known.py": ((8549, 12, 33),),
+    "models/metadata_sync.py": ((8593, 24, 246),),
+    "models/registry.py": ((8847, 22, 175),),
+    "models/visibility.py": ((9030, 16, 219),),
+    "models/entries.py": ((9257, 25, 66),),
+    "models/sync_job.py": ((9331, 33, 183),),
+    "storage/artifact_table.py": ((9522, 27, 92),),
+    "storage/cost_snapshots.py": ((9622, 16, 28),),
+    "storage/downloads.py": ((9662, 25, 173),),
+    "storage/encoded_files.py": ((9843, 19, 80),),
+    "storage/generated.py": ((9931, 16, 46),),
+    "storage/artifacts.py": ((9988, 41, 304),),
+    "storage/kept_thinking.py": ((10300, 15, 34),),
+    "storage/pictures.py": ((10342, 19, 121),),
+    "storage/keeping.py": ((10471, 25, 78),),
+    "storage/session_archive.py": ((10559, 43, 204),),
+    "storage/spend_table.py": ((10771, 24, 88),),
+    "storage/spend_ledger.py": ((10867, 23, 183),),
+    "storage/budgets.py": ((11058, 18, 103),),
+    "storage/spend_report.py": ((11169, 27, 111),),
+    "storage/spending.py": ((11288, 20, 77),),
+    "requests/allow_list.py": ((11373, 10, 28),),
+    "requests/caching.py": ((11409, 13, 20),),
+    "requests/content_parts.py": ((11437, 10, 76),),
+    "requests/fallbacks.py": ((11521, 12, 13),),
+    "requests/identifiers.py": ((11542, 11, 46),),
+    "requests/modalities.py": ((11596, 12, 40),),
+    "requests/old_texts.py": ((11644, 11, 65),),
+    "requests/parameters.py": ((11717, 12, 59),),
+    "requests/plugins.py": ((11784, 13, 20),),
+    "requests/reasoning.py": ((11812, 13, 87),),
+    "requests/references.py": ((11907, 12, 30),),
+    "requests/replay.py": ((11945, 14, 122),),
+    "requests/chat_body.py": ((12075, 13, 141),),
+    "requests/history.py": ((12224, 13, 116),),
+    "requests/next_round.py": ((12348, 22, 82),),
+    "requests/recovery.py": ((12438, 16, 107),),
+    "requests/retention.py": ((12553, 13, 80),),
+    "requests/attachments.py": ((12641, 25, 231),),
+    "requests/routing_table.py": ((12880, 14, 38),),
+    "requests/routing.py": ((12926, 13, 39),),
+    "requests/tasks.py": ((12973, 11, 35),),
+    "requests/studio.py": ((13016, 15, 52),),
+    "requests/tools.py": ((13076, 13, 41),),
+    "requests/web_search.py": ((13125, 15, 62),),
+    "requests/normalise.py": ((13195, 29, 43),),
+    "streaming/collector.py": ((13246, 32, 266),),
+    "streaming/completion_notes.py": ((13520, 11, 41),),
+    "streaming/open_calls.py": ((13569, 10, 25),),
+    "streaming/renderer.py": ((13602, 9, 13),),
+    "streaming/citations.py": ((13623, 13, 57),),
+    "streaming/layout.py": ((13692, 18, 61),),
+    "streaming/output_items.py": ((13761, 19, 75),),
+    "streaming/server_tools.py": ((13844, 15, 46),),
+    "streaming/status.py": ((13898, 10, 47),),
+    "streaming/think_tags.py": ((13953, 20, 134),),
+    "streaming/thinking_status.py": ((14095, 11, 53),),
+    "streaming/usage.py": ((14156, 10, 92),),
+    "streaming/completion_chunks.py": ((14256, 31, 101),),
+    "streaming/completion_dict.py": ((14365, 38, 113),),
+    "streaming/response_events.py": ((14486, 48, 279),),
+    "streaming/transcript.py": ((14773, 30, 130),),
+    "tools/policy.py": ((14911, 13, 47),),
+    "tools/results.py": ((14966, 11, 116),),
+    "tools/schema.py": ((15093, 15, 298),),
+    "tools/arguments.py": ((15399, 13, 113),),
+    "tools/definitions.py": ((15520, 13, 76),),
+    "tools/executor.py": ((15604, 55, 194),),
+    "tools/toolbox.py": ((15806, 23, 130),),
+    "runtime.py": ((15944, 34, 195),),
+    "attempts.py": ((16147, 37, 85),),
+    "rounds.py": ((16240, 30, 190),),
+    "orchestrator.py": ((16438, 55, 198),),
+    "pipe.py": ((16644, 30, 113),),
 }

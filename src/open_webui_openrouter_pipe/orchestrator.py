@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 
@@ -25,10 +25,12 @@ from .core.json_values import objects_in
 from .core.logging_system import LOG
 from .core.source_map import trace_of
 from .core.timing_logger import timing_mark, timing_scope
+from .host.models import may_use_model
 from .host.users import is_admin
 from .host.versions import require_supported_host
 from .models.entries import NOTICE_ID, explain_absence
-from .models.family import ModelFamily
+from .models.family import ModelFamily, to_host_id
+from .models.variants import ids_behind
 from .models.visibility import allowed_only, require_allowed
 from .requests.attachments import attach_files
 from .requests.chat_body import needs_chat_endpoint
@@ -160,7 +162,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
             yield [Notice(" ".join(left_out))]
     body = await _with_kept_thinking(body, context, runtime)
     toolbox = turn.open_tools(context, body, family)
-    ask = _prepare_ask(turn, body, family, toolbox)
+    ask = await _prepare_ask(turn, body, family, toolbox)
     gate = runtime.gate
     with timing_scope("admission"):
         await enter_gate(gate, settings.max_concurrent_requests, settings.max_queued_requests)
@@ -176,7 +178,7 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
         timing_mark("end of the answer")
 
 
-def _prepare_ask(
+async def _prepare_ask(
     turn: Turn, body: CompletionsBody, family: ModelFamily | None, toolbox: Toolbox
 ) -> Ask:
     """What is asked, and at which endpoint."""
@@ -189,9 +191,21 @@ def _prepare_ask(
     if not context.task and "models" in request:
         known = runtime.registry(settings).known
         allowed = allowed_only(request.pop("models"), known, settings.catalog)
-        if allowed:
-            request["models"] = list(allowed)
+        if granted := await _granted(allowed, context):
+            request["models"] = granted
     return Ask(context, runtime, body, request, endpoint, turn.transcript.charge)
+
+
+async def _granted(model_ids: Sequence[str], context: RequestContext) -> list[str]:
+    """Those of the fallbacks that the person could choose; an API client names what it likes."""
+    granted: list[str] = []
+    for model_id in model_ids:
+        names = [f"{context.function_id}.{to_host_id(name)}" for name in ids_behind(model_id)]
+        if model_id == context.model or await may_use_model(context.host, names):
+            granted.append(model_id)
+        else:
+            LOG.info("turn: no fallback to %s: it is not shared with who asks", model_id)
+    return granted
 
 
 async def _with_kept_thinking(
@@ -218,6 +232,8 @@ async def _check(context: RequestContext, runtime: Runtime) -> None:
         registry, rules = runtime.registry(context.settings), context.settings.catalog
         if rules.needs_catalog:
             await registry.families(context.settings)
+        if rules.needs_zdr:
+            await registry.require_zdr_ids(context.settings)
         require_allowed(context.model, registry.known, rules)
 
 

@@ -79,6 +79,10 @@ async def test_what_admins_have_decided_survives_three_syncs_and_a_restart(shop:
         assert await answer(user, GIVEN)
         with pytest.raises(APIError):
             await answer(user, EDITED)
+        assert await fallbacks(shop, user, "gpt-4o-mini", "o3-mini", "o4-mini") == []
+        assert await fallbacks(shop, ada, "gpt-4o-mini", "o3-mini") == ["openai/gpt-4o-mini"]
+        await ada.grant_model(EDITED)
+        assert await fallbacks(shop, user, "o3-mini", "gpt-4o-mini") == ["openai/gpt-4o-mini"]
         picture = await user.http.get("/api/v1/models/model/profile/image", params={"id": GIVEN})
         assert picture.headers["location"].startswith("https://openrouter.ai/")
     if open_webui_version() != "0.11.4":  # which keeps no versions
@@ -114,6 +118,15 @@ async def listed(client: OpenWebUIClient) -> list[str]:
 async def answer(client: OpenWebUIClient, model: str) -> str:
     body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
     return (await client.complete(body))["choices"][0]["message"]["content"]
+
+
+async def fallbacks(shop: Stage, client: OpenWebUIClient, *slugs: str) -> list[str]:
+    """Those that OpenRouter may fall back to, of the ones that an API client has named."""
+    shop.simulator.reset()
+    named = [f"openai/{slug}" for slug in slugs]
+    messages = [{"role": "user", "content": "Hello"}]
+    await client.complete({"model": GIVEN, "messages": messages, "models": named})
+    return shop.completions()[-1].body.get("models", [])
 
 
 def versions(folder: Path, row_id: str) -> int:

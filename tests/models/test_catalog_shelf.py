@@ -16,12 +16,12 @@ import pytest
 
 from open_webui_openrouter_pipe.api.catalog import CatalogCopy
 from open_webui_openrouter_pipe.core.config import Settings, SystemValves, take_snapshot
-from open_webui_openrouter_pipe.core.errors import ConnectionFailedError
+from open_webui_openrouter_pipe.core.errors import ConnectionFailedError, ModelUnavailableError
 from open_webui_openrouter_pipe.models import catalog_shelf
 from open_webui_openrouter_pipe.models.catalog_shelf import CatalogShelf
 from open_webui_openrouter_pipe.models.registry import OpenRouterModelRegistry
 
-HOUR = 3_600.0
+HOUR = A_LONG_WAIT = 3_600.0
 PLAIN = take_snapshot(SystemValves.model_validate({"API_KEY": "sk-test"}))
 PRIVATE = take_snapshot(SystemValves.model_validate({"API_KEY": "sk-test", "ZDR_ENFORCE": True}))
 
@@ -276,3 +276,32 @@ async def test_a_kept_catalog_without_the_private_models_is_completed(
     await settle()
     assert restarted.known.has_zdr("a/one")
     assert upstream.asked == 2
+
+
+async def test_who_must_know_the_private_models_waits_for_them_and_no_longer_than_that(
+    start: Start, upstream: Upstream
+) -> None:
+    registry = start()
+    await ids(registry)  # fetched while nobody wanted to know
+    upstream.open.clear()
+    for patience in (0.01, 0.0):
+        with pytest.raises(ModelUnavailableError, match="could not be learnt"):
+            await registry.require_zdr_ids(PRIVATE, patience)
+    waiting = asyncio.create_task(registry.require_zdr_ids(PRIVATE, A_LONG_WAIT))
+    upstream.open.set()
+    await asyncio.wait_for(waiting, 5)
+    assert registry.known.has_zdr("a/one")
+
+
+async def test_without_the_private_models_nobody_waits_for_the_next_try(
+    start: Start, upstream: Upstream
+) -> None:
+    registry = start()
+    upstream.is_down = True
+    for _ in range(2):
+        with pytest.raises(ModelUnavailableError, match="No connection"):
+            await asyncio.wait_for(registry.require_zdr_ids(PRIVATE, A_LONG_WAIT), 5)
+    assert upstream.asked == 1
+    upstream.is_down, upstream.now = False, 2.0
+    await registry.require_zdr_ids(PRIVATE)
+    assert registry.known.has_zdr("a/one")

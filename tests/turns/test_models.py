@@ -6,8 +6,17 @@ from typing import Any
 
 import pytest
 
-from pipe_lab.simulator import Simulator
-from tests.turns.calls import CHAT, body, chat, make_pipe, text_of_chat, whole
+from pipe_lab.simulator import Simulator, error_reply
+from tests.turns.calls import (
+    CHAT,
+    body,
+    chat,
+    configure,
+    make_pipe,
+    request_of,
+    text_of_chat,
+    whole,
+)
 
 
 def asked(simulator: Simulator) -> list[dict[str, Any]]:
@@ -35,6 +44,24 @@ async def test_zero_data_retention_refuses_with_its_reason_and_is_sent(
     assert "zero data retention" in str(refusal[-1])
     assert text_of_chat(answer)
     assert [sent["provider"] for sent in asked(simulator)] == [{"zdr": True}]
+
+
+@pytest.mark.parametrize("own", [{}, {"openrouter": {"REQUEST_ZDR": True}}])
+@pytest.mark.parametrize("reason", ["is not known to have", "could not be learnt"])
+async def test_the_first_chat_under_zero_data_retention_waits_until_it_is_known_who_keeps_none(
+    simulator: Simulator, own: dict[str, Any], reason: str
+) -> None:
+    _, other = await zdr_split(simulator)
+    pipe = make_pipe(simulator)
+    await pipe.pipes()  # fetches the catalog, and no private list
+    configure(pipe, simulator, ZDR_ENFORCE=not own)
+    if reason == "could not be learnt":
+        simulator.script(error_reply(503, "Oh"), path="/endpoints/zdr")
+
+    answer: Any = await pipe.pipe(body(model=other), CHAT, request_of("user-1", **own))
+
+    assert reason in str([event async for event in answer][-1])
+    assert asked(simulator) == []
 
 
 async def test_a_chore_may_use_any_model(simulator: Simulator) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from ..core.context import HostHandles
 from ..core.json_values import JsonObject
 from ..core.logging_system import LOG
+from .users import load_user
 
 # Every signed-in person may read; `anyone` would be a link that needs no sign-in.
 _EVERYONE = {"principal_type": "user", "principal_id": "*", "permission": "read"}
@@ -89,6 +92,42 @@ def private_rows_hide_models() -> bool:
     )
 
     return not BYPASS_ADMIN_ACCESS_CONTROL
+
+
+async def may_use_model(handles: HostHandles, row_ids: Sequence[str]) -> bool:
+    """Whether Open WebUI would let the person who asks choose a model.
+
+    Of the ids the first one that has a row counts: a variant without one is judged by its
+    model's. Outside of a host everyone may.
+    """
+    try:
+        from open_webui.config import (  # pyright: ignore[reportMissingImports]
+            BYPASS_ADMIN_ACCESS_CONTROL,
+        )
+        from open_webui.env import (  # pyright: ignore[reportMissingImports]
+            BYPASS_MODEL_ACCESS_CONTROL,
+        )
+        from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
+        from open_webui.utils.models import (  # pyright: ignore[reportMissingImports]
+            check_model_access,
+        )
+    except ImportError:
+        return True
+    user, row = await load_user(handles), None
+    for row_id in row_ids:
+        row = row or await Models.get_model_by_id(row_id)
+    if row is not None and not row.is_active:
+        return False
+    is_admin = getattr(user, "role", "") == "admin"
+    if BYPASS_MODEL_ACCESS_CONTROL or (is_admin and BYPASS_ADMIN_ACCESS_CONTROL):
+        return True
+    if row is None or user is None:
+        return False
+    try:
+        await check_model_access(user, {"id": row.id}, row)
+    except Exception:  # noqa: BLE001 - it is how the host says no
+        return False
+    return True
 
 
 def _read_model_row(stored: Any) -> ModelRow:

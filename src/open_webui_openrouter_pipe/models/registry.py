@@ -7,11 +7,12 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from ..api.catalog import CatalogCopy
 from ..core.config import Settings
-from ..core.errors import InternalError, PipeError
+from ..core.errors import InternalError, ModelUnavailableError, PipeError
 from ..core.json_values import JsonObject
 from ..core.logging_system import LOG
 from .catalog_shelf import CatalogShelf
@@ -72,6 +73,28 @@ class OpenRouterModelRegistry:
     def find(self, model_id: str) -> ModelFamily | None:
         """What the catalog in memory says of a model; `None` for one it does not list."""
         return self.known.find(model_id)
+
+    async def require_zdr_ids(
+        self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
+    ) -> None:
+        """Wait, `patience` seconds at most, for the list of models that keep no data.
+
+        Raises `ModelUnavailableError` where it does not come: nobody is asked on good faith.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self.known.zdr_ids is None:
+                    self._begin_when_due(settings)
+                    if self._refresh is None:
+                        break
+                    await asyncio.wait({self._refresh})
+        if self.known.zdr_ids is None:
+            why = f" {self.error.cause}" if self.error is not None else ""
+            raise ModelUnavailableError(
+                f"Which models keep no data could not be learnt from OpenRouter.{why}",
+                "Try again in a moment; it is asked for because of `ZDR_ENFORCE` or "
+                "`ZDR_MODELS_ONLY`, or your own `REQUEST_ZDR`.",
+            )
 
     async def close(self) -> None:
         """Stop a refresh that is under way, and begin no other."""
