@@ -16,190 +16,191 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    292  ids.py                        Identifiers of our own making.
-#    336  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    413  errors.py                     Every cause of failure a person can act on, each with its words.
+#    293  ids.py                        Identifiers of our own making.
+#    337  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    414  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    622  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    823  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    924  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    623  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    824  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    925  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1087  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1143  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1180  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1219  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1252  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1324  money.py                      Amounts of money: in words, and exact.
-#   1347  process.py                    What every copy of the pipe in one process shares.
-#   1368  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1549  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1607  retry.py                      Whether a failed request may be sent again, and when.
-#   1648  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1742  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1795  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1827  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1891  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1964  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2037  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2158  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2302  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2371  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2454  personal_valves.py            What each user can set for themselves.
-#   2570  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2649  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2744  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2839  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3362  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3431  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3544  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3728  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1088  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1144  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1181  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1220  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1253  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1325  money.py                      Amounts of money: in words, and exact.
+#   1348  process.py                    What every copy of the pipe in one process shares.
+#   1369  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1550  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1608  retry.py                      Whether a failed request may be sent again, and when.
+#   1649  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1743  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1796  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1828  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1892  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1965  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2038  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2159  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2303  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2372  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2467  personal_valves.py            What each user can set for themselves.
+#   2583  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2662  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2757  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2852  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2936  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3375  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3444  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3557  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3741  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3875  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3963  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4009  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4205  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4528  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4551  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4609  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4762  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4828  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4867  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4930  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4960  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5038  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5065  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5133  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5356  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5566  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5750  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5934  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6041  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6173  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6193  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6233  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3888  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3976  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4022  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4218  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4541  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4564  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4622  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4775  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4841  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4880  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4943  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4973  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5051  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5078  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5146  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5369  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5579  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5763  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5947  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6072  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6204  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6224  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6264  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6253  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6318  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6406  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6506  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6521  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6593  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6631  events.py                     What the page is told beside the stream of the answer.
-#   6643  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6741  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6774  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6789  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6822  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6840  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6878  users.py                      The person who asks, and what they have set for themselves.
-#   6981  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7053  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7162  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7311  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7563  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6284  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6349  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6437  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6537  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6552  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6624  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6662  events.py                     What the page is told beside the stream of the answer.
+#   6674  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6772  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6805  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6820  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6853  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6871  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6909  users.py                      The person who asks, and what they have set for themselves.
+#   7012  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7084  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7193  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7335  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7587  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7601  sources.py                    The text of each companion filter, by the name of its file.
+#   7625  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7933  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8046  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8097  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8211  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8365  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8468  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8543  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8584  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8841  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9024  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9251  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9325  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7957  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8070  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8121  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8235  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8389  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8492  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   8553  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8628  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8669  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8906  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9088  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9315  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9389  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9516  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9616  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9652  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9837  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9925  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9979  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10294  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10336  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10465  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10551  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10765  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10861  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11052  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11163  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11282  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9593  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9693  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9729  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9914  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10002  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10056  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10371  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10413  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10542  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10628  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10842  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10938  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11129  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11240  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11359  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11367  allow_list.py                 Only what the API knows goes out.
-#  11403  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11431  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11515  fallbacks.py                  Further models, for when the first one fails.
-#  11536  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11590  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11638  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11711  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11778  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11806  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11901  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11939  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12069  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12218  history.py                    Chat messages become input items.
-#  12342  next_round.py                 The request of another round: the one before, and what came of it.
-#  12432  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12547  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12635  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12874  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12920  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12967  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13010  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13070  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13119  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13189  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11444  allow_list.py                 Only what the API knows goes out.
+#  11480  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11508  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11592  fallbacks.py                  Further models, for when the first one fails.
+#  11613  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11667  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11715  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11788  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11855  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11883  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11978  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12016  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12146  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12295  history.py                    Chat messages become input items.
+#  12419  next_round.py                 The request of another round: the one before, and what came of it.
+#  12509  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12624  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12712  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12951  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12997  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13044  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13087  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13147  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13196  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13266  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13240  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13514  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13563  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13596  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13617  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13682  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13755  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13838  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13892  status.py                     The status line of an answer: few words, all of them true.
-#  13947  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14089  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14150  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14250  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14359  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14480  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14767  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13317  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13591  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13640  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13673  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13694  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13759  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13832  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13915  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13969  status.py                     The status line of an answer: few words, all of them true.
+#  14024  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14166  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14227  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14327  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14436  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14557  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14844  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14905  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14960  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15084  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15393  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15514  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15598  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15800  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14982  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15037  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15161  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15470  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15591  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15675  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15877  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15938  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16015  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16141  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16221  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16234  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16314  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16432  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16512  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16638  pipe.py                       The entrance: what Open WebUI calls.
+#  16718  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -2403,6 +2404,14 @@ class MetadataValves(BaseModel):
             "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
         ),
     )
+    COPY_MODEL_IMAGES: Switch = Field(
+        default=False,
+        title="Model settings: copies of pictures",
+        description=(
+            "Keep the icon itself (PNG, JPEG, WebP) and not its address, so that no browser asks "
+            "openrouter.ai; makers whose icon is a drawing (SVG) then have none."
+        ),
+    )
     UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
         default=False,
         title="Model settings: descriptions",
@@ -2434,6 +2443,9 @@ class MetadataRules:
     mode: str = "off"
     capabilities: bool = True
     images: bool = True
+    copies_images: bool = False
+    icons: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is to stand in a row instead of an icon's address, by that address."""
     descriptions: bool = True
     tags: bool = True
     new_are_public: bool = False
@@ -2445,6 +2457,7 @@ def read_metadata_rules(valves: MetadataValves) -> MetadataRules:
         mode=valves.MODEL_METADATA_SYNC,
         capabilities=valves.UPDATE_MODEL_CAPABILITIES,
         images=valves.UPDATE_MODEL_IMAGES,
+        copies_images=valves.COPY_MODEL_IMAGES,
         descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
         tags=valves.UPDATE_MODEL_TAGS,
         new_are_public=valves.NEW_MODEL_ACCESS == "public",
@@ -5944,6 +5957,7 @@ _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
 _NOT_MODIFIED = 304
+_FEW_MODELS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -5998,10 +6012,27 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
-async def fetch_provider_slugs(client: httpx.AsyncClient, settings: Settings) -> list[str]:
-    """Fetch the names under which a request may ask for a provider, or for none."""
-    rows = objects_in(_data_in(await _ask(client, settings, "/providers", {}), settings, list))
-    return sorted(filter(None, (text_of(row.get("slug")) for row in rows)))
+async def fetch_provider_slugs(
+    client: httpx.AsyncClient, settings: Settings, model_ids: Sequence[str] = ()
+) -> list[str]:
+    """Fetch the names under which a request may ask for a provider, or for none.
+
+    Of a few models those of their endpoints, such as `fireworks/fast`; of many, which would be a
+    request each, those of all providers.
+    """
+    names: set[str] = set()
+    try:
+        for model_id in model_ids if len(model_ids) <= _FEW_MODELS else ():
+            path = f"/models/{model_id}/endpoints"
+            model = _data_in(await _ask(client, settings, path, {}), settings, dict)
+            for tag in (text_of(row.get("tag")) for row in objects_in(model.get("endpoints"))):
+                names |= {tag, tag.partition("/")[0]}
+    except PipeError:
+        names.clear()
+    if not names:
+        rows = objects_in(_data_in(await _ask(client, settings, "/providers", {}), settings, list))
+        names = {text_of(row.get("slug")) for row in rows}
+    return sorted(names - {""})
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:
@@ -7252,16 +7283,9 @@ async def may_use_model(handles: HostHandles, row_ids: Sequence[str]) -> bool:
     model's. Outside of a host everyone may.
     """
     try:
-        from open_webui.config import (  # pyright: ignore[reportMissingImports]
-            BYPASS_ADMIN_ACCESS_CONTROL,
-        )
-        from open_webui.env import (  # pyright: ignore[reportMissingImports]
-            BYPASS_MODEL_ACCESS_CONTROL,
-        )
+        from open_webui import config, env  # pyright: ignore[reportMissingImports]
         from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
-        from open_webui.utils.models import (  # pyright: ignore[reportMissingImports]
-            check_model_access,
-        )
+        from open_webui.utils import models  # pyright: ignore[reportMissingImports]
     except ImportError:
         return True
     user, row = await load_user(handles), None
@@ -7270,12 +7294,12 @@ async def may_use_model(handles: HostHandles, row_ids: Sequence[str]) -> bool:
     if row is not None and not row.is_active:
         return False
     is_admin = getattr(user, "role", "") == "admin"
-    if BYPASS_MODEL_ACCESS_CONTROL or (is_admin and BYPASS_ADMIN_ACCESS_CONTROL):
+    if env.BYPASS_MODEL_ACCESS_CONTROL or (is_admin and config.BYPASS_ADMIN_ACCESS_CONTROL):
         return True
     if row is None or user is None:
         return False
     try:
-        await check_model_access(user, {"id": row.id}, row)
+        await models.check_model_access(user, {"id": row.id}, row)
     except Exception:  # noqa: BLE001 - it is how the host says no
         return False
     return True
@@ -8466,6 +8490,67 @@ def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
 
 
 ################################
+# models/icons.py
+#
+# The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+################################
+
+FetchIcon = Callable[[str], Awaitable[bytes]]
+
+# A file of that name stands at OpenRouter for each; other makers have none there that is known.
+_ICONS = "https://openrouter.ai/images/icons/"
+_ICON_FILES = {
+    "anthropic": "Anthropic.svg",
+    "cohere": "Cohere.png",
+    "deepseek": "DeepSeek.png",
+    "google": "GoogleGemini.svg",
+    "meta-llama": "Meta.png",
+    "mistralai": "Mistral.png",
+    "openai": "OpenAI.svg",
+    "perplexity": "Perplexity.svg",
+    "qwen": "Qwen.png",
+}
+_HOSTS_OWN = "/static/favicon.png"
+NO_ICON = ("", _HOSTS_OWN, "/favicon.png", "/user.png")
+"""What stands in a row that has none."""
+
+# Each lies in the rows of all its maker's models, and every list of models reads those.
+ICON_DOWNLOAD = DownloadRules(AddressRules(), 65_536, max_retries=1, first_wait=1.0, time_limit=10)
+_COPIED_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
+
+
+def icon_of(family: ModelFamily) -> str:
+    """The address of the maker's icon; empty where none is known."""
+    file = _ICON_FILES.get(family.vendor)
+    return _ICONS + file if file else ""
+
+
+async def copy_icons(fetch: FetchIcon, copies: dict[str, str]) -> None:
+    """Add what is to stand in a row instead of an address, for each that there is.
+
+    Of a drawing (SVG), which Open WebUI refuses as a copy, it is Open WebUI's own icon.
+    """
+    for file in _ICON_FILES.values():
+        address = _ICONS + file
+        if file.endswith(".svg"):
+            copies[address] = _HOSTS_OWN
+        elif not copies.get(address):
+            copies[address] = await _copy(fetch, address)
+
+
+async def _copy(fetch: FetchIcon, address: str) -> str:
+    """The picture as a data URL; empty, which leaves the row as it is, where none has come."""
+    content = b""
+    with suppress(PipeError):
+        content = await fetch(address)
+    media_type = sniff_media_type(content)
+    if media_type not in _COPIED_TYPES:
+        LOG.info("models: no picture came from %s", address)
+        return ""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+################################
 # models/variants.py
 #
 # Variants and presets: entries of their own that use the model they are made of.
@@ -8594,21 +8679,6 @@ MEMORY_KEY = "openrouter_pipe"
 GONE_TAG = "no longer at OpenRouter"
 """Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
 
-# A file of that name stands at OpenRouter for each; other makers have none there that is known.
-_ICONS = "https://openrouter.ai/images/icons/"
-_ICON_FILES = {
-    "anthropic": "Anthropic.svg",
-    "cohere": "Cohere.png",
-    "deepseek": "DeepSeek.png",
-    "google": "GoogleGemini.svg",
-    "meta-llama": "Meta.png",
-    "mistralai": "Mistral.png",
-    "openai": "OpenAI.svg",
-    "perplexity": "Perplexity.svg",
-    "qwen": "Qwen.png",
-}
-_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
-
 
 @dataclass(frozen=True, slots=True)
 class OfferedModel:
@@ -8678,7 +8748,8 @@ def describe_model(
     draft = _RowDraft(row)
     draft.fill("name", model.family.name)
     if rules.images and not is_switched_on(chosen.get("disable_image_updates")):
-        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+        icon = icon_of(model.family)
+        draft.fill("profile_image_url", rules.icons.get(icon, icon), blanks=NO_ICON)
     if rules.descriptions and not is_switched_on(chosen.get("disable_description_updates")):
         draft.fill("description", model.family.description.strip())
     if rules.capabilities and not is_switched_on(chosen.get("disable_capability_updates")):
@@ -8715,12 +8786,6 @@ def capabilities_of(family: ModelFamily) -> dict[str, bool]:
         # It is the switch of Open WebUI's own generator, which such a model does not need.
         ticks["image_generation"] = False
     return ticks
-
-
-def icon_of(family: ModelFamily) -> str:
-    """The address of the maker's icon; empty where none is known."""
-    file = _ICON_FILES.get(family.vendor)
-    return _ICONS + file if file else ""
 
 
 def maker_of(family: ModelFamily) -> str:
@@ -8916,9 +8981,8 @@ class OpenRouterModelRegistry:
         if self.known.zdr_ids is None:
             why = f" {self.error.cause}" if self.error is not None else ""
             raise ModelUnavailableError(
-                f"Which models keep no data could not be learnt from OpenRouter.{why}",
-                "Try again in a moment; it is asked for because of `ZDR_ENFORCE` or "
-                "`ZDR_MODELS_ONLY`, or your own `REQUEST_ZDR`.",
+                f"Who keeps no data could not be learnt from OpenRouter.{why}",
+                "Try again in a moment. Zero data retention is demanded here, or by yourself.",
             )
 
     async def close(self) -> None:
@@ -9353,23 +9417,29 @@ class SyncTurn:
     is_taken: bool = False
 
 
-class MetadataSync:
-    """The syncs of one installed copy: one for each catalog, and for each change of a valve.
+@dataclass(frozen=True, slots=True)
+class SyncSources:
+    """What a sync needs from elsewhere."""
 
-    The companion filters are installed with each, for the rows name them: `filter_sources` are
-    their texts, `fetch_providers` gives the names that one of them offers.
-    """
+    filters: Mapping[str, str]
+    """The texts of the companion filters, which are installed first: the rows name them."""
+    fetch_providers: Callable[[Settings, Sequence[str]], Awaitable[list[str]]]
+    """Gives the names that one of the filters offers, for chats with these models."""
+    fetch_icon: FetchIcon
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
 
     def __init__(
         self,
         function_id: str,
-        filter_sources: Mapping[str, str],
-        fetch_providers: Callable[[Settings], Awaitable[list[str]]],
+        sources: SyncSources,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._function_id = function_id
-        self._filter_sources = filter_sources
-        self._fetch_providers = fetch_providers
+        self._sources = sources
+        self._icons: dict[str, str] = {}
         self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
@@ -9423,9 +9493,13 @@ class MetadataSync:
     async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
         known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
-        attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
+        attachments = await install_companions(self._function_id, self._sources.filters, purpose[3])
         if attachments:
-            await self._learn_providers(settings)
+            await self._learn_providers(purpose, settings)
+        if rules.copies_images and rules.images and rules.mode != "off":
+            await copy_icons(self._sources.fetch_icon, self._icons)
+            rules = replace(rules, icons=self._icons)
+            purpose = (*purpose[:2], rules, purpose[3])
         stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
         if stored is None:
             return
@@ -9444,10 +9518,13 @@ class MetadataSync:
         if written < plan.size:
             LOG.warning("models: %d settings could not be written", plan.size - written)
 
-    async def _learn_providers(self, settings: Settings) -> None:
+    async def _learn_providers(self, purpose: Purpose, settings: Settings) -> None:
         """Keep the providers' names where the filter that offers them looks."""
+        known = purpose[0]
+        found = [known.find(family.id) for family in offered_families(known, purpose[1])]
+        models = dict.fromkeys(family.id for family in found if family is not None)
         with suppress(PipeError):
-            names = await self._fetch_providers(settings)
+            names = await self._sources.fetch_providers(settings, list(models))
             shared_by_process("provider_slugs", list[str])[:] = names
 
     def _plan(
@@ -16066,8 +16143,11 @@ class Runtime:
             client = self.client()
             self._sync = MetadataSync(
                 function_id,
-                FILTER_SOURCES,
-                lambda settings: fetch_provider_slugs(client, settings),
+                SyncSources(
+                    FILTER_SOURCES,
+                    lambda settings, models: fetch_provider_slugs(client, settings, models),
+                    lambda address: Downloads().fetch(address, ICON_DOWNLOAD),
+                ),
             )
         return self._sync
 
@@ -16762,164 +16842,165 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((298, 9, 36),),
-    "core/redaction.py": ((342, 9, 69),),
-    "core/errors.py": ((439, 31, 181),),
-    "storage/payload_codec.py": ((632, 26, 189),),
-    "storage/archive_file.py": ((831, 20, 91),),
-    "storage/unlock.py": ((932, 22, 112),),
-    "core/circuit_breaker.py": ((1093, 8, 48),),
-    "core/json_codec.py": ((1149, 11, 29),),
-    "core/json_values.py": ((1186, 8, 31),),
-    "core/hand_over.py": ((1225, 11, 25),),
-    "core/media_types.py": ((1258, 5, 64),),
-    "core/money.py": ((1330, 8, 15),),
-    "core/process.py": ((1353, 10, 13),),
-    "core/addresses.py": ((1377, 17, 170),),
-    "core/admission.py": ((1555, 12, 50),),
-    "core/retry.py": ((1613, 7, 33),),
-    "core/secrets.py": ((1654, 19, 86),),
-    "core/session_records.py": ((1748, 11, 45),),
-    "core/source_map.py": ((1801, 7, 24),),
-    "core/template_language.py": ((1833, 8, 56),),
-    "core/valve_types.py": ((1899, 17, 63),),
-    "core/archive_valves.py": ((1970, 13, 65),),
-    "core/attachment_valves.py": ((2043, 13, 113),),
-    "core/catalog_valves.py": ((2164, 12, 136),),
-    "core/companion_valves.py": ((2308, 13, 61),),
-    "core/metadata_valves.py": ((2377, 12, 75),),
-    "core/personal_valves.py": ((2460, 11, 108),),
-    "core/spend_valves.py": ((2576, 12, 71),),
-    "core/storage_valves.py": ((2655, 13, 87),),
-    "core/template_valves.py": ((2750, 13, 87),),
-    "core/tool_valves.py": ((2845, 11, 76),),
-    "core/config.py": ((2929, 25, 431),),
-    "core/context.py": ((3368, 16, 61),),
-    "core/logging_system.py": ((3437, 11, 105),),
-    "core/error_templates.py": ((3550, 28, 176),),
-    "core/timing_logger.py": ((3736, 21, 137),),
-    "api/bodies.py": ((3881, 8, 80),),
-    "api/error_figures.py": ((3969, 8, 38),),
-    "api/errors.py": ((4015, 18, 188),),
-    "api/events.py": ((4211, 12, 315),),
-    "api/exchange_log.py": ((4534, 17, 15),),
-    "api/gateway/batch.py": ((4560, 14, 47),),
-    "api/gateway/items.py": ((4615, 22, 145),),
-    "api/gateway/part_ends.py": ((4768, 8, 58),),
-    "api/gateway/payloads.py": ((4834, 14, 31),),
-    "api/gateway/selection.py": ((4873, 15, 55),),
-    "api/gateway/sound.py": ((4936, 11, 22),),
-    "api/gateway/text_run.py": ((4966, 10, 70),),
-    "api/pacing.py": ((5044, 7, 19),),
-    "api/sse.py": ((5071, 5, 60),),
-    "api/gateway/chat_reader.py": ((5139, 31, 215),),
-    "api/gateway/responses_reader.py": ((5362, 34, 202),),
-    "api/transport.py": ((5572, 18, 176),),
-    "api/http.py": ((5756, 23, 176),),
-    "api/catalog.py": ((5940, 19, 99),),
-    "api/gateway/stream.py": ((6047, 33, 124),),
-    "api/gateway/chat_completions.py": ((6179, 15, 12),),
-    "api/gateway/images.py": ((6199, 19, 32),),
-    "api/gateway/responses.py": ((6239, 15, 12),),
-    "host/blocking.py": ((6259, 12, 57),),
-    "host/chats.py": ((6324, 13, 80),),
-    "host/columns.py": ((6416, 20, 88),),
-    "host/data_folder.py": ((6512, 9, 7),),
-    "host/database.py": ((6527, 15, 64),),
-    "host/departure.py": ((6599, 11, 30),),
-    "host/events.py": ((6637, 9, 4),),
-    "host/functions.py": ((6652, 20, 87),),
-    "host/kept_ids.py": ((6749, 11, 23),),
-    "host/middleware.py": ((6780, 8, 7),),
-    "host/citing.py": ((6795, 15, 25),),
-    "host/redis.py": ((6828, 8, 10),),
-    "host/single_worker.py": ((6846, 15, 30),),
-    "host/users.py": ((6884, 14, 95),),
-    "host/call.py": ((6987, 16, 64),),
-    "host/files.py": ((7059, 19, 101),),
-    "host/models.py": ((7168, 17, 141),),
-    "host/tools.py": ((7320, 23, 241),),
-    "host/versions.py": ((7569, 10, 30),),
-    "filters/provider_routing.py": ((7609, 2, 165),),
-    "filters/search_toggle.py": ((7776, 2, 153),),
-    "models/catalog_shelf.py": ((7939, 19, 105),),
-    "models/key_limit.py": ((8052, 13, 43),),
-    "models/pricing.py": ((8103, 12, 106),),
-    "models/family.py": ((8217, 14, 146),),
-    "models/companions.py": ((8371, 15, 95),),
-    "models/variants.py": ((8474, 11, 67),),
-    "models/known.py": ((8549, 12, 33),),
-    "models/metadata_sync.py": ((8593, 24, 246),),
-    "models/registry.py": ((8847, 22, 175),),
-    "models/visibility.py": ((9030, 16, 219),),
-    "models/entries.py": ((9257, 25, 66),),
-    "models/sync_job.py": ((9331, 33, 183),),
-    "storage/artifact_table.py": ((9522, 27, 92),),
-    "storage/cost_snapshots.py": ((9622, 16, 28),),
-    "storage/downloads.py": ((9662, 25, 173),),
-    "storage/encoded_files.py": ((9843, 19, 80),),
-    "storage/generated.py": ((9931, 16, 46),),
-    "storage/artifacts.py": ((9988, 41, 304),),
-    "storage/kept_thinking.py": ((10300, 15, 34),),
-    "storage/pictures.py": ((10342, 19, 121),),
-    "storage/keeping.py": ((10471, 25, 78),),
-    "storage/session_archive.py": ((10559, 43, 204),),
-    "storage/spend_table.py": ((10771, 24, 88),),
-    "storage/spend_ledger.py": ((10867, 23, 183),),
-    "storage/budgets.py": ((11058, 18, 103),),
-    "storage/spend_report.py": ((11169, 27, 111),),
-    "storage/spending.py": ((11288, 20, 77),),
-    "requests/allow_list.py": ((11373, 10, 28),),
-    "requests/caching.py": ((11409, 13, 20),),
-    "requests/content_parts.py": ((11437, 10, 76),),
-    "requests/fallbacks.py": ((11521, 12, 13),),
-    "requests/identifiers.py": ((11542, 11, 46),),
-    "requests/modalities.py": ((11596, 12, 40),),
-    "requests/old_texts.py": ((11644, 11, 65),),
-    "requests/parameters.py": ((11717, 12, 59),),
-    "requests/plugins.py": ((11784, 13, 20),),
-    "requests/reasoning.py": ((11812, 13, 87),),
-    "requests/references.py": ((11907, 12, 30),),
-    "requests/replay.py": ((11945, 14, 122),),
-    "requests/chat_body.py": ((12075, 13, 141),),
-    "requests/history.py": ((12224, 13, 116),),
-    "requests/next_round.py": ((12348, 22, 82),),
-    "requests/recovery.py": ((12438, 16, 107),),
-    "requests/retention.py": ((12553, 13, 80),),
-    "requests/attachments.py": ((12641, 25, 231),),
-    "requests/routing_table.py": ((12880, 14, 38),),
-    "requests/routing.py": ((12926, 13, 39),),
-    "requests/tasks.py": ((12973, 11, 35),),
-    "requests/studio.py": ((13016, 15, 52),),
-    "requests/tools.py": ((13076, 13, 41),),
-    "requests/web_search.py": ((13125, 15, 62),),
-    "requests/normalise.py": ((13195, 29, 43),),
-    "streaming/collector.py": ((13246, 32, 266),),
-    "streaming/completion_notes.py": ((13520, 11, 41),),
-    "streaming/open_calls.py": ((13569, 10, 25),),
-    "streaming/renderer.py": ((13602, 9, 13),),
-    "streaming/citations.py": ((13623, 13, 57),),
-    "streaming/layout.py": ((13692, 18, 61),),
-    "streaming/output_items.py": ((13761, 19, 75),),
-    "streaming/server_tools.py": ((13844, 15, 46),),
-    "streaming/status.py": ((13898, 10, 47),),
-    "streaming/think_tags.py": ((13953, 20, 134),),
-    "streaming/thinking_status.py": ((14095, 11, 53),),
-    "streaming/usage.py": ((14156, 10, 92),),
-    "streaming/completion_chunks.py": ((14256, 31, 101),),
-    "streaming/completion_dict.py": ((14365, 38, 113),),
-    "streaming/response_events.py": ((14486, 48, 279),),
-    "streaming/transcript.py": ((14773, 30, 130),),
-    "tools/policy.py": ((14911, 13, 47),),
-    "tools/results.py": ((14966, 11, 116),),
-    "tools/schema.py": ((15093, 15, 298),),
-    "tools/arguments.py": ((15399, 13, 113),),
-    "tools/definitions.py": ((15520, 13, 76),),
-    "tools/executor.py": ((15604, 55, 194),),
-    "tools/toolbox.py": ((15806, 23, 130),),
-    "runtime.py": ((15944, 34, 195),),
-    "attempts.py": ((16147, 37, 85),),
-    "rounds.py": ((16240, 30, 190),),
-    "orchestrator.py": ((16438, 55, 198),),
-    "pipe.py": ((16644, 30, 113),),
+    "core/ids.py": ((299, 9, 36),),
+    "core/redaction.py": ((343, 9, 69),),
+    "core/errors.py": ((440, 31, 181),),
+    "storage/payload_codec.py": ((633, 26, 189),),
+    "storage/archive_file.py": ((832, 20, 91),),
+    "storage/unlock.py": ((933, 22, 112),),
+    "core/circuit_breaker.py": ((1094, 8, 48),),
+    "core/json_codec.py": ((1150, 11, 29),),
+    "core/json_values.py": ((1187, 8, 31),),
+    "core/hand_over.py": ((1226, 11, 25),),
+    "core/media_types.py": ((1259, 5, 64),),
+    "core/money.py": ((1331, 8, 15),),
+    "core/process.py": ((1354, 10, 13),),
+    "core/addresses.py": ((1378, 17, 170),),
+    "core/admission.py": ((1556, 12, 50),),
+    "core/retry.py": ((1614, 7, 33),),
+    "core/secrets.py": ((1655, 19, 86),),
+    "core/session_records.py": ((1749, 11, 45),),
+    "core/source_map.py": ((1802, 7, 24),),
+    "core/template_language.py": ((1834, 8, 56),),
+    "core/valve_types.py": ((1900, 17, 63),),
+    "core/archive_valves.py": ((1971, 13, 65),),
+    "core/attachment_valves.py": ((2044, 13, 113),),
+    "core/catalog_valves.py": ((2165, 12, 136),),
+    "core/companion_valves.py": ((2309, 13, 61),),
+    "core/metadata_valves.py": ((2378, 13, 87),),
+    "core/personal_valves.py": ((2473, 11, 108),),
+    "core/spend_valves.py": ((2589, 12, 71),),
+    "core/storage_valves.py": ((2668, 13, 87),),
+    "core/template_valves.py": ((2763, 13, 87),),
+    "core/tool_valves.py": ((2858, 11, 76),),
+    "core/config.py": ((2942, 25, 431),),
+    "core/context.py": ((3381, 16, 61),),
+    "core/logging_system.py": ((3450, 11, 105),),
+    "core/error_templates.py": ((3563, 28, 176),),
+    "core/timing_logger.py": ((3749, 21, 137),),
+    "api/bodies.py": ((3894, 8, 80),),
+    "api/error_figures.py": ((3982, 8, 38),),
+    "api/errors.py": ((4028, 18, 188),),
+    "api/events.py": ((4224, 12, 315),),
+    "api/exchange_log.py": ((4547, 17, 15),),
+    "api/gateway/batch.py": ((4573, 14, 47),),
+    "api/gateway/items.py": ((4628, 22, 145),),
+    "api/gateway/part_ends.py": ((4781, 8, 58),),
+    "api/gateway/payloads.py": ((4847, 14, 31),),
+    "api/gateway/selection.py": ((4886, 15, 55),),
+    "api/gateway/sound.py": ((4949, 11, 22),),
+    "api/gateway/text_run.py": ((4979, 10, 70),),
+    "api/pacing.py": ((5057, 7, 19),),
+    "api/sse.py": ((5084, 5, 60),),
+    "api/gateway/chat_reader.py": ((5152, 31, 215),),
+    "api/gateway/responses_reader.py": ((5375, 34, 202),),
+    "api/transport.py": ((5585, 18, 176),),
+    "api/http.py": ((5769, 23, 176),),
+    "api/catalog.py": ((5953, 19, 117),),
+    "api/gateway/stream.py": ((6078, 33, 124),),
+    "api/gateway/chat_completions.py": ((6210, 15, 12),),
+    "api/gateway/images.py": ((6230, 19, 32),),
+    "api/gateway/responses.py": ((6270, 15, 12),),
+    "host/blocking.py": ((6290, 12, 57),),
+    "host/chats.py": ((6355, 13, 80),),
+    "host/columns.py": ((6447, 20, 88),),
+    "host/data_folder.py": ((6543, 9, 7),),
+    "host/database.py": ((6558, 15, 64),),
+    "host/departure.py": ((6630, 11, 30),),
+    "host/events.py": ((6668, 9, 4),),
+    "host/functions.py": ((6683, 20, 87),),
+    "host/kept_ids.py": ((6780, 11, 23),),
+    "host/middleware.py": ((6811, 8, 7),),
+    "host/citing.py": ((6826, 15, 25),),
+    "host/redis.py": ((6859, 8, 10),),
+    "host/single_worker.py": ((6877, 15, 30),),
+    "host/users.py": ((6915, 14, 95),),
+    "host/call.py": ((7018, 16, 64),),
+    "host/files.py": ((7090, 19, 101),),
+    "host/models.py": ((7199, 17, 134),),
+    "host/tools.py": ((7344, 23, 241),),
+    "host/versions.py": ((7593, 10, 30),),
+    "filters/provider_routing.py": ((7633, 2, 165),),
+    "filters/search_toggle.py": ((7800, 2, 153),),
+    "models/catalog_shelf.py": ((7963, 19, 105),),
+    "models/key_limit.py": ((8076, 13, 43),),
+    "models/pricing.py": ((8127, 12, 106),),
+    "models/family.py": ((8241, 14, 146),),
+    "models/companions.py": ((8395, 15, 95),),
+    "models/icons.py": ((8498, 16, 53),),
+    "models/variants.py": ((8559, 11, 67),),
+    "models/known.py": ((8634, 12, 33),),
+    "models/metadata_sync.py": ((8678, 25, 226),),
+    "models/registry.py": ((8912, 22, 174),),
+    "models/visibility.py": ((9094, 16, 219),),
+    "models/entries.py": ((9321, 25, 66),),
+    "models/sync_job.py": ((9395, 34, 196),),
+    "storage/artifact_table.py": ((9599, 27, 92),),
+    "storage/cost_snapshots.py": ((9699, 16, 28),),
+    "storage/downloads.py": ((9739, 25, 173),),
+    "storage/encoded_files.py": ((9920, 19, 80),),
+    "storage/generated.py": ((10008, 16, 46),),
+    "storage/artifacts.py": ((10065, 41, 304),),
+    "storage/kept_thinking.py": ((10377, 15, 34),),
+    "storage/pictures.py": ((10419, 19, 121),),
+    "storage/keeping.py": ((10548, 25, 78),),
+    "storage/session_archive.py": ((10636, 43, 204),),
+    "storage/spend_table.py": ((10848, 24, 88),),
+    "storage/spend_ledger.py": ((10944, 23, 183),),
+    "storage/budgets.py": ((11135, 18, 103),),
+    "storage/spend_report.py": ((11246, 27, 111),),
+    "storage/spending.py": ((11365, 20, 77),),
+    "requests/allow_list.py": ((11450, 10, 28),),
+    "requests/caching.py": ((11486, 13, 20),),
+    "requests/content_parts.py": ((11514, 10, 76),),
+    "requests/fallbacks.py": ((11598, 12, 13),),
+    "requests/identifiers.py": ((11619, 11, 46),),
+    "requests/modalities.py": ((11673, 12, 40),),
+    "requests/old_texts.py": ((11721, 11, 65),),
+    "requests/parameters.py": ((11794, 12, 59),),
+    "requests/plugins.py": ((11861, 13, 20),),
+    "requests/reasoning.py": ((11889, 13, 87),),
+    "requests/references.py": ((11984, 12, 30),),
+    "requests/replay.py": ((12022, 14, 122),),
+    "requests/chat_body.py": ((12152, 13, 141),),
+    "requests/history.py": ((12301, 13, 116),),
+    "requests/next_round.py": ((12425, 22, 82),),
+    "requests/recovery.py": ((12515, 16, 107),),
+    "requests/retention.py": ((12630, 13, 80),),
+    "requests/attachments.py": ((12718, 25, 231),),
+    "requests/routing_table.py": ((12957, 14, 38),),
+    "requests/routing.py": ((13003, 13, 39),),
+    "requests/tasks.py": ((13050, 11, 35),),
+    "requests/studio.py": ((13093, 15, 52),),
+    "requests/tools.py": ((13153, 13, 41),),
+    "requests/web_search.py": ((13202, 15, 62),),
+    "requests/normalise.py": ((13272, 29, 43),),
+    "streaming/collector.py": ((13323, 32, 266),),
+    "streaming/completion_notes.py": ((13597, 11, 41),),
+    "streaming/open_calls.py": ((13646, 10, 25),),
+    "streaming/renderer.py": ((13679, 9, 13),),
+    "streaming/citations.py": ((13700, 13, 57),),
+    "streaming/layout.py": ((13769, 18, 61),),
+    "streaming/output_items.py": ((13838, 19, 75),),
+    "streaming/server_tools.py": ((13921, 15, 46),),
+    "streaming/status.py": ((13975, 10, 47),),
+    "streaming/think_tags.py": ((14030, 20, 134),),
+    "streaming/thinking_status.py": ((14172, 11, 53),),
+    "streaming/usage.py": ((14233, 10, 92),),
+    "streaming/completion_chunks.py": ((14333, 31, 101),),
+    "streaming/completion_dict.py": ((14442, 38, 113),),
+    "streaming/response_events.py": ((14563, 48, 279),),
+    "streaming/transcript.py": ((14850, 30, 130),),
+    "tools/policy.py": ((14988, 13, 47),),
+    "tools/results.py": ((15043, 11, 116),),
+    "tools/schema.py": ((15170, 15, 298),),
+    "tools/arguments.py": ((15476, 13, 113),),
+    "tools/definitions.py": ((15597, 13, 76),),
+    "tools/executor.py": ((15681, 55, 194),),
+    "tools/toolbox.py": ((15883, 23, 130),),
+    "runtime.py": ((16021, 36, 198),),
+    "attempts.py": ((16227, 37, 85),),
+    "rounds.py": ((16320, 30, 190),),
+    "orchestrator.py": ((16518, 55, 198),),
+    "pipe.py": ((16724, 30, 113),),
 }

@@ -22,10 +22,12 @@ from .core.timing_logger import TIMING
 from .filters.sources import FILTER_SOURCES
 from .host.data_folder import own_file
 from .models.catalog_shelf import CatalogShelf
+from .models.icons import ICON_DOWNLOAD
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
-from .models.sync_job import MetadataSync
+from .models.sync_job import MetadataSync, SyncSources
 from .storage.artifacts import ArtifactStore
+from .storage.downloads import Downloads
 from .storage.encoded_files import EncodedFiles
 from .storage.session_archive import SessionArchive
 from .storage.spend_ledger import SpendLedger
@@ -156,8 +158,11 @@ class Runtime:
             client = self.client()
             self._sync = MetadataSync(
                 function_id,
-                FILTER_SOURCES,
-                lambda settings: fetch_provider_slugs(client, settings),
+                SyncSources(
+                    FILTER_SOURCES,
+                    lambda settings, models: fetch_provider_slugs(client, settings, models),
+                    lambda address: Downloads().fetch(address, ICON_DOWNLOAD),
+                ),
             )
         return self._sync
 

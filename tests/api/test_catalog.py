@@ -12,6 +12,7 @@ from open_webui_openrouter_pipe.api.catalog import (
     CatalogCopy,
     fetch_credit_left,
     fetch_models,
+    fetch_provider_slugs,
     fetch_zdr_ids,
 )
 from open_webui_openrouter_pipe.api.http import open_client
@@ -179,3 +180,37 @@ async def test_an_unknown_list_of_private_models_is_not_an_empty_one(
     async with open_client(httpx.MockTransport(lambda _: answer)) as client:
         with pytest.raises(OpenRouterAPIError):
             await fetch_zdr_ids(client, settings_for("https://a.example/v1"))
+
+
+ENDPOINTS = {"a/one": ["fireworks", "fireworks/fast"], "a/two": ["google-vertex/us", None]}
+SLUGS = ["azure", "openai"]
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        (["a/one", "a/two"], ["fireworks", "fireworks/fast", "google-vertex", "google-vertex/us"]),
+        (["a/one", "a/gone"], SLUGS),
+        ([f"a/{number}" for number in range(26)], SLUGS),
+        ([], SLUGS),
+    ],
+)
+async def test_the_providers_to_choose_from_are_those_of_the_models_where_these_are_few(
+    settings_for: Callable[..., Settings], models: list[str], names: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        path = request.url.path.removeprefix("/v1/")
+        asked.append(path)
+        if path == "providers":
+            return httpx.Response(200, json={"data": [{"slug": slug} for slug in SLUGS]})
+        tags = ENDPOINTS.get(path.removeprefix("models/").removesuffix("/endpoints"))
+        if tags is None:
+            return httpx.Response(404, json={"error": {"code": 404, "message": "gone"}})
+        return httpx.Response(200, json={"data": {"endpoints": [{"tag": tag} for tag in tags]}})
+
+    async with open_client(httpx.MockTransport(respond)) as client:
+        settings = settings_for("https://a.example/v1")
+        assert await fetch_provider_slugs(client, settings, models) == names
+    assert len(asked) <= 3

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from open_webui_openrouter_pipe.core.errors import DownloadFailedError
 from open_webui_openrouter_pipe.core.metadata_valves import (
     MetadataRules,
     MetadataValves,
@@ -14,12 +16,14 @@ from open_webui_openrouter_pipe.core.metadata_valves import (
 )
 from open_webui_openrouter_pipe.host.models import ModelRow
 from open_webui_openrouter_pipe.models.family import ModelFamily
+from open_webui_openrouter_pipe.models.icons import copy_icons
 from open_webui_openrouter_pipe.models.known import know_models
 from open_webui_openrouter_pipe.models.metadata_sync import (
     GONE_TAG,
     MEMORY_KEY,
     OfferedModel,
     capabilities_of,
+    describe_model,
     maker_of,
     mark_vanished,
     plan_sync,
@@ -34,7 +38,9 @@ GPT = ModelFamily(
     description="Knows much.",
 )
 BLIND = replace(GPT, input_modalities=frozenset({"text"}), description="Knows more.")
-ICON = "https://openrouter.ai/images/icons/OpenAI.svg"
+ICONS = "https://openrouter.ai/images/icons/"
+ICON = f"{ICONS}OpenAI.svg"
+PNG = b"\x89PNG\r\n\x1a\n"
 NOBODY = frozenset[str]()
 
 
@@ -142,6 +148,68 @@ def test_a_row_made_by_the_admin_is_filled_where_it_is_empty() -> None:
     assert row.meta["capabilities"] == {"vision": False, "usage": True, "web_search": False}
     assert row.meta["tags"] == [{"name": "team"}, {"name": "OpenAI"}]
     assert row.meta["hidden"] is True
+
+
+async def test_copies_of_icons_take_the_place_of_their_addresses_and_give_it_back() -> None:
+    async def fetch(address: str) -> bytes:
+        return PNG
+
+    copies: dict[str, str] = {}
+    await copy_icons(fetch, copies)
+    kept = replace(rules(), icons=copies)
+    qwen = replace(GPT, id="qwen/q")
+
+    def copied(row: ModelRow, family: ModelFamily) -> ModelRow:
+        return describe_model(row, OfferedModel(ID, family), kept)
+
+    row = new_row(qwen)
+    copy = copied(row, qwen)
+    assert row.meta["profile_image_url"] == f"{ICONS}Qwen.png"
+    assert copy.meta["profile_image_url"] == f"data:image/png;base64,{b64encode(PNG).decode()}"
+    assert synced(copy, qwen).meta["profile_image_url"] == f"{ICONS}Qwen.png"
+    drawn = copied(new_row(), GPT)  # Open WebUI takes no copy of a drawing
+    assert drawn.meta["profile_image_url"] == "/static/favicon.png"
+    assert synced(drawn).meta["profile_image_url"] == ICON
+    theirs = edited(row, profile_image_url="https://a.example/own.png")
+    assert copied(theirs, qwen).meta == theirs.meta
+
+
+@pytest.mark.parametrize(
+    ("content", "head"),
+    [
+        (PNG, "data:image/png;base64,"),
+        (b"\xff\xd8\xff\xe0", "data:image/jpeg;base64,"),
+        (b"RIFF....WEBPVP8 ", "data:image/webp;base64,"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", ""),
+        (b"<html>", ""),
+        (None, ""),
+    ],
+)
+async def test_what_is_no_small_picture_leaves_the_row_as_it_is(
+    content: bytes | None, head: str
+) -> None:
+    asked: list[str] = []
+
+    async def fetch(address: str) -> bytes:
+        asked.append(address)
+        if content is None:
+            raise DownloadFailedError("no such file")
+        return content
+
+    copies: dict[str, str] = {}
+    for _ in range(2):
+        await copy_icons(fetch, copies)
+
+    pictures = sum(address.endswith(".png") for address in copies)
+    assert copies[f"{ICONS}Qwen.png"][: len(head) or None] == head
+    # A picture that has come is not fetched again.
+    assert len(asked) == pictures * (1 if head else 2)
+    row = describe_model(
+        ModelRow(ID, "Q"),
+        OfferedModel(ID, replace(GPT, id="qwen/q")),
+        replace(rules(), icons=copies),
+    )
+    assert ("profile_image_url" in row.meta) is bool(head)
 
 
 def test_a_deleted_row_stays_away() -> None:

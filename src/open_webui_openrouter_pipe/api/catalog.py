@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
 _NOT_MODIFIED = 304
+_FEW_MODELS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,27 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
     return frozenset(filter(None, (text_of(row.get("model_id")) for row in endpoints)))
 
 
-async def fetch_provider_slugs(client: httpx.AsyncClient, settings: Settings) -> list[str]:
-    """Fetch the names under which a request may ask for a provider, or for none."""
-    rows = objects_in(_data_in(await _ask(client, settings, "/providers", {}), settings, list))
-    return sorted(filter(None, (text_of(row.get("slug")) for row in rows)))
+async def fetch_provider_slugs(
+    client: httpx.AsyncClient, settings: Settings, model_ids: Sequence[str] = ()
+) -> list[str]:
+    """Fetch the names under which a request may ask for a provider, or for none.
+
+    Of a few models those of their endpoints, such as `fireworks/fast`; of many, which would be a
+    request each, those of all providers.
+    """
+    names: set[str] = set()
+    try:
+        for model_id in model_ids if len(model_ids) <= _FEW_MODELS else ():
+            path = f"/models/{model_id}/endpoints"
+            model = _data_in(await _ask(client, settings, path, {}), settings, dict)
+            for tag in (text_of(row.get("tag")) for row in objects_in(model.get("endpoints"))):
+                names |= {tag, tag.partition("/")[0]}
+    except PipeError:
+        names.clear()
+    if not names:
+        rows = objects_in(_data_in(await _ask(client, settings, "/providers", {}), settings, list))
+        names = {text_of(row.get("slug")) for row in rows}
+    return sorted(names - {""})
 
 
 async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> float | None:

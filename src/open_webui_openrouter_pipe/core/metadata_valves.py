@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field
@@ -38,6 +39,14 @@ class MetadataValves(BaseModel):
             "Show the maker's icon with a model; the browser fetches it from openrouter.ai."
         ),
     )
+    COPY_MODEL_IMAGES: Switch = Field(
+        default=False,
+        title="Model settings: copies of pictures",
+        description=(
+            "Keep the icon itself (PNG, JPEG, WebP) and not its address, so that no browser asks "
+            "openrouter.ai; makers whose icon is a drawing (SVG) then have none."
+        ),
+    )
     UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
         default=False,
         title="Model settings: descriptions",
@@ -69,6 +78,9 @@ class MetadataRules:
     mode: str = "off"
     capabilities: bool = True
     images: bool = True
+    copies_images: bool = False
+    icons: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is to stand in a row instead of an icon's address, by that address."""
     descriptions: bool = True
     tags: bool = True
     new_are_public: bool = False
@@ -80,6 +92,7 @@ def read_metadata_rules(valves: MetadataValves) -> MetadataRules:
         mode=valves.MODEL_METADATA_SYNC,
         capabilities=valves.UPDATE_MODEL_CAPABILITIES,
         images=valves.UPDATE_MODEL_IMAGES,
+        copies_images=valves.COPY_MODEL_IMAGES,
         descriptions=valves.UPDATE_MODEL_DESCRIPTIONS,
         tags=valves.UPDATE_MODEL_TAGS,
         new_are_public=valves.NEW_MODEL_ACCESS == "public",

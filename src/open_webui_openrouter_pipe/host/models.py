@@ -101,16 +101,9 @@ async def may_use_model(handles: HostHandles, row_ids: Sequence[str]) -> bool:
     model's. Outside of a host everyone may.
     """
     try:
-        from open_webui.config import (  # pyright: ignore[reportMissingImports]
-            BYPASS_ADMIN_ACCESS_CONTROL,
-        )
-        from open_webui.env import (  # pyright: ignore[reportMissingImports]
-            BYPASS_MODEL_ACCESS_CONTROL,
-        )
+        from open_webui import config, env  # pyright: ignore[reportMissingImports]
         from open_webui.models.models import Models  # pyright: ignore[reportMissingImports]
-        from open_webui.utils.models import (  # pyright: ignore[reportMissingImports]
-            check_model_access,
-        )
+        from open_webui.utils import models  # pyright: ignore[reportMissingImports]
     except ImportError:
         return True
     user, row = await load_user(handles), None
@@ -119,12 +112,12 @@ async def may_use_model(handles: HostHandles, row_ids: Sequence[str]) -> bool:
     if row is not None and not row.is_active:
         return False
     is_admin = getattr(user, "role", "") == "admin"
-    if BYPASS_MODEL_ACCESS_CONTROL or (is_admin and BYPASS_ADMIN_ACCESS_CONTROL):
+    if env.BYPASS_MODEL_ACCESS_CONTROL or (is_admin and config.BYPASS_ADMIN_ACCESS_CONTROL):
         return True
     if row is None or user is None:
         return False
     try:
-        await check_model_access(user, {"id": row.id}, row)
+        await models.check_model_access(user, {"id": row.id}, row)
     except Exception:  # noqa: BLE001 - it is how the host says no
         return False
     return True

@@ -19,26 +19,12 @@ from ..host.columns import flat_parameters, is_switched_on
 from ..host.models import ModelRow
 from .companions import Attachment, filters_for
 from .family import ModelFamily, from_host_id
+from .icons import NO_ICON, icon_of
 from .known import KnownModels
 
 MEMORY_KEY = "openrouter_pipe"
 GONE_TAG = "no longer at OpenRouter"
 """Marks the row of a vanished model, which Open WebUI's page of models goes on to list."""
-
-# A file of that name stands at OpenRouter for each; other makers have none there that is known.
-_ICONS = "https://openrouter.ai/images/icons/"
-_ICON_FILES = {
-    "anthropic": "Anthropic.svg",
-    "cohere": "Cohere.png",
-    "deepseek": "DeepSeek.png",
-    "google": "GoogleGemini.svg",
-    "meta-llama": "Meta.png",
-    "mistralai": "Mistral.png",
-    "openai": "OpenAI.svg",
-    "perplexity": "Perplexity.svg",
-    "qwen": "Qwen.png",
-}
-_NO_ICON = ("", "/static/favicon.png", "/favicon.png", "/user.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +95,8 @@ def describe_model(
     draft = _RowDraft(row)
     draft.fill("name", model.family.name)
     if rules.images and not is_switched_on(chosen.get("disable_image_updates")):
-        draft.fill("profile_image_url", icon_of(model.family), blanks=_NO_ICON)
+        icon = icon_of(model.family)
+        draft.fill("profile_image_url", rules.icons.get(icon, icon), blanks=NO_ICON)
     if rules.descriptions and not is_switched_on(chosen.get("disable_description_updates")):
         draft.fill("description", model.family.description.strip())
     if rules.capabilities and not is_switched_on(chosen.get("disable_capability_updates")):
@@ -146,12 +133,6 @@ def capabilities_of(family: ModelFamily) -> dict[str, bool]:
         # It is the switch of Open WebUI's own generator, which such a model does not need.
         ticks["image_generation"] = False
     return ticks
-
-
-def icon_of(family: ModelFamily) -> str:
-    """The address of the maker's icon; empty where none is known."""
-    file = _ICON_FILES.get(family.vendor)
-    return _ICONS + file if file else ""
 
 
 def maker_of(family: ModelFamily) -> str:

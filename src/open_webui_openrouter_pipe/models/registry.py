@@ -91,9 +91,8 @@ class OpenRouterModelRegistry:
         if self.known.zdr_ids is None:
             why = f" {self.error.cause}" if self.error is not None else ""
             raise ModelUnavailableError(
-                f"Which models keep no data could not be learnt from OpenRouter.{why}",
-                "Try again in a moment; it is asked for because of `ZDR_ENFORCE` or "
-                "`ZDR_MODELS_ONLY`, or your own `REQUEST_ZDR`.",
+                f"Who keeps no data could not be learnt from OpenRouter.{why}",
+                "Try again in a moment. Zero data retention is demanded here, or by yourself.",
             )
 
     async def close(self) -> None:

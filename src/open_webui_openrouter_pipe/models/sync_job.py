@@ -26,6 +26,7 @@ from ..host.models import (
 from ..host.single_worker import only_worker
 from .companions import Attachment, install_companions
 from .family import ModelFamily, to_host_id
+from .icons import FetchIcon, copy_icons
 from .known import KnownModels
 from .metadata_sync import OfferedModel, SyncPlan, mark_vanished, plan_sync
 from .visibility import offered_families
@@ -55,23 +56,29 @@ class SyncTurn:
     is_taken: bool = False
 
 
-class MetadataSync:
-    """The syncs of one installed copy: one for each catalog, and for each change of a valve.
+@dataclass(frozen=True, slots=True)
+class SyncSources:
+    """What a sync needs from elsewhere."""
 
-    The companion filters are installed with each, for the rows name them: `filter_sources` are
-    their texts, `fetch_providers` gives the names that one of them offers.
-    """
+    filters: Mapping[str, str]
+    """The texts of the companion filters, which are installed first: the rows name them."""
+    fetch_providers: Callable[[Settings, Sequence[str]], Awaitable[list[str]]]
+    """Gives the names that one of the filters offers, for chats with these models."""
+    fetch_icon: FetchIcon
+
+
+class MetadataSync:
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
 
     def __init__(
         self,
         function_id: str,
-        filter_sources: Mapping[str, str],
-        fetch_providers: Callable[[Settings], Awaitable[list[str]]],
+        sources: SyncSources,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._function_id = function_id
-        self._filter_sources = filter_sources
-        self._fetch_providers = fetch_providers
+        self._sources = sources
+        self._icons: dict[str, str] = {}
         self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
@@ -125,9 +132,13 @@ class MetadataSync:
     async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
         known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
-        attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
+        attachments = await install_companions(self._function_id, self._sources.filters, purpose[3])
         if attachments:
-            await self._learn_providers(settings)
+            await self._learn_providers(purpose, settings)
+        if rules.copies_images and rules.images and rules.mode != "off":
+            await copy_icons(self._sources.fetch_icon, self._icons)
+            rules = replace(rules, icons=self._icons)
+            purpose = (*purpose[:2], rules, purpose[3])
         stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
         if stored is None:
             return
@@ -146,10 +157,13 @@ class MetadataSync:
         if written < plan.size:
             LOG.warning("models: %d settings could not be written", plan.size - written)
 
-    async def _learn_providers(self, settings: Settings) -> None:
+    async def _learn_providers(self, purpose: Purpose, settings: Settings) -> None:
         """Keep the providers' names where the filter that offers them looks."""
+        known = purpose[0]
+        found = [known.find(family.id) for family in offered_families(known, purpose[1])]
+        models = dict.fromkeys(family.id for family in found if family is not None)
         with suppress(PipeError):
-            names = await self._fetch_providers(settings)
+            names = await self._sources.fetch_providers(settings, list(models))
             shared_by_process("provider_slugs", list[str])[:] = names
 
     def _plan(
