@@ -107,100 +107,100 @@ license: MIT
 #   7625  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7957  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8070  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8121  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8235  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8389  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8492  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   8553  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8628  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8669  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8906  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9088  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9315  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9389  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7969  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8082  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8133  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8247  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8401  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8509  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   8569  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8644  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8685  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8922  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9104  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9331  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9405  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9593  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9693  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9729  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9914  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10002  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10056  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10371  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10413  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10542  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10628  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10842  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10938  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11129  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11240  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11359  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9604  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9704  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9740  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9925  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10013  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10067  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10382  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10424  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10553  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10639  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10853  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10949  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11140  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11251  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11370  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11444  allow_list.py                 Only what the API knows goes out.
-#  11480  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11508  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11592  fallbacks.py                  Further models, for when the first one fails.
-#  11613  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11667  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11715  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11788  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11855  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11883  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11978  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12016  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12146  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12295  history.py                    Chat messages become input items.
-#  12419  next_round.py                 The request of another round: the one before, and what came of it.
-#  12509  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12624  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12712  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12951  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12997  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13044  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13087  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13147  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13196  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13266  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11455  allow_list.py                 Only what the API knows goes out.
+#  11491  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11519  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11603  fallbacks.py                  Further models, for when the first one fails.
+#  11624  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11678  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11726  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11799  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11866  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11894  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11989  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12027  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12157  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12306  history.py                    Chat messages become input items.
+#  12430  next_round.py                 The request of another round: the one before, and what came of it.
+#  12520  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12635  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12723  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12962  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13008  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13055  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13098  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13158  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13207  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13277  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13317  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13591  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13640  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13673  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13694  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13759  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13832  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13915  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13969  status.py                     The status line of an answer: few words, all of them true.
-#  14024  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14166  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14227  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14327  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14436  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14557  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14844  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13328  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13602  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13651  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13684  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13705  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13770  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13843  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13926  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13980  status.py                     The status line of an answer: few words, all of them true.
+#  14035  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14177  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14238  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14338  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14447  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14568  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14855  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14982  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15037  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15161  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15470  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15591  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15675  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15877  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14993  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15048  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15172  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15481  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15602  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15686  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15888  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16015  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16026  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16221  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16230  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16314  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16323  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16512  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16521  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16718  pipe.py                       The entrance: what Open WebUI calls.
+#  16727  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -7677,10 +7677,12 @@ Names = Annotated[list[str], BeforeValidator(read_names)]
 
 
 def offer_providers(field: dict[str, Any]) -> None:
-    """Let the form offer OpenRouter's providers, as the pipe has learnt them; else type names."""
-    pipe = sys.modules.get("open_webui_openrouter_pipe_process")
-    if slugs := getattr(pipe, "provider_slugs", None):
-        field["input"] = {"type": "multiselect", "options": list(slugs)}
+    """Let the form offer the providers, as this filter's pipe has learnt them; else type names."""
+    process = sys.modules.get("open_webui_openrouter_pipe_process")
+    # Open WebUI loads a filter under a name that holds its id, which begins with the pipe's.
+    owner = __name__.removeprefix("function_").partition("_provider_routing")[0]
+    if names := getattr(process, "provider_names", {}).get(owner):
+        field["input"] = {"type": "multiselect", "options": names}
 
 
 class Filter:
@@ -7744,6 +7746,15 @@ class Filter:
         MAX_PRICE_COMPLETION: Amount = Field(
             default=0.0, title="Price ceiling, output", description="USD per million tokens."
         )
+        MAX_PRICE_IMAGE: Amount = Field(
+            default=0.0, title="Price ceiling, picture", description="USD for each."
+        )
+        MAX_PRICE_AUDIO: Amount = Field(
+            default=0.0, title="Price ceiling, sound", description="USD per million tokens."
+        )
+        MAX_PRICE_REQUEST: Amount = Field(
+            default=0.0, title="Price ceiling, request", description="USD for each."
+        )
         PREFERRED_MIN_THROUGHPUT: Amount = Field(
             default=0.0,
             title="Speed wanted",
@@ -7780,7 +7791,8 @@ class Filter:
 
 def preferences(own: Any) -> dict[str, Any]:
     """What has been chosen, in the words of OpenRouter's `provider` object."""
-    prices = {"prompt": own.MAX_PRICE_PROMPT, "completion": own.MAX_PRICE_COMPLETION}
+    kinds = ("prompt", "completion", "image", "audio", "request")
+    prices = {kind: getattr(own, f"MAX_PRICE_{kind.upper()}") for kind in kinds}
     chosen = {
         "order": own.ORDER,
         "only": own.ONLY,
@@ -8425,7 +8437,12 @@ COMPANIONS = (
         ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
         "disable_openrouter_search_default_on",
     ),
-    Companion("provider_routing", "provider_routing", lambda family: True),
+    Companion(
+        "provider_routing",
+        "provider_routing",
+        lambda family: True,
+        ("disable_provider_routing_auto_attach",),
+    ),
 )
 
 
@@ -8545,7 +8562,6 @@ async def _copy(fetch: FetchIcon, address: str) -> str:
         content = await fetch(address)
     media_type = sniff_media_type(content)
     if media_type not in _COPIED_TYPES:
-        LOG.info("models: no picture came from %s", address)
         return ""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
@@ -9417,30 +9433,25 @@ class SyncTurn:
     is_taken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SyncSources:
-    """What a sync needs from elsewhere."""
-
-    filters: Mapping[str, str]
-    """The texts of the companion filters, which are installed first: the rows name them."""
-    fetch_providers: Callable[[Settings, Sequence[str]], Awaitable[list[str]]]
-    """Gives the names that one of the filters offers, for chats with these models."""
-    fetch_icon: FetchIcon
-
-
 class MetadataSync:
-    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve.
+
+    The companion filters are installed with each, for the rows name them: `filter_sources` are
+    their texts, `fetch_providers` gives the names that one of them offers for some models.
+    """
 
     def __init__(
         self,
         function_id: str,
-        sources: SyncSources,
-        clock: Callable[[], float] = time.monotonic,
+        filter_sources: Mapping[str, str],
+        fetch_providers: Callable[[Settings, Sequence[str]], Awaitable[list[str]]],
+        fetch_icon: FetchIcon,
     ) -> None:
         self._function_id = function_id
-        self._sources = sources
+        self._filter_sources = filter_sources
+        self._fetch_providers = fetch_providers
+        self._fetch_icon = fetch_icon
         self._icons: dict[str, str] = {}
-        self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
         self._job: asyncio.Task[None] | None = None
@@ -9456,8 +9467,8 @@ class MetadataSync:
             self._job.cancel()
         if not known.families or purpose == self._done:
             return
-        if self._job is None and self._clock() >= self._due_at:
-            self._due_at = self._clock() + _RETRY_SECONDS
+        if self._job is None and time.monotonic() >= self._due_at:
+            self._due_at = time.monotonic() + _RETRY_SECONDS
             self._writes_rows = settings.metadata.mode != "off"
             self._job = asyncio.create_task(self._run(purpose, settings))
 
@@ -9493,11 +9504,11 @@ class MetadataSync:
     async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
         known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
-        attachments = await install_companions(self._function_id, self._sources.filters, purpose[3])
+        attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
         if attachments:
             await self._learn_providers(purpose, settings)
         if rules.copies_images and rules.images and rules.mode != "off":
-            await copy_icons(self._sources.fetch_icon, self._icons)
+            await copy_icons(self._fetch_icon, self._icons)
             rules = replace(rules, icons=self._icons)
             purpose = (*purpose[:2], rules, purpose[3])
         stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
@@ -9524,8 +9535,8 @@ class MetadataSync:
         found = [known.find(family.id) for family in offered_families(known, purpose[1])]
         models = dict.fromkeys(family.id for family in found if family is not None)
         with suppress(PipeError):
-            names = await self._sources.fetch_providers(settings, list(models))
-            shared_by_process("provider_slugs", list[str])[:] = names
+            names = await self._fetch_providers(settings, list(models))
+            shared_by_process("provider_names", dict[str, list[str]])[self._function_id] = names
 
     def _plan(
         self,
@@ -9552,15 +9563,15 @@ class MetadataSync:
         """Write row after row, and count those that were written."""
         written = 0
         for number, row in enumerate(plan.inserts, start=1):
-            started = self._clock()
+            started = time.monotonic()
             if await insert_model_row(row, is_public=rules.new_are_public):
                 inserted.add(row.id)
                 written += 1
-            await self._rest(number, plan, self._clock() - started)
+            await self._rest(number, plan, time.monotonic() - started)
         for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
-            started = self._clock()
+            started = time.monotonic()
             written += await update_model_row(before, after)
-            await self._rest(number, plan, self._clock() - started)
+            await self._rest(number, plan, time.monotonic() - started)
         return written
 
     async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
@@ -16143,11 +16154,9 @@ class Runtime:
             client = self.client()
             self._sync = MetadataSync(
                 function_id,
-                SyncSources(
-                    FILTER_SOURCES,
-                    lambda settings, models: fetch_provider_slugs(client, settings, models),
-                    lambda address: Downloads().fetch(address, ICON_DOWNLOAD),
-                ),
+                FILTER_SOURCES,
+                lambda settings, models: fetch_provider_slugs(client, settings, models),
+                lambda address: Downloads().fetch(address, ICON_DOWNLOAD),
             )
         return self._sync
 
@@ -16920,87 +16929,87 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/models.py": ((7199, 17, 134),),
     "host/tools.py": ((7344, 23, 241),),
     "host/versions.py": ((7593, 10, 30),),
-    "filters/provider_routing.py": ((7633, 2, 165),),
-    "filters/search_toggle.py": ((7800, 2, 153),),
-    "models/catalog_shelf.py": ((7963, 19, 105),),
-    "models/key_limit.py": ((8076, 13, 43),),
-    "models/pricing.py": ((8127, 12, 106),),
-    "models/family.py": ((8241, 14, 146),),
-    "models/companions.py": ((8395, 15, 95),),
-    "models/icons.py": ((8498, 16, 53),),
-    "models/variants.py": ((8559, 11, 67),),
-    "models/known.py": ((8634, 12, 33),),
-    "models/metadata_sync.py": ((8678, 25, 226),),
-    "models/registry.py": ((8912, 22, 174),),
-    "models/visibility.py": ((9094, 16, 219),),
-    "models/entries.py": ((9321, 25, 66),),
-    "models/sync_job.py": ((9395, 34, 196),),
-    "storage/artifact_table.py": ((9599, 27, 92),),
-    "storage/cost_snapshots.py": ((9699, 16, 28),),
-    "storage/downloads.py": ((9739, 25, 173),),
-    "storage/encoded_files.py": ((9920, 19, 80),),
-    "storage/generated.py": ((10008, 16, 46),),
-    "storage/artifacts.py": ((10065, 41, 304),),
-    "storage/kept_thinking.py": ((10377, 15, 34),),
-    "storage/pictures.py": ((10419, 19, 121),),
-    "storage/keeping.py": ((10548, 25, 78),),
-    "storage/session_archive.py": ((10636, 43, 204),),
-    "storage/spend_table.py": ((10848, 24, 88),),
-    "storage/spend_ledger.py": ((10944, 23, 183),),
-    "storage/budgets.py": ((11135, 18, 103),),
-    "storage/spend_report.py": ((11246, 27, 111),),
-    "storage/spending.py": ((11365, 20, 77),),
-    "requests/allow_list.py": ((11450, 10, 28),),
-    "requests/caching.py": ((11486, 13, 20),),
-    "requests/content_parts.py": ((11514, 10, 76),),
-    "requests/fallbacks.py": ((11598, 12, 13),),
-    "requests/identifiers.py": ((11619, 11, 46),),
-    "requests/modalities.py": ((11673, 12, 40),),
-    "requests/old_texts.py": ((11721, 11, 65),),
-    "requests/parameters.py": ((11794, 12, 59),),
-    "requests/plugins.py": ((11861, 13, 20),),
-    "requests/reasoning.py": ((11889, 13, 87),),
-    "requests/references.py": ((11984, 12, 30),),
-    "requests/replay.py": ((12022, 14, 122),),
-    "requests/chat_body.py": ((12152, 13, 141),),
-    "requests/history.py": ((12301, 13, 116),),
-    "requests/next_round.py": ((12425, 22, 82),),
-    "requests/recovery.py": ((12515, 16, 107),),
-    "requests/retention.py": ((12630, 13, 80),),
-    "requests/attachments.py": ((12718, 25, 231),),
-    "requests/routing_table.py": ((12957, 14, 38),),
-    "requests/routing.py": ((13003, 13, 39),),
-    "requests/tasks.py": ((13050, 11, 35),),
-    "requests/studio.py": ((13093, 15, 52),),
-    "requests/tools.py": ((13153, 13, 41),),
-    "requests/web_search.py": ((13202, 15, 62),),
-    "requests/normalise.py": ((13272, 29, 43),),
-    "streaming/collector.py": ((13323, 32, 266),),
-    "streaming/completion_notes.py": ((13597, 11, 41),),
-    "streaming/open_calls.py": ((13646, 10, 25),),
-    "streaming/renderer.py": ((13679, 9, 13),),
-    "streaming/citations.py": ((13700, 13, 57),),
-    "streaming/layout.py": ((13769, 18, 61),),
-    "streaming/output_items.py": ((13838, 19, 75),),
-    "streaming/server_tools.py": ((13921, 15, 46),),
-    "streaming/status.py": ((13975, 10, 47),),
-    "streaming/think_tags.py": ((14030, 20, 134),),
-    "streaming/thinking_status.py": ((14172, 11, 53),),
-    "streaming/usage.py": ((14233, 10, 92),),
-    "streaming/completion_chunks.py": ((14333, 31, 101),),
-    "streaming/completion_dict.py": ((14442, 38, 113),),
-    "streaming/response_events.py": ((14563, 48, 279),),
-    "streaming/transcript.py": ((14850, 30, 130),),
-    "tools/policy.py": ((14988, 13, 47),),
-    "tools/results.py": ((15043, 11, 116),),
-    "tools/schema.py": ((15170, 15, 298),),
-    "tools/arguments.py": ((15476, 13, 113),),
-    "tools/definitions.py": ((15597, 13, 76),),
-    "tools/executor.py": ((15681, 55, 194),),
-    "tools/toolbox.py": ((15883, 23, 130),),
-    "runtime.py": ((16021, 36, 198),),
-    "attempts.py": ((16227, 37, 85),),
-    "rounds.py": ((16320, 30, 190),),
-    "orchestrator.py": ((16518, 55, 198),),
-    "pipe.py": ((16724, 30, 113),),
+    "filters/provider_routing.py": ((7633, 2, 177),),
+    "filters/search_toggle.py": ((7812, 2, 153),),
+    "models/catalog_shelf.py": ((7975, 19, 105),),
+    "models/key_limit.py": ((8088, 13, 43),),
+    "models/pricing.py": ((8139, 12, 106),),
+    "models/family.py": ((8253, 14, 146),),
+    "models/companions.py": ((8407, 15, 100),),
+    "models/icons.py": ((8515, 15, 52),),
+    "models/variants.py": ((8575, 11, 67),),
+    "models/known.py": ((8650, 12, 33),),
+    "models/metadata_sync.py": ((8694, 25, 226),),
+    "models/registry.py": ((8928, 22, 174),),
+    "models/visibility.py": ((9110, 16, 219),),
+    "models/entries.py": ((9337, 25, 66),),
+    "models/sync_job.py": ((9411, 34, 191),),
+    "storage/artifact_table.py": ((9610, 27, 92),),
+    "storage/cost_snapshots.py": ((9710, 16, 28),),
+    "storage/downloads.py": ((9750, 25, 173),),
+    "storage/encoded_files.py": ((9931, 19, 80),),
+    "storage/generated.py": ((10019, 16, 46),),
+    "storage/artifacts.py": ((10076, 41, 304),),
+    "storage/kept_thinking.py": ((10388, 15, 34),),
+    "storage/pictures.py": ((10430, 19, 121),),
+    "storage/keeping.py": ((10559, 25, 78),),
+    "storage/session_archive.py": ((10647, 43, 204),),
+    "storage/spend_table.py": ((10859, 24, 88),),
+    "storage/spend_ledger.py": ((10955, 23, 183),),
+    "storage/budgets.py": ((11146, 18, 103),),
+    "storage/spend_report.py": ((11257, 27, 111),),
+    "storage/spending.py": ((11376, 20, 77),),
+    "requests/allow_list.py": ((11461, 10, 28),),
+    "requests/caching.py": ((11497, 13, 20),),
+    "requests/content_parts.py": ((11525, 10, 76),),
+    "requests/fallbacks.py": ((11609, 12, 13),),
+    "requests/identifiers.py": ((11630, 11, 46),),
+    "requests/modalities.py": ((11684, 12, 40),),
+    "requests/old_texts.py": ((11732, 11, 65),),
+    "requests/parameters.py": ((11805, 12, 59),),
+    "requests/plugins.py": ((11872, 13, 20),),
+    "requests/reasoning.py": ((11900, 13, 87),),
+    "requests/references.py": ((11995, 12, 30),),
+    "requests/replay.py": ((12033, 14, 122),),
+    "requests/chat_body.py": ((12163, 13, 141),),
+    "requests/history.py": ((12312, 13, 116),),
+    "requests/next_round.py": ((12436, 22, 82),),
+    "requests/recovery.py": ((12526, 16, 107),),
+    "requests/retention.py": ((12641, 13, 80),),
+    "requests/attachments.py": ((12729, 25, 231),),
+    "requests/routing_table.py": ((12968, 14, 38),),
+    "requests/routing.py": ((13014, 13, 39),),
+    "requests/tasks.py": ((13061, 11, 35),),
+    "requests/studio.py": ((13104, 15, 52),),
+    "requests/tools.py": ((13164, 13, 41),),
+    "requests/web_search.py": ((13213, 15, 62),),
+    "requests/normalise.py": ((13283, 29, 43),),
+    "streaming/collector.py": ((13334, 32, 266),),
+    "streaming/completion_notes.py": ((13608, 11, 41),),
+    "streaming/open_calls.py": ((13657, 10, 25),),
+    "streaming/renderer.py": ((13690, 9, 13),),
+    "streaming/citations.py": ((13711, 13, 57),),
+    "streaming/layout.py": ((13780, 18, 61),),
+    "streaming/output_items.py": ((13849, 19, 75),),
+    "streaming/server_tools.py": ((13932, 15, 46),),
+    "streaming/status.py": ((13986, 10, 47),),
+    "streaming/think_tags.py": ((14041, 20, 134),),
+    "streaming/thinking_status.py": ((14183, 11, 53),),
+    "streaming/usage.py": ((14244, 10, 92),),
+    "streaming/completion_chunks.py": ((14344, 31, 101),),
+    "streaming/completion_dict.py": ((14453, 38, 113),),
+    "streaming/response_events.py": ((14574, 48, 279),),
+    "streaming/transcript.py": ((14861, 30, 130),),
+    "tools/policy.py": ((14999, 13, 47),),
+    "tools/results.py": ((15054, 11, 116),),
+    "tools/schema.py": ((15181, 15, 298),),
+    "tools/arguments.py": ((15487, 13, 113),),
+    "tools/definitions.py": ((15608, 13, 76),),
+    "tools/executor.py": ((15692, 55, 194),),
+    "tools/toolbox.py": ((15894, 23, 130),),
+    "runtime.py": ((16032, 36, 196),),
+    "attempts.py": ((16236, 37, 85),),
+    "rounds.py": ((16329, 30, 190),),
+    "orchestrator.py": ((16527, 55, 198),),
+    "pipe.py": ((16733, 30, 113),),
 }

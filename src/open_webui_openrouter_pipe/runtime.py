@@ -25,7 +25,7 @@ from .models.catalog_shelf import CatalogShelf
 from .models.icons import ICON_DOWNLOAD
 from .models.key_limit import KeyLimit
 from .models.registry import OpenRouterModelRegistry
-from .models.sync_job import MetadataSync, SyncSources
+from .models.sync_job import MetadataSync
 from .storage.artifacts import ArtifactStore
 from .storage.downloads import Downloads
 from .storage.encoded_files import EncodedFiles
@@ -158,11 +158,9 @@ class Runtime:
             client = self.client()
             self._sync = MetadataSync(
                 function_id,
-                SyncSources(
-                    FILTER_SOURCES,
-                    lambda settings, models: fetch_provider_slugs(client, settings, models),
-                    lambda address: Downloads().fetch(address, ICON_DOWNLOAD),
-                ),
+                FILTER_SOURCES,
+                lambda settings, models: fetch_provider_slugs(client, settings, models),
+                lambda address: Downloads().fetch(address, ICON_DOWNLOAD),
             )
         return self._sync
 

@@ -9,9 +9,9 @@ from open_webui_openrouter_pipe.core.hand_over import HandOver, read_hand_over
 from open_webui_openrouter_pipe.filters.sources import FILTER_SOURCES
 
 
-def load_filter(name: str, **valves: Any) -> Any:
+def load_filter(name: str, filter_id: str = "openrouter", **valves: Any) -> Any:
     """The filter of a file, with the admin's values."""
-    loaded = load_as_open_webui(FILTER_SOURCES[name]).Filter()
+    loaded = load_as_open_webui(FILTER_SOURCES[name], filter_id).Filter()
     if hasattr(loaded, "Valves"):
         loaded.valves = loaded.Valves(**valves)
     return loaded

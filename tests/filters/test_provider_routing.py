@@ -20,6 +20,9 @@ def test_every_preference_has_its_place_in_the_request() -> None:
         "QUANTIZATIONS": ["fp8", "int3"],
         "MAX_PRICE_PROMPT": "1.5",
         "MAX_PRICE_COMPLETION": "2,5",
+        "MAX_PRICE_IMAGE": "0.1",
+        "MAX_PRICE_AUDIO": 4,
+        "MAX_PRICE_REQUEST": "0.02",
         "PREFERRED_MIN_THROUGHPUT": 50,
         "PREFERRED_MAX_LATENCY": 3,
     }
@@ -32,7 +35,13 @@ def test_every_preference_has_its_place_in_the_request() -> None:
         "require_parameters": True,
         "data_collection": "deny",
         "quantizations": ["fp8"],
-        "max_price": {"prompt": 1.5, "completion": 2.5},
+        "max_price": {
+            "prompt": 1.5,
+            "completion": 2.5,
+            "image": 0.1,
+            "audio": 4,
+            "request": 0.02,
+        },
         "preferred_min_throughput": 50,
         "preferred_max_latency": 3,
     }
@@ -54,11 +63,11 @@ def test_who_has_chosen_nothing_or_nonsense_prefers_nothing() -> None:
     assert handed_over(loaded, **nonsense).provider == {}
 
 
-def test_the_form_offers_the_providers_that_the_pipe_has_learnt() -> None:
-    valves = load_filter("provider_routing").UserValves
-    learnt = shared_by_process("provider_slugs", list[str])
-    learnt[:] = []
+def test_the_form_offers_the_providers_that_its_own_pipe_has_learnt() -> None:
+    valves = load_filter("provider_routing", "mine_provider_routing").UserValves
+    learnt = shared_by_process("provider_names", dict[str, list[str]])
+    learnt["other"] = ["elsewhere"]
     assert "input" not in valves.model_json_schema()["properties"]["ONLY"]  # names are typed
-    learnt[:] = ["azure", "openai"]
+    learnt["mine"] = ["azure", "openai"]
     offered = {"type": "multiselect", "options": ["azure", "openai"]}
     assert valves.model_json_schema()["properties"]["ONLY"]["input"] == offered

@@ -54,8 +54,8 @@ class Stage:
 
     def new_job(self) -> Any:
         """A copy of the pipe that knows nothing of the ones before, as after a restart."""
-        outside = self.pipe.SyncSources(self.pipe.FILTER_SOURCES, no_providers, an_icon)
-        return self.pipe.MetadataSync(self.function_id, outside)
+        sources = self.pipe.FILTER_SOURCES
+        return self.pipe.MetadataSync(self.function_id, sources, no_providers, an_icon)
 
     async def sync(self, count: int, description: str = "first", **valves: Any) -> None:
         """One sync by a new copy."""

@@ -59,6 +59,7 @@ def test_the_admins_own_list_stays() -> None:
     [
         ("disable_openrouter_search_auto_attach", [ROUTING], [ROUTING]),
         ("disable_native_websearch", [ROUTING], [ROUTING]),
+        ("disable_provider_routing_auto_attach", [SEARCH], [SEARCH]),
         ("disable_openrouter_search_default_on", sorted([SEARCH, ROUTING]), [ROUTING]),
     ],
 )

@@ -46,10 +46,12 @@ Names = Annotated[list[str], BeforeValidator(read_names)]
 
 
 def offer_providers(field: dict[str, Any]) -> None:
-    """Let the form offer OpenRouter's providers, as the pipe has learnt them; else type names."""
-    pipe = sys.modules.get("open_webui_openrouter_pipe_process")
-    if slugs := getattr(pipe, "provider_slugs", None):
-        field["input"] = {"type": "multiselect", "options": list(slugs)}
+    """Let the form offer the providers, as this filter's pipe has learnt them; else type names."""
+    process = sys.modules.get("open_webui_openrouter_pipe_process")
+    # Open WebUI loads a filter under a name that holds its id, which begins with the pipe's.
+    owner = __name__.removeprefix("function_").partition("_provider_routing")[0]
+    if names := getattr(process, "provider_names", {}).get(owner):
+        field["input"] = {"type": "multiselect", "options": names}
 
 
 class Filter:
@@ -113,6 +115,15 @@ class Filter:
         MAX_PRICE_COMPLETION: Amount = Field(
             default=0.0, title="Price ceiling, output", description="USD per million tokens."
         )
+        MAX_PRICE_IMAGE: Amount = Field(
+            default=0.0, title="Price ceiling, picture", description="USD for each."
+        )
+        MAX_PRICE_AUDIO: Amount = Field(
+            default=0.0, title="Price ceiling, sound", description="USD per million tokens."
+        )
+        MAX_PRICE_REQUEST: Amount = Field(
+            default=0.0, title="Price ceiling, request", description="USD for each."
+        )
         PREFERRED_MIN_THROUGHPUT: Amount = Field(
             default=0.0,
             title="Speed wanted",
@@ -149,7 +160,8 @@ class Filter:
 
 def preferences(own: Any) -> dict[str, Any]:
     """What has been chosen, in the words of OpenRouter's `provider` object."""
-    prices = {"prompt": own.MAX_PRICE_PROMPT, "completion": own.MAX_PRICE_COMPLETION}
+    kinds = ("prompt", "completion", "image", "audio", "request")
+    prices = {kind: getattr(own, f"MAX_PRICE_{kind.upper()}") for kind in kinds}
     chosen = {
         "order": own.ORDER,
         "only": own.ONLY,

@@ -45,7 +45,12 @@ COMPANIONS = (
         ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
         "disable_openrouter_search_default_on",
     ),
-    Companion("provider_routing", "provider_routing", lambda family: True),
+    Companion(
+        "provider_routing",
+        "provider_routing",
+        lambda family: True,
+        ("disable_provider_routing_auto_attach",),
+    ),
 )
 
 

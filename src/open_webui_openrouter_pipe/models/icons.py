@@ -9,7 +9,6 @@ from contextlib import suppress
 from ..core.addresses import AddressRules
 from ..core.attachment_valves import DownloadRules
 from ..core.errors import PipeError
-from ..core.logging_system import LOG
 from ..core.media_types import sniff_media_type
 from .family import ModelFamily
 
@@ -63,6 +62,5 @@ async def _copy(fetch: FetchIcon, address: str) -> str:
         content = await fetch(address)
     media_type = sniff_media_type(content)
     if media_type not in _COPIED_TYPES:
-        LOG.info("models: no picture came from %s", address)
         return ""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

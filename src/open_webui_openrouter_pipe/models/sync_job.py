@@ -56,30 +56,25 @@ class SyncTurn:
     is_taken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SyncSources:
-    """What a sync needs from elsewhere."""
-
-    filters: Mapping[str, str]
-    """The texts of the companion filters, which are installed first: the rows name them."""
-    fetch_providers: Callable[[Settings, Sequence[str]], Awaitable[list[str]]]
-    """Gives the names that one of the filters offers, for chats with these models."""
-    fetch_icon: FetchIcon
-
-
 class MetadataSync:
-    """The syncs of one installed copy: one for each catalog, and for each change of a valve."""
+    """The syncs of one installed copy: one for each catalog, and for each change of a valve.
+
+    The companion filters are installed with each, for the rows name them: `filter_sources` are
+    their texts, `fetch_providers` gives the names that one of them offers for some models.
+    """
 
     def __init__(
         self,
         function_id: str,
-        sources: SyncSources,
-        clock: Callable[[], float] = time.monotonic,
+        filter_sources: Mapping[str, str],
+        fetch_providers: Callable[[Settings, Sequence[str]], Awaitable[list[str]]],
+        fetch_icon: FetchIcon,
     ) -> None:
         self._function_id = function_id
-        self._sources = sources
+        self._filter_sources = filter_sources
+        self._fetch_providers = fetch_providers
+        self._fetch_icon = fetch_icon
         self._icons: dict[str, str] = {}
-        self._clock = clock
         self._done: Purpose | None = None
         self._due_at = float("-inf")
         self._job: asyncio.Task[None] | None = None
@@ -95,8 +90,8 @@ class MetadataSync:
             self._job.cancel()
         if not known.families or purpose == self._done:
             return
-        if self._job is None and self._clock() >= self._due_at:
-            self._due_at = self._clock() + _RETRY_SECONDS
+        if self._job is None and time.monotonic() >= self._due_at:
+            self._due_at = time.monotonic() + _RETRY_SECONDS
             self._writes_rows = settings.metadata.mode != "off"
             self._job = asyncio.create_task(self._run(purpose, settings))
 
@@ -132,11 +127,11 @@ class MetadataSync:
     async def _sync(self, purpose: Purpose, settings: Settings) -> None:
         """Write what has changed. A row that refuses to be written waits for the next catalog."""
         known_rows, rules = f"{self._function_id}.known_rows", purpose[2]
-        attachments = await install_companions(self._function_id, self._sources.filters, purpose[3])
+        attachments = await install_companions(self._function_id, self._filter_sources, purpose[3])
         if attachments:
             await self._learn_providers(purpose, settings)
         if rules.copies_images and rules.images and rules.mode != "off":
-            await copy_icons(self._sources.fetch_icon, self._icons)
+            await copy_icons(self._fetch_icon, self._icons)
             rules = replace(rules, icons=self._icons)
             purpose = (*purpose[:2], rules, purpose[3])
         stored = await read_model_rows(self._function_id) if rules.mode != "off" else None
@@ -163,8 +158,8 @@ class MetadataSync:
         found = [known.find(family.id) for family in offered_families(known, purpose[1])]
         models = dict.fromkeys(family.id for family in found if family is not None)
         with suppress(PipeError):
-            names = await self._sources.fetch_providers(settings, list(models))
-            shared_by_process("provider_slugs", list[str])[:] = names
+            names = await self._fetch_providers(settings, list(models))
+            shared_by_process("provider_names", dict[str, list[str]])[self._function_id] = names
 
     def _plan(
         self,
@@ -191,15 +186,15 @@ class MetadataSync:
         """Write row after row, and count those that were written."""
         written = 0
         for number, row in enumerate(plan.inserts, start=1):
-            started = self._clock()
+            started = time.monotonic()
             if await insert_model_row(row, is_public=rules.new_are_public):
                 inserted.add(row.id)
                 written += 1
-            await self._rest(number, plan, self._clock() - started)
+            await self._rest(number, plan, time.monotonic() - started)
         for number, (before, after) in enumerate(plan.updates, start=len(plan.inserts) + 1):
-            started = self._clock()
+            started = time.monotonic()
             written += await update_model_row(before, after)
-            await self._rest(number, plan, self._clock() - started)
+            await self._rest(number, plan, time.monotonic() - started)
         return written
 
     async def _rest(self, number: int, plan: SyncPlan, spent: float) -> None:
