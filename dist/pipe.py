@@ -16,67 +16,67 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    293  ids.py                        Identifiers of our own making.
-#    337  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    414  errors.py                     Every cause of failure a person can act on, each with its words.
+#    294  ids.py                        Identifiers of our own making.
+#    338  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    415  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    623  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    824  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    925  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    624  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    825  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    926  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1088  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1144  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1181  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1220  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1253  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1325  money.py                      Amounts of money: in words, and exact.
-#   1348  process.py                    What every copy of the pipe in one process shares.
-#   1369  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1550  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1608  retry.py                      Whether a failed request may be sent again, and when.
-#   1649  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1743  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1796  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1828  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1892  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1965  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2038  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2159  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2303  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2372  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2467  personal_valves.py            What each user can set for themselves.
-#   2583  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2662  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2757  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2852  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2936  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3375  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3444  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3557  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3741  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1089  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1145  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1182  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1221  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1254  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1326  money.py                      Amounts of money: in words, and exact.
+#   1349  process.py                    What every copy of the pipe in one process shares.
+#   1370  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1551  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1609  retry.py                      Whether a failed request may be sent again, and when.
+#   1650  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1744  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1797  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1829  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1893  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1966  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2039  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2160  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2304  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2373  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2468  personal_valves.py            What each user can set for themselves.
+#   2584  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2663  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2758  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2853  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2937  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3376  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3445  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3558  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3742  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3888  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3976  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4022  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4218  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4541  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4564  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4622  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4775  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4841  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4880  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4943  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4973  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5051  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5078  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5146  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5369  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5579  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5763  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5947  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   3889  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3977  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4023  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4219  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4542  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4565  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4623  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4776  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4842  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4881  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4944  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4974  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5052  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5079  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5147  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5370  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5580  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5764  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5948  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
 #   6072  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
 #   6204  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
 #   6224  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
@@ -100,107 +100,107 @@ license: MIT
 #   7012  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
 #   7084  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
 #   7193  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7335  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7587  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   7334  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7586  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7625  sources.py                    The text of each companion filter, by the name of its file.
+#   7624  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7969  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8082  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8133  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8247  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8401  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8509  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   8569  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8644  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8685  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8922  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9104  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9331  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9405  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7968  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8081  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8132  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8246  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8400  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8508  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   8560  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8635  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8676  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8913  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9095  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9322  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9396  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9604  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9704  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9740  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9925  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10013  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10067  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10382  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10424  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10553  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10639  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10853  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10949  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11140  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11251  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11370  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9594  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9694  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9730  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9915  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10003  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10057  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10372  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10414  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10543  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10629  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10843  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10939  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11130  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11241  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11360  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11455  allow_list.py                 Only what the API knows goes out.
-#  11491  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11519  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11603  fallbacks.py                  Further models, for when the first one fails.
-#  11624  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11678  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11726  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11799  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11866  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11894  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11989  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12027  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12157  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12306  history.py                    Chat messages become input items.
-#  12430  next_round.py                 The request of another round: the one before, and what came of it.
-#  12520  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12635  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12723  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12962  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13008  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13055  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13098  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13158  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13207  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13277  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11445  allow_list.py                 Only what the API knows goes out.
+#  11481  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11509  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11593  fallbacks.py                  Further models, for when the first one fails.
+#  11614  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11668  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11716  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11789  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11856  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11884  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11979  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12017  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12147  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12296  history.py                    Chat messages become input items.
+#  12420  next_round.py                 The request of another round: the one before, and what came of it.
+#  12510  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12625  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12713  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12952  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12998  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13045  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13088  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13148  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13197  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13267  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13328  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13602  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13651  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13684  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13705  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13770  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13843  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13926  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13980  status.py                     The status line of an answer: few words, all of them true.
-#  14035  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14177  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14238  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14338  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14447  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14568  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14855  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13318  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13592  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13641  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13674  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13695  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13760  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13833  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13916  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13970  status.py                     The status line of an answer: few words, all of them true.
+#  14025  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14167  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14228  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14328  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14437  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14558  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14845  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14993  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15048  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15172  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15481  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15602  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15686  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15888  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14983  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15038  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15162  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15471  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15592  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15676  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15878  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16026  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16016  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16230  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16220  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16323  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16313  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16521  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16511  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16727  pipe.py                       The entrance: what Open WebUI calls.
+#  16714  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -238,6 +238,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Container,
     Coroutine,
     Generator,
@@ -2408,8 +2409,8 @@ class MetadataValves(BaseModel):
         default=False,
         title="Model settings: copies of pictures",
         description=(
-            "Keep the icon itself (PNG, JPEG, WebP) and not its address, so that no browser asks "
-            "openrouter.ai; makers whose icon is a drawing (SVG) then have none."
+            "Keep the icon itself, not its address, so that no browser asks openrouter.ai; "
+            "makers whose icon is a drawing (SVG) then have none."
         ),
     )
     UPDATE_MODEL_DESCRIPTIONS: Switch = Field(
@@ -6013,12 +6014,11 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
 
 
 async def fetch_provider_slugs(
-    client: httpx.AsyncClient, settings: Settings, model_ids: Sequence[str] = ()
+    client: httpx.AsyncClient, settings: Settings, model_ids: Collection[str] = ()
 ) -> list[str]:
     """Fetch the names under which a request may ask for a provider, or for none.
 
-    Of a few models those of their endpoints, such as `fireworks/fast`; of many, which would be a
-    request each, those of all providers.
+    Those of a few models' endpoints (`fireworks/fast`); many would be a request each.
     """
     names: set[str] = set()
     try:
@@ -7277,10 +7277,9 @@ def private_rows_hide_models() -> bool:
 
 
 async def may_use_model(handles: HostHandles, row_ids: Sequence[str]) -> bool:
-    """Whether Open WebUI would let the person who asks choose a model.
+    """Whether Open WebUI would let the person who asks choose a model; without a host, anyone.
 
-    Of the ids the first one that has a row counts: a variant without one is judged by its
-    model's. Outside of a host everyone may.
+    Of the ids the first one that has a row counts: that of a variant, else that of its model.
     """
     try:
         from open_webui import config, env  # pyright: ignore[reportMissingImports]
@@ -8513,7 +8512,6 @@ def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
 ################################
 
 FetchIcon = Callable[[str], Awaitable[bytes]]
-
 # A file of that name stands at OpenRouter for each; other makers have none there that is known.
 _ICONS = "https://openrouter.ai/images/icons/"
 _ICON_FILES = {
@@ -8543,27 +8541,20 @@ def icon_of(family: ModelFamily) -> str:
 
 
 async def copy_icons(fetch: FetchIcon, copies: dict[str, str]) -> None:
-    """Add what is to stand in a row instead of an address, for each that there is.
+    """Add what is to stand in a row instead of each address; what has not come is empty.
 
-    Of a drawing (SVG), which Open WebUI refuses as a copy, it is Open WebUI's own icon.
+    Of a drawing, which Open WebUI refuses as a copy, it is Open WebUI's own icon.
     """
-    for file in _ICON_FILES.values():
-        address = _ICONS + file
-        if file.endswith(".svg"):
+    for address in map(_ICONS.__add__, _ICON_FILES.values()):
+        if address.endswith(".svg"):
             copies[address] = _HOSTS_OWN
         elif not copies.get(address):
-            copies[address] = await _copy(fetch, address)
-
-
-async def _copy(fetch: FetchIcon, address: str) -> str:
-    """The picture as a data URL; empty, which leaves the row as it is, where none has come."""
-    content = b""
-    with suppress(PipeError):
-        content = await fetch(address)
-    media_type = sniff_media_type(content)
-    if media_type not in _COPIED_TYPES:
-        return ""
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+            content = b""
+            with suppress(PipeError):
+                content = await fetch(address)
+            kind = sniff_media_type(content)
+            data = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+            copies[address] = data if kind in _COPIED_TYPES else ""
 
 
 ################################
@@ -8983,9 +8974,9 @@ class OpenRouterModelRegistry:
     async def require_zdr_ids(
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> None:
-        """Wait, `patience` seconds at most, for the list of models that keep no data.
+        """Wait, `patience` seconds at most, until it is known who keeps no data.
 
-        Raises `ModelUnavailableError` where it does not come: nobody is asked on good faith.
+        Raises `ModelUnavailableError` where that is not learnt.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
@@ -9444,7 +9435,7 @@ class MetadataSync:
         self,
         function_id: str,
         filter_sources: Mapping[str, str],
-        fetch_providers: Callable[[Settings, Sequence[str]], Awaitable[list[str]]],
+        fetch_providers: Callable[[Settings, Collection[str]], Awaitable[list[str]]],
         fetch_icon: FetchIcon,
     ) -> None:
         self._function_id = function_id
@@ -9532,10 +9523,9 @@ class MetadataSync:
     async def _learn_providers(self, purpose: Purpose, settings: Settings) -> None:
         """Keep the providers' names where the filter that offers them looks."""
         known = purpose[0]
-        found = [known.find(family.id) for family in offered_families(known, purpose[1])]
-        models = dict.fromkeys(family.id for family in found if family is not None)
+        offered = map(known.find, (family.id for family in offered_families(*purpose[:2])))
         with suppress(PipeError):
-            names = await self._fetch_providers(settings, list(models))
+            names = await self._fetch_providers(settings, {each.id for each in offered if each})
             shared_by_process("provider_names", dict[str, list[str]])[self._function_id] = names
 
     def _plan(
@@ -16669,15 +16659,12 @@ async def _prepare_ask(
 
 
 async def _granted(model_ids: Sequence[str], context: RequestContext) -> list[str]:
-    """Those of the fallbacks that the person could choose; an API client names what it likes."""
-    granted: list[str] = []
-    for model_id in model_ids:
-        names = [f"{context.function_id}.{to_host_id(name)}" for name in ids_behind(model_id)]
-        if model_id == context.model or await may_use_model(context.host, names):
-            granted.append(model_id)
-        else:
-            LOG.info("turn: no fallback to %s: it is not shared with who asks", model_id)
-    return granted
+    """Those of the fallbacks that the person could choose: an API client names what it likes."""
+    rows = {
+        model_id: [f"{context.function_id}.{to_host_id(name)}" for name in ids_behind(model_id)]
+        for model_id in model_ids
+    }
+    return [name for name in rows if await may_use_model(context.host, rows[name])]
 
 
 async def _with_kept_thinking(
@@ -16851,61 +16838,61 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((299, 9, 36),),
-    "core/redaction.py": ((343, 9, 69),),
-    "core/errors.py": ((440, 31, 181),),
-    "storage/payload_codec.py": ((633, 26, 189),),
-    "storage/archive_file.py": ((832, 20, 91),),
-    "storage/unlock.py": ((933, 22, 112),),
-    "core/circuit_breaker.py": ((1094, 8, 48),),
-    "core/json_codec.py": ((1150, 11, 29),),
-    "core/json_values.py": ((1187, 8, 31),),
-    "core/hand_over.py": ((1226, 11, 25),),
-    "core/media_types.py": ((1259, 5, 64),),
-    "core/money.py": ((1331, 8, 15),),
-    "core/process.py": ((1354, 10, 13),),
-    "core/addresses.py": ((1378, 17, 170),),
-    "core/admission.py": ((1556, 12, 50),),
-    "core/retry.py": ((1614, 7, 33),),
-    "core/secrets.py": ((1655, 19, 86),),
-    "core/session_records.py": ((1749, 11, 45),),
-    "core/source_map.py": ((1802, 7, 24),),
-    "core/template_language.py": ((1834, 8, 56),),
-    "core/valve_types.py": ((1900, 17, 63),),
-    "core/archive_valves.py": ((1971, 13, 65),),
-    "core/attachment_valves.py": ((2044, 13, 113),),
-    "core/catalog_valves.py": ((2165, 12, 136),),
-    "core/companion_valves.py": ((2309, 13, 61),),
-    "core/metadata_valves.py": ((2378, 13, 87),),
-    "core/personal_valves.py": ((2473, 11, 108),),
-    "core/spend_valves.py": ((2589, 12, 71),),
-    "core/storage_valves.py": ((2668, 13, 87),),
-    "core/template_valves.py": ((2763, 13, 87),),
-    "core/tool_valves.py": ((2858, 11, 76),),
-    "core/config.py": ((2942, 25, 431),),
-    "core/context.py": ((3381, 16, 61),),
-    "core/logging_system.py": ((3450, 11, 105),),
-    "core/error_templates.py": ((3563, 28, 176),),
-    "core/timing_logger.py": ((3749, 21, 137),),
-    "api/bodies.py": ((3894, 8, 80),),
-    "api/error_figures.py": ((3982, 8, 38),),
-    "api/errors.py": ((4028, 18, 188),),
-    "api/events.py": ((4224, 12, 315),),
-    "api/exchange_log.py": ((4547, 17, 15),),
-    "api/gateway/batch.py": ((4573, 14, 47),),
-    "api/gateway/items.py": ((4628, 22, 145),),
-    "api/gateway/part_ends.py": ((4781, 8, 58),),
-    "api/gateway/payloads.py": ((4847, 14, 31),),
-    "api/gateway/selection.py": ((4886, 15, 55),),
-    "api/gateway/sound.py": ((4949, 11, 22),),
-    "api/gateway/text_run.py": ((4979, 10, 70),),
-    "api/pacing.py": ((5057, 7, 19),),
-    "api/sse.py": ((5084, 5, 60),),
-    "api/gateway/chat_reader.py": ((5152, 31, 215),),
-    "api/gateway/responses_reader.py": ((5375, 34, 202),),
-    "api/transport.py": ((5585, 18, 176),),
-    "api/http.py": ((5769, 23, 176),),
-    "api/catalog.py": ((5953, 19, 117),),
+    "core/ids.py": ((300, 9, 36),),
+    "core/redaction.py": ((344, 9, 69),),
+    "core/errors.py": ((441, 31, 181),),
+    "storage/payload_codec.py": ((634, 26, 189),),
+    "storage/archive_file.py": ((833, 20, 91),),
+    "storage/unlock.py": ((934, 22, 112),),
+    "core/circuit_breaker.py": ((1095, 8, 48),),
+    "core/json_codec.py": ((1151, 11, 29),),
+    "core/json_values.py": ((1188, 8, 31),),
+    "core/hand_over.py": ((1227, 11, 25),),
+    "core/media_types.py": ((1260, 5, 64),),
+    "core/money.py": ((1332, 8, 15),),
+    "core/process.py": ((1355, 10, 13),),
+    "core/addresses.py": ((1379, 17, 170),),
+    "core/admission.py": ((1557, 12, 50),),
+    "core/retry.py": ((1615, 7, 33),),
+    "core/secrets.py": ((1656, 19, 86),),
+    "core/session_records.py": ((1750, 11, 45),),
+    "core/source_map.py": ((1803, 7, 24),),
+    "core/template_language.py": ((1835, 8, 56),),
+    "core/valve_types.py": ((1901, 17, 63),),
+    "core/archive_valves.py": ((1972, 13, 65),),
+    "core/attachment_valves.py": ((2045, 13, 113),),
+    "core/catalog_valves.py": ((2166, 12, 136),),
+    "core/companion_valves.py": ((2310, 13, 61),),
+    "core/metadata_valves.py": ((2379, 13, 87),),
+    "core/personal_valves.py": ((2474, 11, 108),),
+    "core/spend_valves.py": ((2590, 12, 71),),
+    "core/storage_valves.py": ((2669, 13, 87),),
+    "core/template_valves.py": ((2764, 13, 87),),
+    "core/tool_valves.py": ((2859, 11, 76),),
+    "core/config.py": ((2943, 25, 431),),
+    "core/context.py": ((3382, 16, 61),),
+    "core/logging_system.py": ((3451, 11, 105),),
+    "core/error_templates.py": ((3564, 28, 176),),
+    "core/timing_logger.py": ((3750, 21, 137),),
+    "api/bodies.py": ((3895, 8, 80),),
+    "api/error_figures.py": ((3983, 8, 38),),
+    "api/errors.py": ((4029, 18, 188),),
+    "api/events.py": ((4225, 12, 315),),
+    "api/exchange_log.py": ((4548, 17, 15),),
+    "api/gateway/batch.py": ((4574, 14, 47),),
+    "api/gateway/items.py": ((4629, 22, 145),),
+    "api/gateway/part_ends.py": ((4782, 8, 58),),
+    "api/gateway/payloads.py": ((4848, 14, 31),),
+    "api/gateway/selection.py": ((4887, 15, 55),),
+    "api/gateway/sound.py": ((4950, 11, 22),),
+    "api/gateway/text_run.py": ((4980, 10, 70),),
+    "api/pacing.py": ((5058, 7, 19),),
+    "api/sse.py": ((5085, 5, 60),),
+    "api/gateway/chat_reader.py": ((5153, 31, 215),),
+    "api/gateway/responses_reader.py": ((5376, 34, 202),),
+    "api/transport.py": ((5586, 18, 176),),
+    "api/http.py": ((5770, 23, 176),),
+    "api/catalog.py": ((5954, 19, 116),),
     "api/gateway/stream.py": ((6078, 33, 124),),
     "api/gateway/chat_completions.py": ((6210, 15, 12),),
     "api/gateway/images.py": ((6230, 19, 32),),
@@ -16926,90 +16913,90 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/users.py": ((6915, 14, 95),),
     "host/call.py": ((7018, 16, 64),),
     "host/files.py": ((7090, 19, 101),),
-    "host/models.py": ((7199, 17, 134),),
-    "host/tools.py": ((7344, 23, 241),),
-    "host/versions.py": ((7593, 10, 30),),
-    "filters/provider_routing.py": ((7633, 2, 177),),
-    "filters/search_toggle.py": ((7812, 2, 153),),
-    "models/catalog_shelf.py": ((7975, 19, 105),),
-    "models/key_limit.py": ((8088, 13, 43),),
-    "models/pricing.py": ((8139, 12, 106),),
-    "models/family.py": ((8253, 14, 146),),
-    "models/companions.py": ((8407, 15, 100),),
-    "models/icons.py": ((8515, 15, 52),),
-    "models/variants.py": ((8575, 11, 67),),
-    "models/known.py": ((8650, 12, 33),),
-    "models/metadata_sync.py": ((8694, 25, 226),),
-    "models/registry.py": ((8928, 22, 174),),
-    "models/visibility.py": ((9110, 16, 219),),
-    "models/entries.py": ((9337, 25, 66),),
-    "models/sync_job.py": ((9411, 34, 191),),
-    "storage/artifact_table.py": ((9610, 27, 92),),
-    "storage/cost_snapshots.py": ((9710, 16, 28),),
-    "storage/downloads.py": ((9750, 25, 173),),
-    "storage/encoded_files.py": ((9931, 19, 80),),
-    "storage/generated.py": ((10019, 16, 46),),
-    "storage/artifacts.py": ((10076, 41, 304),),
-    "storage/kept_thinking.py": ((10388, 15, 34),),
-    "storage/pictures.py": ((10430, 19, 121),),
-    "storage/keeping.py": ((10559, 25, 78),),
-    "storage/session_archive.py": ((10647, 43, 204),),
-    "storage/spend_table.py": ((10859, 24, 88),),
-    "storage/spend_ledger.py": ((10955, 23, 183),),
-    "storage/budgets.py": ((11146, 18, 103),),
-    "storage/spend_report.py": ((11257, 27, 111),),
-    "storage/spending.py": ((11376, 20, 77),),
-    "requests/allow_list.py": ((11461, 10, 28),),
-    "requests/caching.py": ((11497, 13, 20),),
-    "requests/content_parts.py": ((11525, 10, 76),),
-    "requests/fallbacks.py": ((11609, 12, 13),),
-    "requests/identifiers.py": ((11630, 11, 46),),
-    "requests/modalities.py": ((11684, 12, 40),),
-    "requests/old_texts.py": ((11732, 11, 65),),
-    "requests/parameters.py": ((11805, 12, 59),),
-    "requests/plugins.py": ((11872, 13, 20),),
-    "requests/reasoning.py": ((11900, 13, 87),),
-    "requests/references.py": ((11995, 12, 30),),
-    "requests/replay.py": ((12033, 14, 122),),
-    "requests/chat_body.py": ((12163, 13, 141),),
-    "requests/history.py": ((12312, 13, 116),),
-    "requests/next_round.py": ((12436, 22, 82),),
-    "requests/recovery.py": ((12526, 16, 107),),
-    "requests/retention.py": ((12641, 13, 80),),
-    "requests/attachments.py": ((12729, 25, 231),),
-    "requests/routing_table.py": ((12968, 14, 38),),
-    "requests/routing.py": ((13014, 13, 39),),
-    "requests/tasks.py": ((13061, 11, 35),),
-    "requests/studio.py": ((13104, 15, 52),),
-    "requests/tools.py": ((13164, 13, 41),),
-    "requests/web_search.py": ((13213, 15, 62),),
-    "requests/normalise.py": ((13283, 29, 43),),
-    "streaming/collector.py": ((13334, 32, 266),),
-    "streaming/completion_notes.py": ((13608, 11, 41),),
-    "streaming/open_calls.py": ((13657, 10, 25),),
-    "streaming/renderer.py": ((13690, 9, 13),),
-    "streaming/citations.py": ((13711, 13, 57),),
-    "streaming/layout.py": ((13780, 18, 61),),
-    "streaming/output_items.py": ((13849, 19, 75),),
-    "streaming/server_tools.py": ((13932, 15, 46),),
-    "streaming/status.py": ((13986, 10, 47),),
-    "streaming/think_tags.py": ((14041, 20, 134),),
-    "streaming/thinking_status.py": ((14183, 11, 53),),
-    "streaming/usage.py": ((14244, 10, 92),),
-    "streaming/completion_chunks.py": ((14344, 31, 101),),
-    "streaming/completion_dict.py": ((14453, 38, 113),),
-    "streaming/response_events.py": ((14574, 48, 279),),
-    "streaming/transcript.py": ((14861, 30, 130),),
-    "tools/policy.py": ((14999, 13, 47),),
-    "tools/results.py": ((15054, 11, 116),),
-    "tools/schema.py": ((15181, 15, 298),),
-    "tools/arguments.py": ((15487, 13, 113),),
-    "tools/definitions.py": ((15608, 13, 76),),
-    "tools/executor.py": ((15692, 55, 194),),
-    "tools/toolbox.py": ((15894, 23, 130),),
-    "runtime.py": ((16032, 36, 196),),
-    "attempts.py": ((16236, 37, 85),),
-    "rounds.py": ((16329, 30, 190),),
-    "orchestrator.py": ((16527, 55, 198),),
-    "pipe.py": ((16733, 30, 113),),
+    "host/models.py": ((7199, 17, 133),),
+    "host/tools.py": ((7343, 23, 241),),
+    "host/versions.py": ((7592, 10, 30),),
+    "filters/provider_routing.py": ((7632, 2, 177),),
+    "filters/search_toggle.py": ((7811, 2, 153),),
+    "models/catalog_shelf.py": ((7974, 19, 105),),
+    "models/key_limit.py": ((8087, 13, 43),),
+    "models/pricing.py": ((8138, 12, 106),),
+    "models/family.py": ((8252, 14, 146),),
+    "models/companions.py": ((8406, 15, 100),),
+    "models/icons.py": ((8514, 15, 44),),
+    "models/variants.py": ((8566, 11, 67),),
+    "models/known.py": ((8641, 12, 33),),
+    "models/metadata_sync.py": ((8685, 25, 226),),
+    "models/registry.py": ((8919, 22, 174),),
+    "models/visibility.py": ((9101, 16, 219),),
+    "models/entries.py": ((9328, 25, 66),),
+    "models/sync_job.py": ((9402, 34, 190),),
+    "storage/artifact_table.py": ((9600, 27, 92),),
+    "storage/cost_snapshots.py": ((9700, 16, 28),),
+    "storage/downloads.py": ((9740, 25, 173),),
+    "storage/encoded_files.py": ((9921, 19, 80),),
+    "storage/generated.py": ((10009, 16, 46),),
+    "storage/artifacts.py": ((10066, 41, 304),),
+    "storage/kept_thinking.py": ((10378, 15, 34),),
+    "storage/pictures.py": ((10420, 19, 121),),
+    "storage/keeping.py": ((10549, 25, 78),),
+    "storage/session_archive.py": ((10637, 43, 204),),
+    "storage/spend_table.py": ((10849, 24, 88),),
+    "storage/spend_ledger.py": ((10945, 23, 183),),
+    "storage/budgets.py": ((11136, 18, 103),),
+    "storage/spend_report.py": ((11247, 27, 111),),
+    "storage/spending.py": ((11366, 20, 77),),
+    "requests/allow_list.py": ((11451, 10, 28),),
+    "requests/caching.py": ((11487, 13, 20),),
+    "requests/content_parts.py": ((11515, 10, 76),),
+    "requests/fallbacks.py": ((11599, 12, 13),),
+    "requests/identifiers.py": ((11620, 11, 46),),
+    "requests/modalities.py": ((11674, 12, 40),),
+    "requests/old_texts.py": ((11722, 11, 65),),
+    "requests/parameters.py": ((11795, 12, 59),),
+    "requests/plugins.py": ((11862, 13, 20),),
+    "requests/reasoning.py": ((11890, 13, 87),),
+    "requests/references.py": ((11985, 12, 30),),
+    "requests/replay.py": ((12023, 14, 122),),
+    "requests/chat_body.py": ((12153, 13, 141),),
+    "requests/history.py": ((12302, 13, 116),),
+    "requests/next_round.py": ((12426, 22, 82),),
+    "requests/recovery.py": ((12516, 16, 107),),
+    "requests/retention.py": ((12631, 13, 80),),
+    "requests/attachments.py": ((12719, 25, 231),),
+    "requests/routing_table.py": ((12958, 14, 38),),
+    "requests/routing.py": ((13004, 13, 39),),
+    "requests/tasks.py": ((13051, 11, 35),),
+    "requests/studio.py": ((13094, 15, 52),),
+    "requests/tools.py": ((13154, 13, 41),),
+    "requests/web_search.py": ((13203, 15, 62),),
+    "requests/normalise.py": ((13273, 29, 43),),
+    "streaming/collector.py": ((13324, 32, 266),),
+    "streaming/completion_notes.py": ((13598, 11, 41),),
+    "streaming/open_calls.py": ((13647, 10, 25),),
+    "streaming/renderer.py": ((13680, 9, 13),),
+    "streaming/citations.py": ((13701, 13, 57),),
+    "streaming/layout.py": ((13770, 18, 61),),
+    "streaming/output_items.py": ((13839, 19, 75),),
+    "streaming/server_tools.py": ((13922, 15, 46),),
+    "streaming/status.py": ((13976, 10, 47),),
+    "streaming/think_tags.py": ((14031, 20, 134),),
+    "streaming/thinking_status.py": ((14173, 11, 53),),
+    "streaming/usage.py": ((14234, 10, 92),),
+    "streaming/completion_chunks.py": ((14334, 31, 101),),
+    "streaming/completion_dict.py": ((14443, 38, 113),),
+    "streaming/response_events.py": ((14564, 48, 279),),
+    "streaming/transcript.py": ((14851, 30, 130),),
+    "tools/policy.py": ((14989, 13, 47),),
+    "tools/results.py": ((15044, 11, 116),),
+    "tools/schema.py": ((15171, 15, 298),),
+    "tools/arguments.py": ((15477, 13, 113),),
+    "tools/definitions.py": ((15598, 13, 76),),
+    "tools/executor.py": ((15682, 55, 194),),
+    "tools/toolbox.py": ((15884, 23, 130),),
+    "runtime.py": ((16022, 36, 196),),
+    "attempts.py": ((16226, 37, 85),),
+    "rounds.py": ((16319, 30, 190),),
+    "orchestrator.py": ((16517, 55, 195),),
+    "pipe.py": ((16720, 30, 113),),
 }

@@ -197,15 +197,12 @@ async def _prepare_ask(
 
 
 async def _granted(model_ids: Sequence[str], context: RequestContext) -> list[str]:
-    """Those of the fallbacks that the person could choose; an API client names what it likes."""
-    granted: list[str] = []
-    for model_id in model_ids:
-        names = [f"{context.function_id}.{to_host_id(name)}" for name in ids_behind(model_id)]
-        if model_id == context.model or await may_use_model(context.host, names):
-            granted.append(model_id)
-        else:
-            LOG.info("turn: no fallback to %s: it is not shared with who asks", model_id)
-    return granted
+    """Those of the fallbacks that the person could choose: an API client names what it likes."""
+    rows = {
+        model_id: [f"{context.function_id}.{to_host_id(name)}" for name in ids_behind(model_id)]
+        for model_id in model_ids
+    }
+    return [name for name in rows if await may_use_model(context.host, rows[name])]
 
 
 async def _with_kept_thinking(

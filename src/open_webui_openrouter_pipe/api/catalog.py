@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -79,12 +79,11 @@ async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozen
 
 
 async def fetch_provider_slugs(
-    client: httpx.AsyncClient, settings: Settings, model_ids: Sequence[str] = ()
+    client: httpx.AsyncClient, settings: Settings, model_ids: Collection[str] = ()
 ) -> list[str]:
     """Fetch the names under which a request may ask for a provider, or for none.
 
-    Of a few models those of their endpoints, such as `fireworks/fast`; of many, which would be a
-    request each, those of all providers.
+    Those of a few models' endpoints (`fireworks/fast`); many would be a request each.
     """
     names: set[str] = set()
     try:

@@ -43,8 +43,8 @@ class MetadataValves(BaseModel):
         default=False,
         title="Model settings: copies of pictures",
         description=(
-            "Keep the icon itself (PNG, JPEG, WebP) and not its address, so that no browser asks "
-            "openrouter.ai; makers whose icon is a drawing (SVG) then have none."
+            "Keep the icon itself, not its address, so that no browser asks openrouter.ai; "
+            "makers whose icon is a drawing (SVG) then have none."
         ),
     )
     UPDATE_MODEL_DESCRIPTIONS: Switch = Field(

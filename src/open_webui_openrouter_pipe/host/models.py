@@ -95,10 +95,9 @@ def private_rows_hide_models() -> bool:
 
 
 async def may_use_model(handles: HostHandles, row_ids: Sequence[str]) -> bool:
-    """Whether Open WebUI would let the person who asks choose a model.
+    """Whether Open WebUI would let the person who asks choose a model; without a host, anyone.
 
-    Of the ids the first one that has a row counts: a variant without one is judged by its
-    model's. Outside of a host everyone may.
+    Of the ids the first one that has a row counts: that of a variant, else that of its model.
     """
     try:
         from open_webui import config, env  # pyright: ignore[reportMissingImports]

@@ -13,7 +13,6 @@ from ..core.media_types import sniff_media_type
 from .family import ModelFamily
 
 FetchIcon = Callable[[str], Awaitable[bytes]]
-
 # A file of that name stands at OpenRouter for each; other makers have none there that is known.
 _ICONS = "https://openrouter.ai/images/icons/"
 _ICON_FILES = {
@@ -43,24 +42,17 @@ def icon_of(family: ModelFamily) -> str:
 
 
 async def copy_icons(fetch: FetchIcon, copies: dict[str, str]) -> None:
-    """Add what is to stand in a row instead of an address, for each that there is.
+    """Add what is to stand in a row instead of each address; what has not come is empty.
 
-    Of a drawing (SVG), which Open WebUI refuses as a copy, it is Open WebUI's own icon.
+    Of a drawing, which Open WebUI refuses as a copy, it is Open WebUI's own icon.
     """
-    for file in _ICON_FILES.values():
-        address = _ICONS + file
-        if file.endswith(".svg"):
+    for address in map(_ICONS.__add__, _ICON_FILES.values()):
+        if address.endswith(".svg"):
             copies[address] = _HOSTS_OWN
         elif not copies.get(address):
-            copies[address] = await _copy(fetch, address)
-
-
-async def _copy(fetch: FetchIcon, address: str) -> str:
-    """The picture as a data URL; empty, which leaves the row as it is, where none has come."""
-    content = b""
-    with suppress(PipeError):
-        content = await fetch(address)
-    media_type = sniff_media_type(content)
-    if media_type not in _COPIED_TYPES:
-        return ""
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+            content = b""
+            with suppress(PipeError):
+                content = await fetch(address)
+            kind = sniff_media_type(content)
+            data = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+            copies[address] = data if kind in _COPIED_TYPES else ""

@@ -77,9 +77,9 @@ class OpenRouterModelRegistry:
     async def require_zdr_ids(
         self, settings: Settings, patience: float = FIRST_CATALOG_PATIENCE
     ) -> None:
-        """Wait, `patience` seconds at most, for the list of models that keep no data.
+        """Wait, `patience` seconds at most, until it is known who keeps no data.
 
-        Raises `ModelUnavailableError` where it does not come: nobody is asked on good faith.
+        Raises `ModelUnavailableError` where that is not learnt.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -67,7 +67,7 @@ class MetadataSync:
         self,
         function_id: str,
         filter_sources: Mapping[str, str],
-        fetch_providers: Callable[[Settings, Sequence[str]], Awaitable[list[str]]],
+        fetch_providers: Callable[[Settings, Collection[str]], Awaitable[list[str]]],
         fetch_icon: FetchIcon,
     ) -> None:
         self._function_id = function_id
@@ -155,10 +155,9 @@ class MetadataSync:
     async def _learn_providers(self, purpose: Purpose, settings: Settings) -> None:
         """Keep the providers' names where the filter that offers them looks."""
         known = purpose[0]
-        found = [known.find(family.id) for family in offered_families(known, purpose[1])]
-        models = dict.fromkeys(family.id for family in found if family is not None)
+        offered = map(known.find, (family.id for family in offered_families(*purpose[:2])))
         with suppress(PipeError):
-            names = await self._fetch_providers(settings, list(models))
+            names = await self._fetch_providers(settings, {each.id for each in offered if each})
             shared_by_process("provider_names", dict[str, list[str]])[self._function_id] = names
 
     def _plan(
