@@ -63,6 +63,15 @@ class Stage:
         job.look(*self.occasion(count, description, **valves))
         await job.finished()
 
+    async def picture_of_a_copy(self) -> str:
+        """What stands in the row of a model whose icon is kept as a copy."""
+        settings = self.pipe.take_snapshot(self.pipe.SystemValves(COPY_MODEL_IMAGES=True))
+        job = self.new_job()
+        job.look(self.pipe.know_models([self.pipe.ModelFamily("qwen/q", "Q")]), settings)
+        await job.finished()
+        row = await Models.get_model_by_id(f"{self.function_id}.qwen.q")
+        return row.meta.profile_image_url
+
     async def stop_early(self, count: int) -> None:
         """A sync that is switched off after the first rows."""
         job = self.new_job()
@@ -163,6 +172,8 @@ async def play_on(stage: Stage) -> dict[str, Any]:
     await stage.sync(101, NEW_MODEL_ACCESS="public")
     seen["log"] = list(stage.log)
     open_webui.config.BYPASS_ADMIN_ACCESS_CONTROL = True
+    stage.function_id = "pictured"
+    seen["picture"] = await stage.picture_of_a_copy()
     stage.function_id = "halted"
     await stage.stop_early(50)
     seen["halted"] = [row_id for row_id in await look() if row_id.startswith("halted")]

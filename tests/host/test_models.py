@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,12 @@ def test_no_private_row_takes_a_model_from_the_other_admins(seen: dict[str, Any]
 def test_a_deleted_row_stays_away_where_no_setting_is_kept(seen: dict[str, Any]) -> None:
     assert M0 in seen["hides_nothing"]
     assert M0 not in seen["deleted_again"]
+
+
+def test_the_host_takes_a_copy_of_an_icon(seen: dict[str, Any]) -> None:
+    kind, _, data = seen["picture"].partition(";base64,")
+    assert kind == "data:image/png"
+    assert b64decode(data).endswith(b"https://openrouter.ai/images/icons/Qwen.png")
 
 
 def test_a_row_that_has_changed_meanwhile_is_not_written(seen: dict[str, Any]) -> None:
