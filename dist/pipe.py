@@ -140,66 +140,66 @@ license: MIT
 # requests/  From what Open WebUI sends to what OpenRouter takes.
 #  11309  allow_list.py                 Only what the API knows goes out.
 #  11345  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11373  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11457  fallbacks.py                  Further models, for when the first one fails.
-#  11478  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11532  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11580  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11653  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11720  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11748  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11843  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11881  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12011  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12160  history.py                    Chat messages become input items.
-#  12284  next_round.py                 The request of another round: the one before, and what came of it.
-#  12374  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12489  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12577  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12816  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12862  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12909  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12952  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13012  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13061  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13131  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11397  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11481  fallbacks.py                  Further models, for when the first one fails.
+#  11502  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11556  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11604  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11677  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11744  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11772  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11867  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11905  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12035  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12186  history.py                    Chat messages become input items.
+#  12310  next_round.py                 The request of another round: the one before, and what came of it.
+#  12400  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12515  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12603  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12842  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12888  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  12935  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  12978  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13038  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13087  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13157  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13182  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13456  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13505  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13538  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13559  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13624  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13697  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13780  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13834  status.py                     The status line of an answer: few words, all of them true.
-#  13889  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14031  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14092  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14192  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14301  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14422  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14709  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13208  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13482  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13531  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13564  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13585  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13650  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13723  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13806  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13860  status.py                     The status line of an answer: few words, all of them true.
+#  13915  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14057  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14118  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14218  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14327  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14448  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14735  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14847  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14902  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15026  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15335  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15456  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15540  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15742  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14873  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  14928  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15052  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15361  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15482  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15566  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15768  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15880  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15906  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16083  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16109  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16202  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16400  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16566  pipe.py                       The entrance: what Open WebUI calls.
+#  16592  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -11360,6 +11360,30 @@ def caching_fields(context: RequestContext) -> dict[str, Any]:
     return fields
 
 
+def mark_breakpoints(
+    messages: Sequence[JsonObject], tools: Sequence[JsonObject], cache_control: JsonObject
+) -> None:
+    """Mark where a chat request's cache may end early: after tools, system prompt and question.
+
+    The automatic breakpoint of the top level is the fourth, and vendors take no more. It alone
+    would lose everything when a question is edited or the answer made anew.
+    """
+    marked = [tool for tool in tools if tool["type"] == "function"][-1:]
+    for role in ("system", "user"):
+        of_role = [message for message in messages if message["role"] == role]
+        marked += [part for message in of_role[-1:] for part in _last_text(message)]
+    for block in marked:
+        block.setdefault("cache_control", cache_control)
+
+
+def _last_text(message: JsonObject) -> list[JsonObject]:
+    """The last text of a message as a part, for only a part can carry a mark."""
+    content = message["content"]
+    if isinstance(content, str):
+        content = message["content"] = [{"type": "text", "text": content}] if content else []
+    return [part for part in content if part["type"] == "text"][-1:]
+
+
 def _session_id(chat_id: str) -> str:
     """A name for the chat that keeps its provider, and tells OpenRouter nothing about the chat."""
     secret = os.environ.get("WEBUI_SECRET_KEY", "")
@@ -12079,6 +12103,8 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
     if "tool_choice" in request:
         fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    if cache_control := fields.get("cache_control"):
+        mark_breakpoints(fields["messages"], fields.get("tools", ()), cache_control)
     return cast("ChatBody", fields)
 
 
@@ -16798,56 +16824,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/spend_report.py": ((11111, 27, 111),),
     "storage/spending.py": ((11230, 20, 77),),
     "requests/allow_list.py": ((11315, 10, 28),),
-    "requests/caching.py": ((11351, 13, 20),),
-    "requests/content_parts.py": ((11379, 10, 76),),
-    "requests/fallbacks.py": ((11463, 12, 13),),
-    "requests/identifiers.py": ((11484, 11, 46),),
-    "requests/modalities.py": ((11538, 12, 40),),
-    "requests/old_texts.py": ((11586, 11, 65),),
-    "requests/parameters.py": ((11659, 12, 59),),
-    "requests/plugins.py": ((11726, 13, 20),),
-    "requests/reasoning.py": ((11754, 13, 87),),
-    "requests/references.py": ((11849, 12, 30),),
-    "requests/replay.py": ((11887, 14, 122),),
-    "requests/chat_body.py": ((12017, 13, 141),),
-    "requests/history.py": ((12166, 13, 116),),
-    "requests/next_round.py": ((12290, 22, 82),),
-    "requests/recovery.py": ((12380, 16, 107),),
-    "requests/retention.py": ((12495, 13, 80),),
-    "requests/attachments.py": ((12583, 25, 231),),
-    "requests/routing_table.py": ((12822, 14, 38),),
-    "requests/routing.py": ((12868, 13, 39),),
-    "requests/tasks.py": ((12915, 11, 35),),
-    "requests/studio.py": ((12958, 15, 52),),
-    "requests/tools.py": ((13018, 13, 41),),
-    "requests/web_search.py": ((13067, 15, 62),),
-    "requests/normalise.py": ((13137, 29, 43),),
-    "streaming/collector.py": ((13188, 32, 266),),
-    "streaming/completion_notes.py": ((13462, 11, 41),),
-    "streaming/open_calls.py": ((13511, 10, 25),),
-    "streaming/renderer.py": ((13544, 9, 13),),
-    "streaming/citations.py": ((13565, 13, 57),),
-    "streaming/layout.py": ((13634, 18, 61),),
-    "streaming/output_items.py": ((13703, 19, 75),),
-    "streaming/server_tools.py": ((13786, 15, 46),),
-    "streaming/status.py": ((13840, 10, 47),),
-    "streaming/think_tags.py": ((13895, 20, 134),),
-    "streaming/thinking_status.py": ((14037, 11, 53),),
-    "streaming/usage.py": ((14098, 10, 92),),
-    "streaming/completion_chunks.py": ((14198, 31, 101),),
-    "streaming/completion_dict.py": ((14307, 38, 113),),
-    "streaming/response_events.py": ((14428, 48, 279),),
-    "streaming/transcript.py": ((14715, 30, 130),),
-    "tools/policy.py": ((14853, 13, 47),),
-    "tools/results.py": ((14908, 11, 116),),
-    "tools/schema.py": ((15035, 15, 298),),
-    "tools/arguments.py": ((15341, 13, 113),),
-    "tools/definitions.py": ((15462, 13, 76),),
-    "tools/executor.py": ((15546, 55, 194),),
-    "tools/toolbox.py": ((15748, 23, 130),),
-    "runtime.py": ((15886, 34, 195),),
-    "attempts.py": ((16089, 37, 85),),
-    "rounds.py": ((16182, 30, 190),),
-    "orchestrator.py": ((16380, 53, 184),),
-    "pipe.py": ((16572, 30, 113),),
+    "requests/caching.py": ((11351, 15, 44),),
+    "requests/content_parts.py": ((11403, 10, 76),),
+    "requests/fallbacks.py": ((11487, 12, 13),),
+    "requests/identifiers.py": ((11508, 11, 46),),
+    "requests/modalities.py": ((11562, 12, 40),),
+    "requests/old_texts.py": ((11610, 11, 65),),
+    "requests/parameters.py": ((11683, 12, 59),),
+    "requests/plugins.py": ((11750, 13, 20),),
+    "requests/reasoning.py": ((11778, 13, 87),),
+    "requests/references.py": ((11873, 12, 30),),
+    "requests/replay.py": ((11911, 14, 122),),
+    "requests/chat_body.py": ((12041, 14, 143),),
+    "requests/history.py": ((12192, 13, 116),),
+    "requests/next_round.py": ((12316, 22, 82),),
+    "requests/recovery.py": ((12406, 16, 107),),
+    "requests/retention.py": ((12521, 13, 80),),
+    "requests/attachments.py": ((12609, 25, 231),),
+    "requests/routing_table.py": ((12848, 14, 38),),
+    "requests/routing.py": ((12894, 13, 39),),
+    "requests/tasks.py": ((12941, 11, 35),),
+    "requests/studio.py": ((12984, 15, 52),),
+    "requests/tools.py": ((13044, 13, 41),),
+    "requests/web_search.py": ((13093, 15, 62),),
+    "requests/normalise.py": ((13163, 29, 43),),
+    "streaming/collector.py": ((13214, 32, 266),),
+    "streaming/completion_notes.py": ((13488, 11, 41),),
+    "streaming/open_calls.py": ((13537, 10, 25),),
+    "streaming/renderer.py": ((13570, 9, 13),),
+    "streaming/citations.py": ((13591, 13, 57),),
+    "streaming/layout.py": ((13660, 18, 61),),
+    "streaming/output_items.py": ((13729, 19, 75),),
+    "streaming/server_tools.py": ((13812, 15, 46),),
+    "streaming/status.py": ((13866, 10, 47),),
+    "streaming/think_tags.py": ((13921, 20, 134),),
+    "streaming/thinking_status.py": ((14063, 11, 53),),
+    "streaming/usage.py": ((14124, 10, 92),),
+    "streaming/completion_chunks.py": ((14224, 31, 101),),
+    "streaming/completion_dict.py": ((14333, 38, 113),),
+    "streaming/response_events.py": ((14454, 48, 279),),
+    "streaming/transcript.py": ((14741, 30, 130),),
+    "tools/policy.py": ((14879, 13, 47),),
+    "tools/results.py": ((14934, 11, 116),),
+    "tools/schema.py": ((15061, 15, 298),),
+    "tools/arguments.py": ((15367, 13, 113),),
+    "tools/definitions.py": ((15488, 13, 76),),
+    "tools/executor.py": ((15572, 55, 194),),
+    "tools/toolbox.py": ((15774, 23, 130),),
+    "runtime.py": ((15912, 34, 195),),
+    "attempts.py": ((16115, 37, 85),),
+    "rounds.py": ((16208, 30, 190),),
+    "orchestrator.py": ((16406, 53, 184),),
+    "pipe.py": ((16598, 30, 113),),
 }
