@@ -141,66 +141,66 @@ license: MIT
 # requests/  From what Open WebUI sends to what OpenRouter takes.
 #  11445  allow_list.py                 Only what the API knows goes out.
 #  11481  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11509  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11593  fallbacks.py                  Further models, for when the first one fails.
-#  11614  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11668  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11716  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11789  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11856  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11884  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11979  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12017  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12147  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12296  history.py                    Chat messages become input items.
-#  12420  next_round.py                 The request of another round: the one before, and what came of it.
-#  12510  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12625  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12713  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12952  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12998  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13045  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13088  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13148  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13197  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13267  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11533  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11617  fallbacks.py                  Further models, for when the first one fails.
+#  11638  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11692  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11740  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11813  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11880  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11908  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12003  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12041  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12171  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12322  history.py                    Chat messages become input items.
+#  12446  next_round.py                 The request of another round: the one before, and what came of it.
+#  12536  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12651  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12739  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12978  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13024  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13071  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13114  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13174  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13223  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13293  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13318  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13592  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13641  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13674  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13695  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13760  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13833  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13916  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13970  status.py                     The status line of an answer: few words, all of them true.
-#  14025  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14167  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14228  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14328  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14437  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14558  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14845  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13344  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13618  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13667  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13700  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13721  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13786  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13859  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13942  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13996  status.py                     The status line of an answer: few words, all of them true.
+#  14051  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14193  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14254  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14354  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14463  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14584  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14871  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14983  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15038  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15162  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15471  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15592  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15676  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15878  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15009  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15064  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15188  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15497  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15618  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15702  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15904  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16016  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16042  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16220  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16246  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16313  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16339  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16511  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16537  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16714  pipe.py                       The entrance: what Open WebUI calls.
+#  16740  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -11496,6 +11496,30 @@ def caching_fields(context: RequestContext) -> dict[str, Any]:
     return fields
 
 
+def mark_breakpoints(
+    messages: Sequence[JsonObject], tools: Sequence[JsonObject], cache_control: JsonObject
+) -> None:
+    """Mark where a chat request's cache may end early: after tools, system prompt and question.
+
+    The automatic breakpoint of the top level is the fourth, and vendors take no more. It alone
+    would lose everything when a question is edited or the answer made anew.
+    """
+    marked = [tool for tool in tools if tool["type"] == "function"][-1:]
+    for role in ("system", "user"):
+        of_role = [message for message in messages if message["role"] == role]
+        marked += [part for message in of_role[-1:] for part in _last_text(message)]
+    for block in marked:
+        block.setdefault("cache_control", cache_control)
+
+
+def _last_text(message: JsonObject) -> list[JsonObject]:
+    """The last text of a message as a part, for only a part can carry a mark."""
+    content = message["content"]
+    if isinstance(content, str):
+        content = message["content"] = [{"type": "text", "text": content}] if content else []
+    return [part for part in content if part["type"] == "text"][-1:]
+
+
 def _session_id(chat_id: str) -> str:
     """A name for the chat that keeps its provider, and tells OpenRouter nothing about the chat."""
     secret = os.environ.get("WEBUI_SECRET_KEY", "")
@@ -12215,6 +12239,8 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
     if "tool_choice" in request:
         fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    if cache_control := fields.get("cache_control"):
+        mark_breakpoints(fields["messages"], fields.get("tools", ()), cache_control)
     return cast("ChatBody", fields)
 
 
@@ -16947,56 +16973,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/spend_report.py": ((11247, 27, 111),),
     "storage/spending.py": ((11366, 20, 77),),
     "requests/allow_list.py": ((11451, 10, 28),),
-    "requests/caching.py": ((11487, 13, 20),),
-    "requests/content_parts.py": ((11515, 10, 76),),
-    "requests/fallbacks.py": ((11599, 12, 13),),
-    "requests/identifiers.py": ((11620, 11, 46),),
-    "requests/modalities.py": ((11674, 12, 40),),
-    "requests/old_texts.py": ((11722, 11, 65),),
-    "requests/parameters.py": ((11795, 12, 59),),
-    "requests/plugins.py": ((11862, 13, 20),),
-    "requests/reasoning.py": ((11890, 13, 87),),
-    "requests/references.py": ((11985, 12, 30),),
-    "requests/replay.py": ((12023, 14, 122),),
-    "requests/chat_body.py": ((12153, 13, 141),),
-    "requests/history.py": ((12302, 13, 116),),
-    "requests/next_round.py": ((12426, 22, 82),),
-    "requests/recovery.py": ((12516, 16, 107),),
-    "requests/retention.py": ((12631, 13, 80),),
-    "requests/attachments.py": ((12719, 25, 231),),
-    "requests/routing_table.py": ((12958, 14, 38),),
-    "requests/routing.py": ((13004, 13, 39),),
-    "requests/tasks.py": ((13051, 11, 35),),
-    "requests/studio.py": ((13094, 15, 52),),
-    "requests/tools.py": ((13154, 13, 41),),
-    "requests/web_search.py": ((13203, 15, 62),),
-    "requests/normalise.py": ((13273, 29, 43),),
-    "streaming/collector.py": ((13324, 32, 266),),
-    "streaming/completion_notes.py": ((13598, 11, 41),),
-    "streaming/open_calls.py": ((13647, 10, 25),),
-    "streaming/renderer.py": ((13680, 9, 13),),
-    "streaming/citations.py": ((13701, 13, 57),),
-    "streaming/layout.py": ((13770, 18, 61),),
-    "streaming/output_items.py": ((13839, 19, 75),),
-    "streaming/server_tools.py": ((13922, 15, 46),),
-    "streaming/status.py": ((13976, 10, 47),),
-    "streaming/think_tags.py": ((14031, 20, 134),),
-    "streaming/thinking_status.py": ((14173, 11, 53),),
-    "streaming/usage.py": ((14234, 10, 92),),
-    "streaming/completion_chunks.py": ((14334, 31, 101),),
-    "streaming/completion_dict.py": ((14443, 38, 113),),
-    "streaming/response_events.py": ((14564, 48, 279),),
-    "streaming/transcript.py": ((14851, 30, 130),),
-    "tools/policy.py": ((14989, 13, 47),),
-    "tools/results.py": ((15044, 11, 116),),
-    "tools/schema.py": ((15171, 15, 298),),
-    "tools/arguments.py": ((15477, 13, 113),),
-    "tools/definitions.py": ((15598, 13, 76),),
-    "tools/executor.py": ((15682, 55, 194),),
-    "tools/toolbox.py": ((15884, 23, 130),),
-    "runtime.py": ((16022, 36, 196),),
-    "attempts.py": ((16226, 37, 85),),
-    "rounds.py": ((16319, 30, 190),),
-    "orchestrator.py": ((16517, 55, 195),),
-    "pipe.py": ((16720, 30, 113),),
+    "requests/caching.py": ((11487, 15, 44),),
+    "requests/content_parts.py": ((11539, 10, 76),),
+    "requests/fallbacks.py": ((11623, 12, 13),),
+    "requests/identifiers.py": ((11644, 11, 46),),
+    "requests/modalities.py": ((11698, 12, 40),),
+    "requests/old_texts.py": ((11746, 11, 65),),
+    "requests/parameters.py": ((11819, 12, 59),),
+    "requests/plugins.py": ((11886, 13, 20),),
+    "requests/reasoning.py": ((11914, 13, 87),),
+    "requests/references.py": ((12009, 12, 30),),
+    "requests/replay.py": ((12047, 14, 122),),
+    "requests/chat_body.py": ((12177, 14, 143),),
+    "requests/history.py": ((12328, 13, 116),),
+    "requests/next_round.py": ((12452, 22, 82),),
+    "requests/recovery.py": ((12542, 16, 107),),
+    "requests/retention.py": ((12657, 13, 80),),
+    "requests/attachments.py": ((12745, 25, 231),),
+    "requests/routing_table.py": ((12984, 14, 38),),
+    "requests/routing.py": ((13030, 13, 39),),
+    "requests/tasks.py": ((13077, 11, 35),),
+    "requests/studio.py": ((13120, 15, 52),),
+    "requests/tools.py": ((13180, 13, 41),),
+    "requests/web_search.py": ((13229, 15, 62),),
+    "requests/normalise.py": ((13299, 29, 43),),
+    "streaming/collector.py": ((13350, 32, 266),),
+    "streaming/completion_notes.py": ((13624, 11, 41),),
+    "streaming/open_calls.py": ((13673, 10, 25),),
+    "streaming/renderer.py": ((13706, 9, 13),),
+    "streaming/citations.py": ((13727, 13, 57),),
+    "streaming/layout.py": ((13796, 18, 61),),
+    "streaming/output_items.py": ((13865, 19, 75),),
+    "streaming/server_tools.py": ((13948, 15, 46),),
+    "streaming/status.py": ((14002, 10, 47),),
+    "streaming/think_tags.py": ((14057, 20, 134),),
+    "streaming/thinking_status.py": ((14199, 11, 53),),
+    "streaming/usage.py": ((14260, 10, 92),),
+    "streaming/completion_chunks.py": ((14360, 31, 101),),
+    "streaming/completion_dict.py": ((14469, 38, 113),),
+    "streaming/response_events.py": ((14590, 48, 279),),
+    "streaming/transcript.py": ((14877, 30, 130),),
+    "tools/policy.py": ((15015, 13, 47),),
+    "tools/results.py": ((15070, 11, 116),),
+    "tools/schema.py": ((15197, 15, 298),),
+    "tools/arguments.py": ((15503, 13, 113),),
+    "tools/definitions.py": ((15624, 13, 76),),
+    "tools/executor.py": ((15708, 55, 194),),
+    "tools/toolbox.py": ((15910, 23, 130),),
+    "runtime.py": ((16048, 36, 196),),
+    "attempts.py": ((16252, 37, 85),),
+    "rounds.py": ((16345, 30, 190),),
+    "orchestrator.py": ((16543, 55, 195),),
+    "pipe.py": ((16746, 30, 113),),
 }
