@@ -30,176 +30,176 @@ license: MIT
 #   1143  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
 #   1180  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
 #   1219  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1252  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1324  money.py                      Amounts of money: in words, and exact.
-#   1347  process.py                    What every copy of the pipe in one process shares.
-#   1368  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1549  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1607  retry.py                      Whether a failed request may be sent again, and when.
-#   1648  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1742  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1795  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1827  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1891  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1964  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2037  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2158  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2302  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2371  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2454  personal_valves.py            What each user can set for themselves.
-#   2570  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2649  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2744  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2839  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3362  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3431  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3544  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3728  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1258  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1330  money.py                      Amounts of money: in words, and exact.
+#   1353  process.py                    What every copy of the pipe in one process shares.
+#   1374  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1555  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1613  retry.py                      Whether a failed request may be sent again, and when.
+#   1654  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1748  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1801  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1833  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1897  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1970  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2043  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2164  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2308  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2387  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2470  personal_valves.py            What each user can set for themselves.
+#   2586  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2665  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2760  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2855  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2939  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3378  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3447  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3560  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3744  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3875  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3963  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4009  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4205  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4528  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4551  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4609  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4762  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4828  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4867  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4930  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4960  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5038  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5065  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5133  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5356  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5566  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5750  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5934  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6041  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6173  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6193  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6233  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3891  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3979  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4025  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4221  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4544  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4567  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4625  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4778  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4844  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4883  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4946  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4976  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5054  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5081  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5149  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5372  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5582  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5766  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5950  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6057  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6189  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6209  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6249  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6253  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6318  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6406  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6506  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6521  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6593  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6631  events.py                     What the page is told beside the stream of the answer.
-#   6643  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6741  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6774  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6789  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6822  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6935  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6953  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6991  users.py                      The person who asks, and what they have set for themselves.
-#   7094  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7166  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7275  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7527  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6269  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6334  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6422  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6522  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6537  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6609  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6647  events.py                     What the page is told beside the stream of the answer.
+#   6659  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6757  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6790  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6805  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6838  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6951  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6969  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7007  users.py                      The person who asks, and what they have set for themselves.
+#   7110  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7182  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7291  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7543  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7565  sources.py                    The text of each companion filter, by the name of its file.
+#   7581  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7897  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8010  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8061  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8175  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8329  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8432  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8507  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8548  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8805  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8966  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9193  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9267  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8116  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8229  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8280  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8394  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8548  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8623  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8664  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8778  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9035  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9196  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9423  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9497  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9458  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9558  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9594  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9779  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9867  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9921  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10236  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10278  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10407  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10493  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10707  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10803  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10994  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11105  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11224  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9689  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9789  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9825  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#  10010  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10098  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10152  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10467  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10509  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10638  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10724  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10938  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11034  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11225  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11336  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11455  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11309  allow_list.py                 Only what the API knows goes out.
-#  11345  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11373  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11457  fallbacks.py                  Further models, for when the first one fails.
-#  11478  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11532  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11580  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11653  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11720  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11748  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11843  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11881  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12011  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12160  history.py                    Chat messages become input items.
-#  12284  next_round.py                 The request of another round: the one before, and what came of it.
-#  12374  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12489  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12577  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12816  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12862  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12909  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12952  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13012  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13061  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13131  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11540  allow_list.py                 Only what the API knows goes out.
+#  11576  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11604  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11688  fallbacks.py                  Further models, for when the first one fails.
+#  11709  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11763  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11811  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11884  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11951  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11979  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12074  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12112  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12242  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12391  history.py                    Chat messages become input items.
+#  12515  next_round.py                 The request of another round: the one before, and what came of it.
+#  12605  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12720  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12808  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13061  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13107  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13154  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13197  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13257  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13306  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13376  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13182  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13456  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13505  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13538  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13559  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13624  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13697  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13780  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13834  status.py                     The status line of an answer: few words, all of them true.
-#  13889  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14031  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14092  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14192  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14301  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14422  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14709  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13427  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13701  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13750  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13783  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13804  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13869  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13942  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14025  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14079  status.py                     The status line of an answer: few words, all of them true.
+#  14134  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14276  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14337  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14437  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14546  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14667  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14954  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14847  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14902  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15026  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15335  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15456  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15540  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15742  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15092  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15147  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15271  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15580  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15701  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15785  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15987  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15880  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16125  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16083  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16328  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16421  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16619  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16566  pipe.py                       The entrance: what Open WebUI calls.
+#  16811  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -1234,6 +1234,10 @@ class HandOver:
     """The parameters of the tool `openrouter:web_search`; `None` where it is not wanted."""
     provider: JsonObject = field(default_factory=dict[str, Any])
     """The user's own preferences, as `provider` takes them."""
+    uploads: tuple[JsonObject, ...] = ()
+    """The files (`id`, `name`) that were taken out of Open WebUI's retrieval for the model."""
+    kept_uploads: JsonObject = field(default_factory=dict[str, Any])
+    """Why others stayed there, by the file's id."""
 
 
 NOTHING_HANDED_OVER = HandOver()
@@ -1242,10 +1246,12 @@ NOTHING_HANDED_OVER = HandOver()
 def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
     """Read what the filters have left; an admin may have edited them."""
     handed = as_object(metadata.get(HAND_OVER_KEY))
-    search = handed.get("search")
+    search, uploads = handed.get("search"), objects_in(handed.get("uploads"))
     return HandOver(
         search=None if search is None else as_object(search),
         provider=as_object(handed.get("provider")),
+        uploads=tuple(file for file in uploads if text_of(file.get("id"))),
+        kept_uploads=as_object(handed.get("kept_uploads")),
     )
 
 
@@ -2337,6 +2343,11 @@ class CompanionValves(BaseModel):
     AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = _install("Provider Routing")
     AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = _offer("Provider Routing")
     AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = _switch_on("Provider Routing")
+    AUTO_INSTALL_DIRECT_UPLOADS_FILTER: Switch = _install("Direct Uploads")
+    AUTO_ATTACH_DIRECT_UPLOADS_FILTER: Switch = _offer("Direct Uploads")
+    AUTO_DEFAULT_DIRECT_UPLOADS_FILTER: Switch = _switch_on(
+        "Direct Uploads", "; whole files cost more than excerpts"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -2364,6 +2375,11 @@ def read_companion_rules(valves: CompanionValves) -> CompanionRules:
             valves.AUTO_INSTALL_PROVIDER_ROUTING_FILTER,
             valves.AUTO_ATTACH_PROVIDER_ROUTING_FILTER,
             valves.AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS,
+        ),
+        "direct_uploads": CompanionRule(
+            valves.AUTO_INSTALL_DIRECT_UPLOADS_FILTER,
+            valves.AUTO_ATTACH_DIRECT_UPLOADS_FILTER,
+            valves.AUTO_DEFAULT_DIRECT_UPLOADS_FILTER,
         ),
     }
 
@@ -7569,6 +7585,209 @@ def _dotted(version: tuple[int, ...]) -> str:
 ################################
 
 FILTER_SOURCES: dict[str, str] = {
+    "direct_uploads": r'''"""
+title: Direct Uploads
+author: The OpenRouter pipe maintainers
+description: Gives the model the files you attach, instead of what Open WebUI finds in them.
+version: 0.1.0
+required_open_webui_version: 0.11.0
+license: MIT
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from fnmatch import fnmatchcase
+from mimetypes import guess_type
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+LOG = logging.getLogger(__name__)
+MEGABYTE = 1024 * 1024
+DOCUMENTS = "application/pdf,text/plain,text/markdown,application/json,text/csv"
+FILMS = "video/mp4,video/mpeg,video/quicktime,video/webm"
+SPOKEN = {"audio": "sound", "video": "video"}
+
+
+# A value that is refused would end the chat, so what cannot be read counts as the default.
+def whole(least: int, most: int, default: int) -> BeforeValidator:
+    """Read a number between these two."""
+
+    def read(value: Any) -> int:
+        try:
+            return max(least, min(most, int(float(value))))
+        except (TypeError, ValueError, OverflowError):
+            return default
+
+    return BeforeValidator(read)
+
+
+def read_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+Text = Annotated[str, BeforeValidator(read_text)]
+Switch = Annotated[bool, BeforeValidator(lambda value: value if value in (True, False) else True)]
+TYPES = "Media types, comma-separated, `*` for any ending; others stay with Open WebUI."
+
+
+class Filter:
+    """A switch in the chat: with it on, files go to the model, and not into retrieval."""
+
+    class Valves(BaseModel):
+        """What holds for everyone; what it keeps back stays in Open WebUI's retrieval."""
+
+        priority: Annotated[int, whole(-1000, 1000, 0)] = Field(
+            default=0, description="Where it stands among other filters; the lowest comes first."
+        )
+        DIRECT_TOTAL_PAYLOAD_MAX_MB: Annotated[int, whole(1, 500, 50)] = Field(
+            default=50,
+            title="All files of a request (MB)",
+            description="The newest files go out until this is reached.",
+        )
+        DIRECT_MAX_FILES: Annotated[int, whole(1, 100, 20)] = Field(
+            default=20, title="Files per request", description="The newest ones count."
+        )
+        DIRECT_FILE_MAX_UPLOAD_SIZE_MB: Annotated[int, whole(1, 500, 50)] = Field(
+            default=50, title="Largest document (MB)"
+        )
+        DIRECT_AUDIO_MAX_UPLOAD_SIZE_MB: Annotated[int, whole(1, 500, 25)] = Field(
+            default=25, title="Largest recording (MB)"
+        )
+        DIRECT_VIDEO_MAX_UPLOAD_SIZE_MB: Annotated[int, whole(1, 500, 20)] = Field(
+            default=20, title="Largest video (MB)"
+        )
+        DIRECT_FILE_MIME_ALLOWLIST: Text = Field(
+            default=DOCUMENTS, title="Types of documents", description=TYPES
+        )
+        DIRECT_AUDIO_MIME_ALLOWLIST: Text = Field(
+            default="audio/*", title="Types of recordings", description=TYPES
+        )
+        DIRECT_VIDEO_MIME_ALLOWLIST: Text = Field(
+            default=FILMS, title="Types of videos", description=TYPES
+        )
+
+    class UserValves(BaseModel):
+        """What each user sends while the switch is on."""
+
+        DIRECT_FILES: Switch = Field(default=True, title="Documents")
+        DIRECT_AUDIO: Switch = Field(default=True, title="Recordings")
+        DIRECT_VIDEO: Switch = Field(default=True, title="Videos")
+
+    def __init__(self) -> None:
+        self.valves = self.Valves()
+        self.toggle = True
+        self.icon = (
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Cpath d='M13 3H6v18h12V8"
+            "zm0 0v5h5M12 18v-7m-3 3 3-3 3 3'/%3E%3C/svg%3E"
+        )
+
+    async def inlet(
+        self,
+        body: dict[str, Any],
+        __metadata__: dict[str, Any],
+        __model__: dict[str, Any] | None = None,
+        __user__: dict[str, Any] | None = None,
+        __id__: str = "",
+    ) -> dict[str, Any]:
+        """Take files out of Open WebUI's retrieval, and tell the pipe to send them."""
+        pipe_id, model_id = __id__.removesuffix("_direct_uploads"), base_of(__model__ or {})
+        files = {file["id"]: file for file in body.get("files") or [] if is_upload(file)}
+        if not files or not model_id.startswith(f"{pipe_id}."):
+            return body
+        own = (__user__ or {}).get("valves")
+        wanted = own if isinstance(own, self.UserValves) else self.UserValves()
+        try:
+            stored = await read_stored(list(files))
+            newest_first = {file_id: stored.get(file_id, {}) for file_id in reversed(files)}
+            verdicts = self.judge(newest_first, wanted, inputs_of(pipe_id, model_id))
+        except Exception:  # what cannot be judged stays with Open WebUI
+            LOG.exception("Direct Uploads: the files could not be looked up")
+            return body
+        sent = [file for file_id, file in files.items() if verdicts[file_id] == ""]
+        # A new list: side by side, another model's request has the old one.
+        body["files"] = [
+            file for file in body["files"] if not is_upload(file) or verdicts[file["id"]] != ""
+        ]
+        # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
+        __metadata__["openrouter_pipe"] = {
+            **__metadata__.get("openrouter_pipe", {}),
+            "uploads": [{"id": file["id"], "name": file.get("name")} for file in sent],
+            "kept_uploads": {file_id: why for file_id, why in verdicts.items() if why},
+        }
+        return body
+
+    def judge(
+        self, newest_first: dict[str, dict[str, Any]], own: Any, inputs: Any
+    ) -> dict[str, str | None]:
+        """Why each file stays with Open WebUI; empty for one that goes, `None` if none is to."""
+        verdicts: dict[str, str | None] = {}
+        files_left = self.valves.DIRECT_MAX_FILES
+        most = self.valves.DIRECT_TOTAL_PAYLOAD_MAX_MB
+        bytes_left = most * MEGABYTE
+        for file_id, meta in newest_first.items():
+            verdict, size = self.reason(meta, own, inputs), meta.get("size") or 0
+            if verdict == "" and not files_left:
+                verdict = f"only the {self.valves.DIRECT_MAX_FILES} newest files go out"
+            elif verdict == "" and size > bytes_left:
+                verdict = f"with the others it is larger than {most} MB"
+            elif verdict == "":
+                files_left, bytes_left = files_left - 1, bytes_left - size
+            verdicts[file_id] = verdict
+        return verdicts
+
+    def reason(self, meta: dict[str, Any], own: Any, inputs: Any) -> str | None:
+        """What speaks against one file by itself, as Open WebUI has it stored."""
+        media_type = type_of(meta)
+        kind = media_type.partition("/")[0]
+        word = kind.upper() if kind in SPOKEN else "FILE"
+        most = getattr(self.valves, f"DIRECT_{word}_MAX_UPLOAD_SIZE_MB")
+        allowed = getattr(self.valves, f"DIRECT_{word}_MIME_ALLOWLIST").split(",")
+        if not meta or not getattr(own, "DIRECT_FILES" if word == "FILE" else f"DIRECT_{word}"):
+            return None
+        if not any(fnmatchcase(media_type, pattern.strip().lower()) for pattern in allowed):
+            return f"files of type {media_type or 'unknown'} do not go out"
+        if kind in SPOKEN and inputs is not None and kind not in inputs:
+            return f"this model takes no {SPOKEN[kind]}"
+        if (meta.get("size") or 0) > most * MEGABYTE:
+            return f"it is larger than {most} MB"
+        return ""
+
+
+def is_upload(file: Any) -> bool:
+    """Whether an entry of the request is a file, and no collection, note or page."""
+    return isinstance(file, dict) and file.get("type") == "file" and isinstance(file.get("id"), str)
+
+
+def base_of(model: dict[str, Any]) -> str:
+    return (model.get("info") or {}).get("base_model_id") or model.get("id") or ""
+
+
+def type_of(meta: dict[str, Any]) -> str:
+    """The media type; by the name where the browser knew none."""
+    claim = (meta.get("content_type") or "").partition(";")[0].strip().lower()
+    if claim in ("", "application/octet-stream"):
+        claim = guess_type(meta.get("name") or "")[0] or claim
+    return claim
+
+
+def inputs_of(pipe_id: str, model_id: str) -> Any:
+    """What the model takes, as the pipe has learnt it; `None` where nobody knows."""
+    pipe = sys.modules.get("open_webui_openrouter_pipe_process")
+    ask = getattr(pipe, "model_inputs", {}).get(pipe_id)
+    return ask(model_id.removeprefix(f"{pipe_id}.")) if ask else None
+
+
+async def read_stored(file_ids: list[str]) -> dict[str, dict[str, Any]]:
+    """What Open WebUI has written down of each file: name, type, size."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+
+    found = await Files.get_file_metadatas_by_ids(file_ids)
+    return {file.id: file.meta or {} for file in found}
+''',
     "provider_routing": r'''"""
 title: Provider Routing
 author: The OpenRouter pipe maintainers
@@ -8327,109 +8546,6 @@ def from_host_id(host_id: str) -> str:
 
 
 ################################
-# models/companions.py
-#
-# The companion filters: where each works, and how each comes into Open WebUI.
-################################
-
-SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
-"""A model's custom parameters that keep searching away."""
-
-_KNOWN_FILTERS = "{}.known_filters"
-
-
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """One of the filters in `filters/`."""
-
-    source: str
-    """The name of its file, and of its rule among the settings."""
-    suffix: str
-    """Behind the pipe's own id it makes the filter's."""
-    works_with: Callable[[ModelFamily], bool]
-    opt_outs: tuple[str, ...] = ()
-    """A model's custom parameters that keep it away."""
-    default_opt_out: str = ""
-    """The one that keeps it off in new chats."""
-
-
-def _writes(family: ModelFamily) -> bool:
-    return "text" in family.output_modalities
-
-
-COMPANIONS = (
-    Companion(
-        "search_toggle",
-        "search",
-        _writes,
-        ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
-        "disable_openrouter_search_default_on",
-    ),
-    Companion("provider_routing", "provider_routing", lambda family: True),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A filter that is there, to be offered with the models it works with."""
-
-    filter_id: str
-    companion: Companion
-    is_default: bool = False
-
-
-def filters_for(
-    family: ModelFamily, parameters: JsonObject, attachments: Iterable[Attachment]
-) -> tuple[list[str], list[str]]:
-    """The filters to offer with a model, and those of them that are on in a new chat."""
-    offered: list[str] = []
-    on: list[str] = []
-    for attachment in attachments:
-        companion = attachment.companion
-        if companion.works_with(family) and not _is_any_on(parameters, companion.opt_outs):
-            offered.append(attachment.filter_id)
-            if attachment.is_default and not _is_any_on(parameters, (companion.default_opt_out,)):
-                on.append(attachment.filter_id)
-    return offered, on
-
-
-async def install_companions(
-    function_id: str, sources: Mapping[str, str], rules: CompanionRules
-) -> tuple[Attachment, ...]:
-    """Install what is missing, update what nobody has edited; what there is to attach.
-
-    A filter that was there once and is no more has been deleted, and stays away.
-    """
-    ids = {companion.source: f"{function_id}_{companion.suffix}" for companion in COMPANIONS}
-    stored = await read_filters(ids.values())
-    if stored is None:
-        return ()
-    memory = _KNOWN_FILTERS.format(function_id)
-    past = await read_kept_ids(memory)
-    present = {filter_id for filter_id, found in stored.items() if found.is_ours}
-    wanted = {ids[source] for source in ids if rules[source].installs}
-    for source, filter_id in ids.items():
-        found, text = stored.get(filter_id), sources[source]
-        if filter_id not in wanted:
-            continue
-        if found is None and filter_id not in past and await insert_filter(filter_id, text):
-            present.add(filter_id)
-        elif found is not None and found.is_unedited and found.text != text:
-            await update_filter(found, text)
-    if (kept := (past | present) & wanted) != past:
-        await keep_ids(memory, kept)
-    return tuple(
-        Attachment(ids[companion.source], companion, rules[companion.source].is_default)
-        for companion in COMPANIONS
-        if ids[companion.source] in present and rules[companion.source].attaches
-    )
-
-
-def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
-    return any(is_switched_on(parameters.get(name)) for name in names)
-
-
-################################
 # models/variants.py
 #
 # Variants and presets: entries of their own that use the model they are made of.
@@ -8543,6 +8659,120 @@ def know_models(
     for family in families:
         by_id.setdefault(family.id, family)
     return KnownModels(tuple(by_id.values()), by_id, zdr_ids)
+
+
+################################
+# models/companions.py
+#
+# The companion filters: where each works, and how each comes into Open WebUI.
+################################
+
+SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
+"""A model's custom parameters that keep searching away."""
+
+_KNOWN_FILTERS = "{}.known_filters"
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """One of the filters in `filters/`."""
+
+    source: str
+    """The name of its file, and of its rule among the settings."""
+    suffix: str
+    """Behind the pipe's own id it makes the filter's."""
+    works_with: Callable[[ModelFamily], bool]
+    opt_outs: tuple[str, ...] = ()
+    """A model's custom parameters that keep it away."""
+    default_opt_out: str = ""
+    """The one that keeps it off in new chats."""
+
+
+def _writes(family: ModelFamily) -> bool:
+    return "text" in family.output_modalities
+
+
+COMPANIONS = (
+    Companion(
+        "search_toggle",
+        "search",
+        _writes,
+        ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
+        "disable_openrouter_search_default_on",
+    ),
+    Companion("provider_routing", "provider_routing", lambda family: True),
+    Companion("direct_uploads", "direct_uploads", _writes, ("disable_direct_uploads_auto_attach",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A filter that is there, to be offered with the models it works with."""
+
+    filter_id: str
+    companion: Companion
+    is_default: bool = False
+
+
+def filters_for(
+    family: ModelFamily, parameters: JsonObject, attachments: Iterable[Attachment]
+) -> tuple[list[str], list[str]]:
+    """The filters to offer with a model, and those of them that are on in a new chat."""
+    offered: list[str] = []
+    on: list[str] = []
+    for attachment in attachments:
+        companion = attachment.companion
+        if companion.works_with(family) and not _is_any_on(parameters, companion.opt_outs):
+            offered.append(attachment.filter_id)
+            if attachment.is_default and not _is_any_on(parameters, (companion.default_opt_out,)):
+                on.append(attachment.filter_id)
+    return offered, on
+
+
+def share_model_inputs(function_id: str, known: KnownModels) -> None:
+    """Let the filters of this process ask what a model takes, by its id in Open WebUI."""
+
+    def inputs_of(host_id: str) -> frozenset[str] | None:
+        family = known.find(from_host_id(host_id))
+        return family and family.input_modalities
+
+    shared_by_process("model_inputs", dict[str, object])[function_id] = inputs_of
+
+
+async def install_companions(
+    function_id: str, sources: Mapping[str, str], rules: CompanionRules
+) -> tuple[Attachment, ...]:
+    """Install what is missing, update what nobody has edited; what there is to attach.
+
+    A filter that was there once and is no more has been deleted, and stays away.
+    """
+    ids = {companion.source: f"{function_id}_{companion.suffix}" for companion in COMPANIONS}
+    stored = await read_filters(ids.values())
+    if stored is None:
+        return ()
+    memory = _KNOWN_FILTERS.format(function_id)
+    past = await read_kept_ids(memory)
+    present = {filter_id for filter_id, found in stored.items() if found.is_ours}
+    wanted = {ids[source] for source in ids if rules[source].installs}
+    for source, filter_id in ids.items():
+        found, text = stored.get(filter_id), sources[source]
+        if filter_id not in wanted:
+            continue
+        if found is None and filter_id not in past and await insert_filter(filter_id, text):
+            present.add(filter_id)
+        elif found is not None and found.is_unedited and found.text != text:
+            await update_filter(found, text)
+    if (kept := (past | present) & wanted) != past:
+        await keep_ids(memory, kept)
+    return tuple(
+        Attachment(ids[companion.source], companion, rules[companion.source].is_default)
+        for companion in COMPANIONS
+        if ids[companion.source] in present and rules[companion.source].attaches
+    )
+
+
+def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
+    return any(is_switched_on(parameters.get(name)) for name in names)
 
 
 ################################
@@ -9323,6 +9553,7 @@ class MetadataSync:
 
         One that is under way ends where it is when syncs have been switched off.
         """
+        share_model_inputs(self._function_id, known)
         purpose = (known, settings.catalog, settings.metadata, settings.companions)
         if self._writes_rows and settings.metadata.mode == "off" and self._job is not None:
             self._job.cancel()
@@ -12637,6 +12868,7 @@ class _Intake:
         self._rules = context.settings.attachments
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
         self._files = files
+        self._uploads = {file["id"]: file for file in context.hand_over.uploads}
         self._pictures_left = self._rules.max_images
         # Few words can name one large file a hundred times.
         self._bytes_in_all = 2 * max(self._rules.max_bytes, self._rules.max_video_bytes)
@@ -12648,16 +12880,22 @@ class _Intake:
     async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
         """For each message the files that Open WebUI has not put into it itself."""
         extras: list[list[JsonObject]] = [[] for _ in turns]
+        placed: set[str] = set()
         chain = await self._read_chain()
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
         asked = [files for role, files in chain if role == "user"]
         for start, files in zip(starts[::-1], asked[::-1], strict=False):
-            own = (file for file in files if file.get("type") == "file" and not _is_picture(file))
+            own = [file for file in files if file.get("type") == "file" and not _is_picture(file)]
             extras[start] = list(map(_as_part, own))
+            placed.update(text_of(file.get("id")) for file in own)
         if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
             answers = (files for role, files in chain[::-1] if role == "assistant")
             drawn = [file for file in next(answers, []) if _is_picture(file)]
             extras[starts[-1]] += map(_as_part, drawn)
+        if starts:
+            # Of a temporary chat only the newest message is known, of an API client's none.
+            strays = (file for key, file in self._uploads.items() if key not in placed)
+            extras[starts[-1]] += map(_as_part, strays)
         return extras
 
     async def _read_chain(self) -> list[tuple[str, list[JsonObject]]]:
@@ -12718,9 +12956,16 @@ class _Intake:
         found = await find_file(self._context, stored[1] if stored else address)
         if found is None:
             raise UnsupportedInputError(_GONE)
-        if "file" in file.part and found.has_text and reads_documents(self._context.host):
+        if "file" in file.part and found.id not in self._uploads and self._is_read(found):
+            why = text_of(self._context.hand_over.kept_uploads.get(found.id))
+            if why and self.is_newest:
+                self.left_out.append(f"{file.name} stayed in Open WebUI's retrieval: {why}.")
             return {}  # its text is in the message already
         return _part_of(await self._files.stored(found, self._check), file.name)
+
+    def _is_read(self, found: FoundFile) -> bool:
+        """Whether Open WebUI gives the model the text of the file."""
+        return found.has_text and reads_documents(self._context.host)
 
     async def _check_inline(self, file: _Attachment) -> JsonObject:
         """Look at the beginning; only what claims to be something else is decoded."""
@@ -16699,155 +16944,156 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/circuit_breaker.py": ((1093, 8, 48),),
     "core/json_codec.py": ((1149, 11, 29),),
     "core/json_values.py": ((1186, 8, 31),),
-    "core/hand_over.py": ((1225, 11, 25),),
-    "core/media_types.py": ((1258, 5, 64),),
-    "core/money.py": ((1330, 8, 15),),
-    "core/process.py": ((1353, 10, 13),),
-    "core/addresses.py": ((1377, 17, 170),),
-    "core/admission.py": ((1555, 12, 50),),
-    "core/retry.py": ((1613, 7, 33),),
-    "core/secrets.py": ((1654, 19, 86),),
-    "core/session_records.py": ((1748, 11, 45),),
-    "core/source_map.py": ((1801, 7, 24),),
-    "core/template_language.py": ((1833, 8, 56),),
-    "core/valve_types.py": ((1899, 17, 63),),
-    "core/archive_valves.py": ((1970, 13, 65),),
-    "core/attachment_valves.py": ((2043, 13, 113),),
-    "core/catalog_valves.py": ((2164, 12, 136),),
-    "core/companion_valves.py": ((2308, 13, 61),),
-    "core/metadata_valves.py": ((2377, 12, 75),),
-    "core/personal_valves.py": ((2460, 11, 108),),
-    "core/spend_valves.py": ((2576, 12, 71),),
-    "core/storage_valves.py": ((2655, 13, 87),),
-    "core/template_valves.py": ((2750, 13, 87),),
-    "core/tool_valves.py": ((2845, 11, 76),),
-    "core/config.py": ((2929, 25, 431),),
-    "core/context.py": ((3368, 16, 61),),
-    "core/logging_system.py": ((3437, 11, 105),),
-    "core/error_templates.py": ((3550, 28, 176),),
-    "core/timing_logger.py": ((3736, 21, 137),),
-    "api/bodies.py": ((3881, 8, 80),),
-    "api/error_figures.py": ((3969, 8, 38),),
-    "api/errors.py": ((4015, 18, 188),),
-    "api/events.py": ((4211, 12, 315),),
-    "api/exchange_log.py": ((4534, 17, 15),),
-    "api/gateway/batch.py": ((4560, 14, 47),),
-    "api/gateway/items.py": ((4615, 22, 145),),
-    "api/gateway/part_ends.py": ((4768, 8, 58),),
-    "api/gateway/payloads.py": ((4834, 14, 31),),
-    "api/gateway/selection.py": ((4873, 15, 55),),
-    "api/gateway/sound.py": ((4936, 11, 22),),
-    "api/gateway/text_run.py": ((4966, 10, 70),),
-    "api/pacing.py": ((5044, 7, 19),),
-    "api/sse.py": ((5071, 5, 60),),
-    "api/gateway/chat_reader.py": ((5139, 31, 215),),
-    "api/gateway/responses_reader.py": ((5362, 34, 202),),
-    "api/transport.py": ((5572, 18, 176),),
-    "api/http.py": ((5756, 23, 176),),
-    "api/catalog.py": ((5940, 19, 99),),
-    "api/gateway/stream.py": ((6047, 33, 124),),
-    "api/gateway/chat_completions.py": ((6179, 15, 12),),
-    "api/gateway/images.py": ((6199, 19, 32),),
-    "api/gateway/responses.py": ((6239, 15, 12),),
-    "host/blocking.py": ((6259, 12, 57),),
-    "host/chats.py": ((6324, 13, 80),),
-    "host/columns.py": ((6416, 20, 88),),
-    "host/data_folder.py": ((6512, 9, 7),),
-    "host/database.py": ((6527, 15, 64),),
-    "host/departure.py": ((6599, 11, 30),),
-    "host/events.py": ((6637, 9, 4),),
-    "host/functions.py": ((6652, 20, 87),),
-    "host/kept_ids.py": ((6749, 11, 23),),
-    "host/middleware.py": ((6780, 8, 7),),
-    "host/citing.py": ((6795, 15, 25),),
-    "host/models.py": ((6828, 14, 105),),
-    "host/redis.py": ((6941, 8, 10),),
-    "host/single_worker.py": ((6959, 15, 30),),
-    "host/users.py": ((6997, 14, 95),),
-    "host/call.py": ((7100, 16, 64),),
-    "host/files.py": ((7172, 19, 101),),
-    "host/tools.py": ((7284, 23, 241),),
-    "host/versions.py": ((7533, 10, 30),),
-    "filters/provider_routing.py": ((7573, 2, 165),),
-    "filters/search_toggle.py": ((7740, 2, 153),),
-    "models/catalog_shelf.py": ((7903, 19, 105),),
-    "models/key_limit.py": ((8016, 13, 43),),
-    "models/pricing.py": ((8067, 12, 106),),
-    "models/family.py": ((8181, 14, 146),),
-    "models/companions.py": ((8335, 15, 95),),
-    "models/variants.py": ((8438, 11, 67),),
-    "models/known.py": ((8513, 12, 33),),
-    "models/metadata_sync.py": ((8557, 24, 246),),
-    "models/registry.py": ((8811, 21, 153),),
-    "models/visibility.py": ((8972, 16, 219),),
-    "models/entries.py": ((9199, 25, 66),),
-    "models/sync_job.py": ((9273, 33, 183),),
-    "storage/artifact_table.py": ((9464, 27, 92),),
-    "storage/cost_snapshots.py": ((9564, 16, 28),),
-    "storage/downloads.py": ((9604, 25, 173),),
-    "storage/encoded_files.py": ((9785, 19, 80),),
-    "storage/generated.py": ((9873, 16, 46),),
-    "storage/artifacts.py": ((9930, 41, 304),),
-    "storage/kept_thinking.py": ((10242, 15, 34),),
-    "storage/pictures.py": ((10284, 19, 121),),
-    "storage/keeping.py": ((10413, 25, 78),),
-    "storage/session_archive.py": ((10501, 43, 204),),
-    "storage/spend_table.py": ((10713, 24, 88),),
-    "storage/spend_ledger.py": ((10809, 23, 183),),
-    "storage/budgets.py": ((11000, 18, 103),),
-    "storage/spend_report.py": ((11111, 27, 111),),
-    "storage/spending.py": ((11230, 20, 77),),
-    "requests/allow_list.py": ((11315, 10, 28),),
-    "requests/caching.py": ((11351, 13, 20),),
-    "requests/content_parts.py": ((11379, 10, 76),),
-    "requests/fallbacks.py": ((11463, 12, 13),),
-    "requests/identifiers.py": ((11484, 11, 46),),
-    "requests/modalities.py": ((11538, 12, 40),),
-    "requests/old_texts.py": ((11586, 11, 65),),
-    "requests/parameters.py": ((11659, 12, 59),),
-    "requests/plugins.py": ((11726, 13, 20),),
-    "requests/reasoning.py": ((11754, 13, 87),),
-    "requests/references.py": ((11849, 12, 30),),
-    "requests/replay.py": ((11887, 14, 122),),
-    "requests/chat_body.py": ((12017, 13, 141),),
-    "requests/history.py": ((12166, 13, 116),),
-    "requests/next_round.py": ((12290, 22, 82),),
-    "requests/recovery.py": ((12380, 16, 107),),
-    "requests/retention.py": ((12495, 13, 80),),
-    "requests/attachments.py": ((12583, 25, 231),),
-    "requests/routing_table.py": ((12822, 14, 38),),
-    "requests/routing.py": ((12868, 13, 39),),
-    "requests/tasks.py": ((12915, 11, 35),),
-    "requests/studio.py": ((12958, 15, 52),),
-    "requests/tools.py": ((13018, 13, 41),),
-    "requests/web_search.py": ((13067, 15, 62),),
-    "requests/normalise.py": ((13137, 29, 43),),
-    "streaming/collector.py": ((13188, 32, 266),),
-    "streaming/completion_notes.py": ((13462, 11, 41),),
-    "streaming/open_calls.py": ((13511, 10, 25),),
-    "streaming/renderer.py": ((13544, 9, 13),),
-    "streaming/citations.py": ((13565, 13, 57),),
-    "streaming/layout.py": ((13634, 18, 61),),
-    "streaming/output_items.py": ((13703, 19, 75),),
-    "streaming/server_tools.py": ((13786, 15, 46),),
-    "streaming/status.py": ((13840, 10, 47),),
-    "streaming/think_tags.py": ((13895, 20, 134),),
-    "streaming/thinking_status.py": ((14037, 11, 53),),
-    "streaming/usage.py": ((14098, 10, 92),),
-    "streaming/completion_chunks.py": ((14198, 31, 101),),
-    "streaming/completion_dict.py": ((14307, 38, 113),),
-    "streaming/response_events.py": ((14428, 48, 279),),
-    "streaming/transcript.py": ((14715, 30, 130),),
-    "tools/policy.py": ((14853, 13, 47),),
-    "tools/results.py": ((14908, 11, 116),),
-    "tools/schema.py": ((15035, 15, 298),),
-    "tools/arguments.py": ((15341, 13, 113),),
-    "tools/definitions.py": ((15462, 13, 76),),
-    "tools/executor.py": ((15546, 55, 194),),
-    "tools/toolbox.py": ((15748, 23, 130),),
-    "runtime.py": ((15886, 34, 195),),
-    "attempts.py": ((16089, 37, 85),),
-    "rounds.py": ((16182, 30, 190),),
-    "orchestrator.py": ((16380, 53, 184),),
-    "pipe.py": ((16572, 30, 113),),
+    "core/hand_over.py": ((1225, 11, 31),),
+    "core/media_types.py": ((1264, 5, 64),),
+    "core/money.py": ((1336, 8, 15),),
+    "core/process.py": ((1359, 10, 13),),
+    "core/addresses.py": ((1383, 17, 170),),
+    "core/admission.py": ((1561, 12, 50),),
+    "core/retry.py": ((1619, 7, 33),),
+    "core/secrets.py": ((1660, 19, 86),),
+    "core/session_records.py": ((1754, 11, 45),),
+    "core/source_map.py": ((1807, 7, 24),),
+    "core/template_language.py": ((1839, 8, 56),),
+    "core/valve_types.py": ((1905, 17, 63),),
+    "core/archive_valves.py": ((1976, 13, 65),),
+    "core/attachment_valves.py": ((2049, 13, 113),),
+    "core/catalog_valves.py": ((2170, 12, 136),),
+    "core/companion_valves.py": ((2314, 13, 71),),
+    "core/metadata_valves.py": ((2393, 12, 75),),
+    "core/personal_valves.py": ((2476, 11, 108),),
+    "core/spend_valves.py": ((2592, 12, 71),),
+    "core/storage_valves.py": ((2671, 13, 87),),
+    "core/template_valves.py": ((2766, 13, 87),),
+    "core/tool_valves.py": ((2861, 11, 76),),
+    "core/config.py": ((2945, 25, 431),),
+    "core/context.py": ((3384, 16, 61),),
+    "core/logging_system.py": ((3453, 11, 105),),
+    "core/error_templates.py": ((3566, 28, 176),),
+    "core/timing_logger.py": ((3752, 21, 137),),
+    "api/bodies.py": ((3897, 8, 80),),
+    "api/error_figures.py": ((3985, 8, 38),),
+    "api/errors.py": ((4031, 18, 188),),
+    "api/events.py": ((4227, 12, 315),),
+    "api/exchange_log.py": ((4550, 17, 15),),
+    "api/gateway/batch.py": ((4576, 14, 47),),
+    "api/gateway/items.py": ((4631, 22, 145),),
+    "api/gateway/part_ends.py": ((4784, 8, 58),),
+    "api/gateway/payloads.py": ((4850, 14, 31),),
+    "api/gateway/selection.py": ((4889, 15, 55),),
+    "api/gateway/sound.py": ((4952, 11, 22),),
+    "api/gateway/text_run.py": ((4982, 10, 70),),
+    "api/pacing.py": ((5060, 7, 19),),
+    "api/sse.py": ((5087, 5, 60),),
+    "api/gateway/chat_reader.py": ((5155, 31, 215),),
+    "api/gateway/responses_reader.py": ((5378, 34, 202),),
+    "api/transport.py": ((5588, 18, 176),),
+    "api/http.py": ((5772, 23, 176),),
+    "api/catalog.py": ((5956, 19, 99),),
+    "api/gateway/stream.py": ((6063, 33, 124),),
+    "api/gateway/chat_completions.py": ((6195, 15, 12),),
+    "api/gateway/images.py": ((6215, 19, 32),),
+    "api/gateway/responses.py": ((6255, 15, 12),),
+    "host/blocking.py": ((6275, 12, 57),),
+    "host/chats.py": ((6340, 13, 80),),
+    "host/columns.py": ((6432, 20, 88),),
+    "host/data_folder.py": ((6528, 9, 7),),
+    "host/database.py": ((6543, 15, 64),),
+    "host/departure.py": ((6615, 11, 30),),
+    "host/events.py": ((6653, 9, 4),),
+    "host/functions.py": ((6668, 20, 87),),
+    "host/kept_ids.py": ((6765, 11, 23),),
+    "host/middleware.py": ((6796, 8, 7),),
+    "host/citing.py": ((6811, 15, 25),),
+    "host/models.py": ((6844, 14, 105),),
+    "host/redis.py": ((6957, 8, 10),),
+    "host/single_worker.py": ((6975, 15, 30),),
+    "host/users.py": ((7013, 14, 95),),
+    "host/call.py": ((7116, 16, 64),),
+    "host/files.py": ((7188, 19, 101),),
+    "host/tools.py": ((7300, 23, 241),),
+    "host/versions.py": ((7549, 10, 30),),
+    "filters/direct_uploads.py": ((7589, 2, 201),),
+    "filters/provider_routing.py": ((7792, 2, 165),),
+    "filters/search_toggle.py": ((7959, 2, 153),),
+    "models/catalog_shelf.py": ((8122, 19, 105),),
+    "models/key_limit.py": ((8235, 13, 43),),
+    "models/pricing.py": ((8286, 12, 106),),
+    "models/family.py": ((8400, 14, 146),),
+    "models/variants.py": ((8554, 11, 67),),
+    "models/known.py": ((8629, 12, 33),),
+    "models/companions.py": ((8670, 17, 106),),
+    "models/metadata_sync.py": ((8787, 24, 246),),
+    "models/registry.py": ((9041, 21, 153),),
+    "models/visibility.py": ((9202, 16, 219),),
+    "models/entries.py": ((9429, 25, 66),),
+    "models/sync_job.py": ((9503, 33, 184),),
+    "storage/artifact_table.py": ((9695, 27, 92),),
+    "storage/cost_snapshots.py": ((9795, 16, 28),),
+    "storage/downloads.py": ((9835, 25, 173),),
+    "storage/encoded_files.py": ((10016, 19, 80),),
+    "storage/generated.py": ((10104, 16, 46),),
+    "storage/artifacts.py": ((10161, 41, 304),),
+    "storage/kept_thinking.py": ((10473, 15, 34),),
+    "storage/pictures.py": ((10515, 19, 121),),
+    "storage/keeping.py": ((10644, 25, 78),),
+    "storage/session_archive.py": ((10732, 43, 204),),
+    "storage/spend_table.py": ((10944, 24, 88),),
+    "storage/spend_ledger.py": ((11040, 23, 183),),
+    "storage/budgets.py": ((11231, 18, 103),),
+    "storage/spend_report.py": ((11342, 27, 111),),
+    "storage/spending.py": ((11461, 20, 77),),
+    "requests/allow_list.py": ((11546, 10, 28),),
+    "requests/caching.py": ((11582, 13, 20),),
+    "requests/content_parts.py": ((11610, 10, 76),),
+    "requests/fallbacks.py": ((11694, 12, 13),),
+    "requests/identifiers.py": ((11715, 11, 46),),
+    "requests/modalities.py": ((11769, 12, 40),),
+    "requests/old_texts.py": ((11817, 11, 65),),
+    "requests/parameters.py": ((11890, 12, 59),),
+    "requests/plugins.py": ((11957, 13, 20),),
+    "requests/reasoning.py": ((11985, 13, 87),),
+    "requests/references.py": ((12080, 12, 30),),
+    "requests/replay.py": ((12118, 14, 122),),
+    "requests/chat_body.py": ((12248, 13, 141),),
+    "requests/history.py": ((12397, 13, 116),),
+    "requests/next_round.py": ((12521, 22, 82),),
+    "requests/recovery.py": ((12611, 16, 107),),
+    "requests/retention.py": ((12726, 13, 80),),
+    "requests/attachments.py": ((12814, 25, 245),),
+    "requests/routing_table.py": ((13067, 14, 38),),
+    "requests/routing.py": ((13113, 13, 39),),
+    "requests/tasks.py": ((13160, 11, 35),),
+    "requests/studio.py": ((13203, 15, 52),),
+    "requests/tools.py": ((13263, 13, 41),),
+    "requests/web_search.py": ((13312, 15, 62),),
+    "requests/normalise.py": ((13382, 29, 43),),
+    "streaming/collector.py": ((13433, 32, 266),),
+    "streaming/completion_notes.py": ((13707, 11, 41),),
+    "streaming/open_calls.py": ((13756, 10, 25),),
+    "streaming/renderer.py": ((13789, 9, 13),),
+    "streaming/citations.py": ((13810, 13, 57),),
+    "streaming/layout.py": ((13879, 18, 61),),
+    "streaming/output_items.py": ((13948, 19, 75),),
+    "streaming/server_tools.py": ((14031, 15, 46),),
+    "streaming/status.py": ((14085, 10, 47),),
+    "streaming/think_tags.py": ((14140, 20, 134),),
+    "streaming/thinking_status.py": ((14282, 11, 53),),
+    "streaming/usage.py": ((14343, 10, 92),),
+    "streaming/completion_chunks.py": ((14443, 31, 101),),
+    "streaming/completion_dict.py": ((14552, 38, 113),),
+    "streaming/response_events.py": ((14673, 48, 279),),
+    "streaming/transcript.py": ((14960, 30, 130),),
+    "tools/policy.py": ((15098, 13, 47),),
+    "tools/results.py": ((15153, 11, 116),),
+    "tools/schema.py": ((15280, 15, 298),),
+    "tools/arguments.py": ((15586, 13, 113),),
+    "tools/definitions.py": ((15707, 13, 76),),
+    "tools/executor.py": ((15791, 55, 194),),
+    "tools/toolbox.py": ((15993, 23, 130),),
+    "runtime.py": ((16131, 34, 195),),
+    "attempts.py": ((16334, 37, 85),),
+    "rounds.py": ((16427, 30, 190),),
+    "orchestrator.py": ((16625, 53, 184),),
+    "pipe.py": ((16817, 30, 113),),
 }
