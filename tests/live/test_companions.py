@@ -204,7 +204,7 @@ async def test_with_the_switch_on_a_document_goes_out_and_what_was_read_in_it_do
     await turn.titled()
     later = await desk.ask(MODEL, "Sure?", after=turn, chat_files=[document], **on)
 
-    asked, again = (each for each in shop.completions() if each.body["model"] != TASK_MODEL)
+    asked, again = questions(shop)
     assert asked.body["input"][-1]["content"][-1] == whole
     assert again.body["input"][0]["content"][-1] == whole
     assert not any(FOUND in words(each) for each in shop.completions())
@@ -218,7 +218,7 @@ async def test_with_the_switch_off_the_document_goes_by_retrieval(
 ) -> None:
     turn = await desk.ask(MODEL, "Where?", files=[document], filter_ids=[SEARCH])
     await desk.ask(MODEL, "Sure?", after=turn, chat_files=[document], filter_ids=[UPLOADS])
-    off, on = map(words, shop.completions())
+    off, on = map(words, questions(shop))
     assert (FOUND in off, "input_file" in off) == (True, False)
     assert (FOUND in on, "input_file" in on) == (False, True)
 
@@ -240,7 +240,7 @@ async def test_what_is_too_large_stays_in_retrieval_and_the_message_says_so(
     await shop.admin.set_valves(UPLOADS, {"DIRECT_FILE_MAX_UPLOAD_SIZE_MB": 1})
     turn = await desk.ask(MODEL, "Where?", filter_ids=[UPLOADS], files=[large])
     await shop.admin.set_valves(UPLOADS, {})
-    (asked,) = map(words, shop.completions())
+    (asked,) = map(words, questions(shop))
     assert (FOUND in asked, "input_file" in asked) == (True, False)
     note = "“large.pdf” stayed in Open WebUI's retrieval: it is larger than 1 MB."
     assert await notes(shop, turn) == [note]
@@ -250,7 +250,7 @@ async def test_what_the_model_cannot_take_stays_in_retrieval(shop: Stage, desk: 
     """Which kinds those are, the filter asks the pipe."""
     speech = await attach_read(shop, "speech.mp3", b"ID3\x04" + bytes(2000))
     turn = await desk.ask(MODEL, "Where?", filter_ids=[UPLOADS], files=[speech])
-    (asked,) = map(words, shop.completions())
+    (asked,) = map(words, questions(shop))
     assert (FOUND in asked, "input_audio" in asked) == (True, False)
     note = "“speech.mp3” stayed in Open WebUI's retrieval: this model takes no sound."
     assert await notes(shop, turn) == [note]
@@ -304,6 +304,11 @@ async def attach_read(shop: Stage, name: str, content: bytes) -> dict[str, Any]:
     path = f"/api/v1/files/{file['id']}/data/content/update"
     await shop.admin.post(path, {"content": FOUND})
     return file
+
+
+def questions(shop: Stage) -> list[RecordedRequest]:
+    """What the chat's own model was asked: retrieval has its queries worded by another."""
+    return [request for request in shop.completions() if request.body["model"] != TASK_MODEL]
 
 
 def words(request: RecordedRequest) -> str:
