@@ -140,66 +140,66 @@ license: MIT
 # requests/  From what Open WebUI sends to what OpenRouter takes.
 #  11540  allow_list.py                 Only what the API knows goes out.
 #  11576  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11604  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11688  fallbacks.py                  Further models, for when the first one fails.
-#  11709  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11763  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11811  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11884  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11951  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11979  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12074  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12112  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12242  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12391  history.py                    Chat messages become input items.
-#  12515  next_round.py                 The request of another round: the one before, and what came of it.
-#  12605  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12720  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12808  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13061  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13107  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13154  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13197  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13257  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13306  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13376  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11628  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11712  fallbacks.py                  Further models, for when the first one fails.
+#  11733  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11787  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11835  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11908  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11975  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12003  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12098  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12136  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12266  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12417  history.py                    Chat messages become input items.
+#  12541  next_round.py                 The request of another round: the one before, and what came of it.
+#  12631  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12746  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12834  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13087  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13133  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13180  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13223  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13283  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13332  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13402  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13427  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13701  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13750  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13783  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13804  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13869  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13942  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14025  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14079  status.py                     The status line of an answer: few words, all of them true.
-#  14134  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14276  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14337  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14437  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14546  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14667  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14954  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13453  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13727  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13776  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13809  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13830  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13895  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13968  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14051  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14105  status.py                     The status line of an answer: few words, all of them true.
+#  14160  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14302  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14363  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14463  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14572  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14693  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14980  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15092  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15147  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15271  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15580  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15701  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15785  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15987  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15118  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15173  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15297  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15606  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15727  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15811  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16013  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16125  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16151  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16328  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16354  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16421  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16447  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16619  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16645  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16811  pipe.py                       The entrance: what Open WebUI calls.
+#  16837  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -11591,6 +11591,30 @@ def caching_fields(context: RequestContext) -> dict[str, Any]:
     return fields
 
 
+def mark_breakpoints(
+    messages: Sequence[JsonObject], tools: Sequence[JsonObject], cache_control: JsonObject
+) -> None:
+    """Mark where a chat request's cache may end early: after tools, system prompt and question.
+
+    The automatic breakpoint of the top level is the fourth, and vendors take no more. It alone
+    would lose everything when a question is edited or the answer made anew.
+    """
+    marked = [tool for tool in tools if tool["type"] == "function"][-1:]
+    for role in ("system", "user"):
+        of_role = [message for message in messages if message["role"] == role]
+        marked += [part for message in of_role[-1:] for part in _last_text(message)]
+    for block in marked:
+        block.setdefault("cache_control", cache_control)
+
+
+def _last_text(message: JsonObject) -> list[JsonObject]:
+    """The last text of a message as a part, for only a part can carry a mark."""
+    content = message["content"]
+    if isinstance(content, str):
+        content = message["content"] = [{"type": "text", "text": content}] if content else []
+    return [part for part in content if part["type"] == "text"][-1:]
+
+
 def _session_id(chat_id: str) -> str:
     """A name for the chat that keeps its provider, and tells OpenRouter nothing about the chat."""
     secret = os.environ.get("WEBUI_SECRET_KEY", "")
@@ -12310,6 +12334,8 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
     if "tool_choice" in request:
         fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    if cache_control := fields.get("cache_control"):
+        mark_breakpoints(fields["messages"], fields.get("tools", ()), cache_control)
     return cast("ChatBody", fields)
 
 
@@ -17044,56 +17070,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/spend_report.py": ((11342, 27, 111),),
     "storage/spending.py": ((11461, 20, 77),),
     "requests/allow_list.py": ((11546, 10, 28),),
-    "requests/caching.py": ((11582, 13, 20),),
-    "requests/content_parts.py": ((11610, 10, 76),),
-    "requests/fallbacks.py": ((11694, 12, 13),),
-    "requests/identifiers.py": ((11715, 11, 46),),
-    "requests/modalities.py": ((11769, 12, 40),),
-    "requests/old_texts.py": ((11817, 11, 65),),
-    "requests/parameters.py": ((11890, 12, 59),),
-    "requests/plugins.py": ((11957, 13, 20),),
-    "requests/reasoning.py": ((11985, 13, 87),),
-    "requests/references.py": ((12080, 12, 30),),
-    "requests/replay.py": ((12118, 14, 122),),
-    "requests/chat_body.py": ((12248, 13, 141),),
-    "requests/history.py": ((12397, 13, 116),),
-    "requests/next_round.py": ((12521, 22, 82),),
-    "requests/recovery.py": ((12611, 16, 107),),
-    "requests/retention.py": ((12726, 13, 80),),
-    "requests/attachments.py": ((12814, 25, 245),),
-    "requests/routing_table.py": ((13067, 14, 38),),
-    "requests/routing.py": ((13113, 13, 39),),
-    "requests/tasks.py": ((13160, 11, 35),),
-    "requests/studio.py": ((13203, 15, 52),),
-    "requests/tools.py": ((13263, 13, 41),),
-    "requests/web_search.py": ((13312, 15, 62),),
-    "requests/normalise.py": ((13382, 29, 43),),
-    "streaming/collector.py": ((13433, 32, 266),),
-    "streaming/completion_notes.py": ((13707, 11, 41),),
-    "streaming/open_calls.py": ((13756, 10, 25),),
-    "streaming/renderer.py": ((13789, 9, 13),),
-    "streaming/citations.py": ((13810, 13, 57),),
-    "streaming/layout.py": ((13879, 18, 61),),
-    "streaming/output_items.py": ((13948, 19, 75),),
-    "streaming/server_tools.py": ((14031, 15, 46),),
-    "streaming/status.py": ((14085, 10, 47),),
-    "streaming/think_tags.py": ((14140, 20, 134),),
-    "streaming/thinking_status.py": ((14282, 11, 53),),
-    "streaming/usage.py": ((14343, 10, 92),),
-    "streaming/completion_chunks.py": ((14443, 31, 101),),
-    "streaming/completion_dict.py": ((14552, 38, 113),),
-    "streaming/response_events.py": ((14673, 48, 279),),
-    "streaming/transcript.py": ((14960, 30, 130),),
-    "tools/policy.py": ((15098, 13, 47),),
-    "tools/results.py": ((15153, 11, 116),),
-    "tools/schema.py": ((15280, 15, 298),),
-    "tools/arguments.py": ((15586, 13, 113),),
-    "tools/definitions.py": ((15707, 13, 76),),
-    "tools/executor.py": ((15791, 55, 194),),
-    "tools/toolbox.py": ((15993, 23, 130),),
-    "runtime.py": ((16131, 34, 195),),
-    "attempts.py": ((16334, 37, 85),),
-    "rounds.py": ((16427, 30, 190),),
-    "orchestrator.py": ((16625, 53, 184),),
-    "pipe.py": ((16817, 30, 113),),
+    "requests/caching.py": ((11582, 15, 44),),
+    "requests/content_parts.py": ((11634, 10, 76),),
+    "requests/fallbacks.py": ((11718, 12, 13),),
+    "requests/identifiers.py": ((11739, 11, 46),),
+    "requests/modalities.py": ((11793, 12, 40),),
+    "requests/old_texts.py": ((11841, 11, 65),),
+    "requests/parameters.py": ((11914, 12, 59),),
+    "requests/plugins.py": ((11981, 13, 20),),
+    "requests/reasoning.py": ((12009, 13, 87),),
+    "requests/references.py": ((12104, 12, 30),),
+    "requests/replay.py": ((12142, 14, 122),),
+    "requests/chat_body.py": ((12272, 14, 143),),
+    "requests/history.py": ((12423, 13, 116),),
+    "requests/next_round.py": ((12547, 22, 82),),
+    "requests/recovery.py": ((12637, 16, 107),),
+    "requests/retention.py": ((12752, 13, 80),),
+    "requests/attachments.py": ((12840, 25, 245),),
+    "requests/routing_table.py": ((13093, 14, 38),),
+    "requests/routing.py": ((13139, 13, 39),),
+    "requests/tasks.py": ((13186, 11, 35),),
+    "requests/studio.py": ((13229, 15, 52),),
+    "requests/tools.py": ((13289, 13, 41),),
+    "requests/web_search.py": ((13338, 15, 62),),
+    "requests/normalise.py": ((13408, 29, 43),),
+    "streaming/collector.py": ((13459, 32, 266),),
+    "streaming/completion_notes.py": ((13733, 11, 41),),
+    "streaming/open_calls.py": ((13782, 10, 25),),
+    "streaming/renderer.py": ((13815, 9, 13),),
+    "streaming/citations.py": ((13836, 13, 57),),
+    "streaming/layout.py": ((13905, 18, 61),),
+    "streaming/output_items.py": ((13974, 19, 75),),
+    "streaming/server_tools.py": ((14057, 15, 46),),
+    "streaming/status.py": ((14111, 10, 47),),
+    "streaming/think_tags.py": ((14166, 20, 134),),
+    "streaming/thinking_status.py": ((14308, 11, 53),),
+    "streaming/usage.py": ((14369, 10, 92),),
+    "streaming/completion_chunks.py": ((14469, 31, 101),),
+    "streaming/completion_dict.py": ((14578, 38, 113),),
+    "streaming/response_events.py": ((14699, 48, 279),),
+    "streaming/transcript.py": ((14986, 30, 130),),
+    "tools/policy.py": ((15124, 13, 47),),
+    "tools/results.py": ((15179, 11, 116),),
+    "tools/schema.py": ((15306, 15, 298),),
+    "tools/arguments.py": ((15612, 13, 113),),
+    "tools/definitions.py": ((15733, 13, 76),),
+    "tools/executor.py": ((15817, 55, 194),),
+    "tools/toolbox.py": ((16019, 23, 130),),
+    "runtime.py": ((16157, 34, 195),),
+    "attempts.py": ((16360, 37, 85),),
+    "rounds.py": ((16453, 30, 190),),
+    "orchestrator.py": ((16651, 53, 184),),
+    "pipe.py": ((16843, 30, 113),),
 }
