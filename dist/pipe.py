@@ -30,177 +30,177 @@ license: MIT
 #   1145  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
 #   1182  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
 #   1221  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1254  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1326  money.py                      Amounts of money: in words, and exact.
-#   1349  process.py                    What every copy of the pipe in one process shares.
-#   1370  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1551  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1609  retry.py                      Whether a failed request may be sent again, and when.
-#   1650  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1744  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1797  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1829  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1893  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1966  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2039  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2160  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2304  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2373  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2468  personal_valves.py            What each user can set for themselves.
-#   2584  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2663  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2758  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2853  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2937  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3376  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3445  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3558  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3742  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1260  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1332  money.py                      Amounts of money: in words, and exact.
+#   1355  process.py                    What every copy of the pipe in one process shares.
+#   1376  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1557  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1615  retry.py                      Whether a failed request may be sent again, and when.
+#   1656  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1750  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1803  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1835  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1899  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1972  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2045  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2166  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2310  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2389  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2484  personal_valves.py            What each user can set for themselves.
+#   2600  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2679  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2774  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2869  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2953  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3392  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3461  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3574  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3758  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3889  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3977  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4023  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4219  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4542  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4565  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4623  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4776  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4842  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4881  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4944  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4974  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5052  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5079  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5147  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5370  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5580  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5764  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5948  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6072  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6204  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6224  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6264  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3905  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3993  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4039  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4235  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4558  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4581  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4639  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4792  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4858  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4897  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4960  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4990  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5068  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5095  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5163  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5386  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5596  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5780  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5964  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6088  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6220  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6240  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6280  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6284  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6349  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6437  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6537  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6552  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6624  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6662  events.py                     What the page is told beside the stream of the answer.
-#   6674  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6772  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6805  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6820  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6853  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6871  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6909  users.py                      The person who asks, and what they have set for themselves.
-#   7012  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7084  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7193  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7334  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7586  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6300  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6365  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6453  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6553  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6568  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6640  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6678  events.py                     What the page is told beside the stream of the answer.
+#   6690  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6788  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6821  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6836  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6869  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6887  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6925  users.py                      The person who asks, and what they have set for themselves.
+#   7028  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7100  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7209  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7350  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7602  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7624  sources.py                    The text of each companion filter, by the name of its file.
+#   7640  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7968  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8081  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8132  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8246  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8400  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8508  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   8560  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8635  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8676  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8913  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9095  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9322  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9396  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8187  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8300  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8351  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8465  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8619  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   8671  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8746  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8787  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8906  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9143  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9325  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9552  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9626  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9594  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9694  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9730  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9915  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10003  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10057  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10372  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10414  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10543  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10629  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10843  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10939  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11130  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11241  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11360  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9825  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9925  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9961  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#  10146  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10234  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10288  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10603  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10645  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10774  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10860  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  11074  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11170  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11361  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11472  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11591  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11445  allow_list.py                 Only what the API knows goes out.
-#  11481  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11533  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11617  fallbacks.py                  Further models, for when the first one fails.
-#  11638  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11692  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11740  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11813  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11880  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11908  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12003  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12041  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12171  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12322  history.py                    Chat messages become input items.
-#  12446  next_round.py                 The request of another round: the one before, and what came of it.
-#  12536  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12651  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12739  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12978  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13024  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13071  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13114  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13174  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13223  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13293  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11676  allow_list.py                 Only what the API knows goes out.
+#  11712  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11764  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11848  fallbacks.py                  Further models, for when the first one fails.
+#  11869  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11923  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11971  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12044  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12111  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12139  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12234  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12272  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12402  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12553  history.py                    Chat messages become input items.
+#  12677  next_round.py                 The request of another round: the one before, and what came of it.
+#  12767  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12882  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12970  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13223  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13269  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13316  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13359  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13419  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13468  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13538  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13344  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13618  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13667  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13700  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13721  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13786  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13859  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13942  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13996  status.py                     The status line of an answer: few words, all of them true.
-#  14051  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14193  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14254  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14354  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14463  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14584  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14871  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13589  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13863  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13912  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13945  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13966  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14031  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14104  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14187  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14241  status.py                     The status line of an answer: few words, all of them true.
+#  14296  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14438  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14499  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14599  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14708  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14829  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15116  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15009  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15064  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15188  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15497  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15618  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15702  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15904  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15254  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15309  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15433  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15742  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15863  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15947  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16149  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16042  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16287  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16246  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16491  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16339  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16584  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16537  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16782  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16740  pipe.py                       The entrance: what Open WebUI calls.
+#  16985  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -1236,6 +1236,10 @@ class HandOver:
     """The parameters of the tool `openrouter:web_search`; `None` where it is not wanted."""
     provider: JsonObject = field(default_factory=dict[str, Any])
     """The user's own preferences, as `provider` takes them."""
+    uploads: tuple[JsonObject, ...] = ()
+    """The files (`id`, `name`) that were taken out of Open WebUI's retrieval for the model."""
+    kept_uploads: JsonObject = field(default_factory=dict[str, Any])
+    """Why others stayed there, by the file's id."""
 
 
 NOTHING_HANDED_OVER = HandOver()
@@ -1244,10 +1248,12 @@ NOTHING_HANDED_OVER = HandOver()
 def read_hand_over(metadata: Mapping[str, Any]) -> HandOver:
     """Read what the filters have left; an admin may have edited them."""
     handed = as_object(metadata.get(HAND_OVER_KEY))
-    search = handed.get("search")
+    search, uploads = handed.get("search"), objects_in(handed.get("uploads"))
     return HandOver(
         search=None if search is None else as_object(search),
         provider=as_object(handed.get("provider")),
+        uploads=tuple(file for file in uploads if text_of(file.get("id"))),
+        kept_uploads=as_object(handed.get("kept_uploads")),
     )
 
 
@@ -2339,6 +2345,11 @@ class CompanionValves(BaseModel):
     AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = _install("Provider Routing")
     AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = _offer("Provider Routing")
     AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = _switch_on("Provider Routing")
+    AUTO_INSTALL_DIRECT_UPLOADS_FILTER: Switch = _install("Direct Uploads")
+    AUTO_ATTACH_DIRECT_UPLOADS_FILTER: Switch = _offer("Direct Uploads")
+    AUTO_DEFAULT_DIRECT_UPLOADS_FILTER: Switch = _switch_on(
+        "Direct Uploads", "; whole files cost more than excerpts"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -2366,6 +2377,11 @@ def read_companion_rules(valves: CompanionValves) -> CompanionRules:
             valves.AUTO_INSTALL_PROVIDER_ROUTING_FILTER,
             valves.AUTO_ATTACH_PROVIDER_ROUTING_FILTER,
             valves.AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS,
+        ),
+        "direct_uploads": CompanionRule(
+            valves.AUTO_INSTALL_DIRECT_UPLOADS_FILTER,
+            valves.AUTO_ATTACH_DIRECT_UPLOADS_FILTER,
+            valves.AUTO_DEFAULT_DIRECT_UPLOADS_FILTER,
         ),
     }
 
@@ -7628,6 +7644,209 @@ def _dotted(version: tuple[int, ...]) -> str:
 ################################
 
 FILTER_SOURCES: dict[str, str] = {
+    "direct_uploads": r'''"""
+title: Direct Uploads
+author: The OpenRouter pipe maintainers
+description: Gives the model the files you attach, instead of what Open WebUI finds in them.
+version: 0.1.0
+required_open_webui_version: 0.11.0
+license: MIT
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from fnmatch import fnmatchcase
+from mimetypes import guess_type
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+LOG = logging.getLogger(__name__)
+MEGABYTE = 1024 * 1024
+DOCUMENTS = "application/pdf,text/plain,text/markdown,application/json,text/csv"
+FILMS = "video/mp4,video/mpeg,video/quicktime,video/webm"
+SPOKEN = {"audio": "sound", "video": "video"}
+
+
+# A value that is refused would end the chat, so what cannot be read counts as the default.
+def whole(least: int, most: int, default: int) -> BeforeValidator:
+    """Read a number between these two."""
+
+    def read(value: Any) -> int:
+        try:
+            return max(least, min(most, int(float(value))))
+        except (TypeError, ValueError, OverflowError):
+            return default
+
+    return BeforeValidator(read)
+
+
+def read_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+Text = Annotated[str, BeforeValidator(read_text)]
+Switch = Annotated[bool, BeforeValidator(lambda value: value if value in (True, False) else True)]
+TYPES = "Media types, comma-separated, `*` for any ending; others stay with Open WebUI."
+
+
+class Filter:
+    """A switch in the chat: with it on, files go to the model, and not into retrieval."""
+
+    class Valves(BaseModel):
+        """What holds for everyone; what it keeps back stays in Open WebUI's retrieval."""
+
+        priority: Annotated[int, whole(-1000, 1000, 0)] = Field(
+            default=0, description="Where it stands among other filters; the lowest comes first."
+        )
+        DIRECT_TOTAL_PAYLOAD_MAX_MB: Annotated[int, whole(1, 500, 50)] = Field(
+            default=50,
+            title="All files of a request (MB)",
+            description="The newest files go out until this is reached.",
+        )
+        DIRECT_MAX_FILES: Annotated[int, whole(1, 100, 20)] = Field(
+            default=20, title="Files per request", description="The newest ones count."
+        )
+        DIRECT_FILE_MAX_UPLOAD_SIZE_MB: Annotated[int, whole(1, 500, 50)] = Field(
+            default=50, title="Largest document (MB)"
+        )
+        DIRECT_AUDIO_MAX_UPLOAD_SIZE_MB: Annotated[int, whole(1, 500, 25)] = Field(
+            default=25, title="Largest recording (MB)"
+        )
+        DIRECT_VIDEO_MAX_UPLOAD_SIZE_MB: Annotated[int, whole(1, 500, 20)] = Field(
+            default=20, title="Largest video (MB)"
+        )
+        DIRECT_FILE_MIME_ALLOWLIST: Text = Field(
+            default=DOCUMENTS, title="Types of documents", description=TYPES
+        )
+        DIRECT_AUDIO_MIME_ALLOWLIST: Text = Field(
+            default="audio/*", title="Types of recordings", description=TYPES
+        )
+        DIRECT_VIDEO_MIME_ALLOWLIST: Text = Field(
+            default=FILMS, title="Types of videos", description=TYPES
+        )
+
+    class UserValves(BaseModel):
+        """What each user sends while the switch is on."""
+
+        DIRECT_FILES: Switch = Field(default=True, title="Documents")
+        DIRECT_AUDIO: Switch = Field(default=True, title="Recordings")
+        DIRECT_VIDEO: Switch = Field(default=True, title="Videos")
+
+    def __init__(self) -> None:
+        self.valves = self.Valves()
+        self.toggle = True
+        self.icon = (
+            "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' fill='none' "
+            "viewBox='0 0 24 24' stroke-width='1.5' stroke='black'%3E%3Cpath d='M13 3H6v18h12V8"
+            "zm0 0v5h5M12 18v-7m-3 3 3-3 3 3'/%3E%3C/svg%3E"
+        )
+
+    async def inlet(
+        self,
+        body: dict[str, Any],
+        __metadata__: dict[str, Any],
+        __model__: dict[str, Any] | None = None,
+        __user__: dict[str, Any] | None = None,
+        __id__: str = "",
+    ) -> dict[str, Any]:
+        """Take files out of Open WebUI's retrieval, and tell the pipe to send them."""
+        pipe_id, model_id = __id__.removesuffix("_direct_uploads"), base_of(__model__ or {})
+        files = {file["id"]: file for file in body.get("files") or [] if is_upload(file)}
+        if not files or not model_id.startswith(f"{pipe_id}."):
+            return body
+        own = (__user__ or {}).get("valves")
+        wanted = own if isinstance(own, self.UserValves) else self.UserValves()
+        try:
+            stored = await read_stored(list(files))
+            newest_first = {file_id: stored.get(file_id, {}) for file_id in reversed(files)}
+            verdicts = self.judge(newest_first, wanted, inputs_of(pipe_id, model_id))
+        except Exception:  # what cannot be judged stays with Open WebUI
+            LOG.exception("Direct Uploads: the files could not be looked up")
+            return body
+        sent = [file for file_id, file in files.items() if verdicts[file_id] == ""]
+        # A new list: side by side, another model's request has the old one.
+        body["files"] = [
+            file for file in body["files"] if not is_upload(file) or verdicts[file["id"]] != ""
+        ]
+        # The pipe reads this key of its own: what stands in Open WebUI's keys is put back.
+        __metadata__["openrouter_pipe"] = {
+            **__metadata__.get("openrouter_pipe", {}),
+            "uploads": [{"id": file["id"], "name": file.get("name")} for file in sent],
+            "kept_uploads": {file_id: why for file_id, why in verdicts.items() if why},
+        }
+        return body
+
+    def judge(
+        self, newest_first: dict[str, dict[str, Any]], own: Any, inputs: Any
+    ) -> dict[str, str | None]:
+        """Why each file stays with Open WebUI; empty for one that goes, `None` if none is to."""
+        verdicts: dict[str, str | None] = {}
+        files_left = self.valves.DIRECT_MAX_FILES
+        most = self.valves.DIRECT_TOTAL_PAYLOAD_MAX_MB
+        bytes_left = most * MEGABYTE
+        for file_id, meta in newest_first.items():
+            verdict, size = self.reason(meta, own, inputs), meta.get("size") or 0
+            if verdict == "" and not files_left:
+                verdict = f"only the {self.valves.DIRECT_MAX_FILES} newest files go out"
+            elif verdict == "" and size > bytes_left:
+                verdict = f"with the others it is larger than {most} MB"
+            elif verdict == "":
+                files_left, bytes_left = files_left - 1, bytes_left - size
+            verdicts[file_id] = verdict
+        return verdicts
+
+    def reason(self, meta: dict[str, Any], own: Any, inputs: Any) -> str | None:
+        """What speaks against one file by itself, as Open WebUI has it stored."""
+        media_type = type_of(meta)
+        kind = media_type.partition("/")[0]
+        word = kind.upper() if kind in SPOKEN else "FILE"
+        most = getattr(self.valves, f"DIRECT_{word}_MAX_UPLOAD_SIZE_MB")
+        allowed = getattr(self.valves, f"DIRECT_{word}_MIME_ALLOWLIST").split(",")
+        if not meta or not getattr(own, "DIRECT_FILES" if word == "FILE" else f"DIRECT_{word}"):
+            return None
+        if not any(fnmatchcase(media_type, pattern.strip().lower()) for pattern in allowed):
+            return f"files of type {media_type or 'unknown'} do not go out"
+        if kind in SPOKEN and inputs is not None and kind not in inputs:
+            return f"this model takes no {SPOKEN[kind]}"
+        if (meta.get("size") or 0) > most * MEGABYTE:
+            return f"it is larger than {most} MB"
+        return ""
+
+
+def is_upload(file: Any) -> bool:
+    """Whether an entry of the request is a file, and no collection, note or page."""
+    return isinstance(file, dict) and file.get("type") == "file" and isinstance(file.get("id"), str)
+
+
+def base_of(model: dict[str, Any]) -> str:
+    return (model.get("info") or {}).get("base_model_id") or model.get("id") or ""
+
+
+def type_of(meta: dict[str, Any]) -> str:
+    """The media type; by the name where the browser knew none."""
+    claim = (meta.get("content_type") or "").partition(";")[0].strip().lower()
+    if claim in ("", "application/octet-stream"):
+        claim = guess_type(meta.get("name") or "")[0] or claim
+    return claim
+
+
+def inputs_of(pipe_id: str, model_id: str) -> Any:
+    """What the model takes, as the pipe has learnt it; `None` where nobody knows."""
+    pipe = sys.modules.get("open_webui_openrouter_pipe_process")
+    ask = getattr(pipe, "model_inputs", {}).get(pipe_id)
+    return ask(model_id.removeprefix(f"{pipe_id}.")) if ask else None
+
+
+async def read_stored(file_ids: list[str]) -> dict[str, dict[str, Any]]:
+    """What Open WebUI has written down of each file: name, type, size."""
+    from open_webui.models.files import Files  # pyright: ignore[reportMissingImports]
+
+    found = await Files.get_file_metadatas_by_ids(file_ids)
+    return {file.id: file.meta or {} for file in found}
+''',
     "provider_routing": r'''"""
 title: Provider Routing
 author: The OpenRouter pipe maintainers
@@ -8398,114 +8617,6 @@ def from_host_id(host_id: str) -> str:
 
 
 ################################
-# models/companions.py
-#
-# The companion filters: where each works, and how each comes into Open WebUI.
-################################
-
-SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
-"""A model's custom parameters that keep searching away."""
-
-_KNOWN_FILTERS = "{}.known_filters"
-
-
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """One of the filters in `filters/`."""
-
-    source: str
-    """The name of its file, and of its rule among the settings."""
-    suffix: str
-    """Behind the pipe's own id it makes the filter's."""
-    works_with: Callable[[ModelFamily], bool]
-    opt_outs: tuple[str, ...] = ()
-    """A model's custom parameters that keep it away."""
-    default_opt_out: str = ""
-    """The one that keeps it off in new chats."""
-
-
-def _writes(family: ModelFamily) -> bool:
-    return "text" in family.output_modalities
-
-
-COMPANIONS = (
-    Companion(
-        "search_toggle",
-        "search",
-        _writes,
-        ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
-        "disable_openrouter_search_default_on",
-    ),
-    Companion(
-        "provider_routing",
-        "provider_routing",
-        lambda family: True,
-        ("disable_provider_routing_auto_attach",),
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A filter that is there, to be offered with the models it works with."""
-
-    filter_id: str
-    companion: Companion
-    is_default: bool = False
-
-
-def filters_for(
-    family: ModelFamily, parameters: JsonObject, attachments: Iterable[Attachment]
-) -> tuple[list[str], list[str]]:
-    """The filters to offer with a model, and those of them that are on in a new chat."""
-    offered: list[str] = []
-    on: list[str] = []
-    for attachment in attachments:
-        companion = attachment.companion
-        if companion.works_with(family) and not _is_any_on(parameters, companion.opt_outs):
-            offered.append(attachment.filter_id)
-            if attachment.is_default and not _is_any_on(parameters, (companion.default_opt_out,)):
-                on.append(attachment.filter_id)
-    return offered, on
-
-
-async def install_companions(
-    function_id: str, sources: Mapping[str, str], rules: CompanionRules
-) -> tuple[Attachment, ...]:
-    """Install what is missing, update what nobody has edited; what there is to attach.
-
-    A filter that was there once and is no more has been deleted, and stays away.
-    """
-    ids = {companion.source: f"{function_id}_{companion.suffix}" for companion in COMPANIONS}
-    stored = await read_filters(ids.values())
-    if stored is None:
-        return ()
-    memory = _KNOWN_FILTERS.format(function_id)
-    past = await read_kept_ids(memory)
-    present = {filter_id for filter_id, found in stored.items() if found.is_ours}
-    wanted = {ids[source] for source in ids if rules[source].installs}
-    for source, filter_id in ids.items():
-        found, text = stored.get(filter_id), sources[source]
-        if filter_id not in wanted:
-            continue
-        if found is None and filter_id not in past and await insert_filter(filter_id, text):
-            present.add(filter_id)
-        elif found is not None and found.is_unedited and found.text != text:
-            await update_filter(found, text)
-    if (kept := (past | present) & wanted) != past:
-        await keep_ids(memory, kept)
-    return tuple(
-        Attachment(ids[companion.source], companion, rules[companion.source].is_default)
-        for companion in COMPANIONS
-        if ids[companion.source] in present and rules[companion.source].attaches
-    )
-
-
-def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
-    return any(is_switched_on(parameters.get(name)) for name in names)
-
-
-################################
 # models/icons.py
 #
 # The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
@@ -8671,6 +8782,125 @@ def know_models(
     for family in families:
         by_id.setdefault(family.id, family)
     return KnownModels(tuple(by_id.values()), by_id, zdr_ids)
+
+
+################################
+# models/companions.py
+#
+# The companion filters: where each works, and how each comes into Open WebUI.
+################################
+
+SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
+"""A model's custom parameters that keep searching away."""
+
+_KNOWN_FILTERS = "{}.known_filters"
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """One of the filters in `filters/`."""
+
+    source: str
+    """The name of its file, and of its rule among the settings."""
+    suffix: str
+    """Behind the pipe's own id it makes the filter's."""
+    works_with: Callable[[ModelFamily], bool]
+    opt_outs: tuple[str, ...] = ()
+    """A model's custom parameters that keep it away."""
+    default_opt_out: str = ""
+    """The one that keeps it off in new chats."""
+
+
+def _writes(family: ModelFamily) -> bool:
+    return "text" in family.output_modalities
+
+
+COMPANIONS = (
+    Companion(
+        "search_toggle",
+        "search",
+        _writes,
+        ("disable_openrouter_search_auto_attach", *SEARCH_OPT_OUTS),
+        "disable_openrouter_search_default_on",
+    ),
+    Companion(
+        "provider_routing",
+        "provider_routing",
+        lambda family: True,
+        ("disable_provider_routing_auto_attach",),
+    ),
+    Companion("direct_uploads", "direct_uploads", _writes, ("disable_direct_uploads_auto_attach",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A filter that is there, to be offered with the models it works with."""
+
+    filter_id: str
+    companion: Companion
+    is_default: bool = False
+
+
+def filters_for(
+    family: ModelFamily, parameters: JsonObject, attachments: Iterable[Attachment]
+) -> tuple[list[str], list[str]]:
+    """The filters to offer with a model, and those of them that are on in a new chat."""
+    offered: list[str] = []
+    on: list[str] = []
+    for attachment in attachments:
+        companion = attachment.companion
+        if companion.works_with(family) and not _is_any_on(parameters, companion.opt_outs):
+            offered.append(attachment.filter_id)
+            if attachment.is_default and not _is_any_on(parameters, (companion.default_opt_out,)):
+                on.append(attachment.filter_id)
+    return offered, on
+
+
+def share_model_inputs(function_id: str, known: KnownModels) -> None:
+    """Let the filters of this process ask what a model takes, by its id in Open WebUI."""
+
+    def inputs_of(host_id: str) -> frozenset[str] | None:
+        family = known.find(from_host_id(host_id))
+        return family and family.input_modalities
+
+    shared_by_process("model_inputs", dict[str, object])[function_id] = inputs_of
+
+
+async def install_companions(
+    function_id: str, sources: Mapping[str, str], rules: CompanionRules
+) -> tuple[Attachment, ...]:
+    """Install what is missing, update what nobody has edited; what there is to attach.
+
+    A filter that was there once and is no more has been deleted, and stays away.
+    """
+    ids = {companion.source: f"{function_id}_{companion.suffix}" for companion in COMPANIONS}
+    stored = await read_filters(ids.values())
+    if stored is None:
+        return ()
+    memory = _KNOWN_FILTERS.format(function_id)
+    past = await read_kept_ids(memory)
+    present = {filter_id for filter_id, found in stored.items() if found.is_ours}
+    wanted = {ids[source] for source in ids if rules[source].installs}
+    for source, filter_id in ids.items():
+        found, text = stored.get(filter_id), sources[source]
+        if filter_id not in wanted:
+            continue
+        if found is None and filter_id not in past and await insert_filter(filter_id, text):
+            present.add(filter_id)
+        elif found is not None and found.is_unedited and found.text != text:
+            await update_filter(found, text)
+    if (kept := (past | present) & wanted) != past:
+        await keep_ids(memory, kept)
+    return tuple(
+        Attachment(ids[companion.source], companion, rules[companion.source].is_default)
+        for companion in COMPANIONS
+        if ids[companion.source] in present and rules[companion.source].attaches
+    )
+
+
+def _is_any_on(parameters: JsonObject, names: Iterable[str]) -> bool:
+    return any(is_switched_on(parameters.get(name)) for name in names)
 
 
 ################################
@@ -9453,6 +9683,7 @@ class MetadataSync:
 
         One that is under way ends where it is when syncs have been switched off.
         """
+        share_model_inputs(self._function_id, known)
         purpose = (known, settings.catalog, settings.metadata, settings.companions)
         if self._writes_rows and settings.metadata.mode == "off" and self._job is not None:
             self._job.cancel()
@@ -12799,6 +13030,7 @@ class _Intake:
         self._rules = context.settings.attachments
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
         self._files = files
+        self._uploads = {file["id"]: file for file in context.hand_over.uploads}
         self._pictures_left = self._rules.max_images
         # Few words can name one large file a hundred times.
         self._bytes_in_all = 2 * max(self._rules.max_bytes, self._rules.max_video_bytes)
@@ -12810,16 +13042,22 @@ class _Intake:
     async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
         """For each message the files that Open WebUI has not put into it itself."""
         extras: list[list[JsonObject]] = [[] for _ in turns]
+        placed: set[str] = set()
         chain = await self._read_chain()
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
         asked = [files for role, files in chain if role == "user"]
         for start, files in zip(starts[::-1], asked[::-1], strict=False):
-            own = (file for file in files if file.get("type") == "file" and not _is_picture(file))
+            own = [file for file in files if file.get("type") == "file" and not _is_picture(file)]
             extras[start] = list(map(_as_part, own))
+            placed.update(text_of(file.get("id")) for file in own)
         if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
             answers = (files for role, files in chain[::-1] if role == "assistant")
             drawn = [file for file in next(answers, []) if _is_picture(file)]
             extras[starts[-1]] += map(_as_part, drawn)
+        if starts:
+            # Of a temporary chat only the newest message is known, of an API client's none.
+            strays = (file for key, file in self._uploads.items() if key not in placed)
+            extras[starts[-1]] += map(_as_part, strays)
         return extras
 
     async def _read_chain(self) -> list[tuple[str, list[JsonObject]]]:
@@ -12880,9 +13118,16 @@ class _Intake:
         found = await find_file(self._context, stored[1] if stored else address)
         if found is None:
             raise UnsupportedInputError(_GONE)
-        if "file" in file.part and found.has_text and reads_documents(self._context.host):
+        if "file" in file.part and found.id not in self._uploads and self._is_read(found):
+            why = text_of(self._context.hand_over.kept_uploads.get(found.id))
+            if why and self.is_newest:
+                self.left_out.append(f"{file.name} stayed in Open WebUI's retrieval: {why}.")
             return {}  # its text is in the message already
         return _part_of(await self._files.stored(found, self._check), file.name)
+
+    def _is_read(self, found: FoundFile) -> bool:
+        """Whether Open WebUI gives the model the text of the file."""
+        return found.has_text and reads_documents(self._context.host)
 
     async def _check_inline(self, file: _Attachment) -> JsonObject:
         """Look at the beginning; only what claims to be something else is decoded."""
@@ -16873,156 +17118,157 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "core/circuit_breaker.py": ((1095, 8, 48),),
     "core/json_codec.py": ((1151, 11, 29),),
     "core/json_values.py": ((1188, 8, 31),),
-    "core/hand_over.py": ((1227, 11, 25),),
-    "core/media_types.py": ((1260, 5, 64),),
-    "core/money.py": ((1332, 8, 15),),
-    "core/process.py": ((1355, 10, 13),),
-    "core/addresses.py": ((1379, 17, 170),),
-    "core/admission.py": ((1557, 12, 50),),
-    "core/retry.py": ((1615, 7, 33),),
-    "core/secrets.py": ((1656, 19, 86),),
-    "core/session_records.py": ((1750, 11, 45),),
-    "core/source_map.py": ((1803, 7, 24),),
-    "core/template_language.py": ((1835, 8, 56),),
-    "core/valve_types.py": ((1901, 17, 63),),
-    "core/archive_valves.py": ((1972, 13, 65),),
-    "core/attachment_valves.py": ((2045, 13, 113),),
-    "core/catalog_valves.py": ((2166, 12, 136),),
-    "core/companion_valves.py": ((2310, 13, 61),),
-    "core/metadata_valves.py": ((2379, 13, 87),),
-    "core/personal_valves.py": ((2474, 11, 108),),
-    "core/spend_valves.py": ((2590, 12, 71),),
-    "core/storage_valves.py": ((2669, 13, 87),),
-    "core/template_valves.py": ((2764, 13, 87),),
-    "core/tool_valves.py": ((2859, 11, 76),),
-    "core/config.py": ((2943, 25, 431),),
-    "core/context.py": ((3382, 16, 61),),
-    "core/logging_system.py": ((3451, 11, 105),),
-    "core/error_templates.py": ((3564, 28, 176),),
-    "core/timing_logger.py": ((3750, 21, 137),),
-    "api/bodies.py": ((3895, 8, 80),),
-    "api/error_figures.py": ((3983, 8, 38),),
-    "api/errors.py": ((4029, 18, 188),),
-    "api/events.py": ((4225, 12, 315),),
-    "api/exchange_log.py": ((4548, 17, 15),),
-    "api/gateway/batch.py": ((4574, 14, 47),),
-    "api/gateway/items.py": ((4629, 22, 145),),
-    "api/gateway/part_ends.py": ((4782, 8, 58),),
-    "api/gateway/payloads.py": ((4848, 14, 31),),
-    "api/gateway/selection.py": ((4887, 15, 55),),
-    "api/gateway/sound.py": ((4950, 11, 22),),
-    "api/gateway/text_run.py": ((4980, 10, 70),),
-    "api/pacing.py": ((5058, 7, 19),),
-    "api/sse.py": ((5085, 5, 60),),
-    "api/gateway/chat_reader.py": ((5153, 31, 215),),
-    "api/gateway/responses_reader.py": ((5376, 34, 202),),
-    "api/transport.py": ((5586, 18, 176),),
-    "api/http.py": ((5770, 23, 176),),
-    "api/catalog.py": ((5954, 19, 116),),
-    "api/gateway/stream.py": ((6078, 33, 124),),
-    "api/gateway/chat_completions.py": ((6210, 15, 12),),
-    "api/gateway/images.py": ((6230, 19, 32),),
-    "api/gateway/responses.py": ((6270, 15, 12),),
-    "host/blocking.py": ((6290, 12, 57),),
-    "host/chats.py": ((6355, 13, 80),),
-    "host/columns.py": ((6447, 20, 88),),
-    "host/data_folder.py": ((6543, 9, 7),),
-    "host/database.py": ((6558, 15, 64),),
-    "host/departure.py": ((6630, 11, 30),),
-    "host/events.py": ((6668, 9, 4),),
-    "host/functions.py": ((6683, 20, 87),),
-    "host/kept_ids.py": ((6780, 11, 23),),
-    "host/middleware.py": ((6811, 8, 7),),
-    "host/citing.py": ((6826, 15, 25),),
-    "host/redis.py": ((6859, 8, 10),),
-    "host/single_worker.py": ((6877, 15, 30),),
-    "host/users.py": ((6915, 14, 95),),
-    "host/call.py": ((7018, 16, 64),),
-    "host/files.py": ((7090, 19, 101),),
-    "host/models.py": ((7199, 17, 133),),
-    "host/tools.py": ((7343, 23, 241),),
-    "host/versions.py": ((7592, 10, 30),),
-    "filters/provider_routing.py": ((7632, 2, 177),),
-    "filters/search_toggle.py": ((7811, 2, 153),),
-    "models/catalog_shelf.py": ((7974, 19, 105),),
-    "models/key_limit.py": ((8087, 13, 43),),
-    "models/pricing.py": ((8138, 12, 106),),
-    "models/family.py": ((8252, 14, 146),),
-    "models/companions.py": ((8406, 15, 100),),
-    "models/icons.py": ((8514, 15, 44),),
-    "models/variants.py": ((8566, 11, 67),),
-    "models/known.py": ((8641, 12, 33),),
-    "models/metadata_sync.py": ((8685, 25, 226),),
-    "models/registry.py": ((8919, 22, 174),),
-    "models/visibility.py": ((9101, 16, 219),),
-    "models/entries.py": ((9328, 25, 66),),
-    "models/sync_job.py": ((9402, 34, 190),),
-    "storage/artifact_table.py": ((9600, 27, 92),),
-    "storage/cost_snapshots.py": ((9700, 16, 28),),
-    "storage/downloads.py": ((9740, 25, 173),),
-    "storage/encoded_files.py": ((9921, 19, 80),),
-    "storage/generated.py": ((10009, 16, 46),),
-    "storage/artifacts.py": ((10066, 41, 304),),
-    "storage/kept_thinking.py": ((10378, 15, 34),),
-    "storage/pictures.py": ((10420, 19, 121),),
-    "storage/keeping.py": ((10549, 25, 78),),
-    "storage/session_archive.py": ((10637, 43, 204),),
-    "storage/spend_table.py": ((10849, 24, 88),),
-    "storage/spend_ledger.py": ((10945, 23, 183),),
-    "storage/budgets.py": ((11136, 18, 103),),
-    "storage/spend_report.py": ((11247, 27, 111),),
-    "storage/spending.py": ((11366, 20, 77),),
-    "requests/allow_list.py": ((11451, 10, 28),),
-    "requests/caching.py": ((11487, 15, 44),),
-    "requests/content_parts.py": ((11539, 10, 76),),
-    "requests/fallbacks.py": ((11623, 12, 13),),
-    "requests/identifiers.py": ((11644, 11, 46),),
-    "requests/modalities.py": ((11698, 12, 40),),
-    "requests/old_texts.py": ((11746, 11, 65),),
-    "requests/parameters.py": ((11819, 12, 59),),
-    "requests/plugins.py": ((11886, 13, 20),),
-    "requests/reasoning.py": ((11914, 13, 87),),
-    "requests/references.py": ((12009, 12, 30),),
-    "requests/replay.py": ((12047, 14, 122),),
-    "requests/chat_body.py": ((12177, 14, 143),),
-    "requests/history.py": ((12328, 13, 116),),
-    "requests/next_round.py": ((12452, 22, 82),),
-    "requests/recovery.py": ((12542, 16, 107),),
-    "requests/retention.py": ((12657, 13, 80),),
-    "requests/attachments.py": ((12745, 25, 231),),
-    "requests/routing_table.py": ((12984, 14, 38),),
-    "requests/routing.py": ((13030, 13, 39),),
-    "requests/tasks.py": ((13077, 11, 35),),
-    "requests/studio.py": ((13120, 15, 52),),
-    "requests/tools.py": ((13180, 13, 41),),
-    "requests/web_search.py": ((13229, 15, 62),),
-    "requests/normalise.py": ((13299, 29, 43),),
-    "streaming/collector.py": ((13350, 32, 266),),
-    "streaming/completion_notes.py": ((13624, 11, 41),),
-    "streaming/open_calls.py": ((13673, 10, 25),),
-    "streaming/renderer.py": ((13706, 9, 13),),
-    "streaming/citations.py": ((13727, 13, 57),),
-    "streaming/layout.py": ((13796, 18, 61),),
-    "streaming/output_items.py": ((13865, 19, 75),),
-    "streaming/server_tools.py": ((13948, 15, 46),),
-    "streaming/status.py": ((14002, 10, 47),),
-    "streaming/think_tags.py": ((14057, 20, 134),),
-    "streaming/thinking_status.py": ((14199, 11, 53),),
-    "streaming/usage.py": ((14260, 10, 92),),
-    "streaming/completion_chunks.py": ((14360, 31, 101),),
-    "streaming/completion_dict.py": ((14469, 38, 113),),
-    "streaming/response_events.py": ((14590, 48, 279),),
-    "streaming/transcript.py": ((14877, 30, 130),),
-    "tools/policy.py": ((15015, 13, 47),),
-    "tools/results.py": ((15070, 11, 116),),
-    "tools/schema.py": ((15197, 15, 298),),
-    "tools/arguments.py": ((15503, 13, 113),),
-    "tools/definitions.py": ((15624, 13, 76),),
-    "tools/executor.py": ((15708, 55, 194),),
-    "tools/toolbox.py": ((15910, 23, 130),),
-    "runtime.py": ((16048, 36, 196),),
-    "attempts.py": ((16252, 37, 85),),
-    "rounds.py": ((16345, 30, 190),),
-    "orchestrator.py": ((16543, 55, 195),),
-    "pipe.py": ((16746, 30, 113),),
+    "core/hand_over.py": ((1227, 11, 31),),
+    "core/media_types.py": ((1266, 5, 64),),
+    "core/money.py": ((1338, 8, 15),),
+    "core/process.py": ((1361, 10, 13),),
+    "core/addresses.py": ((1385, 17, 170),),
+    "core/admission.py": ((1563, 12, 50),),
+    "core/retry.py": ((1621, 7, 33),),
+    "core/secrets.py": ((1662, 19, 86),),
+    "core/session_records.py": ((1756, 11, 45),),
+    "core/source_map.py": ((1809, 7, 24),),
+    "core/template_language.py": ((1841, 8, 56),),
+    "core/valve_types.py": ((1907, 17, 63),),
+    "core/archive_valves.py": ((1978, 13, 65),),
+    "core/attachment_valves.py": ((2051, 13, 113),),
+    "core/catalog_valves.py": ((2172, 12, 136),),
+    "core/companion_valves.py": ((2316, 13, 71),),
+    "core/metadata_valves.py": ((2395, 13, 87),),
+    "core/personal_valves.py": ((2490, 11, 108),),
+    "core/spend_valves.py": ((2606, 12, 71),),
+    "core/storage_valves.py": ((2685, 13, 87),),
+    "core/template_valves.py": ((2780, 13, 87),),
+    "core/tool_valves.py": ((2875, 11, 76),),
+    "core/config.py": ((2959, 25, 431),),
+    "core/context.py": ((3398, 16, 61),),
+    "core/logging_system.py": ((3467, 11, 105),),
+    "core/error_templates.py": ((3580, 28, 176),),
+    "core/timing_logger.py": ((3766, 21, 137),),
+    "api/bodies.py": ((3911, 8, 80),),
+    "api/error_figures.py": ((3999, 8, 38),),
+    "api/errors.py": ((4045, 18, 188),),
+    "api/events.py": ((4241, 12, 315),),
+    "api/exchange_log.py": ((4564, 17, 15),),
+    "api/gateway/batch.py": ((4590, 14, 47),),
+    "api/gateway/items.py": ((4645, 22, 145),),
+    "api/gateway/part_ends.py": ((4798, 8, 58),),
+    "api/gateway/payloads.py": ((4864, 14, 31),),
+    "api/gateway/selection.py": ((4903, 15, 55),),
+    "api/gateway/sound.py": ((4966, 11, 22),),
+    "api/gateway/text_run.py": ((4996, 10, 70),),
+    "api/pacing.py": ((5074, 7, 19),),
+    "api/sse.py": ((5101, 5, 60),),
+    "api/gateway/chat_reader.py": ((5169, 31, 215),),
+    "api/gateway/responses_reader.py": ((5392, 34, 202),),
+    "api/transport.py": ((5602, 18, 176),),
+    "api/http.py": ((5786, 23, 176),),
+    "api/catalog.py": ((5970, 19, 116),),
+    "api/gateway/stream.py": ((6094, 33, 124),),
+    "api/gateway/chat_completions.py": ((6226, 15, 12),),
+    "api/gateway/images.py": ((6246, 19, 32),),
+    "api/gateway/responses.py": ((6286, 15, 12),),
+    "host/blocking.py": ((6306, 12, 57),),
+    "host/chats.py": ((6371, 13, 80),),
+    "host/columns.py": ((6463, 20, 88),),
+    "host/data_folder.py": ((6559, 9, 7),),
+    "host/database.py": ((6574, 15, 64),),
+    "host/departure.py": ((6646, 11, 30),),
+    "host/events.py": ((6684, 9, 4),),
+    "host/functions.py": ((6699, 20, 87),),
+    "host/kept_ids.py": ((6796, 11, 23),),
+    "host/middleware.py": ((6827, 8, 7),),
+    "host/citing.py": ((6842, 15, 25),),
+    "host/redis.py": ((6875, 8, 10),),
+    "host/single_worker.py": ((6893, 15, 30),),
+    "host/users.py": ((6931, 14, 95),),
+    "host/call.py": ((7034, 16, 64),),
+    "host/files.py": ((7106, 19, 101),),
+    "host/models.py": ((7215, 17, 133),),
+    "host/tools.py": ((7359, 23, 241),),
+    "host/versions.py": ((7608, 10, 30),),
+    "filters/direct_uploads.py": ((7648, 2, 201),),
+    "filters/provider_routing.py": ((7851, 2, 177),),
+    "filters/search_toggle.py": ((8030, 2, 153),),
+    "models/catalog_shelf.py": ((8193, 19, 105),),
+    "models/key_limit.py": ((8306, 13, 43),),
+    "models/pricing.py": ((8357, 12, 106),),
+    "models/family.py": ((8471, 14, 146),),
+    "models/icons.py": ((8625, 15, 44),),
+    "models/variants.py": ((8677, 11, 67),),
+    "models/known.py": ((8752, 12, 33),),
+    "models/companions.py": ((8793, 17, 111),),
+    "models/metadata_sync.py": ((8915, 25, 226),),
+    "models/registry.py": ((9149, 22, 174),),
+    "models/visibility.py": ((9331, 16, 219),),
+    "models/entries.py": ((9558, 25, 66),),
+    "models/sync_job.py": ((9632, 34, 191),),
+    "storage/artifact_table.py": ((9831, 27, 92),),
+    "storage/cost_snapshots.py": ((9931, 16, 28),),
+    "storage/downloads.py": ((9971, 25, 173),),
+    "storage/encoded_files.py": ((10152, 19, 80),),
+    "storage/generated.py": ((10240, 16, 46),),
+    "storage/artifacts.py": ((10297, 41, 304),),
+    "storage/kept_thinking.py": ((10609, 15, 34),),
+    "storage/pictures.py": ((10651, 19, 121),),
+    "storage/keeping.py": ((10780, 25, 78),),
+    "storage/session_archive.py": ((10868, 43, 204),),
+    "storage/spend_table.py": ((11080, 24, 88),),
+    "storage/spend_ledger.py": ((11176, 23, 183),),
+    "storage/budgets.py": ((11367, 18, 103),),
+    "storage/spend_report.py": ((11478, 27, 111),),
+    "storage/spending.py": ((11597, 20, 77),),
+    "requests/allow_list.py": ((11682, 10, 28),),
+    "requests/caching.py": ((11718, 15, 44),),
+    "requests/content_parts.py": ((11770, 10, 76),),
+    "requests/fallbacks.py": ((11854, 12, 13),),
+    "requests/identifiers.py": ((11875, 11, 46),),
+    "requests/modalities.py": ((11929, 12, 40),),
+    "requests/old_texts.py": ((11977, 11, 65),),
+    "requests/parameters.py": ((12050, 12, 59),),
+    "requests/plugins.py": ((12117, 13, 20),),
+    "requests/reasoning.py": ((12145, 13, 87),),
+    "requests/references.py": ((12240, 12, 30),),
+    "requests/replay.py": ((12278, 14, 122),),
+    "requests/chat_body.py": ((12408, 14, 143),),
+    "requests/history.py": ((12559, 13, 116),),
+    "requests/next_round.py": ((12683, 22, 82),),
+    "requests/recovery.py": ((12773, 16, 107),),
+    "requests/retention.py": ((12888, 13, 80),),
+    "requests/attachments.py": ((12976, 25, 245),),
+    "requests/routing_table.py": ((13229, 14, 38),),
+    "requests/routing.py": ((13275, 13, 39),),
+    "requests/tasks.py": ((13322, 11, 35),),
+    "requests/studio.py": ((13365, 15, 52),),
+    "requests/tools.py": ((13425, 13, 41),),
+    "requests/web_search.py": ((13474, 15, 62),),
+    "requests/normalise.py": ((13544, 29, 43),),
+    "streaming/collector.py": ((13595, 32, 266),),
+    "streaming/completion_notes.py": ((13869, 11, 41),),
+    "streaming/open_calls.py": ((13918, 10, 25),),
+    "streaming/renderer.py": ((13951, 9, 13),),
+    "streaming/citations.py": ((13972, 13, 57),),
+    "streaming/layout.py": ((14041, 18, 61),),
+    "streaming/output_items.py": ((14110, 19, 75),),
+    "streaming/server_tools.py": ((14193, 15, 46),),
+    "streaming/status.py": ((14247, 10, 47),),
+    "streaming/think_tags.py": ((14302, 20, 134),),
+    "streaming/thinking_status.py": ((14444, 11, 53),),
+    "streaming/usage.py": ((14505, 10, 92),),
+    "streaming/completion_chunks.py": ((14605, 31, 101),),
+    "streaming/completion_dict.py": ((14714, 38, 113),),
+    "streaming/response_events.py": ((14835, 48, 279),),
+    "streaming/transcript.py": ((15122, 30, 130),),
+    "tools/policy.py": ((15260, 13, 47),),
+    "tools/results.py": ((15315, 11, 116),),
+    "tools/schema.py": ((15442, 15, 298),),
+    "tools/arguments.py": ((15748, 13, 113),),
+    "tools/definitions.py": ((15869, 13, 76),),
+    "tools/executor.py": ((15953, 55, 194),),
+    "tools/toolbox.py": ((16155, 23, 130),),
+    "runtime.py": ((16293, 36, 196),),
+    "attempts.py": ((16497, 37, 85),),
+    "rounds.py": ((16590, 30, 190),),
+    "orchestrator.py": ((16788, 55, 195),),
+    "pipe.py": ((16991, 30, 113),),
 }

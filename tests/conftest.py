@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # the bundler is a folder of this project, not an installed package
 
 from tests.bundle_target import answer_from_bundle  # noqa: E402
+from tests.host_parts import put_in_host  # noqa: E402, F401 - a fixture for every room
 from tests.services import (  # noqa: E402, F401 - fixtures for every room
     database_url,
     engine,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -17,32 +15,17 @@ from pipe_lab.host.client import OpenWebUIClient
 from pipe_lab.simulator import Answer, GeneratedImage, Message, RecordedRequest, answer_reply
 from pipe_lab.simulator.pictures import draw_png, picture_url
 from tests.live.stage import TASK_MODEL, Stage
+from tests.live.uploads import PDF, attach, data_url
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
 
 TAKES_ALL = "openrouter.google.gemini-2.5-flash"
 TAKES_TEXT = "openrouter.deepseek.deepseek-chat-v3.1"
 PNG = draw_png("a fox")
-PDF = b"%PDF-1.4\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
 MP3 = b"ID3\x04" + bytes(2000)
 MP4 = b"\x00\x00\x00\x18ftypmp42" + bytes(2000)
 PROGRAM = b"MZ\x90\x00\x03" + bytes(2000)
 LARGE = b"%PDF-1.7\n" + bytes(30 * 1024 * 1024)
-
-
-async def attach(client: OpenWebUIClient, name: str, content: bytes) -> dict[str, Any]:
-    """Upload a file, and give the entry that the page puts into the message."""
-    path = Path(mkdtemp()) / name
-    path.write_bytes(content)
-    stored = await client.upload(path)
-    shutil.rmtree(path.parent)
-    is_image = stored["meta"]["content_type"].startswith("image/")
-    url = f"/api/v1/files/{stored['id']}/content" if is_image else stored["id"]
-    kind = "image" if is_image else "file"
-    return {
-        "type": kind, "id": stored["id"], "url": url, "name": name, "status": "uploaded",
-        "content_type": stored["meta"]["content_type"],
-    }  # fmt: skip
 
 
 async def ask(page: ChatPage, model: str, *files: dict[str, Any], **options: Any) -> Turn:
@@ -68,10 +51,6 @@ async def told(stage: Stage, turn: Turn) -> str:
     saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
     assert "error" not in saved
     return " ".join(status.get("description", "") for status in saved.get("statusHistory", []))
-
-
-def data_url(media_type: str, content: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 @pytest.mark.parametrize(

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from pipe_lab.host.chat_page import ChatPage
+from pipe_lab.host.chat_page import ChatPage, Turn
 from pipe_lab.host.client import OpenWebUIClient, sign_up
 from pipe_lab.host.install import ensure_open_webui
 from pipe_lab.host.pipe_setup import BUNDLE, FUNCTION_ID, install_pipe, simulator_upstream
 from pipe_lab.host.server import OpenWebUIServer, ServerSettings
-from pipe_lab.simulator import Simulator, text_reply
+from pipe_lab.simulator import RecordedRequest, Simulator, text_reply
 from pipe_lab.tools.toolbox import PYTHON_TOOLS, install_python_tools
 from tests.live.calls import calls_reply
 from tests.live.stage import TASK_MODEL, Stage, settled
+from tests.live.uploads import PDF, attach, data_url
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
 
 MODEL = f"{FUNCTION_ID}.openai.gpt-4o"
 SEARCH, ROUTING = f"{FUNCTION_ID}_search", f"{FUNCTION_ID}_provider_routing"
+UPLOADS = f"{FUNCTION_ID}_direct_uploads"
+ALL = {SEARCH, ROUTING, UPLOADS}
+FOUND = "Foxes live in dens."
 CHOICE = {"MODEL_ID": f"openai/gpt-4o, {TASK_MODEL}"}
 OPENROUTERS = "openrouter:web_search"
 HOSTS = "search_web"
@@ -50,7 +55,7 @@ async def running_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 async def shop(running_shop: Stage) -> Stage:
     """The server with the filters offered, and nothing recorded."""
     await running_shop.set_valves(**CHOICE)
-    await until(lambda: switches(running_shop), {SEARCH, ROUTING})
+    await until(lambda: switches(running_shop), ALL)
     running_shop.simulator.reset()
     return running_shop
 
@@ -64,12 +69,13 @@ async def desk(shop: Stage) -> AsyncIterator[ChatPage]:
 async def test_each_chat_has_the_switches_and_their_settings(shop: Stage) -> None:
     filters = {entry["id"]: entry for entry in await filters_of(shop)}
 
-    assert [filters[name]["name"] for name in (SEARCH, ROUTING)] == [
+    assert [filters[name]["name"] for name in (SEARCH, ROUTING, UPLOADS)] == [
         "OpenRouter Search",
         "Provider Routing",
+        "Direct Uploads",
     ]
     assert all(entry["has_user_valves"] and entry["icon"] for entry in filters.values())
-    for name in (SEARCH, ROUTING):
+    for name in ALL:
         stored = await shop.admin.function(name)
         assert stored is not None
         assert (stored["is_active"], stored["is_global"]) == (True, False)
@@ -175,6 +181,95 @@ async def test_each_column_of_a_chat_searches_as_its_own_model_can(
     assert [OPENROUTERS in offered(request) for request in shop.completions()] == [True, True]
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def document(shop: Stage) -> dict[str, Any]:
+    """A PDF in which Open WebUI has found text."""
+    return await attach_read(shop, "foxes.pdf", PDF)
+
+
+@pytest.mark.parametrize("calling", ["native", "legacy"])
+async def test_with_the_switch_on_a_document_goes_out_and_what_was_read_in_it_does_not(
+    shop: Stage, desk: ChatPage, document: dict[str, Any], calling: str
+) -> None:
+    on = {"filter_ids": [UPLOADS], "params": {"function_calling": calling}}
+    whole = {
+        "type": "input_file",
+        "filename": "foxes.pdf",
+        "file_data": data_url("application/pdf", PDF),
+    }
+
+    shop.simulator.script(text_reply('{"title": "Foxes"}'), model=TASK_MODEL)
+    titled = {"background_tasks": {"title_generation": True}}
+    turn = await desk.ask(MODEL, "Where?", files=[document], **on, **titled)
+    await turn.titled()
+    later = await desk.ask(MODEL, "Sure?", after=turn, chat_files=[document], **on)
+
+    asked, again = questions(shop)
+    assert asked.body["input"][-1]["content"][-1] == whole
+    assert again.body["input"][0]["content"][-1] == whole
+    assert not any(FOUND in words(each) for each in shop.completions())
+    (title,) = [each for each in shop.completions() if each.body["model"] == TASK_MODEL]
+    assert "input_file" not in words(title)
+    assert await notes(shop, turn) == await notes(shop, later) == []
+
+
+async def test_with_the_switch_off_the_document_goes_by_retrieval(
+    shop: Stage, desk: ChatPage, document: dict[str, Any]
+) -> None:
+    turn = await desk.ask(MODEL, "Where?", files=[document], filter_ids=[SEARCH])
+    await desk.ask(MODEL, "Sure?", after=turn, chat_files=[document], filter_ids=[UPLOADS])
+    off, on = map(words, questions(shop))
+    assert (FOUND in off, "input_file" in off) == (True, False)
+    assert (FOUND in on, "input_file" in on) == (False, True)
+
+
+async def test_a_temporary_chat_sends_the_files_of_earlier_turns_too(
+    shop: Stage, desk: ChatPage, document: dict[str, Any]
+) -> None:
+    on: dict[str, Any] = {"filter_ids": [UPLOADS], "temporary": True}
+    turn = await desk.ask(MODEL, "Where?", files=[document], **on)
+    await desk.ask(MODEL, "Sure?", after=turn, chat_files=[document], **on)
+    for asked in map(words, shop.completions()):
+        assert (FOUND in asked, asked.count("input_file")) == (False, 1)
+
+
+async def test_what_is_too_large_stays_in_retrieval_and_the_message_says_so(
+    shop: Stage, desk: ChatPage
+) -> None:
+    large = await attach_read(shop, "large.pdf", PDF + bytes(1024 * 1024))
+    await shop.admin.set_valves(UPLOADS, {"DIRECT_FILE_MAX_UPLOAD_SIZE_MB": 1})
+    turn = await desk.ask(MODEL, "Where?", filter_ids=[UPLOADS], files=[large])
+    await shop.admin.set_valves(UPLOADS, {})
+    (asked,) = map(words, questions(shop))
+    assert (FOUND in asked, "input_file" in asked) == (True, False)
+    note = "“large.pdf” stayed in Open WebUI's retrieval: it is larger than 1 MB."
+    assert await notes(shop, turn) == [note]
+
+
+async def test_what_the_model_cannot_take_stays_in_retrieval(shop: Stage, desk: ChatPage) -> None:
+    """Which kinds those are, the filter asks the pipe."""
+    speech = await attach_read(shop, "speech.mp3", b"ID3\x04" + bytes(2000))
+    turn = await desk.ask(MODEL, "Where?", filter_ids=[UPLOADS], files=[speech])
+    (asked,) = map(words, questions(shop))
+    assert (FOUND in asked, "input_audio" in asked) == (True, False)
+    note = "“speech.mp3” stayed in Open WebUI's retrieval: this model takes no sound."
+    assert await notes(shop, turn) == [note]
+
+
+async def test_somebody_elses_document_never_goes_out(
+    shop: Stage, document: dict[str, Any]
+) -> None:
+    eve = await shop.admin.create_user("Eve", "eve@example.com", "battery staple")
+    await shop.admin.grant_model(MODEL)
+    async with OpenWebUIClient(shop.server.url, eve) as user, ChatPage(user) as page:
+        for kind in ({}, {"temporary": True}):
+            await page.ask(MODEL, "Where?", files=[document], filter_ids=[UPLOADS], **kind)
+    assert len(shop.completions()) == 2
+    for asked in map(words, shop.completions()):
+        assert (FOUND in asked, "input_file" in asked) == (False, False)
+        assert "was left out: it is no longer there, or not yours to read" in asked
+
+
 async def test_what_admins_have_decided_survives_three_syncs_and_a_restart(shop: Stage) -> None:
     admin = shop.admin
     routing = await admin.function(ROUTING)
@@ -199,8 +294,33 @@ async def test_what_admins_have_decided_survives_three_syncs_and_a_restart(shop:
     assert stored is not None
     assert (stored["name"], stored["content"], stored["is_active"]) == ("Ours", edited, False)
     assert await admin.function(SEARCH) is None
-    assert await listed(shop, "filterIds") == {ROUTING}
-    assert await switches(shop) == set()
+    assert await listed(shop, "filterIds") == {ROUTING, UPLOADS}
+    assert await switches(shop) == {UPLOADS}
+
+
+async def attach_read(shop: Stage, name: str, content: bytes) -> dict[str, Any]:
+    """Attach a file, and let Open WebUI find the same words in each."""
+    file = await attach(shop.admin, name, content)
+    path = f"/api/v1/files/{file['id']}/data/content/update"
+    await shop.admin.post(path, {"content": FOUND})
+    return file
+
+
+def questions(shop: Stage) -> list[RecordedRequest]:
+    """What the chat's own model was asked: retrieval has its queries worded by another."""
+    return [request for request in shop.completions() if request.body["model"] != TASK_MODEL]
+
+
+def words(request: RecordedRequest) -> str:
+    """All of a request, as text to look into."""
+    return json.dumps(request.body, ensure_ascii=False)
+
+
+async def notes(shop: Stage, turn: Turn) -> list[str]:
+    """What the message says of files."""
+    saved = await shop.admin.message(turn.chat_id, turn.reply.message_id)
+    told = [status.get("description", "") for status in saved.get("statusHistory", [])]
+    return [line for line in told if "left out" in line or "stayed" in line]
 
 
 async def until(look: Callable[[], Awaitable[set[str]]], wanted: set[str]) -> None:

@@ -17,7 +17,8 @@ from open_webui_openrouter_pipe.models.metadata_sync import OfferedModel, descri
 WRITER = ModelFamily("a/one", "One")
 PAINTER = replace(WRITER, output_modalities=frozenset({"image"}))
 EMPTY = ModelRow("openrouter.a.one", "One")
-SEARCH, ROUTING = (f"openrouter_{companion.suffix}" for companion in COMPANIONS)
+SEARCH, ROUTING, UPLOADS = (f"openrouter_{companion.suffix}" for companion in COMPANIONS)
+ALL = sorted([SEARCH, ROUTING, UPLOADS])
 ATTACHED = tuple(Attachment(f"openrouter_{one.suffix}", one) for one in COMPANIONS)
 ON = tuple(replace(one, is_default=True) for one in ATTACHED)
 
@@ -33,7 +34,7 @@ def edited(row: ModelRow, **meta: Any) -> ModelRow:
 
 
 def test_a_filter_is_offered_where_it_works() -> None:
-    assert synced(EMPTY).meta["filterIds"] == sorted([SEARCH, ROUTING])
+    assert synced(EMPTY).meta["filterIds"] == ALL
     assert synced(EMPTY, family=PAINTER).meta["filterIds"] == [ROUTING]
     assert "defaultFilterIds" not in synced(EMPTY).meta
     assert "filterIds" not in synced(EMPTY, attached=()).meta
@@ -41,7 +42,7 @@ def test_a_filter_is_offered_where_it_works() -> None:
 
 def test_on_in_new_chats_is_a_choice_of_its_own_and_can_be_taken_back() -> None:
     on = synced(EMPTY, ON)
-    assert on.meta["defaultFilterIds"] == sorted([SEARCH, ROUTING])
+    assert on.meta["defaultFilterIds"] == ALL
     off = synced(edited(on, defaultFilterIds=[*on.meta["defaultFilterIds"], "theirs"]))
     assert off.meta["defaultFilterIds"] == ["theirs"]
     assert synced(off, ()).meta["filterIds"] == []
@@ -49,7 +50,7 @@ def test_on_in_new_chats_is_a_choice_of_its_own_and_can_be_taken_back() -> None:
 
 def test_the_admins_own_list_stays() -> None:
     theirs = edited(EMPTY, filterIds=["theirs"])
-    assert synced(theirs).meta["filterIds"] == ["theirs", *sorted([SEARCH, ROUTING])]
+    assert synced(theirs).meta["filterIds"] == ["theirs", *ALL]
     removed = edited(synced(EMPTY), filterIds=[ROUTING])
     assert synced(synced(removed)).meta["filterIds"] == [ROUTING]
 
@@ -57,10 +58,11 @@ def test_the_admins_own_list_stays() -> None:
 @pytest.mark.parametrize(
     ("parameter", "offered", "on"),
     [
-        ("disable_openrouter_search_auto_attach", [ROUTING], [ROUTING]),
-        ("disable_native_websearch", [ROUTING], [ROUTING]),
-        ("disable_provider_routing_auto_attach", [SEARCH], [SEARCH]),
-        ("disable_openrouter_search_default_on", sorted([SEARCH, ROUTING]), [ROUTING]),
+        ("disable_openrouter_search_auto_attach", [UPLOADS, ROUTING], [UPLOADS, ROUTING]),
+        ("disable_native_websearch", [UPLOADS, ROUTING], [UPLOADS, ROUTING]),
+        ("disable_provider_routing_auto_attach", [UPLOADS, SEARCH], [UPLOADS, SEARCH]),
+        ("disable_openrouter_search_default_on", ALL, [UPLOADS, ROUTING]),
+        ("disable_direct_uploads_auto_attach", [ROUTING, SEARCH], [ROUTING, SEARCH]),
     ],
 )
 def test_a_model_can_be_left_out(parameter: str, offered: list[str], on: list[str]) -> None:

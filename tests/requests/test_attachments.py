@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from open_webui_openrouter_pipe.core.context import HostHandles
+from open_webui_openrouter_pipe.core.hand_over import HAND_OVER_KEY, read_hand_over
 from open_webui_openrouter_pipe.models.family import ModelFamily
 from open_webui_openrouter_pipe.requests.attachments import attach_files
 from open_webui_openrouter_pipe.storage.downloads import Downloads
 from open_webui_openrouter_pipe.storage.encoded_files import EncodedFiles
+from tests.host_parts import StoredRow, stored_files
 from tests.requests.contexts import context
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(3000)
@@ -196,56 +198,81 @@ async def test_what_has_no_place_is_not_downloaded() -> None:
     assert asked == []
 
 
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts parts of Open WebUI where they are imported from."""
-
-    def put(**parts: Any) -> None:
-        for place, named in parts.items():
-            full = ["open_webui", *place.split("__")]
-            for end in range(1, len(full)):
-                package = ModuleType(".".join(full[:end]))
-                monkeypatch.setitem(sys.modules, package.__name__, package)
-            module = ModuleType(".".join(full))
-            module.__dict__.update(named)
-            monkeypatch.setitem(sys.modules, module.__name__, module)
-
-    return put
-
-
 async def test_a_storage_that_fails_costs_the_file_and_not_the_answer(
-    host: Callable[..., None],
+    put_in_host: Callable[..., None],
 ) -> None:
-    class Files:
-        @staticmethod
-        async def get_file_by_id(file_id: str) -> Any:
-            return SimpleNamespace(id=file_id, path="s3://a", user_id="u", data={}, updated_at=1)
-
     class Storage:
         @staticmethod
         def get_file(path: str) -> str:
             raise RuntimeError("Error downloading file from S3: 404")
 
-    host(
-        models__files={"Files": Files},
-        utils__access_control__files={"has_access_to_file": None},
-        storage__provider={"Storage": Storage},
-    )
-    user = SimpleNamespace(state=SimpleNamespace(user=SimpleNamespace(id="u")))
-    asking = replace(context(), host=HostHandles(request=user, metadata={"user_id": "u"}))
+    files = stored_files(StoredRow("file-1", "s3://a"))
+    put_in_host(**{**files, "storage__provider": {"Storage": Storage}})
     body = {"messages": [said(document("file-1"))]}
-    _, told = await attach_files(body, asking, ALL, EncodedFiles())
+    _, told = await attach_files(body, replace(context(), host=signed_in()), ALL, EncodedFiles())
     assert told == ["“a.pdf” was left out: it could not be read."]
 
 
+def signed_in(**metadata: Any) -> HostHandles:
+    user = SimpleNamespace(state=SimpleNamespace(user=SimpleNamespace(id="u")))
+    return HostHandles(request=user, metadata={"user_id": "u", **metadata})
+
+
+@pytest.fixture
+def shelf(put_in_host: Callable[..., None], tmp_path: Path) -> None:
+    """Two documents that Open WebUI has read, and somebody else's."""
+    (tmp_path / "a.pdf").write_bytes(PDF)
+    path = str(tmp_path / "a.pdf")
+    mine = [StoredRow(name, path, text="Foxes live in dens.") for name in ("one", "two")]
+    put_in_host(**stored_files(*mine, StoredRow("theirs", path, owner="eve", text="Secret.")))
+
+
+async def fit_handed(handed: dict[str, Any], *ids: str) -> tuple[list[Any], list[str]]:
+    """The parts of the newest message, with these files, and what the person is told."""
+    files = [{"type": "file", "id": file_id, "name": f"{file_id}.pdf"} for file_id in ids]
+    host = signed_in(user_message={"files": files})
+    asked = replace(context(hand_over=read_hand_over({HAND_OVER_KEY: handed})), host=host)
+    body = {"messages": [{"role": "user", "content": "Look"}]}
+    fitted, told = await attach_files(body, asked, TEXT, EncodedFiles())
+    content = fitted["messages"][-1]["content"]
+    return ([] if isinstance(content, str) else content[1:]), told
+
+
+@pytest.mark.usefixtures("shelf")
+async def test_what_was_taken_out_of_retrieval_goes_out_and_the_rest_stays() -> None:
+    parts, told = await fit_handed({}, "one", "two")
+    assert (parts, told) == ([], [])
+    parts, told = await fit_handed(
+        {"uploads": [{"id": "one"}], "kept_uploads": {"two": "it is larger than 1 MB"}},
+        "one",
+        "two",
+    )
+    assert parts == [document(url(PDF, "application/pdf"), "one.pdf")]
+    assert told == ["“two.pdf” stayed in Open WebUI's retrieval: it is larger than 1 MB."]
+
+
+@pytest.mark.usefixtures("shelf")
+async def test_what_was_taken_out_of_retrieval_goes_out_though_no_message_names_it() -> None:
+    parts, told = await fit_handed({"uploads": [{"id": "one", "name": "x.pdf"}, {}, 7]})
+    assert (parts, told) == ([document(url(PDF, "application/pdf"), "x.pdf")], [])
+
+
+@pytest.mark.usefixtures("shelf")
+async def test_somebody_elses_file_never_goes_out() -> None:
+    for handed in ({"uploads": [{"id": "theirs"}]}, {"kept_uploads": {"theirs": "it is large"}}):
+        parts, told = await fit_handed(handed, "theirs")
+        assert told == ["“theirs.pdf” was left out: it is no longer there, or not yours to read."]
+        assert [part["type"] for part in parts] == ["text"]
+
+
 async def test_a_database_that_fails_costs_the_files_and_not_the_answer(
-    host: Callable[..., None],
+    put_in_host: Callable[..., None],
 ) -> None:
     def broken() -> Any:
         raise RuntimeError("database is locked")
 
     columns = dict.fromkeys(("id", "parent_id", "role", "files", "chat_id"), None)
-    host(
+    put_in_host(
         internal__db={"get_async_db_context": broken},
         models__chat_messages={"ChatMessage": SimpleNamespace(**columns)},
     )

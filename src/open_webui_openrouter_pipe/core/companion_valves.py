@@ -42,6 +42,11 @@ class CompanionValves(BaseModel):
     AUTO_INSTALL_PROVIDER_ROUTING_FILTER: Switch = _install("Provider Routing")
     AUTO_ATTACH_PROVIDER_ROUTING_FILTER: Switch = _offer("Provider Routing")
     AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS: Switch = _switch_on("Provider Routing")
+    AUTO_INSTALL_DIRECT_UPLOADS_FILTER: Switch = _install("Direct Uploads")
+    AUTO_ATTACH_DIRECT_UPLOADS_FILTER: Switch = _offer("Direct Uploads")
+    AUTO_DEFAULT_DIRECT_UPLOADS_FILTER: Switch = _switch_on(
+        "Direct Uploads", "; whole files cost more than excerpts"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +74,10 @@ def read_companion_rules(valves: CompanionValves) -> CompanionRules:
             valves.AUTO_INSTALL_PROVIDER_ROUTING_FILTER,
             valves.AUTO_ATTACH_PROVIDER_ROUTING_FILTER,
             valves.AUTO_DEFAULT_PROVIDER_ROUTING_FILTERS,
+        ),
+        "direct_uploads": CompanionRule(
+            valves.AUTO_INSTALL_DIRECT_UPLOADS_FILTER,
+            valves.AUTO_ATTACH_DIRECT_UPLOADS_FILTER,
+            valves.AUTO_DEFAULT_DIRECT_UPLOADS_FILTER,
         ),
     }

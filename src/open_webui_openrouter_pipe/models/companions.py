@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from ..core.companion_valves import CompanionRules
 from ..core.json_values import JsonObject
+from ..core.process import shared_by_process
 from ..host.columns import is_switched_on
 from ..host.functions import insert_filter, read_filters, update_filter
 from ..host.kept_ids import keep_ids, read_kept_ids
-from .family import ModelFamily
+from .family import ModelFamily, from_host_id
+from .known import KnownModels
 
 SEARCH_OPT_OUTS = ("disable_native_websearch", "disable_native_web_search")
 """A model's custom parameters that keep searching away."""
@@ -51,6 +53,7 @@ COMPANIONS = (
         lambda family: True,
         ("disable_provider_routing_auto_attach",),
     ),
+    Companion("direct_uploads", "direct_uploads", _writes, ("disable_direct_uploads_auto_attach",)),
 )
 
 
@@ -76,6 +79,16 @@ def filters_for(
             if attachment.is_default and not _is_any_on(parameters, (companion.default_opt_out,)):
                 on.append(attachment.filter_id)
     return offered, on
+
+
+def share_model_inputs(function_id: str, known: KnownModels) -> None:
+    """Let the filters of this process ask what a model takes, by its id in Open WebUI."""
+
+    def inputs_of(host_id: str) -> frozenset[str] | None:
+        family = known.find(from_host_id(host_id))
+        return family and family.input_modalities
+
+    shared_by_process("model_inputs", dict[str, object])[function_id] = inputs_of
 
 
 async def install_companions(

@@ -24,7 +24,7 @@ from ..host.models import (
     update_model_row,
 )
 from ..host.single_worker import only_worker
-from .companions import Attachment, install_companions
+from .companions import Attachment, install_companions, share_model_inputs
 from .family import ModelFamily, to_host_id
 from .icons import FetchIcon, copy_icons
 from .known import KnownModels
@@ -85,6 +85,7 @@ class MetadataSync:
 
         One that is under way ends where it is when syncs have been switched off.
         """
+        share_model_inputs(self._function_id, known)
         purpose = (known, settings.catalog, settings.metadata, settings.companions)
         if self._writes_rows and settings.metadata.mode == "off" and self._job is not None:
             self._job.cancel()

@@ -17,7 +17,7 @@ from ..core.json_values import JsonObject, as_object, objects_in, text_of
 from ..core.logging_system import LOG
 from ..core.media_types import sniff_media_type
 from ..host.chats import read_message_files
-from ..host.files import find_file, reads_documents
+from ..host.files import FoundFile, find_file, reads_documents
 from ..models.family import ModelFamily
 from ..storage.encoded_files import EncodedFile, EncodedFiles, encode_file
 from .retention import turn_numbers
@@ -79,6 +79,7 @@ class _Intake:
         self._rules = context.settings.attachments
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
         self._files = files
+        self._uploads = {file["id"]: file for file in context.hand_over.uploads}
         self._pictures_left = self._rules.max_images
         # Few words can name one large file a hundred times.
         self._bytes_in_all = 2 * max(self._rules.max_bytes, self._rules.max_video_bytes)
@@ -90,16 +91,22 @@ class _Intake:
     async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
         """For each message the files that Open WebUI has not put into it itself."""
         extras: list[list[JsonObject]] = [[] for _ in turns]
+        placed: set[str] = set()
         chain = await self._read_chain()
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
         asked = [files for role, files in chain if role == "user"]
         for start, files in zip(starts[::-1], asked[::-1], strict=False):
-            own = (file for file in files if file.get("type") == "file" and not _is_picture(file))
+            own = [file for file in files if file.get("type") == "file" and not _is_picture(file)]
             extras[start] = list(map(_as_part, own))
+            placed.update(text_of(file.get("id")) for file in own)
         if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
             answers = (files for role, files in chain[::-1] if role == "assistant")
             drawn = [file for file in next(answers, []) if _is_picture(file)]
             extras[starts[-1]] += map(_as_part, drawn)
+        if starts:
+            # Of a temporary chat only the newest message is known, of an API client's none.
+            strays = (file for key, file in self._uploads.items() if key not in placed)
+            extras[starts[-1]] += map(_as_part, strays)
         return extras
 
     async def _read_chain(self) -> list[tuple[str, list[JsonObject]]]:
@@ -160,9 +167,16 @@ class _Intake:
         found = await find_file(self._context, stored[1] if stored else address)
         if found is None:
             raise UnsupportedInputError(_GONE)
-        if "file" in file.part and found.has_text and reads_documents(self._context.host):
+        if "file" in file.part and found.id not in self._uploads and self._is_read(found):
+            why = text_of(self._context.hand_over.kept_uploads.get(found.id))
+            if why and self.is_newest:
+                self.left_out.append(f"{file.name} stayed in Open WebUI's retrieval: {why}.")
             return {}  # its text is in the message already
         return _part_of(await self._files.stored(found, self._check), file.name)
+
+    def _is_read(self, found: FoundFile) -> bool:
+        """Whether Open WebUI gives the model the text of the file."""
+        return found.has_text and reads_documents(self._context.host)
 
     async def _check_inline(self, file: _Attachment) -> JsonObject:
         """Look at the beginning; only what claims to be something else is decoded."""

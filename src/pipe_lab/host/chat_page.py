@@ -70,6 +70,8 @@ class ChatPage:
         turn = new_turn(chosen, text, after, self.client.account.id)
         if "files" in request:
             turn.user_message["files"] = request["files"]
+        if earlier := request.pop("chat_files", None):  # those of earlier turns go along
+            request["files"] = [*earlier, *request.get("files", [])]
         if temporary:
             turn.chat_id = f"temporary:{self.session_id}"
             request["messages"] = turn.history
