@@ -16,190 +16,192 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    292  ids.py                        Identifiers of our own making.
-#    336  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    413  errors.py                     Every cause of failure a person can act on, each with its words.
+#    295  ids.py                        Identifiers of our own making.
+#    342  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    419  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    622  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    823  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    924  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    628  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    829  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    930  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1087  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1143  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1180  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1219  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1252  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1324  money.py                      Amounts of money: in words, and exact.
-#   1347  process.py                    What every copy of the pipe in one process shares.
-#   1368  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1549  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1607  retry.py                      Whether a failed request may be sent again, and when.
-#   1648  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1742  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1795  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1827  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1891  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1964  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2037  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2158  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2302  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2371  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2454  personal_valves.py            What each user can set for themselves.
-#   2570  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2649  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2744  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2839  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3362  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3431  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3544  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3728  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1093  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1149  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1186  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1225  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1258  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1330  money.py                      Amounts of money: in words, and exact.
+#   1353  process.py                    What every copy of the pipe in one process shares.
+#   1374  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1555  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1613  retry.py                      Whether a failed request may be sent again, and when.
+#   1654  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1748  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1801  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1833  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1897  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1970  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2043  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2164  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2308  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2377  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2460  personal_valves.py            What each user can set for themselves.
+#   2576  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2655  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2750  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2845  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2929  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3368  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3437  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3550  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3734  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3875  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3963  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4009  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4205  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4528  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4551  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4609  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4762  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4828  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4867  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4930  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4960  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5038  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5065  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5133  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5356  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5566  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5750  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5934  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6041  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6173  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6193  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6233  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3881  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3969  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4015  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4211  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4534  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4557  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4615  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4768  gateway/parsed_files.py       What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
+#   4812  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4878  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4917  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4980  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   5010  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5088  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5115  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5183  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5421  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5631  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5815  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5999  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6106  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6238  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6262  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6302  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6253  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6318  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6406  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6506  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6521  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6593  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6631  events.py                     What the page is told beside the stream of the answer.
-#   6643  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6741  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6774  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6789  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6822  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6935  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6953  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6991  users.py                      The person who asks, and what they have set for themselves.
-#   7094  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7166  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7275  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7527  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6322  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6387  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6475  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6575  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6590  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6662  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6700  events.py                     What the page is told beside the stream of the answer.
+#   6712  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6810  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6843  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6858  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6891  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7004  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7022  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7060  users.py                      The person who asks, and what they have set for themselves.
+#   7163  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7235  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7344  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7596  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7565  sources.py                    The text of each companion filter, by the name of its file.
+#   7634  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7897  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8010  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8061  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8175  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8329  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8432  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8507  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8548  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8805  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8966  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9193  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9267  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7966  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8079  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8130  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8244  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8398  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8501  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8576  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8617  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8874  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9035  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9262  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9336  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9458  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9558  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9594  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9779  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9867  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9921  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10236  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10278  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10407  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10493  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10707  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10803  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10994  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11105  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11224  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9527  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9627  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9663  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9861  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9971  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10025  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10340  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10382  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10527  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10613  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10827  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10923  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11114  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11225  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11344  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11309  allow_list.py                 Only what the API knows goes out.
-#  11345  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11373  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11457  fallbacks.py                  Further models, for when the first one fails.
-#  11478  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11532  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11580  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11653  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11720  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11748  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11843  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11881  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12011  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12160  history.py                    Chat messages become input items.
-#  12284  next_round.py                 The request of another round: the one before, and what came of it.
-#  12374  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12489  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12577  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12816  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12862  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12909  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12952  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13012  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13061  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13131  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11429  allow_list.py                 Only what the API knows goes out.
+#  11465  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11493  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11577  fallbacks.py                  Further models, for when the first one fails.
+#  11598  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11652  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11700  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11773  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11840  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  11904  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11932  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12027  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12065  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12197  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12349  history.py                    Chat messages become input items.
+#  12475  next_round.py                 The request of another round: the one before, and what came of it.
+#  12566  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12681  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12769  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13056  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13102  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13149  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13192  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13252  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13301  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13371  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13182  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13456  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13505  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13538  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13559  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13624  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13697  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13780  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13834  status.py                     The status line of an answer: few words, all of them true.
-#  13889  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14031  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14092  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14192  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14301  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14422  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14709  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13423  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13697  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13751  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13784  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13805  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13870  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13943  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14039  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14093  status.py                     The status line of an answer: few words, all of them true.
+#  14148  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14290  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14351  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14451  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14560  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14681  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14968  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14847  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14902  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15026  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15335  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15456  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15540  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15742  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15106  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15161  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15285  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15594  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15715  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15799  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16001  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15880  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16139  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16083  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16342  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16435  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16635  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16566  pipe.py                       The entrance: what Open WebUI calls.
+#  16827  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -250,6 +252,7 @@ from contextlib import (
     aclosing,
     asynccontextmanager,
     contextmanager,
+    ExitStack,
     nullcontext,
     suppress,
 )
@@ -303,6 +306,9 @@ LAYOUT_DETAIL = "openrouter_pipe.layout"
 
 STORED_DETAIL = "openrouter_pipe.stored"
 """The type of the detail that stands for thinking kept elsewhere: it never goes out."""
+
+PARSED_DETAIL = "openrouter_pipe.parsed"
+"""The type of the detail that holds what OpenRouter has read out of documents."""
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -4760,6 +4766,50 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ################################
+# api/gateway/parsed_files.py
+#
+# What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
+################################
+
+# It is kept in the row of the chat, which every reader of the chat loads.
+_MOST_KEPT_BYTES = 512 * 1024
+
+
+class ParsedFiles:
+    """The `file` annotations of one answer; those that the request brought are not kept again."""
+
+    __slots__ = ("_known", "_room", "waiting")
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known = set(known)
+        self.waiting: list[JsonObject] = []
+        self._room = _MOST_KEPT_BYTES
+
+    def add(self, annotation: JsonObject) -> None:
+        """Take one; what is too large is left out, and paid for again if it is asked about."""
+        mark = hash_of_file(annotation)
+        if not mark or mark in self._known:
+            return
+        self._known.add(mark)
+        size = len(encode_json(annotation))
+        if size > self._room:
+            LOG.warning("files: what was read out of one is too large to be kept: %d bytes", size)
+            return
+        self._room -= size
+        self.waiting.append(annotation)
+
+    def take_details(self) -> list[JsonObject]:
+        """What has come since the last time, as a detail of the answer's reasoning."""
+        files, self.waiting = self.waiting, []
+        return [{"type": PARSED_DETAIL, "files": files}] if files else []
+
+
+def hash_of_file(annotation: JsonObject) -> str:
+    """By what OpenRouter knows the document again."""
+    return text_of(as_object(annotation.get("file")).get("hash"))
+
+
+################################
 # api/gateway/part_ends.py
 #
 # Text that came with the end of its part, where neither deltas nor the item's end brought it.
@@ -5152,9 +5202,10 @@ class ChatReader:
 
     Chunks have no items: the first piece of each kind opens one, reasoning that follows other
     output opens another. Usage comes after `finish_reason`, so only the body's end is the end.
+    `known_files` are the hashes of documents of which the request says what is in them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known_files: Iterable[str] = ()) -> None:
         self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
@@ -5162,6 +5213,7 @@ class ChatReader:
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
         self._sound = SoundPieces()
+        self._parsed = ParsedFiles(known_files)
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -5224,7 +5276,9 @@ class ChatReader:
         if refusal := text_of(delta.get("refusal")):
             self._read_text(refusal, events, is_refusal=True)
         for annotation in objects_in(delta.get("annotations")):
-            if (citation := read_citation(annotation)) is not None:
+            if annotation.get("type") == "file":
+                self._parsed.add(annotation)
+            elif (citation := read_citation(annotation)) is not None:
                 events.append(CitationFound(self._message_index(events), citation))
         for call in objects_in(delta.get("tool_calls")):
             self._read_call(call, events)
@@ -5304,9 +5358,17 @@ class ChatReader:
         return len(self._items) - 1
 
     def _close_reasoning(self, events: list[Event]) -> None:
-        if self._reasoning is not None:
-            events.append(ItemFinished(self._reasoning, self._items[self._reasoning]))
-            self._reasoning = None
+        details = self._parsed.take_details()
+        if details and self._reasoning is None:
+            self._reasoning = self._open(ReasoningItem(""), events)
+        if self._reasoning is None:
+            return
+        item = self._items[self._reasoning]
+        if isinstance(item, ReasoningItem):
+            # Open WebUI keeps for the next turn what stands beside the thinking, nothing else.
+            item.details.extend(details)
+        events.append(ItemFinished(self._reasoning, item))
+        self._reasoning = None
 
     def finish(self, *, done: bool = False) -> list[Event]:
         """The Events of the end: `[DONE]` says that it is one, or a finish reason has to."""
@@ -5316,7 +5378,10 @@ class ChatReader:
         reason = _CUT_REASONS.get(self._finish_reason, "")
         if reason:
             self._mark_cut()
-        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
+        closing: list[Event] = []
+        if self._parsed.waiting:
+            self._close_reasoning(closing)
+        closing += [ItemFinished(index, item) for index, item in enumerate(self._items)]
         end = ResponseFinished(self._response_id, self._model, self._usage, reason, self._provider)
         return [*closing, end]
 
@@ -6187,7 +6252,11 @@ def stream_chat_completions(
     The last batch ends with `ResponseFinished` or `ResponseFailed`. Raises a `PipeError` only
     before the first batch.
     """
-    return stream_endpoint(client, settings, _CHAT_COMPLETIONS, body)
+    messages = objects_in(body.get("messages"))
+    notes = [note for each in messages for note in objects_in(each.get("annotations"))]
+    reader = partial(ChatReader, frozenset(map(hash_of_file, notes)))
+    endpoint = replace(_CHAT_COMPLETIONS, new_reader=reader)
+    return stream_endpoint(client, settings, endpoint, body)
 
 
 ################################
@@ -9636,14 +9705,21 @@ class Downloads:
 
         Cancelling one who waits ends the download only if nobody else waits for it.
         """
+        with self.begun(url, rules) as task:
+            return await asyncio.shield(task)
+
+    @contextmanager
+    def begun(self, url: str, rules: DownloadRules) -> Generator[asyncio.Task[bytes]]:
+        """Have a download on its way, which whoever fetches the file inside waits for."""
         key = (url, rules)
         shared = self._running.get(key)
         if shared is None:
             task = asyncio.create_task(self._fetch(url, rules))
+            task.add_done_callback(_look_at_failure)
             shared = self._running[key] = _SharedDownload(task)
         shared.waiting += 1
         try:
-            return await asyncio.shield(shared.task)
+            yield shared.task
         finally:
             shared.waiting -= 1
             if not shared.waiting:
@@ -9691,6 +9767,12 @@ class Downloads:
 class _SharedDownload:
     task: asyncio.Task[bytes]
     waiting: int = 0
+
+
+def _look_at_failure(task: asyncio.Task[bytes]) -> None:
+    """It may be that nobody waits any longer; asyncio complains of what nobody has looked at."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _PassingError(DownloadFailedError):
@@ -9788,6 +9870,7 @@ CheckFile = Callable[[str, int], None]
 _CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that of the whole
 _KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
 _KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
+_LINK_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -9803,9 +9886,14 @@ class EncodedFile:
 class EncodedFiles:
     """Encodes stored and linked files, and remembers the smaller ones."""
 
-    def __init__(self, downloads: Downloads | None = None) -> None:
+    def __init__(
+        self, downloads: Downloads | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._downloads = downloads or Downloads()
+        self._clock = clock
         self._kept: OrderedDict[tuple[object, ...], EncodedFile] = OrderedDict()
+        self._fetched_at: dict[tuple[object, ...], float] = {}
+        """Of those behind links, which may change."""
 
     async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
         """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
@@ -9821,12 +9909,26 @@ class EncodedFiles:
     async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
         """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
         key = (url, rules.addresses)
-        if known := self._recall(key, check):
+        if self._is_fresh(key) and (known := self._recall(key, check)):
             return known
         content = await self._downloads.fetch(url, rules)
+        self._fetched_at[key] = self._clock()
         return self._keep(
             key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
         )
+
+    def begun(self, url: str, rules: DownloadRules) -> AbstractContextManager[object]:
+        """Have the download of a linked file on its way, unless the file is remembered."""
+        is_known = self._is_fresh((url, rules.addresses))
+        return nullcontext() if is_known else self._downloads.begun(url, rules)
+
+    def _is_fresh(self, key: tuple[object, ...]) -> bool:
+        age = self._clock() - self._fetched_at.get(key, 0.0)
+        return key in self._kept and age < _LINK_SECONDS
+
+    def _forget(self, key: tuple[object, ...]) -> None:
+        self._kept.pop(key, None)
+        self._fetched_at.pop(key, None)
 
     def _recall(self, key: tuple[object, ...], check: CheckFile) -> EncodedFile | None:
         known = self._kept.get(key)
@@ -9839,7 +9941,9 @@ class EncodedFiles:
         if len(file.text) <= _KEPT_CHARACTERS_EACH:
             self._kept[key] = file
             while sum(len(each.text) for each in self._kept.values()) > _KEPT_CHARACTERS_IN_ALL:
-                self._kept.popitem(last=False)
+                self._forget(next(iter(self._kept)))
+        else:
+            self._forget(key)
         return file
 
 
@@ -10284,6 +10388,8 @@ def _referring(
 _LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
 # Each costs an upload: of an answer that sends more, the first are shown.
 _MOST_SKETCHES = 12
+# The answer waits for it.
+_LINK_RETRIES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -10303,6 +10409,16 @@ def decode_picture(data_url: str) -> Picture:
         content = base64.b64decode(data)
     except ValueError:
         content = b""
+    return _as_picture(content)
+
+
+async def fetch_picture(url: str, context: RequestContext) -> Picture:
+    """The picture behind a link, which may soon lead nowhere; raises what downloads raise too."""
+    rules = replace(context.settings.attachments.downloads, max_retries=_LINK_RETRIES)
+    return _as_picture(await Downloads().fetch(url, rules))
+
+
+def _as_picture(content: bytes) -> Picture:
     media_type = true_media_type(content, "image")
     if not media_type:
         raise FileNotStoredError("What the model sent is not a picture that can be shown.")
@@ -10338,7 +10454,7 @@ class ShownPictures:
             return
         self._seen.add(mark)
         async with telling_losses(self._context, "The picture"):
-            file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
+            file = await self._store(item)
             item.data_url = file["url"]  # the picture itself is not held in memory any longer
             if is_saved_chat(self._context.chat_id):
                 added = await add_message_files(self._context, [file])
@@ -10385,10 +10501,18 @@ class ShownPictures:
         if sketch is not None and sketch.mark == hash(item.data_url):  # it was finished already
             self._sketch = None
             return sketch.file
-        return await self._upload(item.data_url)
+        if item.data_url.startswith("data:"):
+            return await self._upload(item.data_url)
+        try:
+            return await self._keep(await fetch_picture(item.data_url, self._context))
+        except PipeError as error:
+            LOG.info("pictures: one stays a link: %s", error.cause)
+            return {"type": "image", "url": item.data_url}
 
     async def _upload(self, data_url: str) -> JsonObject:
-        picture = await asyncio.to_thread(decode_picture, data_url)
+        return await self._keep(await asyncio.to_thread(decode_picture, data_url))
+
+    async def _keep(self, picture: Picture) -> JsonObject:
         name = f"picture-{len(self._files) + 1}"
         stored = await keep_generated(self._context, picture.content, name, picture.media_type)
         kind = {"type": "image", "content_type": picture.media_type}
@@ -10398,10 +10522,6 @@ class ShownPictures:
         # A copy: for a channel Open WebUI rewrites the address in it.
         data = {"files": [dict(each) for each in files]}
         await send_event(self._context.host, "chat:message:files", data)
-
-
-def _link(item: ImageItem) -> JsonObject:
-    return {"type": "image", "url": item.data_url}
 
 
 ################################
@@ -11718,6 +11838,70 @@ def _number_in(value: Any) -> float | int | None:
 
 
 ################################
+# requests/parsed_files.py
+#
+# What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#
+# Only `/chat/completions` knows it, as `annotations` of the answer that brought it.
+################################
+
+def parsed_items(
+    message: Mapping[str, Any], chat_id: str, details: Sequence[JsonObject]
+) -> list[dict[str, Any]]:
+    """What an earlier answer of this chat brought, as an item of the input; a copy is no longer it.
+
+    An API client sends it back as it got it.
+    """
+    files = [
+        file
+        for detail in details
+        if (detail.get("type"), detail.get("chat")) == (PARSED_DETAIL, chat_id)
+        for file in objects_in(detail.get("files"))
+    ]
+    files += [each for each in objects_in(message.get("annotations")) if each.get("type") == "file"]
+    return [{"type": PARSED_DETAIL, "files": files}] if files else []
+
+
+def bind_to_chat(details: Sequence[JsonObject], chat_id: str) -> None:
+    """Say in which chat it was read."""
+    for detail in details:
+        if detail.get("type") == PARSED_DETAIL:
+            detail["chat"] = chat_id
+
+
+def without_parsed(request: ResponsesBody) -> ResponsesBody:
+    """The request as the Responses API knows it."""
+    items = request.get("input", [])
+    if not any(item.get("type") == PARSED_DETAIL for item in items):
+        return request
+    kept = [item for item in items if item.get("type") != PARSED_DETAIL]
+    return cast("ResponsesBody", {**request, "input": kept})
+
+
+def files_to_name(
+    files: Sequence[JsonObject], messages: Sequence[Mapping[str, Any]]
+) -> list[JsonObject]:
+    """Those whose document goes out too, each once in the conversation."""
+    named = {
+        hash_of_file(each)
+        for message in messages
+        for each in objects_in(message.get("annotations"))
+    }
+    sent = {
+        text_of(as_object(part.get("file")).get("filename"))
+        for message in messages
+        for part in objects_in(message.get("content"))
+        if part.get("type") == "file"
+    }
+    return [
+        each
+        for each in files
+        if hash_of_file(each) not in named
+        and sent >= {text_of(as_object(each.get("file")).get("name"))} - {""}
+    ]
+
+
+################################
 # requests/plugins.py
 #
 # OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
@@ -11884,6 +12068,8 @@ def _refers(detail: JsonObject) -> bool:
 # Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
 ################################
 
+_NOT_THOUGHT = (LAYOUT_DETAIL, PARSED_DETAIL)
+
 MADE_UP_ID = "rs_unnamed_"
 """Begins the id of an item that had none: the Responses API wants one, chat does not."""
 
@@ -11894,7 +12080,7 @@ def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
     Only what the vendor encrypted or signed is of use to it; the rest stays out.
     """
     items: list[dict[str, Any]] = []
-    thoughts = [detail for detail in details if detail.get("type") != LAYOUT_DETAIL]
+    thoughts = [detail for detail in details if detail.get("type") not in _NOT_THOUGHT]
     for _, group in groupby(thoughts, key=_item_of_detail):
         pieces = list(group)
         if any(map(_is_sealed, pieces)):
@@ -12087,6 +12273,9 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     messages: list[JsonObject] = []
     for item in items:
         match item.get("type"):
+            case kind if kind == PARSED_DETAIL:
+                if files := files_to_name(objects_in(item["files"]), messages):
+                    _last_answer(messages).setdefault("annotations", []).extend(files)
             case "function_call_output":
                 output = item["output"]
                 content = output if isinstance(output, str) else chat_parts(objects_in(output))
@@ -12169,13 +12358,13 @@ _ROLES = frozenset({"system", "developer", "user"})
 
 
 def build_input(
-    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True
+    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True, chat_id: str = ""
 ) -> list[InputItem]:
     """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
 
     Messages that say nothing, such as the place of an answer that failed, are left out;
     so are tool calls without their result and results without their call. `keep_results` says
-    whether tools' results of earlier turns go out too.
+    whether tools' results of earlier turns go out too, `chat_id` which chat they are of.
     """
     pairs = _find_pairs(messages)
     if not keep_results:
@@ -12187,6 +12376,8 @@ def build_input(
         if role in _ROLES:
             items.extend(_spoken_item(role, message))
         elif role == "assistant":
+            details = objects_in(message.get("reasoning_details"))
+            items.extend(parsed_items(message, chat_id, details))
             items.extend(_assistant_items(message, pairs.get(place, set())))
         elif place in pairs:
             items.append(_tool_output(message))
@@ -12360,7 +12551,8 @@ def tool_output(output: ToolOutputItem) -> dict[str, Any]:
 def _replayed(item: OutputItem, answered: set[str]) -> list[dict[str, Any]]:
     match item:
         case ReasoningItem():
-            return reasoning_items(item.details) or unsigned_reasoning_item(item)
+            parsed = [each for each in item.details if each.get("type") == PARSED_DETAIL]
+            return [*parsed, *(reasoning_items(item.details) or unsigned_reasoning_item(item))]
         case MessageItem() if item.text:
             phase = {"phase": item.phase} if item.phase else {}
             return [{"role": "assistant", "content": item.text, **phase}]
@@ -12549,8 +12741,8 @@ def _without_thinking(message: JsonObject) -> JsonObject:
     if "reasoning_details" not in message:
         return message
     details = objects_in(message["reasoning_details"])
-    layout = [detail for detail in details if detail.get("type") == LAYOUT_DETAIL]
-    return {**message, "reasoning_details": layout}
+    kept = [each for each in details if each.get("type") in (LAYOUT_DETAIL, PARSED_DETAIL)]
+    return {**message, "reasoning_details": kept}
 
 
 def _shortened_output(message: JsonObject) -> JsonObject:
@@ -12598,7 +12790,9 @@ _MODALITIES = {"image": "pictures", "audio": "sound", "video": "video"}
 # Vendors know these films; nobody downloads them.
 _YOUTUBE = re.compile(r"https://(www\.|m\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"(?:https?://[^/]+)?/api/v1/files/([\w-]+)(?:/content)?")
+_LINK = re.compile(r"https?://", re.IGNORECASE)
 _HEAD_CHARACTERS = 5_600
+_DOWNLOADS_AT_ONCE = 4
 
 
 async def attach_files(
@@ -12608,7 +12802,7 @@ async def attach_files(
     intake = _Intake(context, family, files)
     messages = objects_in(body.get("messages"))
     turns = turn_numbers(messages)
-    extras = await intake.files_of_turns(turns)
+    extras = await intake.files_of_turns(turns, _pictures_sent_back(messages))
     fitted: list[JsonObject] = []
     # The newest first: they get what is limited.
     for message, turn, extra in zip(messages[::-1], turns[::-1], extras[::-1], strict=True):
@@ -12645,8 +12839,13 @@ class _Intake:
         self.left_out: list[str] = []
         """What the person is told. Of earlier turns' files they have been told."""
 
-    async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
-        """For each message the files that Open WebUI has not put into it itself."""
+    async def files_of_turns(
+        self, turns: Sequence[int], sent_back: list[JsonObject]
+    ) -> list[list[JsonObject]]:
+        """For each message the files that Open WebUI has not put into it itself.
+
+        `sent_back` are the last answer's pictures where no saved chat has them.
+        """
         extras: list[list[JsonObject]] = [[] for _ in turns]
         chain = await self._read_chain()
         starts = [place for place, turn in enumerate(turns) if turn and turn not in turns[:place]]
@@ -12657,7 +12856,7 @@ class _Intake:
         if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
             answers = (files for role, files in chain[::-1] if role == "assistant")
             drawn = [file for file in next(answers, []) if _is_picture(file)]
-            extras[starts[-1]] += map(_as_part, drawn)
+            extras[starts[-1]] += map(_as_part, drawn) if drawn else sent_back
         return extras
 
     async def _read_chain(self) -> list[tuple[str, list[JsonObject]]]:
@@ -12680,8 +12879,36 @@ class _Intake:
                 return message
             content = [{"type": "text", "text": content}] if content else []
         parts = [*objects_in(cast("Any", content)), *extra]
-        fitted = [await self._fit(part) for part in parts[::-1]]
+        fitted = await self._fit_all(parts[::-1])
         return {**message, "content": [part for part in fitted[::-1] if part]}
+
+    async def _fit_all(self, parts: list[JsonObject]) -> list[JsonObject]:
+        """One part after another, for the first get what is limited; downloads run ahead."""
+        fitted: list[JsonObject] = []
+        begun: deque[ExitStack] = deque()
+        try:
+            for place, part in enumerate(parts):
+                ahead = min(_DOWNLOADS_AT_ONCE, self._pictures_left or _DOWNLOADS_AT_ONCE)
+                begun.extend(map(self._begin, parts[place + len(begun) : place + max(ahead, 1)]))
+                fitted.append(await self._fit(part))
+                begun.popleft().close()
+        finally:
+            for rest in begun:
+                rest.close()
+        return fitted
+
+    def _begin(self, part: JsonObject) -> ExitStack:
+        """Have the part's download on its way until the stack is closed, where it is a link."""
+        stack = ExitStack()
+        file = _read_attachment(part)
+        if file is None or not _LINK.match(file.address) or _FILE_ADDRESS.fullmatch(file.address):
+            return stack
+        kind = _kind_of_part(part)
+        if not (kind == "video" and _YOUTUBE.match(file.address)):
+            with suppress(UnsupportedInputError):
+                self._check_place(kind)
+                stack.enter_context(self._files.begun(file.address, self._rules.downloads))
+        return stack
 
     async def _fit(self, part: JsonObject) -> JsonObject:
         file = _read_attachment(part)
@@ -12712,7 +12939,7 @@ class _Intake:
         if stored is None and "://" in address:
             if _YOUTUBE.match(address) and "video" in file.part["type"]:
                 return file.part
-            self._check_place(file.part["type"].removeprefix("input_").partition("_")[0])
+            self._check_place(_kind_of_part(file.part))
             linked = self._files.linked(address, self._rules.downloads, self._check)
             return _part_of(await linked, file.name)
         found = await find_file(self._context, stored[1] if stored else address)
@@ -12764,6 +12991,19 @@ class _Intake:
         limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes
         if size > limit:
             raise UnsupportedInputError(f"it is larger than {limit // 1024**2} MB")
+
+
+def _pictures_sent_back(messages: list[JsonObject]) -> list[JsonObject]:
+    """The last answer's `images`, for a message that has no picture of its own."""
+    newest = objects_in(messages[-1].get("content")) if messages else []
+    if any("image" in text_of(part.get("type")) for part in newest):
+        return []
+    answers = [each for each in messages if each.get("role") == "assistant"]
+    return objects_in(answers[-1].get("images")) if answers else []
+
+
+def _kind_of_part(part: JsonObject) -> str:
+    return text_of(part["type"]).removeprefix("input_").partition("_")[0]
 
 
 def _is_picture(file: JsonObject) -> bool:
@@ -13146,7 +13386,8 @@ def build_responses_body(
     that somebody on this side runs.
     """
     messages = remember(objects_in(body.get("messages")), context.settings)
-    conversation = build_input(messages, keep_results=context.settings.persist_tool_results)
+    keep_results = context.settings.persist_tool_results
+    conversation = build_input(messages, keep_results=keep_results, chat_id=context.chat_id)
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
@@ -13462,11 +13703,12 @@ def _missing_reasoning(index: int, opened: ReasoningItem, finished: ReasoningIte
 class CompletionNotes:
     """Gathers it over the answer, in chat completions' form."""
 
-    __slots__ = ("_citations", "_details")
+    __slots__ = ("_citations", "_details", "_files")
 
     def __init__(self) -> None:
         self._citations: dict[str, Citation] = {}
         self._details: list[JsonObject] = []
+        self._files: list[JsonObject] = []
 
     def take(self, item: OutputItem) -> None:
         """Note what a finished item carries."""
@@ -13475,7 +13717,10 @@ class CompletionNotes:
                 for citation in item.citations:
                     self._citations.setdefault(citation.url, citation)
             case ReasoningItem():
-                self._details.extend(item.details)
+                for detail in item.details:
+                    is_parsed = detail.get("type") == PARSED_DETAIL
+                    self._files.extend(objects_in(detail.get("files")) if is_parsed else [])
+                    self._details.extend([] if is_parsed else [detail])
             case ToolOutputItem():
                 # Thinking belongs to the calls it led to, and those run here are not shown.
                 self._details.clear()
@@ -13489,8 +13734,9 @@ class CompletionNotes:
             notes["reasoning_details"] = [
                 {"index": place, **detail} for place, detail in enumerate(self._details)
             ]
-        if self._citations:
-            notes["annotations"] = [_annotation(found) for found in self._citations.values()]
+        if self._citations or self._files:
+            cited = [_annotation(found) for found in self._citations.values()]
+            notes["annotations"] = [*cited, *self._files]
         return notes
 
 
@@ -13734,13 +13980,26 @@ def reasoning_output(item: ReasoningItem) -> HostEvent:
         "type": "reasoning",
         "id": item.id,
         "status": item.status,
-        "summary": [{"type": "summary_text", "text": text} for text in item.summary],
+        "summary": [{"type": "summary_text", "text": text} for text in _summary_to_show(item)],
     }
     if item.content:
         reasoning["content"] = [{"type": "reasoning_text", "text": text} for text in item.content]
     if item.details:
         reasoning["reasoning_details"] = item.details
     return reasoning
+
+
+def _summary_to_show(item: ReasoningItem) -> list[str]:
+    """The summary; where there was no thinking, what the card is there for."""
+    files = [
+        text_of(as_object(file.get("file")).get("name"))
+        for detail in item.details
+        if detail.get("type") == PARSED_DETAIL
+        for file in objects_in(detail.get("files"))
+    ]
+    if not files or item.is_visible:
+        return item.summary
+    return [f"OpenRouter read {', '.join(filter(None, files)) or 'a document'} for this model."]
 
 
 def function_call_output_item(call_id: str, text: str) -> HostEvent:
@@ -16103,7 +16362,7 @@ class Ask:
         client, settings = self.runtime.client(), self.context.settings
         match self.endpoint:
             case EndpointName.RESPONSES:
-                answer = stream_responses(client, settings, self.request)
+                answer = stream_responses(client, settings, without_parsed(self.request))
             case EndpointName.IMAGES:
                 answer = stream_images(client, settings, self.request)
             case EndpointName.CHAT_COMPLETIONS:
@@ -16229,7 +16488,7 @@ class Rounds:
             async with aclosing(attempt(self.ask)) as batches:
                 async for batch in batches:
                     events = self.transcript.take(batch)
-                    self._name_calls(events)
+                    self._make_own(events)
                     if events and isinstance(last := events[-1], ResponseFinished):
                         end = last
                         events.pop()
@@ -16245,10 +16504,12 @@ class Rounds:
                 return
             self.transcript.begin_round()
 
-    def _name_calls(self, events: list[Event]) -> None:
-        """Call tools as Open WebUI does: under that name it may run them, and show them."""
+    def _make_own(self, events: list[Event]) -> None:
+        """Give calls the names Open WebUI runs and shows them by; bind to the chat what is kept."""
         for event in events:
             match event:
+                case ItemFinished(_, ReasoningItem(details=details)):
+                    bind_to_chat(details, self.ask.context.chat_id)
                 case ItemStarted(_, FunctionCallItem() as call):
                     call.name = self.toolbox.host_name(call.name)
                 case ItemFinished(_, FunctionCallItem() as call):
@@ -16690,164 +16951,166 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((298, 9, 36),),
-    "core/redaction.py": ((342, 9, 69),),
-    "core/errors.py": ((439, 31, 181),),
-    "storage/payload_codec.py": ((632, 26, 189),),
-    "storage/archive_file.py": ((831, 20, 91),),
-    "storage/unlock.py": ((932, 22, 112),),
-    "core/circuit_breaker.py": ((1093, 8, 48),),
-    "core/json_codec.py": ((1149, 11, 29),),
-    "core/json_values.py": ((1186, 8, 31),),
-    "core/hand_over.py": ((1225, 11, 25),),
-    "core/media_types.py": ((1258, 5, 64),),
-    "core/money.py": ((1330, 8, 15),),
-    "core/process.py": ((1353, 10, 13),),
-    "core/addresses.py": ((1377, 17, 170),),
-    "core/admission.py": ((1555, 12, 50),),
-    "core/retry.py": ((1613, 7, 33),),
-    "core/secrets.py": ((1654, 19, 86),),
-    "core/session_records.py": ((1748, 11, 45),),
-    "core/source_map.py": ((1801, 7, 24),),
-    "core/template_language.py": ((1833, 8, 56),),
-    "core/valve_types.py": ((1899, 17, 63),),
-    "core/archive_valves.py": ((1970, 13, 65),),
-    "core/attachment_valves.py": ((2043, 13, 113),),
-    "core/catalog_valves.py": ((2164, 12, 136),),
-    "core/companion_valves.py": ((2308, 13, 61),),
-    "core/metadata_valves.py": ((2377, 12, 75),),
-    "core/personal_valves.py": ((2460, 11, 108),),
-    "core/spend_valves.py": ((2576, 12, 71),),
-    "core/storage_valves.py": ((2655, 13, 87),),
-    "core/template_valves.py": ((2750, 13, 87),),
-    "core/tool_valves.py": ((2845, 11, 76),),
-    "core/config.py": ((2929, 25, 431),),
-    "core/context.py": ((3368, 16, 61),),
-    "core/logging_system.py": ((3437, 11, 105),),
-    "core/error_templates.py": ((3550, 28, 176),),
-    "core/timing_logger.py": ((3736, 21, 137),),
-    "api/bodies.py": ((3881, 8, 80),),
-    "api/error_figures.py": ((3969, 8, 38),),
-    "api/errors.py": ((4015, 18, 188),),
-    "api/events.py": ((4211, 12, 315),),
-    "api/exchange_log.py": ((4534, 17, 15),),
-    "api/gateway/batch.py": ((4560, 14, 47),),
-    "api/gateway/items.py": ((4615, 22, 145),),
-    "api/gateway/part_ends.py": ((4768, 8, 58),),
-    "api/gateway/payloads.py": ((4834, 14, 31),),
-    "api/gateway/selection.py": ((4873, 15, 55),),
-    "api/gateway/sound.py": ((4936, 11, 22),),
-    "api/gateway/text_run.py": ((4966, 10, 70),),
-    "api/pacing.py": ((5044, 7, 19),),
-    "api/sse.py": ((5071, 5, 60),),
-    "api/gateway/chat_reader.py": ((5139, 31, 215),),
-    "api/gateway/responses_reader.py": ((5362, 34, 202),),
-    "api/transport.py": ((5572, 18, 176),),
-    "api/http.py": ((5756, 23, 176),),
-    "api/catalog.py": ((5940, 19, 99),),
-    "api/gateway/stream.py": ((6047, 33, 124),),
-    "api/gateway/chat_completions.py": ((6179, 15, 12),),
-    "api/gateway/images.py": ((6199, 19, 32),),
-    "api/gateway/responses.py": ((6239, 15, 12),),
-    "host/blocking.py": ((6259, 12, 57),),
-    "host/chats.py": ((6324, 13, 80),),
-    "host/columns.py": ((6416, 20, 88),),
-    "host/data_folder.py": ((6512, 9, 7),),
-    "host/database.py": ((6527, 15, 64),),
-    "host/departure.py": ((6599, 11, 30),),
-    "host/events.py": ((6637, 9, 4),),
-    "host/functions.py": ((6652, 20, 87),),
-    "host/kept_ids.py": ((6749, 11, 23),),
-    "host/middleware.py": ((6780, 8, 7),),
-    "host/citing.py": ((6795, 15, 25),),
-    "host/models.py": ((6828, 14, 105),),
-    "host/redis.py": ((6941, 8, 10),),
-    "host/single_worker.py": ((6959, 15, 30),),
-    "host/users.py": ((6997, 14, 95),),
-    "host/call.py": ((7100, 16, 64),),
-    "host/files.py": ((7172, 19, 101),),
-    "host/tools.py": ((7284, 23, 241),),
-    "host/versions.py": ((7533, 10, 30),),
-    "filters/provider_routing.py": ((7573, 2, 165),),
-    "filters/search_toggle.py": ((7740, 2, 153),),
-    "models/catalog_shelf.py": ((7903, 19, 105),),
-    "models/key_limit.py": ((8016, 13, 43),),
-    "models/pricing.py": ((8067, 12, 106),),
-    "models/family.py": ((8181, 14, 146),),
-    "models/companions.py": ((8335, 15, 95),),
-    "models/variants.py": ((8438, 11, 67),),
-    "models/known.py": ((8513, 12, 33),),
-    "models/metadata_sync.py": ((8557, 24, 246),),
-    "models/registry.py": ((8811, 21, 153),),
-    "models/visibility.py": ((8972, 16, 219),),
-    "models/entries.py": ((9199, 25, 66),),
-    "models/sync_job.py": ((9273, 33, 183),),
-    "storage/artifact_table.py": ((9464, 27, 92),),
-    "storage/cost_snapshots.py": ((9564, 16, 28),),
-    "storage/downloads.py": ((9604, 25, 173),),
-    "storage/encoded_files.py": ((9785, 19, 80),),
-    "storage/generated.py": ((9873, 16, 46),),
-    "storage/artifacts.py": ((9930, 41, 304),),
-    "storage/kept_thinking.py": ((10242, 15, 34),),
-    "storage/pictures.py": ((10284, 19, 121),),
-    "storage/keeping.py": ((10413, 25, 78),),
-    "storage/session_archive.py": ((10501, 43, 204),),
-    "storage/spend_table.py": ((10713, 24, 88),),
-    "storage/spend_ledger.py": ((10809, 23, 183),),
-    "storage/budgets.py": ((11000, 18, 103),),
-    "storage/spend_report.py": ((11111, 27, 111),),
-    "storage/spending.py": ((11230, 20, 77),),
-    "requests/allow_list.py": ((11315, 10, 28),),
-    "requests/caching.py": ((11351, 13, 20),),
-    "requests/content_parts.py": ((11379, 10, 76),),
-    "requests/fallbacks.py": ((11463, 12, 13),),
-    "requests/identifiers.py": ((11484, 11, 46),),
-    "requests/modalities.py": ((11538, 12, 40),),
-    "requests/old_texts.py": ((11586, 11, 65),),
-    "requests/parameters.py": ((11659, 12, 59),),
-    "requests/plugins.py": ((11726, 13, 20),),
-    "requests/reasoning.py": ((11754, 13, 87),),
-    "requests/references.py": ((11849, 12, 30),),
-    "requests/replay.py": ((11887, 14, 122),),
-    "requests/chat_body.py": ((12017, 13, 141),),
-    "requests/history.py": ((12166, 13, 116),),
-    "requests/next_round.py": ((12290, 22, 82),),
-    "requests/recovery.py": ((12380, 16, 107),),
-    "requests/retention.py": ((12495, 13, 80),),
-    "requests/attachments.py": ((12583, 25, 231),),
-    "requests/routing_table.py": ((12822, 14, 38),),
-    "requests/routing.py": ((12868, 13, 39),),
-    "requests/tasks.py": ((12915, 11, 35),),
-    "requests/studio.py": ((12958, 15, 52),),
-    "requests/tools.py": ((13018, 13, 41),),
-    "requests/web_search.py": ((13067, 15, 62),),
-    "requests/normalise.py": ((13137, 29, 43),),
-    "streaming/collector.py": ((13188, 32, 266),),
-    "streaming/completion_notes.py": ((13462, 11, 41),),
-    "streaming/open_calls.py": ((13511, 10, 25),),
-    "streaming/renderer.py": ((13544, 9, 13),),
-    "streaming/citations.py": ((13565, 13, 57),),
-    "streaming/layout.py": ((13634, 18, 61),),
-    "streaming/output_items.py": ((13703, 19, 75),),
-    "streaming/server_tools.py": ((13786, 15, 46),),
-    "streaming/status.py": ((13840, 10, 47),),
-    "streaming/think_tags.py": ((13895, 20, 134),),
-    "streaming/thinking_status.py": ((14037, 11, 53),),
-    "streaming/usage.py": ((14098, 10, 92),),
-    "streaming/completion_chunks.py": ((14198, 31, 101),),
-    "streaming/completion_dict.py": ((14307, 38, 113),),
-    "streaming/response_events.py": ((14428, 48, 279),),
-    "streaming/transcript.py": ((14715, 30, 130),),
-    "tools/policy.py": ((14853, 13, 47),),
-    "tools/results.py": ((14908, 11, 116),),
-    "tools/schema.py": ((15035, 15, 298),),
-    "tools/arguments.py": ((15341, 13, 113),),
-    "tools/definitions.py": ((15462, 13, 76),),
-    "tools/executor.py": ((15546, 55, 194),),
-    "tools/toolbox.py": ((15748, 23, 130),),
-    "runtime.py": ((15886, 34, 195),),
-    "attempts.py": ((16089, 37, 85),),
-    "rounds.py": ((16182, 30, 190),),
-    "orchestrator.py": ((16380, 53, 184),),
-    "pipe.py": ((16572, 30, 113),),
+    "core/ids.py": ((301, 9, 39),),
+    "core/redaction.py": ((348, 9, 69),),
+    "core/errors.py": ((445, 31, 181),),
+    "storage/payload_codec.py": ((638, 26, 189),),
+    "storage/archive_file.py": ((837, 20, 91),),
+    "storage/unlock.py": ((938, 22, 112),),
+    "core/circuit_breaker.py": ((1099, 8, 48),),
+    "core/json_codec.py": ((1155, 11, 29),),
+    "core/json_values.py": ((1192, 8, 31),),
+    "core/hand_over.py": ((1231, 11, 25),),
+    "core/media_types.py": ((1264, 5, 64),),
+    "core/money.py": ((1336, 8, 15),),
+    "core/process.py": ((1359, 10, 13),),
+    "core/addresses.py": ((1383, 17, 170),),
+    "core/admission.py": ((1561, 12, 50),),
+    "core/retry.py": ((1619, 7, 33),),
+    "core/secrets.py": ((1660, 19, 86),),
+    "core/session_records.py": ((1754, 11, 45),),
+    "core/source_map.py": ((1807, 7, 24),),
+    "core/template_language.py": ((1839, 8, 56),),
+    "core/valve_types.py": ((1905, 17, 63),),
+    "core/archive_valves.py": ((1976, 13, 65),),
+    "core/attachment_valves.py": ((2049, 13, 113),),
+    "core/catalog_valves.py": ((2170, 12, 136),),
+    "core/companion_valves.py": ((2314, 13, 61),),
+    "core/metadata_valves.py": ((2383, 12, 75),),
+    "core/personal_valves.py": ((2466, 11, 108),),
+    "core/spend_valves.py": ((2582, 12, 71),),
+    "core/storage_valves.py": ((2661, 13, 87),),
+    "core/template_valves.py": ((2756, 13, 87),),
+    "core/tool_valves.py": ((2851, 11, 76),),
+    "core/config.py": ((2935, 25, 431),),
+    "core/context.py": ((3374, 16, 61),),
+    "core/logging_system.py": ((3443, 11, 105),),
+    "core/error_templates.py": ((3556, 28, 176),),
+    "core/timing_logger.py": ((3742, 21, 137),),
+    "api/bodies.py": ((3887, 8, 80),),
+    "api/error_figures.py": ((3975, 8, 38),),
+    "api/errors.py": ((4021, 18, 188),),
+    "api/events.py": ((4217, 12, 315),),
+    "api/exchange_log.py": ((4540, 17, 15),),
+    "api/gateway/batch.py": ((4566, 14, 47),),
+    "api/gateway/items.py": ((4621, 22, 145),),
+    "api/gateway/parsed_files.py": ((4774, 12, 36),),
+    "api/gateway/part_ends.py": ((4818, 8, 58),),
+    "api/gateway/payloads.py": ((4884, 14, 31),),
+    "api/gateway/selection.py": ((4923, 15, 55),),
+    "api/gateway/sound.py": ((4986, 11, 22),),
+    "api/gateway/text_run.py": ((5016, 10, 70),),
+    "api/pacing.py": ((5094, 7, 19),),
+    "api/sse.py": ((5121, 5, 60),),
+    "api/gateway/chat_reader.py": ((5189, 34, 230),),
+    "api/gateway/responses_reader.py": ((5427, 34, 202),),
+    "api/transport.py": ((5637, 18, 176),),
+    "api/http.py": ((5821, 23, 176),),
+    "api/catalog.py": ((6005, 19, 99),),
+    "api/gateway/stream.py": ((6112, 33, 124),),
+    "api/gateway/chat_completions.py": ((6244, 19, 16),),
+    "api/gateway/images.py": ((6268, 19, 32),),
+    "api/gateway/responses.py": ((6308, 15, 12),),
+    "host/blocking.py": ((6328, 12, 57),),
+    "host/chats.py": ((6393, 13, 80),),
+    "host/columns.py": ((6485, 20, 88),),
+    "host/data_folder.py": ((6581, 9, 7),),
+    "host/database.py": ((6596, 15, 64),),
+    "host/departure.py": ((6668, 11, 30),),
+    "host/events.py": ((6706, 9, 4),),
+    "host/functions.py": ((6721, 20, 87),),
+    "host/kept_ids.py": ((6818, 11, 23),),
+    "host/middleware.py": ((6849, 8, 7),),
+    "host/citing.py": ((6864, 15, 25),),
+    "host/models.py": ((6897, 14, 105),),
+    "host/redis.py": ((7010, 8, 10),),
+    "host/single_worker.py": ((7028, 15, 30),),
+    "host/users.py": ((7066, 14, 95),),
+    "host/call.py": ((7169, 16, 64),),
+    "host/files.py": ((7241, 19, 101),),
+    "host/tools.py": ((7353, 23, 241),),
+    "host/versions.py": ((7602, 10, 30),),
+    "filters/provider_routing.py": ((7642, 2, 165),),
+    "filters/search_toggle.py": ((7809, 2, 153),),
+    "models/catalog_shelf.py": ((7972, 19, 105),),
+    "models/key_limit.py": ((8085, 13, 43),),
+    "models/pricing.py": ((8136, 12, 106),),
+    "models/family.py": ((8250, 14, 146),),
+    "models/companions.py": ((8404, 15, 95),),
+    "models/variants.py": ((8507, 11, 67),),
+    "models/known.py": ((8582, 12, 33),),
+    "models/metadata_sync.py": ((8626, 24, 246),),
+    "models/registry.py": ((8880, 21, 153),),
+    "models/visibility.py": ((9041, 16, 219),),
+    "models/entries.py": ((9268, 25, 66),),
+    "models/sync_job.py": ((9342, 33, 183),),
+    "storage/artifact_table.py": ((9533, 27, 92),),
+    "storage/cost_snapshots.py": ((9633, 16, 28),),
+    "storage/downloads.py": ((9673, 25, 186),),
+    "storage/encoded_files.py": ((9867, 21, 102),),
+    "storage/generated.py": ((9977, 16, 46),),
+    "storage/artifacts.py": ((10034, 41, 304),),
+    "storage/kept_thinking.py": ((10346, 15, 34),),
+    "storage/pictures.py": ((10388, 20, 137),),
+    "storage/keeping.py": ((10533, 25, 78),),
+    "storage/session_archive.py": ((10621, 43, 204),),
+    "storage/spend_table.py": ((10833, 24, 88),),
+    "storage/spend_ledger.py": ((10929, 23, 183),),
+    "storage/budgets.py": ((11120, 18, 103),),
+    "storage/spend_report.py": ((11231, 27, 111),),
+    "storage/spending.py": ((11350, 20, 77),),
+    "requests/allow_list.py": ((11435, 10, 28),),
+    "requests/caching.py": ((11471, 13, 20),),
+    "requests/content_parts.py": ((11499, 10, 76),),
+    "requests/fallbacks.py": ((11583, 12, 13),),
+    "requests/identifiers.py": ((11604, 11, 46),),
+    "requests/modalities.py": ((11658, 12, 40),),
+    "requests/old_texts.py": ((11706, 11, 65),),
+    "requests/parameters.py": ((11779, 12, 59),),
+    "requests/parsed_files.py": ((11848, 17, 54),),
+    "requests/plugins.py": ((11910, 13, 20),),
+    "requests/reasoning.py": ((11938, 13, 87),),
+    "requests/references.py": ((12033, 12, 30),),
+    "requests/replay.py": ((12071, 14, 124),),
+    "requests/chat_body.py": ((12203, 15, 144),),
+    "requests/history.py": ((12355, 14, 118),),
+    "requests/next_round.py": ((12481, 22, 83),),
+    "requests/recovery.py": ((12572, 16, 107),),
+    "requests/retention.py": ((12687, 13, 80),),
+    "requests/attachments.py": ((12775, 27, 279),),
+    "requests/routing_table.py": ((13062, 14, 38),),
+    "requests/routing.py": ((13108, 13, 39),),
+    "requests/tasks.py": ((13155, 11, 35),),
+    "requests/studio.py": ((13198, 15, 52),),
+    "requests/tools.py": ((13258, 13, 41),),
+    "requests/web_search.py": ((13307, 15, 62),),
+    "requests/normalise.py": ((13377, 29, 44),),
+    "streaming/collector.py": ((13429, 32, 266),),
+    "streaming/completion_notes.py": ((13703, 12, 46),),
+    "streaming/open_calls.py": ((13757, 10, 25),),
+    "streaming/renderer.py": ((13790, 9, 13),),
+    "streaming/citations.py": ((13811, 13, 57),),
+    "streaming/layout.py": ((13880, 18, 61),),
+    "streaming/output_items.py": ((13949, 20, 88),),
+    "streaming/server_tools.py": ((14045, 15, 46),),
+    "streaming/status.py": ((14099, 10, 47),),
+    "streaming/think_tags.py": ((14154, 20, 134),),
+    "streaming/thinking_status.py": ((14296, 11, 53),),
+    "streaming/usage.py": ((14357, 10, 92),),
+    "streaming/completion_chunks.py": ((14457, 31, 101),),
+    "streaming/completion_dict.py": ((14566, 38, 113),),
+    "streaming/response_events.py": ((14687, 48, 279),),
+    "streaming/transcript.py": ((14974, 30, 130),),
+    "tools/policy.py": ((15112, 13, 47),),
+    "tools/results.py": ((15167, 11, 116),),
+    "tools/schema.py": ((15294, 15, 298),),
+    "tools/arguments.py": ((15600, 13, 113),),
+    "tools/definitions.py": ((15721, 13, 76),),
+    "tools/executor.py": ((15805, 55, 194),),
+    "tools/toolbox.py": ((16007, 23, 130),),
+    "runtime.py": ((16145, 34, 195),),
+    "attempts.py": ((16348, 38, 85),),
+    "rounds.py": ((16441, 32, 192),),
+    "orchestrator.py": ((16641, 53, 184),),
+    "pipe.py": ((16833, 30, 113),),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import sys
 from collections.abc import Callable
@@ -194,6 +195,28 @@ async def test_what_has_no_place_is_not_downloaded() -> None:
         files = EncodedFiles(Downloads(lookup))
         await attach_files({"messages": list(messages)}, valves, family, files)
     assert asked == []
+
+
+async def test_the_links_of_a_message_are_fetched_together_four_at_once() -> None:
+    running: set[str] = set()
+    together: list[int] = []
+    enough = asyncio.Event()
+
+    async def lookup(name: str) -> list[str]:
+        running.add(name)
+        together.append(len(running))
+        if len(running) == 4:
+            enough.set()
+        await enough.wait()
+        running.remove(name)
+        return ["10.0.0.1"]
+
+    links = [document(f"https://files{number}.test/", f"{number}.pdf") for number in range(7)]
+    async with asyncio.timeout(5):
+        files = EncodedFiles(Downloads(lookup))
+        _, told = await attach_files({"messages": [said(*links)]}, context(), ALL, files)
+    assert max(together) == 4
+    assert [words[1] for words in told] == list("6543210")
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +24,7 @@ CheckFile = Callable[[str, int], None]
 _CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that of the whole
 _KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
 _KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
+_LINK_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,14 @@ class EncodedFile:
 class EncodedFiles:
     """Encodes stored and linked files, and remembers the smaller ones."""
 
-    def __init__(self, downloads: Downloads | None = None) -> None:
+    def __init__(
+        self, downloads: Downloads | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._downloads = downloads or Downloads()
+        self._clock = clock
         self._kept: OrderedDict[tuple[object, ...], EncodedFile] = OrderedDict()
+        self._fetched_at: dict[tuple[object, ...], float] = {}
+        """Of those behind links, which may change."""
 
     async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
         """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
@@ -55,12 +63,26 @@ class EncodedFiles:
     async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
         """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
         key = (url, rules.addresses)
-        if known := self._recall(key, check):
+        if self._is_fresh(key) and (known := self._recall(key, check)):
             return known
         content = await self._downloads.fetch(url, rules)
+        self._fetched_at[key] = self._clock()
         return self._keep(
             key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
         )
+
+    def begun(self, url: str, rules: DownloadRules) -> AbstractContextManager[object]:
+        """Have the download of a linked file on its way, unless the file is remembered."""
+        is_known = self._is_fresh((url, rules.addresses))
+        return nullcontext() if is_known else self._downloads.begun(url, rules)
+
+    def _is_fresh(self, key: tuple[object, ...]) -> bool:
+        age = self._clock() - self._fetched_at.get(key, 0.0)
+        return key in self._kept and age < _LINK_SECONDS
+
+    def _forget(self, key: tuple[object, ...]) -> None:
+        self._kept.pop(key, None)
+        self._fetched_at.pop(key, None)
 
     def _recall(self, key: tuple[object, ...], check: CheckFile) -> EncodedFile | None:
         known = self._kept.get(key)
@@ -73,7 +95,9 @@ class EncodedFiles:
         if len(file.text) <= _KEPT_CHARACTERS_EACH:
             self._kept[key] = file
             while sum(len(each.text) for each in self._kept.values()) > _KEPT_CHARACTERS_IN_ALL:
-                self._kept.popitem(last=False)
+                self._forget(next(iter(self._kept)))
+        else:
+            self._forget(key)
         return file
 
 
