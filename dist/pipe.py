@@ -126,82 +126,82 @@ license: MIT
 #   9627  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
 #   9663  downloads.py                  Files of the web, fetched without a way into the server's own network.
 #   9861  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9971  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10025  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10340  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10382  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10527  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10613  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10827  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10923  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11114  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11225  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11344  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  10004  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10058  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10373  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10415  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10560  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10646  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10860  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10956  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11147  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11258  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11377  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11429  allow_list.py                 Only what the API knows goes out.
-#  11465  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11493  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11577  fallbacks.py                  Further models, for when the first one fails.
-#  11598  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11652  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11700  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11773  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11840  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  11904  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11932  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12027  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12065  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12197  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12349  history.py                    Chat messages become input items.
-#  12475  next_round.py                 The request of another round: the one before, and what came of it.
-#  12566  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12681  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12769  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13056  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13102  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13149  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13192  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13252  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13301  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13371  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11462  allow_list.py                 Only what the API knows goes out.
+#  11498  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11526  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11610  fallbacks.py                  Further models, for when the first one fails.
+#  11631  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11685  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11733  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11806  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11873  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  11937  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11965  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12060  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12098  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12230  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12382  history.py                    Chat messages become input items.
+#  12508  next_round.py                 The request of another round: the one before, and what came of it.
+#  12599  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12714  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12802  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13101  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13147  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13194  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13237  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13297  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13346  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13416  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13423  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13697  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13751  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13784  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13805  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13870  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13943  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14039  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14093  status.py                     The status line of an answer: few words, all of them true.
-#  14148  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14290  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14351  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14451  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14560  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14681  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14968  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13468  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13742  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13796  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13829  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13850  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13915  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13988  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14084  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14138  status.py                     The status line of an answer: few words, all of them true.
+#  14193  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14335  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14396  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14496  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14605  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14726  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15013  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15106  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15161  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15285  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15594  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15715  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15799  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16001  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15151  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15206  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15330  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15639  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15760  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15844  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16046  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16139  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16184  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16342  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16387  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16435  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16480  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16635  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16680  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16827  pipe.py                       The entrance: what Open WebUI calls.
+#  16887  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -9871,6 +9871,9 @@ _CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that o
 _KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
 _KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
 _LINK_SECONDS = 600.0
+_LARGE_BYTES = 8 * 1024 * 1024
+_LARGE_AT_ONCE = 4
+_LARGE_WAITING = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -9881,6 +9884,29 @@ class EncodedFile:
     size: int
     """Bytes."""
     text: str
+
+
+class LargeFiles:
+    """A place for a request with large files: only a few at once hold them in more than one form.
+
+    Each takes one place, however many its files; nobody waits who has an answer under way.
+    """
+
+    def __init__(self) -> None:
+        self._gate: Gate | None = None
+
+    async def enter(self, size: int) -> None:
+        """Wait for the place before such a file (of so many bytes) is encoded."""
+        if size > _LARGE_BYTES and self._gate is None:
+            gate = shared_by_process("large files", Gate)
+            await enter_gate(gate, _LARGE_AT_ONCE, _LARGE_WAITING)
+            self._gate = gate
+
+    def leave(self) -> None:
+        """Give it back: the request is on its way."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            leave_gate(gate)
 
 
 class EncodedFiles:
@@ -9895,24 +9921,31 @@ class EncodedFiles:
         self._fetched_at: dict[tuple[object, ...], float] = {}
         """Of those behind links, which may change."""
 
-    async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
+    async def stored(self, file: FoundFile, check: CheckFile, room: LargeFiles) -> EncodedFile:
         """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
 
         def read() -> EncodedFile:
-            path = Path(local_path(file))
             with path.open("rb") as content:
-                return encode_file(content, path.stat().st_size, check)
+                return encode_file(content, size, check)
 
         key = (file.id, file.version)
-        return self._recall(key, check) or self._keep(key, await asyncio.to_thread(read))
+        if known := self._recall(key, check):
+            return known
+        path = Path(await asyncio.to_thread(local_path, file))
+        size = await asyncio.to_thread(lambda: path.stat().st_size)
+        await room.enter(size)
+        return self._keep(key, await asyncio.to_thread(read))
 
-    async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
+    async def linked(
+        self, url: str, rules: DownloadRules, check: CheckFile, room: LargeFiles
+    ) -> EncodedFile:
         """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
         key = (url, rules.addresses)
         if self._is_fresh(key) and (known := self._recall(key, check)):
             return known
         content = await self._downloads.fetch(url, rules)
         self._fetched_at[key] = self._clock()
+        await room.enter(len(content))
         return self._keep(
             key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
         )
@@ -12796,10 +12829,17 @@ _DOWNLOADS_AT_ONCE = 4
 
 
 async def attach_files(
-    body: CompletionsBody, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    files: EncodedFiles,
+    room: LargeFiles,
 ) -> tuple[CompletionsBody, list[str]]:
-    """The body with its files as the model takes them, and what to tell of those left out."""
-    intake = _Intake(context, family, files)
+    """The body with its files as the model takes them, and what to tell of those left out.
+
+    `room` is left by the caller, once the request is on its way.
+    """
+    intake = _Intake(context, family, files, room)
     messages = objects_in(body.get("messages"))
     turns = turn_numbers(messages)
     extras = await intake.files_of_turns(turns, _pictures_sent_back(messages))
@@ -12825,8 +12865,13 @@ class _Intake:
     """The files of one request."""
 
     def __init__(
-        self, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+        self,
+        context: RequestContext,
+        family: ModelFamily | None,
+        files: EncodedFiles,
+        room: LargeFiles,
     ) -> None:
+        self._room = room
         self._context = context
         self._rules = context.settings.attachments
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
@@ -12940,14 +12985,14 @@ class _Intake:
             if _YOUTUBE.match(address) and "video" in file.part["type"]:
                 return file.part
             self._check_place(_kind_of_part(file.part))
-            linked = self._files.linked(address, self._rules.downloads, self._check)
+            linked = self._files.linked(address, self._rules.downloads, self._check, self._room)
             return _part_of(await linked, file.name)
         found = await find_file(self._context, stored[1] if stored else address)
         if found is None:
             raise UnsupportedInputError(_GONE)
         if "file" in file.part and found.has_text and reads_documents(self._context.host):
             return {}  # its text is in the message already
-        return _part_of(await self._files.stored(found, self._check), file.name)
+        return _part_of(await self._files.stored(found, self._check, self._room), file.name)
 
     async def _check_inline(self, file: _Attachment) -> JsonObject:
         """Look at the beginning; only what claims to be something else is decoded."""
@@ -16741,11 +16786,26 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
     body = ask_for_sound(turn.body, context, family)
-    if not context.task:
-        with timing_scope("attachments"):
-            body, left_out = await attach_files(body, context, family, runtime.files)
-        if left_out:
-            yield [Notice(" ".join(left_out))]
+    room = LargeFiles()
+    try:
+        if not context.task:
+            with timing_scope("attachments"):
+                body, left_out = await attach_files(body, context, family, runtime.files, room)
+            if left_out:
+                yield [Notice(" ".join(left_out))]
+        async with aclosing(_asked(turn, body, family)) as batches:
+            async for batch in batches:
+                room.leave()
+                yield batch
+    finally:
+        room.leave()
+
+
+async def _asked(
+    turn: Turn, body: CompletionsBody, family: ModelFamily | None
+) -> AsyncGenerator[list[Event]]:
+    """The answer to the body, its files in it."""
+    context, runtime, settings = turn.context, turn.runtime, turn.context.settings
     body = await _with_kept_thinking(body, context, runtime)
     toolbox = turn.open_tools(context, body, family)
     ask = _prepare_ask(turn, body, family, toolbox)
@@ -17047,70 +17107,70 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/artifact_table.py": ((9533, 27, 92),),
     "storage/cost_snapshots.py": ((9633, 16, 28),),
     "storage/downloads.py": ((9673, 25, 186),),
-    "storage/encoded_files.py": ((9867, 21, 102),),
-    "storage/generated.py": ((9977, 16, 46),),
-    "storage/artifacts.py": ((10034, 41, 304),),
-    "storage/kept_thinking.py": ((10346, 15, 34),),
-    "storage/pictures.py": ((10388, 20, 137),),
-    "storage/keeping.py": ((10533, 25, 78),),
-    "storage/session_archive.py": ((10621, 43, 204),),
-    "storage/spend_table.py": ((10833, 24, 88),),
-    "storage/spend_ledger.py": ((10929, 23, 183),),
-    "storage/budgets.py": ((11120, 18, 103),),
-    "storage/spend_report.py": ((11231, 27, 111),),
-    "storage/spending.py": ((11350, 20, 77),),
-    "requests/allow_list.py": ((11435, 10, 28),),
-    "requests/caching.py": ((11471, 13, 20),),
-    "requests/content_parts.py": ((11499, 10, 76),),
-    "requests/fallbacks.py": ((11583, 12, 13),),
-    "requests/identifiers.py": ((11604, 11, 46),),
-    "requests/modalities.py": ((11658, 12, 40),),
-    "requests/old_texts.py": ((11706, 11, 65),),
-    "requests/parameters.py": ((11779, 12, 59),),
-    "requests/parsed_files.py": ((11848, 17, 54),),
-    "requests/plugins.py": ((11910, 13, 20),),
-    "requests/reasoning.py": ((11938, 13, 87),),
-    "requests/references.py": ((12033, 12, 30),),
-    "requests/replay.py": ((12071, 14, 124),),
-    "requests/chat_body.py": ((12203, 15, 144),),
-    "requests/history.py": ((12355, 14, 118),),
-    "requests/next_round.py": ((12481, 22, 83),),
-    "requests/recovery.py": ((12572, 16, 107),),
-    "requests/retention.py": ((12687, 13, 80),),
-    "requests/attachments.py": ((12775, 27, 279),),
-    "requests/routing_table.py": ((13062, 14, 38),),
-    "requests/routing.py": ((13108, 13, 39),),
-    "requests/tasks.py": ((13155, 11, 35),),
-    "requests/studio.py": ((13198, 15, 52),),
-    "requests/tools.py": ((13258, 13, 41),),
-    "requests/web_search.py": ((13307, 15, 62),),
-    "requests/normalise.py": ((13377, 29, 44),),
-    "streaming/collector.py": ((13429, 32, 266),),
-    "streaming/completion_notes.py": ((13703, 12, 46),),
-    "streaming/open_calls.py": ((13757, 10, 25),),
-    "streaming/renderer.py": ((13790, 9, 13),),
-    "streaming/citations.py": ((13811, 13, 57),),
-    "streaming/layout.py": ((13880, 18, 61),),
-    "streaming/output_items.py": ((13949, 20, 88),),
-    "streaming/server_tools.py": ((14045, 15, 46),),
-    "streaming/status.py": ((14099, 10, 47),),
-    "streaming/think_tags.py": ((14154, 20, 134),),
-    "streaming/thinking_status.py": ((14296, 11, 53),),
-    "streaming/usage.py": ((14357, 10, 92),),
-    "streaming/completion_chunks.py": ((14457, 31, 101),),
-    "streaming/completion_dict.py": ((14566, 38, 113),),
-    "streaming/response_events.py": ((14687, 48, 279),),
-    "streaming/transcript.py": ((14974, 30, 130),),
-    "tools/policy.py": ((15112, 13, 47),),
-    "tools/results.py": ((15167, 11, 116),),
-    "tools/schema.py": ((15294, 15, 298),),
-    "tools/arguments.py": ((15600, 13, 113),),
-    "tools/definitions.py": ((15721, 13, 76),),
-    "tools/executor.py": ((15805, 55, 194),),
-    "tools/toolbox.py": ((16007, 23, 130),),
-    "runtime.py": ((16145, 34, 195),),
-    "attempts.py": ((16348, 38, 85),),
-    "rounds.py": ((16441, 32, 192),),
-    "orchestrator.py": ((16641, 53, 184),),
-    "pipe.py": ((16833, 30, 113),),
+    "storage/encoded_files.py": ((9867, 23, 135),),
+    "storage/generated.py": ((10010, 16, 46),),
+    "storage/artifacts.py": ((10067, 41, 304),),
+    "storage/kept_thinking.py": ((10379, 15, 34),),
+    "storage/pictures.py": ((10421, 20, 137),),
+    "storage/keeping.py": ((10566, 25, 78),),
+    "storage/session_archive.py": ((10654, 43, 204),),
+    "storage/spend_table.py": ((10866, 24, 88),),
+    "storage/spend_ledger.py": ((10962, 23, 183),),
+    "storage/budgets.py": ((11153, 18, 103),),
+    "storage/spend_report.py": ((11264, 27, 111),),
+    "storage/spending.py": ((11383, 20, 77),),
+    "requests/allow_list.py": ((11468, 10, 28),),
+    "requests/caching.py": ((11504, 13, 20),),
+    "requests/content_parts.py": ((11532, 10, 76),),
+    "requests/fallbacks.py": ((11616, 12, 13),),
+    "requests/identifiers.py": ((11637, 11, 46),),
+    "requests/modalities.py": ((11691, 12, 40),),
+    "requests/old_texts.py": ((11739, 11, 65),),
+    "requests/parameters.py": ((11812, 12, 59),),
+    "requests/parsed_files.py": ((11881, 17, 54),),
+    "requests/plugins.py": ((11943, 13, 20),),
+    "requests/reasoning.py": ((11971, 13, 87),),
+    "requests/references.py": ((12066, 12, 30),),
+    "requests/replay.py": ((12104, 14, 124),),
+    "requests/chat_body.py": ((12236, 15, 144),),
+    "requests/history.py": ((12388, 14, 118),),
+    "requests/next_round.py": ((12514, 22, 83),),
+    "requests/recovery.py": ((12605, 16, 107),),
+    "requests/retention.py": ((12720, 13, 80),),
+    "requests/attachments.py": ((12808, 27, 291),),
+    "requests/routing_table.py": ((13107, 14, 38),),
+    "requests/routing.py": ((13153, 13, 39),),
+    "requests/tasks.py": ((13200, 11, 35),),
+    "requests/studio.py": ((13243, 15, 52),),
+    "requests/tools.py": ((13303, 13, 41),),
+    "requests/web_search.py": ((13352, 15, 62),),
+    "requests/normalise.py": ((13422, 29, 44),),
+    "streaming/collector.py": ((13474, 32, 266),),
+    "streaming/completion_notes.py": ((13748, 12, 46),),
+    "streaming/open_calls.py": ((13802, 10, 25),),
+    "streaming/renderer.py": ((13835, 9, 13),),
+    "streaming/citations.py": ((13856, 13, 57),),
+    "streaming/layout.py": ((13925, 18, 61),),
+    "streaming/output_items.py": ((13994, 20, 88),),
+    "streaming/server_tools.py": ((14090, 15, 46),),
+    "streaming/status.py": ((14144, 10, 47),),
+    "streaming/think_tags.py": ((14199, 20, 134),),
+    "streaming/thinking_status.py": ((14341, 11, 53),),
+    "streaming/usage.py": ((14402, 10, 92),),
+    "streaming/completion_chunks.py": ((14502, 31, 101),),
+    "streaming/completion_dict.py": ((14611, 38, 113),),
+    "streaming/response_events.py": ((14732, 48, 279),),
+    "streaming/transcript.py": ((15019, 30, 130),),
+    "tools/policy.py": ((15157, 13, 47),),
+    "tools/results.py": ((15212, 11, 116),),
+    "tools/schema.py": ((15339, 15, 298),),
+    "tools/arguments.py": ((15645, 13, 113),),
+    "tools/definitions.py": ((15766, 13, 76),),
+    "tools/executor.py": ((15850, 55, 194),),
+    "tools/toolbox.py": ((16052, 23, 130),),
+    "runtime.py": ((16190, 34, 195),),
+    "attempts.py": ((16393, 38, 85),),
+    "rounds.py": ((16486, 32, 192),),
+    "orchestrator.py": ((16686, 54, 199),),
+    "pipe.py": ((16893, 30, 113),),
 }

@@ -17,7 +17,7 @@ from open_webui_openrouter_pipe.core.errors import (
     PipeError,
 )
 from open_webui_openrouter_pipe.storage.downloads import Downloads, look_up
-from open_webui_openrouter_pipe.storage.encoded_files import EncodedFiles
+from open_webui_openrouter_pipe.storage.encoded_files import EncodedFiles, LargeFiles
 from open_webui_openrouter_pipe.storage.pictures import fetch_picture
 from tests.requests.contexts import context
 from tests.storage.name_server import NameServer, start_name_server
@@ -225,7 +225,7 @@ async def test_a_linked_file_is_remembered_for_a_while(web: WebServer, names: Na
     files = EncodedFiles(Downloads(names.lookup), lambda: now[0])
     for seconds, asked in ((0, 1), (599, 1), (2, 2), (599, 2)):
         now[0] += seconds
-        file = await files.linked(web.url(), web.rules, lambda *_: None)
+        file = await files.linked(web.url(), web.rules, lambda *_: None, LargeFiles())
         assert (file.media_type, len(web.requests)) == ("image/png", asked)
 
 
@@ -242,3 +242,20 @@ async def test_a_picture_that_came_as_a_link_is_fetched_as_any_file_of_the_web(
     with pytest.raises(AddressRefusedError):
         await fetch_picture(f"{address}/a", context())
     assert len(web.requests) == 2
+
+
+async def test_only_four_requests_at_once_hold_large_files() -> None:
+    large = 9 * 1024 * 1024
+    rooms = [LargeFiles() for _ in range(5)]
+    for room in rooms[:4]:
+        await room.enter(large)
+        await room.enter(large)  # a second file needs no second place
+    await rooms[4].enter(1024)
+    waiting = asyncio.create_task(rooms[4].enter(large))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    rooms[0].leave()
+    rooms[0].leave()
+    await asyncio.wait_for(waiting, 5)
+    for room in rooms:
+        room.leave()

@@ -21,7 +21,7 @@ from ..core.media_types import sniff_media_type
 from ..host.chats import read_message_files
 from ..host.files import find_file, reads_documents
 from ..models.family import ModelFamily
-from ..storage.encoded_files import EncodedFile, EncodedFiles, encode_file
+from ..storage.encoded_files import EncodedFile, EncodedFiles, LargeFiles, encode_file
 from .retention import turn_numbers
 
 _GONE = "it is no longer there, or not yours to read"
@@ -48,10 +48,17 @@ _DOWNLOADS_AT_ONCE = 4
 
 
 async def attach_files(
-    body: CompletionsBody, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    files: EncodedFiles,
+    room: LargeFiles,
 ) -> tuple[CompletionsBody, list[str]]:
-    """The body with its files as the model takes them, and what to tell of those left out."""
-    intake = _Intake(context, family, files)
+    """The body with its files as the model takes them, and what to tell of those left out.
+
+    `room` is left by the caller, once the request is on its way.
+    """
+    intake = _Intake(context, family, files, room)
     messages = objects_in(body.get("messages"))
     turns = turn_numbers(messages)
     extras = await intake.files_of_turns(turns, _pictures_sent_back(messages))
@@ -77,8 +84,13 @@ class _Intake:
     """The files of one request."""
 
     def __init__(
-        self, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+        self,
+        context: RequestContext,
+        family: ModelFamily | None,
+        files: EncodedFiles,
+        room: LargeFiles,
     ) -> None:
+        self._room = room
         self._context = context
         self._rules = context.settings.attachments
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
@@ -192,14 +204,14 @@ class _Intake:
             if _YOUTUBE.match(address) and "video" in file.part["type"]:
                 return file.part
             self._check_place(_kind_of_part(file.part))
-            linked = self._files.linked(address, self._rules.downloads, self._check)
+            linked = self._files.linked(address, self._rules.downloads, self._check, self._room)
             return _part_of(await linked, file.name)
         found = await find_file(self._context, stored[1] if stored else address)
         if found is None:
             raise UnsupportedInputError(_GONE)
         if "file" in file.part and found.has_text and reads_documents(self._context.host):
             return {}  # its text is in the message already
-        return _part_of(await self._files.stored(found, self._check), file.name)
+        return _part_of(await self._files.stored(found, self._check, self._room), file.name)
 
     async def _check_inline(self, file: _Attachment) -> JsonObject:
         """Look at the beginning; only what claims to be something else is decoded."""
