@@ -67,9 +67,7 @@ async def fit(
 ) -> tuple[list[list[dict[str, Any]]], list[str]]:
     """The contents that go out, and what the person is told."""
     files = EncodedFiles(Downloads(no_name))
-    body, told = await attach(
-        {"messages": list(messages)}, context(**valves), family, files, LargeFiles()
-    )
+    body, told = await attach({"messages": list(messages)}, context(**valves), family, files)
     return [message["content"] for message in body["messages"]], told
 
 
@@ -181,9 +179,7 @@ async def test_nothing_else_changes() -> None:
         {"role": "tool", "tool_call_id": "1", "content": "done"},
     ]
     files = EncodedFiles()
-    body, told = await attach(
-        {"messages": messages, "seed": 1}, context(), ALL, files, LargeFiles()
-    )
+    body, told = await attach({"messages": messages, "seed": 1}, context(), ALL, files)
     assert (body, told) == ({"messages": messages, "seed": 1}, [])
 
 
@@ -222,7 +218,7 @@ async def test_the_links_of_a_message_are_fetched_together_four_at_once() -> Non
     links = [document(f"https://files{number}.test/", f"{number}.pdf") for number in range(7)]
     async with asyncio.timeout(5):
         files = EncodedFiles(Downloads(lookup))
-        _, told = await attach({"messages": [said(*links)]}, context(), ALL, files, LargeFiles())
+        _, told = await attach({"messages": [said(*links)]}, context(), ALL, files)
     assert max(together) == 4
     assert [words[1] for words in told] == list("6543210")
 
