@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ..api.bodies import ResponsesBody
-from ..api.gateway.parsed_files import hash_of_file
 from ..core.ids import PARSED_DETAIL
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
 
@@ -50,21 +49,11 @@ def without_parsed(request: ResponsesBody) -> ResponsesBody:
 def files_to_name(
     files: Sequence[JsonObject], messages: Sequence[Mapping[str, Any]]
 ) -> list[JsonObject]:
-    """Those whose document goes out too, each once in the conversation."""
-    named = {
-        hash_of_file(each)
-        for message in messages
-        for each in objects_in(message.get("annotations"))
-    }
+    """Those whose document goes out too."""
     sent = {
         text_of(as_object(part.get("file")).get("filename"))
         for message in messages
         for part in objects_in(message.get("content"))
         if part.get("type") == "file"
     }
-    return [
-        each
-        for each in files
-        if hash_of_file(each) not in named
-        and sent >= {text_of(as_object(each.get("file")).get("name"))} - {""}
-    ]
+    return [each for each in files if text_of(as_object(each.get("file")).get("name")) in sent]
