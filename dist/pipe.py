@@ -141,67 +141,67 @@ license: MIT
 # requests/  From what Open WebUI sends to what OpenRouter takes.
 #  11462  allow_list.py                 Only what the API knows goes out.
 #  11498  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11526  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11610  fallbacks.py                  Further models, for when the first one fails.
-#  11631  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11685  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11733  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11806  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11873  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  11937  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11965  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12060  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12098  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12230  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12382  history.py                    Chat messages become input items.
-#  12508  next_round.py                 The request of another round: the one before, and what came of it.
-#  12599  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12714  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12802  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13101  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13147  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13194  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13237  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13297  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13346  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13416  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11550  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11634  fallbacks.py                  Further models, for when the first one fails.
+#  11655  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11709  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11757  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11830  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11897  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  11951  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11979  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12074  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12112  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12244  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12398  history.py                    Chat messages become input items.
+#  12524  next_round.py                 The request of another round: the one before, and what came of it.
+#  12615  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12730  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12818  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13117  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13163  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13210  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13253  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13313  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13362  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13432  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13468  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13742  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13796  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13829  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13850  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13915  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13988  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14084  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14138  status.py                     The status line of an answer: few words, all of them true.
-#  14193  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14335  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14396  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14496  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14605  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14726  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15013  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13484  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13758  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13812  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13845  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13866  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13931  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14004  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14100  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14154  status.py                     The status line of an answer: few words, all of them true.
+#  14209  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14351  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14412  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14512  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14621  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14742  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15029  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15151  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15206  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15330  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15639  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15760  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15844  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16046  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15167  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15222  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15346  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15655  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15776  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15860  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16062  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16184  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16200  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16387  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16403  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16480  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16496  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16680  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16696  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16887  pipe.py                       The entrance: what Open WebUI calls.
+#  16903  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -11513,6 +11513,30 @@ def caching_fields(context: RequestContext) -> dict[str, Any]:
     return fields
 
 
+def mark_breakpoints(
+    messages: Sequence[JsonObject], tools: Sequence[JsonObject], cache_control: JsonObject
+) -> None:
+    """Mark where a chat request's cache may end early: after tools, system prompt and question.
+
+    The automatic breakpoint of the top level is the fourth, and vendors take no more. It alone
+    would lose everything when a question is edited or the answer made anew.
+    """
+    marked = [tool for tool in tools if tool["type"] == "function"][-1:]
+    for role in ("system", "user"):
+        of_role = [message for message in messages if message["role"] == role]
+        marked += [part for message in of_role[-1:] for part in _last_text(message)]
+    for block in marked:
+        block.setdefault("cache_control", cache_control)
+
+
+def _last_text(message: JsonObject) -> list[JsonObject]:
+    """The last text of a message as a part, for only a part can carry a mark."""
+    content = message["content"]
+    if isinstance(content, str):
+        content = message["content"] = [{"type": "text", "text": content}] if content else []
+    return [part for part in content if part["type"] == "text"][-1:]
+
+
 def _session_id(chat_id: str) -> str:
     """A name for the chat that keeps its provider, and tells OpenRouter nothing about the chat."""
     secret = os.environ.get("WEBUI_SECRET_KEY", "")
@@ -11914,24 +11938,14 @@ def without_parsed(request: ResponsesBody) -> ResponsesBody:
 def files_to_name(
     files: Sequence[JsonObject], messages: Sequence[Mapping[str, Any]]
 ) -> list[JsonObject]:
-    """Those whose document goes out too, each once in the conversation."""
-    named = {
-        hash_of_file(each)
-        for message in messages
-        for each in objects_in(message.get("annotations"))
-    }
+    """Those whose document goes out too."""
     sent = {
         text_of(as_object(part.get("file")).get("filename"))
         for message in messages
         for part in objects_in(message.get("content"))
         if part.get("type") == "file"
     }
-    return [
-        each
-        for each in files
-        if hash_of_file(each) not in named
-        and sent >= {text_of(as_object(each.get("file")).get("name"))} - {""}
-    ]
+    return [each for each in files if text_of(as_object(each.get("file")).get("name")) in sent]
 
 
 ################################
@@ -12298,6 +12312,8 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
     if "tool_choice" in request:
         fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    if cache_control := fields.get("cache_control"):
+        mark_breakpoints(fields["messages"], fields.get("tools", ()), cache_control)
     return cast("ChatBody", fields)
 
 
@@ -17120,57 +17136,57 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/spend_report.py": ((11264, 27, 111),),
     "storage/spending.py": ((11383, 20, 77),),
     "requests/allow_list.py": ((11468, 10, 28),),
-    "requests/caching.py": ((11504, 13, 20),),
-    "requests/content_parts.py": ((11532, 10, 76),),
-    "requests/fallbacks.py": ((11616, 12, 13),),
-    "requests/identifiers.py": ((11637, 11, 46),),
-    "requests/modalities.py": ((11691, 12, 40),),
-    "requests/old_texts.py": ((11739, 11, 65),),
-    "requests/parameters.py": ((11812, 12, 59),),
-    "requests/parsed_files.py": ((11881, 17, 54),),
-    "requests/plugins.py": ((11943, 13, 20),),
-    "requests/reasoning.py": ((11971, 13, 87),),
-    "requests/references.py": ((12066, 12, 30),),
-    "requests/replay.py": ((12104, 14, 124),),
-    "requests/chat_body.py": ((12236, 15, 144),),
-    "requests/history.py": ((12388, 14, 118),),
-    "requests/next_round.py": ((12514, 22, 83),),
-    "requests/recovery.py": ((12605, 16, 107),),
-    "requests/retention.py": ((12720, 13, 80),),
-    "requests/attachments.py": ((12808, 27, 291),),
-    "requests/routing_table.py": ((13107, 14, 38),),
-    "requests/routing.py": ((13153, 13, 39),),
-    "requests/tasks.py": ((13200, 11, 35),),
-    "requests/studio.py": ((13243, 15, 52),),
-    "requests/tools.py": ((13303, 13, 41),),
-    "requests/web_search.py": ((13352, 15, 62),),
-    "requests/normalise.py": ((13422, 29, 44),),
-    "streaming/collector.py": ((13474, 32, 266),),
-    "streaming/completion_notes.py": ((13748, 12, 46),),
-    "streaming/open_calls.py": ((13802, 10, 25),),
-    "streaming/renderer.py": ((13835, 9, 13),),
-    "streaming/citations.py": ((13856, 13, 57),),
-    "streaming/layout.py": ((13925, 18, 61),),
-    "streaming/output_items.py": ((13994, 20, 88),),
-    "streaming/server_tools.py": ((14090, 15, 46),),
-    "streaming/status.py": ((14144, 10, 47),),
-    "streaming/think_tags.py": ((14199, 20, 134),),
-    "streaming/thinking_status.py": ((14341, 11, 53),),
-    "streaming/usage.py": ((14402, 10, 92),),
-    "streaming/completion_chunks.py": ((14502, 31, 101),),
-    "streaming/completion_dict.py": ((14611, 38, 113),),
-    "streaming/response_events.py": ((14732, 48, 279),),
-    "streaming/transcript.py": ((15019, 30, 130),),
-    "tools/policy.py": ((15157, 13, 47),),
-    "tools/results.py": ((15212, 11, 116),),
-    "tools/schema.py": ((15339, 15, 298),),
-    "tools/arguments.py": ((15645, 13, 113),),
-    "tools/definitions.py": ((15766, 13, 76),),
-    "tools/executor.py": ((15850, 55, 194),),
-    "tools/toolbox.py": ((16052, 23, 130),),
-    "runtime.py": ((16190, 34, 195),),
-    "attempts.py": ((16393, 38, 85),),
-    "rounds.py": ((16486, 32, 192),),
-    "orchestrator.py": ((16686, 54, 199),),
-    "pipe.py": ((16893, 30, 113),),
+    "requests/caching.py": ((11504, 15, 44),),
+    "requests/content_parts.py": ((11556, 10, 76),),
+    "requests/fallbacks.py": ((11640, 12, 13),),
+    "requests/identifiers.py": ((11661, 11, 46),),
+    "requests/modalities.py": ((11715, 12, 40),),
+    "requests/old_texts.py": ((11763, 11, 65),),
+    "requests/parameters.py": ((11836, 12, 59),),
+    "requests/parsed_files.py": ((11905, 16, 44),),
+    "requests/plugins.py": ((11957, 13, 20),),
+    "requests/reasoning.py": ((11985, 13, 87),),
+    "requests/references.py": ((12080, 12, 30),),
+    "requests/replay.py": ((12118, 14, 124),),
+    "requests/chat_body.py": ((12250, 16, 146),),
+    "requests/history.py": ((12404, 14, 118),),
+    "requests/next_round.py": ((12530, 22, 83),),
+    "requests/recovery.py": ((12621, 16, 107),),
+    "requests/retention.py": ((12736, 13, 80),),
+    "requests/attachments.py": ((12824, 27, 291),),
+    "requests/routing_table.py": ((13123, 14, 38),),
+    "requests/routing.py": ((13169, 13, 39),),
+    "requests/tasks.py": ((13216, 11, 35),),
+    "requests/studio.py": ((13259, 15, 52),),
+    "requests/tools.py": ((13319, 13, 41),),
+    "requests/web_search.py": ((13368, 15, 62),),
+    "requests/normalise.py": ((13438, 29, 44),),
+    "streaming/collector.py": ((13490, 32, 266),),
+    "streaming/completion_notes.py": ((13764, 12, 46),),
+    "streaming/open_calls.py": ((13818, 10, 25),),
+    "streaming/renderer.py": ((13851, 9, 13),),
+    "streaming/citations.py": ((13872, 13, 57),),
+    "streaming/layout.py": ((13941, 18, 61),),
+    "streaming/output_items.py": ((14010, 20, 88),),
+    "streaming/server_tools.py": ((14106, 15, 46),),
+    "streaming/status.py": ((14160, 10, 47),),
+    "streaming/think_tags.py": ((14215, 20, 134),),
+    "streaming/thinking_status.py": ((14357, 11, 53),),
+    "streaming/usage.py": ((14418, 10, 92),),
+    "streaming/completion_chunks.py": ((14518, 31, 101),),
+    "streaming/completion_dict.py": ((14627, 38, 113),),
+    "streaming/response_events.py": ((14748, 48, 279),),
+    "streaming/transcript.py": ((15035, 30, 130),),
+    "tools/policy.py": ((15173, 13, 47),),
+    "tools/results.py": ((15228, 11, 116),),
+    "tools/schema.py": ((15355, 15, 298),),
+    "tools/arguments.py": ((15661, 13, 113),),
+    "tools/definitions.py": ((15782, 13, 76),),
+    "tools/executor.py": ((15866, 55, 194),),
+    "tools/toolbox.py": ((16068, 23, 130),),
+    "runtime.py": ((16206, 34, 195),),
+    "attempts.py": ((16409, 38, 85),),
+    "rounds.py": ((16502, 32, 192),),
+    "orchestrator.py": ((16702, 54, 199),),
+    "pipe.py": ((16909, 30, 113),),
 }
