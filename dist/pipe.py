@@ -16,191 +16,193 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    294  ids.py                        Identifiers of our own making.
-#    338  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    415  errors.py                     Every cause of failure a person can act on, each with its words.
+#    297  ids.py                        Identifiers of our own making.
+#    344  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    421  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    624  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    825  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    926  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    630  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    831  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    932  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1089  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1145  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1182  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1221  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1260  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1332  money.py                      Amounts of money: in words, and exact.
-#   1355  process.py                    What every copy of the pipe in one process shares.
-#   1376  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1557  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1615  retry.py                      Whether a failed request may be sent again, and when.
-#   1656  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1750  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1803  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1835  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1899  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1972  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2045  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2166  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2310  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2389  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2484  personal_valves.py            What each user can set for themselves.
-#   2600  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2679  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2774  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2869  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2953  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3392  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3461  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3574  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3758  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1095  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1151  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1188  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1227  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1266  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1338  money.py                      Amounts of money: in words, and exact.
+#   1361  process.py                    What every copy of the pipe in one process shares.
+#   1382  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1563  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1621  retry.py                      Whether a failed request may be sent again, and when.
+#   1662  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1756  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1809  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1841  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1905  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1978  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2051  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2172  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2316  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2395  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2490  personal_valves.py            What each user can set for themselves.
+#   2606  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2685  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2780  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2875  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2959  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3398  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3467  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3580  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3764  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3905  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3993  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4039  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4235  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4558  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4581  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4639  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4792  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4858  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4897  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4960  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4990  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5068  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5095  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5163  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5386  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5596  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5780  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5964  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6088  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6220  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6240  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6280  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3911  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3999  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4045  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4241  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4564  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4587  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4645  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4798  gateway/parsed_files.py       What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
+#   4842  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4908  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4947  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   5010  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   5040  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5118  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5145  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5213  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5451  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5661  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5845  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   6029  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6153  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6285  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6309  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6349  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6300  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6365  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6453  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6553  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6568  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6640  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6678  events.py                     What the page is told beside the stream of the answer.
-#   6690  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6788  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6821  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6836  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6869  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6887  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6925  users.py                      The person who asks, and what they have set for themselves.
-#   7028  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7100  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7209  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7350  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7602  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6369  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6434  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6522  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6622  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6637  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6709  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6747  events.py                     What the page is told beside the stream of the answer.
+#   6759  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6857  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6890  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6905  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6938  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6956  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   6994  users.py                      The person who asks, and what they have set for themselves.
+#   7097  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7169  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7278  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7419  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7671  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7640  sources.py                    The text of each companion filter, by the name of its file.
+#   7709  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8187  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8300  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8351  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8465  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8619  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   8671  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8746  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8787  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8906  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   9143  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9325  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9552  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9626  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8256  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8369  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8420  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8534  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8688  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   8740  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8815  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8856  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8975  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9212  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9394  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9621  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9695  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9825  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9925  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9961  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#  10146  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10234  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10288  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10603  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10645  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10774  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10860  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  11074  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  11170  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11361  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11472  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11591  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9894  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9994  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#  10030  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#  10228  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10371  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10425  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10740  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10782  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10927  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  11013  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  11227  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11323  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11514  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11625  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11744  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11676  allow_list.py                 Only what the API knows goes out.
-#  11712  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11764  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11848  fallbacks.py                  Further models, for when the first one fails.
-#  11869  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11923  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11971  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12044  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12111  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12139  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12234  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12272  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12402  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12553  history.py                    Chat messages become input items.
-#  12677  next_round.py                 The request of another round: the one before, and what came of it.
-#  12767  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12882  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12970  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13223  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13269  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13316  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13359  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13419  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13468  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13538  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11829  allow_list.py                 Only what the API knows goes out.
+#  11865  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11917  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  12001  fallbacks.py                  Further models, for when the first one fails.
+#  12022  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  12076  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12124  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12197  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12264  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  12318  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12346  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12441  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12479  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12611  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12765  history.py                    Chat messages become input items.
+#  12891  next_round.py                 The request of another round: the one before, and what came of it.
+#  12982  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  13097  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  13185  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13498  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13544  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13591  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13634  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13694  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13743  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13813  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13589  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13863  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13912  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13945  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13966  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14031  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14104  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14187  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14241  status.py                     The status line of an answer: few words, all of them true.
-#  14296  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14438  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14499  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14599  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14708  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14829  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15116  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13865  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  14139  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  14193  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  14226  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14247  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14312  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14385  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14481  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14535  status.py                     The status line of an answer: few words, all of them true.
+#  14590  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14732  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14793  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14893  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  15002  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  15123  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15410  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15254  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15309  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15433  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15742  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15863  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15947  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16149  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15548  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15603  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15727  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  16036  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  16157  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  16241  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16443  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16287  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16581  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16491  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16785  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16584  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16878  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16782  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  17078  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16985  pipe.py                       The entrance: what Open WebUI calls.
+#  17296  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -252,6 +254,7 @@ from contextlib import (
     aclosing,
     asynccontextmanager,
     contextmanager,
+    ExitStack,
     nullcontext,
     suppress,
 )
@@ -305,6 +308,9 @@ LAYOUT_DETAIL = "openrouter_pipe.layout"
 
 STORED_DETAIL = "openrouter_pipe.stored"
 """The type of the detail that stands for thinking kept elsewhere: it never goes out."""
+
+PARSED_DETAIL = "openrouter_pipe.parsed"
+"""The type of the detail that holds what OpenRouter has read out of documents."""
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -4790,6 +4796,50 @@ def _numbers_in(value: Any) -> dict[str, float]:
 
 
 ################################
+# api/gateway/parsed_files.py
+#
+# What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
+################################
+
+# It is kept in the row of the chat, which every reader of the chat loads.
+_MOST_KEPT_BYTES = 512 * 1024
+
+
+class ParsedFiles:
+    """The `file` annotations of one answer; those that the request brought are not kept again."""
+
+    __slots__ = ("_known", "_room", "waiting")
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known = set(known)
+        self.waiting: list[JsonObject] = []
+        self._room = _MOST_KEPT_BYTES
+
+    def add(self, annotation: JsonObject) -> None:
+        """Take one; what is too large is left out, and paid for again if it is asked about."""
+        mark = hash_of_file(annotation)
+        if not mark or mark in self._known:
+            return
+        self._known.add(mark)
+        size = len(encode_json(annotation))
+        if size > self._room:
+            LOG.warning("files: what was read out of one is too large to be kept: %d bytes", size)
+            return
+        self._room -= size
+        self.waiting.append(annotation)
+
+    def take_details(self) -> list[JsonObject]:
+        """What has come since the last time, as a detail of the answer's reasoning."""
+        files, self.waiting = self.waiting, []
+        return [{"type": PARSED_DETAIL, "files": files}] if files else []
+
+
+def hash_of_file(annotation: JsonObject) -> str:
+    """By what OpenRouter knows the document again."""
+    return text_of(as_object(annotation.get("file")).get("hash"))
+
+
+################################
 # api/gateway/part_ends.py
 #
 # Text that came with the end of its part, where neither deltas nor the item's end brought it.
@@ -5182,9 +5232,10 @@ class ChatReader:
 
     Chunks have no items: the first piece of each kind opens one, reasoning that follows other
     output opens another. Usage comes after `finish_reason`, so only the body's end is the end.
+    `known_files` are the hashes of documents of which the request says what is in them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known_files: Iterable[str] = ()) -> None:
         self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
@@ -5192,6 +5243,7 @@ class ChatReader:
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
         self._sound = SoundPieces()
+        self._parsed = ParsedFiles(known_files)
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -5254,7 +5306,9 @@ class ChatReader:
         if refusal := text_of(delta.get("refusal")):
             self._read_text(refusal, events, is_refusal=True)
         for annotation in objects_in(delta.get("annotations")):
-            if (citation := read_citation(annotation)) is not None:
+            if annotation.get("type") == "file":
+                self._parsed.add(annotation)
+            elif (citation := read_citation(annotation)) is not None:
                 events.append(CitationFound(self._message_index(events), citation))
         for call in objects_in(delta.get("tool_calls")):
             self._read_call(call, events)
@@ -5334,9 +5388,17 @@ class ChatReader:
         return len(self._items) - 1
 
     def _close_reasoning(self, events: list[Event]) -> None:
-        if self._reasoning is not None:
-            events.append(ItemFinished(self._reasoning, self._items[self._reasoning]))
-            self._reasoning = None
+        details = self._parsed.take_details()
+        if details and self._reasoning is None:
+            self._reasoning = self._open(ReasoningItem(""), events)
+        if self._reasoning is None:
+            return
+        item = self._items[self._reasoning]
+        if isinstance(item, ReasoningItem):
+            # Open WebUI keeps for the next turn what stands beside the thinking, nothing else.
+            item.details.extend(details)
+        events.append(ItemFinished(self._reasoning, item))
+        self._reasoning = None
 
     def finish(self, *, done: bool = False) -> list[Event]:
         """The Events of the end: `[DONE]` says that it is one, or a finish reason has to."""
@@ -5346,7 +5408,10 @@ class ChatReader:
         reason = _CUT_REASONS.get(self._finish_reason, "")
         if reason:
             self._mark_cut()
-        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
+        closing: list[Event] = []
+        if self._parsed.waiting:
+            self._close_reasoning(closing)
+        closing += [ItemFinished(index, item) for index, item in enumerate(self._items)]
         end = ResponseFinished(self._response_id, self._model, self._usage, reason, self._provider)
         return [*closing, end]
 
@@ -6234,7 +6299,11 @@ def stream_chat_completions(
     The last batch ends with `ResponseFinished` or `ResponseFailed`. Raises a `PipeError` only
     before the first batch.
     """
-    return stream_endpoint(client, settings, _CHAT_COMPLETIONS, body)
+    messages = objects_in(body.get("messages"))
+    notes = [note for each in messages for note in objects_in(each.get("annotations"))]
+    reader = partial(ChatReader, frozenset(map(hash_of_file, notes)))
+    endpoint = replace(_CHAT_COMPLETIONS, new_reader=reader)
+    return stream_endpoint(client, settings, endpoint, body)
 
 
 ################################
@@ -10003,14 +10072,21 @@ class Downloads:
 
         Cancelling one who waits ends the download only if nobody else waits for it.
         """
+        with self.begun(url, rules) as task:
+            return await asyncio.shield(task)
+
+    @contextmanager
+    def begun(self, url: str, rules: DownloadRules) -> Generator[asyncio.Task[bytes]]:
+        """Have a download on its way, which whoever fetches the file inside waits for."""
         key = (url, rules)
         shared = self._running.get(key)
         if shared is None:
             task = asyncio.create_task(self._fetch(url, rules))
+            task.add_done_callback(_look_at_failure)
             shared = self._running[key] = _SharedDownload(task)
         shared.waiting += 1
         try:
-            return await asyncio.shield(shared.task)
+            yield shared.task
         finally:
             shared.waiting -= 1
             if not shared.waiting:
@@ -10058,6 +10134,12 @@ class Downloads:
 class _SharedDownload:
     task: asyncio.Task[bytes]
     waiting: int = 0
+
+
+def _look_at_failure(task: asyncio.Task[bytes]) -> None:
+    """It may be that nobody waits any longer; asyncio complains of what nobody has looked at."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _PassingError(DownloadFailedError):
@@ -10155,6 +10237,10 @@ CheckFile = Callable[[str, int], None]
 _CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that of the whole
 _KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
 _KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
+_LINK_SECONDS = 600.0
+_LARGE_BYTES = 8 * 1024 * 1024
+_LARGE_AT_ONCE = 4
+_LARGE_WAITING = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -10167,33 +10253,82 @@ class EncodedFile:
     text: str
 
 
+class LargeFiles:
+    """A place for a request with large files: only a few at once hold them in more than one form.
+
+    Each takes one place, however many its files; nobody waits who has an answer under way.
+    """
+
+    def __init__(self) -> None:
+        self._gate: Gate | None = None
+
+    async def enter(self, size: int) -> None:
+        """Wait for the place before such a file (of so many bytes) is encoded."""
+        if size > _LARGE_BYTES and self._gate is None:
+            gate = shared_by_process("large files", Gate)
+            await enter_gate(gate, _LARGE_AT_ONCE, _LARGE_WAITING)
+            self._gate = gate
+
+    def leave(self) -> None:
+        """Give it back: the request is on its way."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            leave_gate(gate)
+
+
 class EncodedFiles:
     """Encodes stored and linked files, and remembers the smaller ones."""
 
-    def __init__(self, downloads: Downloads | None = None) -> None:
+    def __init__(
+        self, downloads: Downloads | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._downloads = downloads or Downloads()
+        self._clock = clock
         self._kept: OrderedDict[tuple[object, ...], EncodedFile] = OrderedDict()
+        self._fetched_at: dict[tuple[object, ...], float] = {}
+        """Of those behind links, which may change."""
 
-    async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
+    async def stored(self, file: FoundFile, check: CheckFile, room: LargeFiles) -> EncodedFile:
         """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
 
         def read() -> EncodedFile:
-            path = Path(local_path(file))
             with path.open("rb") as content:
-                return encode_file(content, path.stat().st_size, check)
+                return encode_file(content, size, check)
 
         key = (file.id, file.version)
-        return self._recall(key, check) or self._keep(key, await asyncio.to_thread(read))
-
-    async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
-        """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
-        key = (url, rules.addresses)
         if known := self._recall(key, check):
             return known
+        path = Path(await asyncio.to_thread(local_path, file))
+        size = await asyncio.to_thread(lambda: path.stat().st_size)
+        await room.enter(size)
+        return self._keep(key, await asyncio.to_thread(read))
+
+    async def linked(
+        self, url: str, rules: DownloadRules, check: CheckFile, room: LargeFiles
+    ) -> EncodedFile:
+        """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
+        key = (url, rules.addresses)
+        if self._is_fresh(key) and (known := self._recall(key, check)):
+            return known
         content = await self._downloads.fetch(url, rules)
+        self._fetched_at[key] = self._clock()
+        await room.enter(len(content))
         return self._keep(
             key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
         )
+
+    def begun(self, url: str, rules: DownloadRules) -> AbstractContextManager[object]:
+        """Have the download of a linked file on its way, unless the file is remembered."""
+        is_known = self._is_fresh((url, rules.addresses))
+        return nullcontext() if is_known else self._downloads.begun(url, rules)
+
+    def _is_fresh(self, key: tuple[object, ...]) -> bool:
+        age = self._clock() - self._fetched_at.get(key, 0.0)
+        return key in self._kept and age < _LINK_SECONDS
+
+    def _forget(self, key: tuple[object, ...]) -> None:
+        self._kept.pop(key, None)
+        self._fetched_at.pop(key, None)
 
     def _recall(self, key: tuple[object, ...], check: CheckFile) -> EncodedFile | None:
         known = self._kept.get(key)
@@ -10206,7 +10341,9 @@ class EncodedFiles:
         if len(file.text) <= _KEPT_CHARACTERS_EACH:
             self._kept[key] = file
             while sum(len(each.text) for each in self._kept.values()) > _KEPT_CHARACTERS_IN_ALL:
-                self._kept.popitem(last=False)
+                self._forget(next(iter(self._kept)))
+        else:
+            self._forget(key)
         return file
 
 
@@ -10651,6 +10788,8 @@ def _referring(
 _LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
 # Each costs an upload: of an answer that sends more, the first are shown.
 _MOST_SKETCHES = 12
+# The answer waits for it.
+_LINK_RETRIES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -10670,6 +10809,16 @@ def decode_picture(data_url: str) -> Picture:
         content = base64.b64decode(data)
     except ValueError:
         content = b""
+    return _as_picture(content)
+
+
+async def fetch_picture(url: str, context: RequestContext) -> Picture:
+    """The picture behind a link, which may soon lead nowhere; raises what downloads raise too."""
+    rules = replace(context.settings.attachments.downloads, max_retries=_LINK_RETRIES)
+    return _as_picture(await Downloads().fetch(url, rules))
+
+
+def _as_picture(content: bytes) -> Picture:
     media_type = true_media_type(content, "image")
     if not media_type:
         raise FileNotStoredError("What the model sent is not a picture that can be shown.")
@@ -10705,7 +10854,7 @@ class ShownPictures:
             return
         self._seen.add(mark)
         async with telling_losses(self._context, "The picture"):
-            file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
+            file = await self._store(item)
             item.data_url = file["url"]  # the picture itself is not held in memory any longer
             if is_saved_chat(self._context.chat_id):
                 added = await add_message_files(self._context, [file])
@@ -10752,10 +10901,18 @@ class ShownPictures:
         if sketch is not None and sketch.mark == hash(item.data_url):  # it was finished already
             self._sketch = None
             return sketch.file
-        return await self._upload(item.data_url)
+        if item.data_url.startswith("data:"):
+            return await self._upload(item.data_url)
+        try:
+            return await self._keep(await fetch_picture(item.data_url, self._context))
+        except PipeError as error:
+            LOG.info("pictures: one stays a link: %s", error.cause)
+            return {"type": "image", "url": item.data_url}
 
     async def _upload(self, data_url: str) -> JsonObject:
-        picture = await asyncio.to_thread(decode_picture, data_url)
+        return await self._keep(await asyncio.to_thread(decode_picture, data_url))
+
+    async def _keep(self, picture: Picture) -> JsonObject:
         name = f"picture-{len(self._files) + 1}"
         stored = await keep_generated(self._context, picture.content, name, picture.media_type)
         kind = {"type": "image", "content_type": picture.media_type}
@@ -10765,10 +10922,6 @@ class ShownPictures:
         # A copy: for a channel Open WebUI rewrites the address in it.
         data = {"files": [dict(each) for each in files]}
         await send_event(self._context.host, "chat:message:files", data)
-
-
-def _link(item: ImageItem) -> JsonObject:
-    return {"type": "image", "url": item.data_url}
 
 
 ################################
@@ -12109,6 +12262,60 @@ def _number_in(value: Any) -> float | int | None:
 
 
 ################################
+# requests/parsed_files.py
+#
+# What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#
+# Only `/chat/completions` knows it, as `annotations` of the answer that brought it.
+################################
+
+def parsed_items(
+    message: Mapping[str, Any], chat_id: str, details: Sequence[JsonObject]
+) -> list[dict[str, Any]]:
+    """What an earlier answer of this chat brought, as an item of the input; a copy is no longer it.
+
+    An API client sends it back as it got it.
+    """
+    files = [
+        file
+        for detail in details
+        if (detail.get("type"), detail.get("chat")) == (PARSED_DETAIL, chat_id)
+        for file in objects_in(detail.get("files"))
+    ]
+    files += [each for each in objects_in(message.get("annotations")) if each.get("type") == "file"]
+    return [{"type": PARSED_DETAIL, "files": files}] if files else []
+
+
+def bind_to_chat(details: Sequence[JsonObject], chat_id: str) -> None:
+    """Say in which chat it was read."""
+    for detail in details:
+        if detail.get("type") == PARSED_DETAIL:
+            detail["chat"] = chat_id
+
+
+def without_parsed(request: ResponsesBody) -> ResponsesBody:
+    """The request as the Responses API knows it."""
+    items = request.get("input", [])
+    if not any(item.get("type") == PARSED_DETAIL for item in items):
+        return request
+    kept = [item for item in items if item.get("type") != PARSED_DETAIL]
+    return cast("ResponsesBody", {**request, "input": kept})
+
+
+def files_to_name(
+    files: Sequence[JsonObject], messages: Sequence[Mapping[str, Any]]
+) -> list[JsonObject]:
+    """Those whose document goes out too."""
+    sent = {
+        text_of(as_object(part.get("file")).get("filename"))
+        for message in messages
+        for part in objects_in(message.get("content"))
+        if part.get("type") == "file"
+    }
+    return [each for each in files if text_of(as_object(each.get("file")).get("name")) in sent]
+
+
+################################
 # requests/plugins.py
 #
 # OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
@@ -12275,6 +12482,8 @@ def _refers(detail: JsonObject) -> bool:
 # Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
 ################################
 
+_NOT_THOUGHT = (LAYOUT_DETAIL, PARSED_DETAIL)
+
 MADE_UP_ID = "rs_unnamed_"
 """Begins the id of an item that had none: the Responses API wants one, chat does not."""
 
@@ -12285,7 +12494,7 @@ def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
     Only what the vendor encrypted or signed is of use to it; the rest stays out.
     """
     items: list[dict[str, Any]] = []
-    thoughts = [detail for detail in details if detail.get("type") != LAYOUT_DETAIL]
+    thoughts = [detail for detail in details if detail.get("type") not in _NOT_THOUGHT]
     for _, group in groupby(thoughts, key=_item_of_detail):
         pieces = list(group)
         if any(map(_is_sealed, pieces)):
@@ -12480,6 +12689,9 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     messages: list[JsonObject] = []
     for item in items:
         match item.get("type"):
+            case kind if kind == PARSED_DETAIL:
+                if files := files_to_name(objects_in(item["files"]), messages):
+                    _last_answer(messages).setdefault("annotations", []).extend(files)
             case "function_call_output":
                 output = item["output"]
                 content = output if isinstance(output, str) else chat_parts(objects_in(output))
@@ -12562,13 +12774,13 @@ _ROLES = frozenset({"system", "developer", "user"})
 
 
 def build_input(
-    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True
+    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True, chat_id: str = ""
 ) -> list[InputItem]:
     """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
 
     Messages that say nothing, such as the place of an answer that failed, are left out;
     so are tool calls without their result and results without their call. `keep_results` says
-    whether tools' results of earlier turns go out too.
+    whether tools' results of earlier turns go out too, `chat_id` which chat they are of.
     """
     pairs = _find_pairs(messages)
     if not keep_results:
@@ -12580,6 +12792,8 @@ def build_input(
         if role in _ROLES:
             items.extend(_spoken_item(role, message))
         elif role == "assistant":
+            details = objects_in(message.get("reasoning_details"))
+            items.extend(parsed_items(message, chat_id, details))
             items.extend(_assistant_items(message, pairs.get(place, set())))
         elif place in pairs:
             items.append(_tool_output(message))
@@ -12753,7 +12967,8 @@ def tool_output(output: ToolOutputItem) -> dict[str, Any]:
 def _replayed(item: OutputItem, answered: set[str]) -> list[dict[str, Any]]:
     match item:
         case ReasoningItem():
-            return reasoning_items(item.details) or unsigned_reasoning_item(item)
+            parsed = [each for each in item.details if each.get("type") == PARSED_DETAIL]
+            return [*parsed, *(reasoning_items(item.details) or unsigned_reasoning_item(item))]
         case MessageItem() if item.text:
             phase = {"phase": item.phase} if item.phase else {}
             return [{"role": "assistant", "content": item.text, **phase}]
@@ -12942,8 +13157,8 @@ def _without_thinking(message: JsonObject) -> JsonObject:
     if "reasoning_details" not in message:
         return message
     details = objects_in(message["reasoning_details"])
-    layout = [detail for detail in details if detail.get("type") == LAYOUT_DETAIL]
-    return {**message, "reasoning_details": layout}
+    kept = [each for each in details if each.get("type") in (LAYOUT_DETAIL, PARSED_DETAIL)]
+    return {**message, "reasoning_details": kept}
 
 
 def _shortened_output(message: JsonObject) -> JsonObject:
@@ -12991,17 +13206,26 @@ _MODALITIES = {"image": "pictures", "audio": "sound", "video": "video"}
 # Vendors know these films; nobody downloads them.
 _YOUTUBE = re.compile(r"https://(www\.|m\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"(?:https?://[^/]+)?/api/v1/files/([\w-]+)(?:/content)?")
+_LINK = re.compile(r"https?://", re.IGNORECASE)
 _HEAD_CHARACTERS = 5_600
+_DOWNLOADS_AT_ONCE = 4
 
 
 async def attach_files(
-    body: CompletionsBody, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    files: EncodedFiles,
+    room: LargeFiles,
 ) -> tuple[CompletionsBody, list[str]]:
-    """The body with its files as the model takes them, and what to tell of those left out."""
-    intake = _Intake(context, family, files)
+    """The body with its files as the model takes them, and what to tell of those left out.
+
+    `room` is left by the caller, once the request is on its way.
+    """
+    intake = _Intake(context, family, files, room)
     messages = objects_in(body.get("messages"))
     turns = turn_numbers(messages)
-    extras = await intake.files_of_turns(turns)
+    extras = await intake.files_of_turns(turns, _pictures_sent_back(messages))
     fitted: list[JsonObject] = []
     # The newest first: they get what is limited.
     for message, turn, extra in zip(messages[::-1], turns[::-1], extras[::-1], strict=True):
@@ -13024,8 +13248,13 @@ class _Intake:
     """The files of one request."""
 
     def __init__(
-        self, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+        self,
+        context: RequestContext,
+        family: ModelFamily | None,
+        files: EncodedFiles,
+        room: LargeFiles,
     ) -> None:
+        self._room = room
         self._context = context
         self._rules = context.settings.attachments
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
@@ -13039,8 +13268,13 @@ class _Intake:
         self.left_out: list[str] = []
         """What the person is told. Of earlier turns' files they have been told."""
 
-    async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
-        """For each message the files that Open WebUI has not put into it itself."""
+    async def files_of_turns(
+        self, turns: Sequence[int], sent_back: list[JsonObject]
+    ) -> list[list[JsonObject]]:
+        """For each message the files that Open WebUI has not put into it itself.
+
+        `sent_back` are the last answer's pictures where no saved chat has them.
+        """
         extras: list[list[JsonObject]] = [[] for _ in turns]
         placed: set[str] = set()
         chain = await self._read_chain()
@@ -13053,7 +13287,7 @@ class _Intake:
         if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
             answers = (files for role, files in chain[::-1] if role == "assistant")
             drawn = [file for file in next(answers, []) if _is_picture(file)]
-            extras[starts[-1]] += map(_as_part, drawn)
+            extras[starts[-1]] += map(_as_part, drawn) if drawn else sent_back
         if starts:
             # Of a temporary chat only the newest message is known, of an API client's none.
             strays = (file for key, file in self._uploads.items() if key not in placed)
@@ -13080,8 +13314,36 @@ class _Intake:
                 return message
             content = [{"type": "text", "text": content}] if content else []
         parts = [*objects_in(cast("Any", content)), *extra]
-        fitted = [await self._fit(part) for part in parts[::-1]]
+        fitted = await self._fit_all(parts[::-1])
         return {**message, "content": [part for part in fitted[::-1] if part]}
+
+    async def _fit_all(self, parts: list[JsonObject]) -> list[JsonObject]:
+        """One part after another, for the first get what is limited; downloads run ahead."""
+        fitted: list[JsonObject] = []
+        begun: deque[ExitStack] = deque()
+        try:
+            for place, part in enumerate(parts):
+                ahead = min(_DOWNLOADS_AT_ONCE, self._pictures_left or _DOWNLOADS_AT_ONCE)
+                begun.extend(map(self._begin, parts[place + len(begun) : place + max(ahead, 1)]))
+                fitted.append(await self._fit(part))
+                begun.popleft().close()
+        finally:
+            for rest in begun:
+                rest.close()
+        return fitted
+
+    def _begin(self, part: JsonObject) -> ExitStack:
+        """Have the part's download on its way until the stack is closed, where it is a link."""
+        stack = ExitStack()
+        file = _read_attachment(part)
+        if file is None or not _LINK.match(file.address) or _FILE_ADDRESS.fullmatch(file.address):
+            return stack
+        kind = _kind_of_part(part)
+        if not (kind == "video" and _YOUTUBE.match(file.address)):
+            with suppress(UnsupportedInputError):
+                self._check_place(kind)
+                stack.enter_context(self._files.begun(file.address, self._rules.downloads))
+        return stack
 
     async def _fit(self, part: JsonObject) -> JsonObject:
         file = _read_attachment(part)
@@ -13112,8 +13374,8 @@ class _Intake:
         if stored is None and "://" in address:
             if _YOUTUBE.match(address) and "video" in file.part["type"]:
                 return file.part
-            self._check_place(file.part["type"].removeprefix("input_").partition("_")[0])
-            linked = self._files.linked(address, self._rules.downloads, self._check)
+            self._check_place(_kind_of_part(file.part))
+            linked = self._files.linked(address, self._rules.downloads, self._check, self._room)
             return _part_of(await linked, file.name)
         found = await find_file(self._context, stored[1] if stored else address)
         if found is None:
@@ -13123,7 +13385,7 @@ class _Intake:
             if why and self.is_newest:
                 self.left_out.append(f"{file.name} stayed in Open WebUI's retrieval: {why}.")
             return {}  # its text is in the message already
-        return _part_of(await self._files.stored(found, self._check), file.name)
+        return _part_of(await self._files.stored(found, self._check, self._room), file.name)
 
     def _is_read(self, found: FoundFile) -> bool:
         """Whether Open WebUI gives the model the text of the file."""
@@ -13171,6 +13433,19 @@ class _Intake:
         limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes
         if size > limit:
             raise UnsupportedInputError(f"it is larger than {limit // 1024**2} MB")
+
+
+def _pictures_sent_back(messages: list[JsonObject]) -> list[JsonObject]:
+    """The last answer's `images`, for a message that has no picture of its own."""
+    newest = objects_in(messages[-1].get("content")) if messages else []
+    if any("image" in text_of(part.get("type")) for part in newest):
+        return []
+    answers = [each for each in messages if each.get("role") == "assistant"]
+    return objects_in(answers[-1].get("images")) if answers else []
+
+
+def _kind_of_part(part: JsonObject) -> str:
+    return text_of(part["type"]).removeprefix("input_").partition("_")[0]
 
 
 def _is_picture(file: JsonObject) -> bool:
@@ -13553,7 +13828,8 @@ def build_responses_body(
     that somebody on this side runs.
     """
     messages = remember(objects_in(body.get("messages")), context.settings)
-    conversation = build_input(messages, keep_results=context.settings.persist_tool_results)
+    keep_results = context.settings.persist_tool_results
+    conversation = build_input(messages, keep_results=keep_results, chat_id=context.chat_id)
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."
@@ -13869,11 +14145,12 @@ def _missing_reasoning(index: int, opened: ReasoningItem, finished: ReasoningIte
 class CompletionNotes:
     """Gathers it over the answer, in chat completions' form."""
 
-    __slots__ = ("_citations", "_details")
+    __slots__ = ("_citations", "_details", "_files")
 
     def __init__(self) -> None:
         self._citations: dict[str, Citation] = {}
         self._details: list[JsonObject] = []
+        self._files: list[JsonObject] = []
 
     def take(self, item: OutputItem) -> None:
         """Note what a finished item carries."""
@@ -13882,7 +14159,10 @@ class CompletionNotes:
                 for citation in item.citations:
                     self._citations.setdefault(citation.url, citation)
             case ReasoningItem():
-                self._details.extend(item.details)
+                for detail in item.details:
+                    is_parsed = detail.get("type") == PARSED_DETAIL
+                    self._files.extend(objects_in(detail.get("files")) if is_parsed else [])
+                    self._details.extend([] if is_parsed else [detail])
             case ToolOutputItem():
                 # Thinking belongs to the calls it led to, and those run here are not shown.
                 self._details.clear()
@@ -13896,8 +14176,9 @@ class CompletionNotes:
             notes["reasoning_details"] = [
                 {"index": place, **detail} for place, detail in enumerate(self._details)
             ]
-        if self._citations:
-            notes["annotations"] = [_annotation(found) for found in self._citations.values()]
+        if self._citations or self._files:
+            cited = [_annotation(found) for found in self._citations.values()]
+            notes["annotations"] = [*cited, *self._files]
         return notes
 
 
@@ -14141,13 +14422,26 @@ def reasoning_output(item: ReasoningItem) -> HostEvent:
         "type": "reasoning",
         "id": item.id,
         "status": item.status,
-        "summary": [{"type": "summary_text", "text": text} for text in item.summary],
+        "summary": [{"type": "summary_text", "text": text} for text in _summary_to_show(item)],
     }
     if item.content:
         reasoning["content"] = [{"type": "reasoning_text", "text": text} for text in item.content]
     if item.details:
         reasoning["reasoning_details"] = item.details
     return reasoning
+
+
+def _summary_to_show(item: ReasoningItem) -> list[str]:
+    """The summary; where there was no thinking, what the card is there for."""
+    files = [
+        text_of(as_object(file.get("file")).get("name"))
+        for detail in item.details
+        if detail.get("type") == PARSED_DETAIL
+        for file in objects_in(detail.get("files"))
+    ]
+    if not files or item.is_visible:
+        return item.summary
+    return [f"OpenRouter read {', '.join(filter(None, files)) or 'a document'} for this model."]
 
 
 def function_call_output_item(call_id: str, text: str) -> HostEvent:
@@ -16511,7 +16805,7 @@ class Ask:
         client, settings = self.runtime.client(), self.context.settings
         match self.endpoint:
             case EndpointName.RESPONSES:
-                answer = stream_responses(client, settings, self.request)
+                answer = stream_responses(client, settings, without_parsed(self.request))
             case EndpointName.IMAGES:
                 answer = stream_images(client, settings, self.request)
             case EndpointName.CHAT_COMPLETIONS:
@@ -16637,7 +16931,7 @@ class Rounds:
             async with aclosing(attempt(self.ask)) as batches:
                 async for batch in batches:
                     events = self.transcript.take(batch)
-                    self._name_calls(events)
+                    self._make_own(events)
                     if events and isinstance(last := events[-1], ResponseFinished):
                         end = last
                         events.pop()
@@ -16653,10 +16947,12 @@ class Rounds:
                 return
             self.transcript.begin_round()
 
-    def _name_calls(self, events: list[Event]) -> None:
-        """Call tools as Open WebUI does: under that name it may run them, and show them."""
+    def _make_own(self, events: list[Event]) -> None:
+        """Give calls the names Open WebUI runs and shows them by; bind to the chat what is kept."""
         for event in events:
             match event:
+                case ItemFinished(_, ReasoningItem(details=details)):
+                    bind_to_chat(details, self.ask.context.chat_id)
                 case ItemStarted(_, FunctionCallItem() as call):
                     call.name = self.toolbox.host_name(call.name)
                 case ItemFinished(_, FunctionCallItem() as call):
@@ -16888,11 +17184,26 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
     body = ask_for_sound(turn.body, context, family)
-    if not context.task:
-        with timing_scope("attachments"):
-            body, left_out = await attach_files(body, context, family, runtime.files)
-        if left_out:
-            yield [Notice(" ".join(left_out))]
+    room = LargeFiles()
+    try:
+        if not context.task:
+            with timing_scope("attachments"):
+                body, left_out = await attach_files(body, context, family, runtime.files, room)
+            if left_out:
+                yield [Notice(" ".join(left_out))]
+        async with aclosing(_asked(turn, body, family)) as batches:
+            async for batch in batches:
+                room.leave()
+                yield batch
+    finally:
+        room.leave()
+
+
+async def _asked(
+    turn: Turn, body: CompletionsBody, family: ModelFamily | None
+) -> AsyncGenerator[list[Event]]:
+    """The answer to the body, its files in it."""
+    context, runtime, settings = turn.context, turn.runtime, turn.context.settings
     body = await _with_kept_thinking(body, context, runtime)
     toolbox = turn.open_tools(context, body, family)
     ask = await _prepare_ask(turn, body, family, toolbox)
@@ -17109,166 +17420,168 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((300, 9, 36),),
-    "core/redaction.py": ((344, 9, 69),),
-    "core/errors.py": ((441, 31, 181),),
-    "storage/payload_codec.py": ((634, 26, 189),),
-    "storage/archive_file.py": ((833, 20, 91),),
-    "storage/unlock.py": ((934, 22, 112),),
-    "core/circuit_breaker.py": ((1095, 8, 48),),
-    "core/json_codec.py": ((1151, 11, 29),),
-    "core/json_values.py": ((1188, 8, 31),),
-    "core/hand_over.py": ((1227, 11, 31),),
-    "core/media_types.py": ((1266, 5, 64),),
-    "core/money.py": ((1338, 8, 15),),
-    "core/process.py": ((1361, 10, 13),),
-    "core/addresses.py": ((1385, 17, 170),),
-    "core/admission.py": ((1563, 12, 50),),
-    "core/retry.py": ((1621, 7, 33),),
-    "core/secrets.py": ((1662, 19, 86),),
-    "core/session_records.py": ((1756, 11, 45),),
-    "core/source_map.py": ((1809, 7, 24),),
-    "core/template_language.py": ((1841, 8, 56),),
-    "core/valve_types.py": ((1907, 17, 63),),
-    "core/archive_valves.py": ((1978, 13, 65),),
-    "core/attachment_valves.py": ((2051, 13, 113),),
-    "core/catalog_valves.py": ((2172, 12, 136),),
-    "core/companion_valves.py": ((2316, 13, 71),),
-    "core/metadata_valves.py": ((2395, 13, 87),),
-    "core/personal_valves.py": ((2490, 11, 108),),
-    "core/spend_valves.py": ((2606, 12, 71),),
-    "core/storage_valves.py": ((2685, 13, 87),),
-    "core/template_valves.py": ((2780, 13, 87),),
-    "core/tool_valves.py": ((2875, 11, 76),),
-    "core/config.py": ((2959, 25, 431),),
-    "core/context.py": ((3398, 16, 61),),
-    "core/logging_system.py": ((3467, 11, 105),),
-    "core/error_templates.py": ((3580, 28, 176),),
-    "core/timing_logger.py": ((3766, 21, 137),),
-    "api/bodies.py": ((3911, 8, 80),),
-    "api/error_figures.py": ((3999, 8, 38),),
-    "api/errors.py": ((4045, 18, 188),),
-    "api/events.py": ((4241, 12, 315),),
-    "api/exchange_log.py": ((4564, 17, 15),),
-    "api/gateway/batch.py": ((4590, 14, 47),),
-    "api/gateway/items.py": ((4645, 22, 145),),
-    "api/gateway/part_ends.py": ((4798, 8, 58),),
-    "api/gateway/payloads.py": ((4864, 14, 31),),
-    "api/gateway/selection.py": ((4903, 15, 55),),
-    "api/gateway/sound.py": ((4966, 11, 22),),
-    "api/gateway/text_run.py": ((4996, 10, 70),),
-    "api/pacing.py": ((5074, 7, 19),),
-    "api/sse.py": ((5101, 5, 60),),
-    "api/gateway/chat_reader.py": ((5169, 31, 215),),
-    "api/gateway/responses_reader.py": ((5392, 34, 202),),
-    "api/transport.py": ((5602, 18, 176),),
-    "api/http.py": ((5786, 23, 176),),
-    "api/catalog.py": ((5970, 19, 116),),
-    "api/gateway/stream.py": ((6094, 33, 124),),
-    "api/gateway/chat_completions.py": ((6226, 15, 12),),
-    "api/gateway/images.py": ((6246, 19, 32),),
-    "api/gateway/responses.py": ((6286, 15, 12),),
-    "host/blocking.py": ((6306, 12, 57),),
-    "host/chats.py": ((6371, 13, 80),),
-    "host/columns.py": ((6463, 20, 88),),
-    "host/data_folder.py": ((6559, 9, 7),),
-    "host/database.py": ((6574, 15, 64),),
-    "host/departure.py": ((6646, 11, 30),),
-    "host/events.py": ((6684, 9, 4),),
-    "host/functions.py": ((6699, 20, 87),),
-    "host/kept_ids.py": ((6796, 11, 23),),
-    "host/middleware.py": ((6827, 8, 7),),
-    "host/citing.py": ((6842, 15, 25),),
-    "host/redis.py": ((6875, 8, 10),),
-    "host/single_worker.py": ((6893, 15, 30),),
-    "host/users.py": ((6931, 14, 95),),
-    "host/call.py": ((7034, 16, 64),),
-    "host/files.py": ((7106, 19, 101),),
-    "host/models.py": ((7215, 17, 133),),
-    "host/tools.py": ((7359, 23, 241),),
-    "host/versions.py": ((7608, 10, 30),),
-    "filters/direct_uploads.py": ((7648, 2, 201),),
-    "filters/provider_routing.py": ((7851, 2, 177),),
-    "filters/search_toggle.py": ((8030, 2, 153),),
-    "models/catalog_shelf.py": ((8193, 19, 105),),
-    "models/key_limit.py": ((8306, 13, 43),),
-    "models/pricing.py": ((8357, 12, 106),),
-    "models/family.py": ((8471, 14, 146),),
-    "models/icons.py": ((8625, 15, 44),),
-    "models/variants.py": ((8677, 11, 67),),
-    "models/known.py": ((8752, 12, 33),),
-    "models/companions.py": ((8793, 17, 111),),
-    "models/metadata_sync.py": ((8915, 25, 226),),
-    "models/registry.py": ((9149, 22, 174),),
-    "models/visibility.py": ((9331, 16, 219),),
-    "models/entries.py": ((9558, 25, 66),),
-    "models/sync_job.py": ((9632, 34, 191),),
-    "storage/artifact_table.py": ((9831, 27, 92),),
-    "storage/cost_snapshots.py": ((9931, 16, 28),),
-    "storage/downloads.py": ((9971, 25, 173),),
-    "storage/encoded_files.py": ((10152, 19, 80),),
-    "storage/generated.py": ((10240, 16, 46),),
-    "storage/artifacts.py": ((10297, 41, 304),),
-    "storage/kept_thinking.py": ((10609, 15, 34),),
-    "storage/pictures.py": ((10651, 19, 121),),
-    "storage/keeping.py": ((10780, 25, 78),),
-    "storage/session_archive.py": ((10868, 43, 204),),
-    "storage/spend_table.py": ((11080, 24, 88),),
-    "storage/spend_ledger.py": ((11176, 23, 183),),
-    "storage/budgets.py": ((11367, 18, 103),),
-    "storage/spend_report.py": ((11478, 27, 111),),
-    "storage/spending.py": ((11597, 20, 77),),
-    "requests/allow_list.py": ((11682, 10, 28),),
-    "requests/caching.py": ((11718, 15, 44),),
-    "requests/content_parts.py": ((11770, 10, 76),),
-    "requests/fallbacks.py": ((11854, 12, 13),),
-    "requests/identifiers.py": ((11875, 11, 46),),
-    "requests/modalities.py": ((11929, 12, 40),),
-    "requests/old_texts.py": ((11977, 11, 65),),
-    "requests/parameters.py": ((12050, 12, 59),),
-    "requests/plugins.py": ((12117, 13, 20),),
-    "requests/reasoning.py": ((12145, 13, 87),),
-    "requests/references.py": ((12240, 12, 30),),
-    "requests/replay.py": ((12278, 14, 122),),
-    "requests/chat_body.py": ((12408, 14, 143),),
-    "requests/history.py": ((12559, 13, 116),),
-    "requests/next_round.py": ((12683, 22, 82),),
-    "requests/recovery.py": ((12773, 16, 107),),
-    "requests/retention.py": ((12888, 13, 80),),
-    "requests/attachments.py": ((12976, 25, 245),),
-    "requests/routing_table.py": ((13229, 14, 38),),
-    "requests/routing.py": ((13275, 13, 39),),
-    "requests/tasks.py": ((13322, 11, 35),),
-    "requests/studio.py": ((13365, 15, 52),),
-    "requests/tools.py": ((13425, 13, 41),),
-    "requests/web_search.py": ((13474, 15, 62),),
-    "requests/normalise.py": ((13544, 29, 43),),
-    "streaming/collector.py": ((13595, 32, 266),),
-    "streaming/completion_notes.py": ((13869, 11, 41),),
-    "streaming/open_calls.py": ((13918, 10, 25),),
-    "streaming/renderer.py": ((13951, 9, 13),),
-    "streaming/citations.py": ((13972, 13, 57),),
-    "streaming/layout.py": ((14041, 18, 61),),
-    "streaming/output_items.py": ((14110, 19, 75),),
-    "streaming/server_tools.py": ((14193, 15, 46),),
-    "streaming/status.py": ((14247, 10, 47),),
-    "streaming/think_tags.py": ((14302, 20, 134),),
-    "streaming/thinking_status.py": ((14444, 11, 53),),
-    "streaming/usage.py": ((14505, 10, 92),),
-    "streaming/completion_chunks.py": ((14605, 31, 101),),
-    "streaming/completion_dict.py": ((14714, 38, 113),),
-    "streaming/response_events.py": ((14835, 48, 279),),
-    "streaming/transcript.py": ((15122, 30, 130),),
-    "tools/policy.py": ((15260, 13, 47),),
-    "tools/results.py": ((15315, 11, 116),),
-    "tools/schema.py": ((15442, 15, 298),),
-    "tools/arguments.py": ((15748, 13, 113),),
-    "tools/definitions.py": ((15869, 13, 76),),
-    "tools/executor.py": ((15953, 55, 194),),
-    "tools/toolbox.py": ((16155, 23, 130),),
-    "runtime.py": ((16293, 36, 196),),
-    "attempts.py": ((16497, 37, 85),),
-    "rounds.py": ((16590, 30, 190),),
-    "orchestrator.py": ((16788, 55, 195),),
-    "pipe.py": ((16991, 30, 113),),
+    "core/ids.py": ((303, 9, 39),),
+    "core/redaction.py": ((350, 9, 69),),
+    "core/errors.py": ((447, 31, 181),),
+    "storage/payload_codec.py": ((640, 26, 189),),
+    "storage/archive_file.py": ((839, 20, 91),),
+    "storage/unlock.py": ((940, 22, 112),),
+    "core/circuit_breaker.py": ((1101, 8, 48),),
+    "core/json_codec.py": ((1157, 11, 29),),
+    "core/json_values.py": ((1194, 8, 31),),
+    "core/hand_over.py": ((1233, 11, 31),),
+    "core/media_types.py": ((1272, 5, 64),),
+    "core/money.py": ((1344, 8, 15),),
+    "core/process.py": ((1367, 10, 13),),
+    "core/addresses.py": ((1391, 17, 170),),
+    "core/admission.py": ((1569, 12, 50),),
+    "core/retry.py": ((1627, 7, 33),),
+    "core/secrets.py": ((1668, 19, 86),),
+    "core/session_records.py": ((1762, 11, 45),),
+    "core/source_map.py": ((1815, 7, 24),),
+    "core/template_language.py": ((1847, 8, 56),),
+    "core/valve_types.py": ((1913, 17, 63),),
+    "core/archive_valves.py": ((1984, 13, 65),),
+    "core/attachment_valves.py": ((2057, 13, 113),),
+    "core/catalog_valves.py": ((2178, 12, 136),),
+    "core/companion_valves.py": ((2322, 13, 71),),
+    "core/metadata_valves.py": ((2401, 13, 87),),
+    "core/personal_valves.py": ((2496, 11, 108),),
+    "core/spend_valves.py": ((2612, 12, 71),),
+    "core/storage_valves.py": ((2691, 13, 87),),
+    "core/template_valves.py": ((2786, 13, 87),),
+    "core/tool_valves.py": ((2881, 11, 76),),
+    "core/config.py": ((2965, 25, 431),),
+    "core/context.py": ((3404, 16, 61),),
+    "core/logging_system.py": ((3473, 11, 105),),
+    "core/error_templates.py": ((3586, 28, 176),),
+    "core/timing_logger.py": ((3772, 21, 137),),
+    "api/bodies.py": ((3917, 8, 80),),
+    "api/error_figures.py": ((4005, 8, 38),),
+    "api/errors.py": ((4051, 18, 188),),
+    "api/events.py": ((4247, 12, 315),),
+    "api/exchange_log.py": ((4570, 17, 15),),
+    "api/gateway/batch.py": ((4596, 14, 47),),
+    "api/gateway/items.py": ((4651, 22, 145),),
+    "api/gateway/parsed_files.py": ((4804, 12, 36),),
+    "api/gateway/part_ends.py": ((4848, 8, 58),),
+    "api/gateway/payloads.py": ((4914, 14, 31),),
+    "api/gateway/selection.py": ((4953, 15, 55),),
+    "api/gateway/sound.py": ((5016, 11, 22),),
+    "api/gateway/text_run.py": ((5046, 10, 70),),
+    "api/pacing.py": ((5124, 7, 19),),
+    "api/sse.py": ((5151, 5, 60),),
+    "api/gateway/chat_reader.py": ((5219, 34, 230),),
+    "api/gateway/responses_reader.py": ((5457, 34, 202),),
+    "api/transport.py": ((5667, 18, 176),),
+    "api/http.py": ((5851, 23, 176),),
+    "api/catalog.py": ((6035, 19, 116),),
+    "api/gateway/stream.py": ((6159, 33, 124),),
+    "api/gateway/chat_completions.py": ((6291, 19, 16),),
+    "api/gateway/images.py": ((6315, 19, 32),),
+    "api/gateway/responses.py": ((6355, 15, 12),),
+    "host/blocking.py": ((6375, 12, 57),),
+    "host/chats.py": ((6440, 13, 80),),
+    "host/columns.py": ((6532, 20, 88),),
+    "host/data_folder.py": ((6628, 9, 7),),
+    "host/database.py": ((6643, 15, 64),),
+    "host/departure.py": ((6715, 11, 30),),
+    "host/events.py": ((6753, 9, 4),),
+    "host/functions.py": ((6768, 20, 87),),
+    "host/kept_ids.py": ((6865, 11, 23),),
+    "host/middleware.py": ((6896, 8, 7),),
+    "host/citing.py": ((6911, 15, 25),),
+    "host/redis.py": ((6944, 8, 10),),
+    "host/single_worker.py": ((6962, 15, 30),),
+    "host/users.py": ((7000, 14, 95),),
+    "host/call.py": ((7103, 16, 64),),
+    "host/files.py": ((7175, 19, 101),),
+    "host/models.py": ((7284, 17, 133),),
+    "host/tools.py": ((7428, 23, 241),),
+    "host/versions.py": ((7677, 10, 30),),
+    "filters/direct_uploads.py": ((7717, 2, 201),),
+    "filters/provider_routing.py": ((7920, 2, 177),),
+    "filters/search_toggle.py": ((8099, 2, 153),),
+    "models/catalog_shelf.py": ((8262, 19, 105),),
+    "models/key_limit.py": ((8375, 13, 43),),
+    "models/pricing.py": ((8426, 12, 106),),
+    "models/family.py": ((8540, 14, 146),),
+    "models/icons.py": ((8694, 15, 44),),
+    "models/variants.py": ((8746, 11, 67),),
+    "models/known.py": ((8821, 12, 33),),
+    "models/companions.py": ((8862, 17, 111),),
+    "models/metadata_sync.py": ((8984, 25, 226),),
+    "models/registry.py": ((9218, 22, 174),),
+    "models/visibility.py": ((9400, 16, 219),),
+    "models/entries.py": ((9627, 25, 66),),
+    "models/sync_job.py": ((9701, 34, 191),),
+    "storage/artifact_table.py": ((9900, 27, 92),),
+    "storage/cost_snapshots.py": ((10000, 16, 28),),
+    "storage/downloads.py": ((10040, 25, 186),),
+    "storage/encoded_files.py": ((10234, 23, 135),),
+    "storage/generated.py": ((10377, 16, 46),),
+    "storage/artifacts.py": ((10434, 41, 304),),
+    "storage/kept_thinking.py": ((10746, 15, 34),),
+    "storage/pictures.py": ((10788, 20, 137),),
+    "storage/keeping.py": ((10933, 25, 78),),
+    "storage/session_archive.py": ((11021, 43, 204),),
+    "storage/spend_table.py": ((11233, 24, 88),),
+    "storage/spend_ledger.py": ((11329, 23, 183),),
+    "storage/budgets.py": ((11520, 18, 103),),
+    "storage/spend_report.py": ((11631, 27, 111),),
+    "storage/spending.py": ((11750, 20, 77),),
+    "requests/allow_list.py": ((11835, 10, 28),),
+    "requests/caching.py": ((11871, 15, 44),),
+    "requests/content_parts.py": ((11923, 10, 76),),
+    "requests/fallbacks.py": ((12007, 12, 13),),
+    "requests/identifiers.py": ((12028, 11, 46),),
+    "requests/modalities.py": ((12082, 12, 40),),
+    "requests/old_texts.py": ((12130, 11, 65),),
+    "requests/parameters.py": ((12203, 12, 59),),
+    "requests/parsed_files.py": ((12272, 16, 44),),
+    "requests/plugins.py": ((12324, 13, 20),),
+    "requests/reasoning.py": ((12352, 13, 87),),
+    "requests/references.py": ((12447, 12, 30),),
+    "requests/replay.py": ((12485, 14, 124),),
+    "requests/chat_body.py": ((12617, 16, 146),),
+    "requests/history.py": ((12771, 14, 118),),
+    "requests/next_round.py": ((12897, 22, 83),),
+    "requests/recovery.py": ((12988, 16, 107),),
+    "requests/retention.py": ((13103, 13, 80),),
+    "requests/attachments.py": ((13191, 27, 305),),
+    "requests/routing_table.py": ((13504, 14, 38),),
+    "requests/routing.py": ((13550, 13, 39),),
+    "requests/tasks.py": ((13597, 11, 35),),
+    "requests/studio.py": ((13640, 15, 52),),
+    "requests/tools.py": ((13700, 13, 41),),
+    "requests/web_search.py": ((13749, 15, 62),),
+    "requests/normalise.py": ((13819, 29, 44),),
+    "streaming/collector.py": ((13871, 32, 266),),
+    "streaming/completion_notes.py": ((14145, 12, 46),),
+    "streaming/open_calls.py": ((14199, 10, 25),),
+    "streaming/renderer.py": ((14232, 9, 13),),
+    "streaming/citations.py": ((14253, 13, 57),),
+    "streaming/layout.py": ((14322, 18, 61),),
+    "streaming/output_items.py": ((14391, 20, 88),),
+    "streaming/server_tools.py": ((14487, 15, 46),),
+    "streaming/status.py": ((14541, 10, 47),),
+    "streaming/think_tags.py": ((14596, 20, 134),),
+    "streaming/thinking_status.py": ((14738, 11, 53),),
+    "streaming/usage.py": ((14799, 10, 92),),
+    "streaming/completion_chunks.py": ((14899, 31, 101),),
+    "streaming/completion_dict.py": ((15008, 38, 113),),
+    "streaming/response_events.py": ((15129, 48, 279),),
+    "streaming/transcript.py": ((15416, 30, 130),),
+    "tools/policy.py": ((15554, 13, 47),),
+    "tools/results.py": ((15609, 11, 116),),
+    "tools/schema.py": ((15736, 15, 298),),
+    "tools/arguments.py": ((16042, 13, 113),),
+    "tools/definitions.py": ((16163, 13, 76),),
+    "tools/executor.py": ((16247, 55, 194),),
+    "tools/toolbox.py": ((16449, 23, 130),),
+    "runtime.py": ((16587, 36, 196),),
+    "attempts.py": ((16791, 38, 85),),
+    "rounds.py": ((16884, 32, 192),),
+    "orchestrator.py": ((17084, 56, 210),),
+    "pipe.py": ((17302, 30, 113),),
 }

@@ -29,6 +29,7 @@ from .core.logging_system import LOG
 from .core.retry import retry_wait
 from .core.timing_logger import timing_mark
 from .requests.chat_body import build_chat_body
+from .requests.parsed_files import without_parsed
 from .requests.recovery import repair_request
 from .runtime import Runtime
 from .storage.spend_table import tell_end
@@ -51,7 +52,7 @@ class Ask:
         client, settings = self.runtime.client(), self.context.settings
         match self.endpoint:
             case EndpointName.RESPONSES:
-                answer = stream_responses(client, settings, self.request)
+                answer = stream_responses(client, settings, without_parsed(self.request))
             case EndpointName.IMAGES:
                 answer = stream_images(client, settings, self.request)
             case EndpointName.CHAT_COMPLETIONS:

@@ -43,6 +43,7 @@ from .requests.studio import build_studio_body
 from .rounds import Rounds
 from .runtime import Runtime
 from .storage.budgets import budget_warnings
+from .storage.encoded_files import LargeFiles
 from .storage.keeping import keep_files
 from .storage.kept_thinking import keep_thinking
 from .storage.session_archive import NoteEvents, note_nothing
@@ -155,11 +156,26 @@ async def _answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     await _check(context, runtime)
     family = runtime.registry(settings).find(context.model)
     body = ask_for_sound(turn.body, context, family)
-    if not context.task:
-        with timing_scope("attachments"):
-            body, left_out = await attach_files(body, context, family, runtime.files)
-        if left_out:
-            yield [Notice(" ".join(left_out))]
+    room = LargeFiles()
+    try:
+        if not context.task:
+            with timing_scope("attachments"):
+                body, left_out = await attach_files(body, context, family, runtime.files, room)
+            if left_out:
+                yield [Notice(" ".join(left_out))]
+        async with aclosing(_asked(turn, body, family)) as batches:
+            async for batch in batches:
+                room.leave()
+                yield batch
+    finally:
+        room.leave()
+
+
+async def _asked(
+    turn: Turn, body: CompletionsBody, family: ModelFamily | None
+) -> AsyncGenerator[list[Event]]:
+    """The answer to the body, its files in it."""
+    context, runtime, settings = turn.context, turn.runtime, turn.context.settings
     body = await _with_kept_thinking(body, context, runtime)
     toolbox = turn.open_tools(context, body, family)
     ask = await _prepare_ask(turn, body, family, toolbox)

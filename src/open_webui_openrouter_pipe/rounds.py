@@ -13,6 +13,7 @@ from .api.events import (
     ItemFinished,
     ItemStarted,
     Notice,
+    ReasoningItem,
     ResponseFinished,
     SourcesFound,
     ToolOutputItem,
@@ -24,6 +25,7 @@ from .core.timing_logger import timing_scope
 from .host.citing import SourceNumbers
 from .models.family import ModelFamily
 from .requests.next_round import add_round, ask_for_words, question_in, say_before_question
+from .requests.parsed_files import bind_to_chat
 from .streaming.transcript import Transcript
 from .tools.toolbox import CallOwner, Toolbox
 
@@ -77,7 +79,7 @@ class Rounds:
             async with aclosing(attempt(self.ask)) as batches:
                 async for batch in batches:
                     events = self.transcript.take(batch)
-                    self._name_calls(events)
+                    self._make_own(events)
                     if events and isinstance(last := events[-1], ResponseFinished):
                         end = last
                         events.pop()
@@ -93,10 +95,12 @@ class Rounds:
                 return
             self.transcript.begin_round()
 
-    def _name_calls(self, events: list[Event]) -> None:
-        """Call tools as Open WebUI does: under that name it may run them, and show them."""
+    def _make_own(self, events: list[Event]) -> None:
+        """Give calls the names Open WebUI runs and shows them by; bind to the chat what is kept."""
         for event in events:
             match event:
+                case ItemFinished(_, ReasoningItem(details=details)):
+                    bind_to_chat(details, self.ask.context.chat_id)
                 case ItemStarted(_, FunctionCallItem() as call):
                     call.name = self.toolbox.host_name(call.name)
                 case ItemFinished(_, FunctionCallItem() as call):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -25,6 +27,7 @@ PNG = draw_png("a fox")
 MP3 = b"ID3\x04" + bytes(2000)
 MP4 = b"\x00\x00\x00\x18ftypmp42" + bytes(2000)
 PROGRAM = b"MZ\x90\x00\x03" + bytes(2000)
+LARGE_FILES_BOUND = 1024**3  # as docs/files.md says
 LARGE = b"%PDF-1.7\n" + bytes(30 * 1024 * 1024)
 
 
@@ -82,6 +85,7 @@ async def test_a_file_reaches_a_model_that_takes_it(
         ("fox.pdf", PNG, "takes no pictures"),
         ("a.mp3", MP3, "takes no sound"),
         ("a.mp4", MP4, "takes no video"),
+        ("fox.jpg", PNG, "takes no pictures"),
         ("photo.png", PROGRAM, "no kind of file"),
         ("notes.pdf", PROGRAM, "no kind of file"),
     ],
@@ -96,27 +100,56 @@ async def test_what_a_model_cannot_take_is_left_out_and_told_once(
     assert "left out" not in await told(stage, after)
 
 
-async def test_a_large_pdf_goes_out_whole(stage: Stage, page: ChatPage) -> None:
+@pytest.mark.parametrize(("name", "content"), [("photo.png", PROGRAM), ("notes.pdf", PROGRAM)])
+async def test_a_renamed_program_reaches_no_model(
+    stage: Stage, page: ChatPage, name: str, content: bytes
+) -> None:
+    turn = await ask(page, TAKES_ALL, await attach(stage.admin, name, content))
+    assert (await told(stage, turn)).count("no kind of file") == 1
+    assert ";base64," not in json.dumps(asked(stage).body)
+
+
+@pytest.mark.parametrize("model", [TAKES_ALL, TAKES_TEXT])
+async def test_a_large_pdf_goes_out_whole(stage: Stage, page: ChatPage, model: str) -> None:
     file = await attach(stage.admin, "large.pdf", LARGE)
-    await ask(page, TAKES_TEXT, file)
+    await ask(page, model, file)
     *_, part = parts_sent(stage)
     assert len(part["file_data"]) == len(data_url("application/pdf", LARGE))
     await stage.set_valves(BASE64_MAX_SIZE_MB=20)
-    turn = await ask(page, TAKES_TEXT, file)
+    turn = await ask(page, model, file)
     assert "“large.pdf” was left out: it is larger than 20 MB." in await told(stage, turn)
 
 
-async def test_someone_elses_file_and_a_deleted_one_are_refused_alike(stage: Stage) -> None:
-    account = await stage.admin.create_user("Eve", "eve@example.com", "battery staple")
-    await stage.admin.grant_model(TAKES_ALL)
-    foreign = await attach(stage.admin, "secret-plan.pdf", PDF)
+async def test_a_large_video_goes_out_where_it_is_taken(stage: Stage, page: ChatPage) -> None:
+    file = await attach(stage.admin, "a.mp4", MP4 + bytes(30 * 1024 * 1024))
+    turn = await ask(page, TAKES_TEXT, file)
+    assert (await told(stage, turn)).count("takes no video") == 1
+    assert ";base64," not in json.dumps(asked(stage).body)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "content"),
+    [
+        (TAKES_ALL, "secret-plan.pdf", PDF),
+        (TAKES_TEXT, "secret-plan.pdf", PDF),
+        (TAKES_ALL, "secret-plan.png", PNG),
+        (TAKES_TEXT, "secret-plan.png", PNG),
+    ],
+)
+async def test_someone_elses_file_and_a_deleted_one_are_refused_alike(
+    stage: Stage, model: str, name: str, content: bytes
+) -> None:
+    email = f"{uuid4().hex}@example.com"
+    account = await stage.admin.create_user("Eve", email, "battery staple")
+    await stage.admin.grant_model(model)
+    foreign = await attach(stage.admin, name, content)
     lines: list[str] = []
     async with OpenWebUIClient(stage.server.url, account) as eve, ChatPage(eve) as page:
-        deleted = await attach(eve, "gone.pdf", PDF)
+        deleted = await attach(eve, name.replace("secret-plan", "gone"), content)
         await eve.http.delete(f"/api/v1/files/{deleted['id']}")
         for file in (foreign, deleted):
             stage.simulator.reset()
-            turn = await ask(page, TAKES_ALL, {**file, "name": "x.pdf"})
+            turn = await ask(page, model, {**file, "name": "x.pdf"})
             saved = await eve.message(turn.chat_id, turn.reply.message_id)
             lines += [
                 words
@@ -125,7 +158,7 @@ async def test_someone_elses_file_and_a_deleted_one_are_refused_alike(stage: Sta
             ]
             sent = json.dumps(asked(stage).body)
             assert "secret-plan" not in sent and ";base64," not in sent
-    await stage.admin.reset_model(TAKES_ALL)
+    await stage.admin.reset_model(model)
     assert lines == ["“x.pdf” was left out: it is no longer there, or not yours to read."] * 2
 
 
@@ -166,23 +199,49 @@ async def test_a_drawn_picture_can_be_edited_in_the_next_turn(stage: Stage, page
     assert [part["type"] for part in parts_sent(stage)] == ["input_text"]
 
 
+class Memory:
+    """What the server's process takes (bytes)."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._folder = Path("/proc") / str(stage.server.pid)
+        (self._folder / "clear_refs").write_text("5")  # the peak counts from here
+        self._before = self._read("VmRSS")
+
+    def _read(self, name: str) -> int:
+        (line,) = re.findall(rf"{name}:\s+(\d+) kB", (self._folder / "status").read_text())
+        return int(line) * 1024
+
+    @property
+    def peak(self) -> int:
+        return self._read("VmHWM") - self._before
+
+    @property
+    def rest(self) -> int:
+        return self._read("VmRSS") - self._before
+
+
 async def test_a_large_file_takes_less_than_three_times_its_size_in_memory(
     stage: Stage, page: ChatPage
 ) -> None:
     size = 49 * 1024 * 1024
     file = await attach(stage.admin, "large.pdf", b"%PDF-1.7\n" + bytes(size))
-    folder = Path("/proc") / str(stage.server.pid)
-
-    def memory(name: str) -> int:
-        (line,) = re.findall(rf"{name}:\s+(\d+) kB", (folder / "status").read_text())
-        return int(line) * 1024
-
     await ask(page, TAKES_TEXT)
-    (folder / "clear_refs").write_text("5")  # the peak counts from here
-    before = memory("VmRSS")
+    memory = Memory(stage)
     stage.simulator.reset()
     await ask(page, TAKES_TEXT, file)
     assert len(parts_sent(stage)[-1]["file_data"]) > size * 4 / 3
-    peak, rest = (memory("VmHWM") - before) / size, (memory("VmRSS") - before) / size
-    assert peak < 3
-    assert rest < 0.5
+    assert memory.peak < 3 * size
+    assert memory.rest < 0.5 * size
+
+
+async def test_ten_large_files_at_once_stay_within_the_bound(stage: Stage, page: ChatPage) -> None:
+    size = 49 * 1024 * 1024
+    file = await attach(stage.admin, "large.pdf", b"%PDF-1.7\n" + bytes(size))
+    await ask(page, TAKES_TEXT)
+    stage.simulator.reset()
+    memory = Memory(stage)
+    await asyncio.gather(*(ask(page, TAKES_TEXT, file) for _ in range(10)))
+    asked = [each for each in stage.completions() if each.body["model"] != TASK_MODEL]
+    assert len(asked) == 10
+    assert memory.peak < LARGE_FILES_BOUND
+    stage.simulator.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -12,7 +13,14 @@ import pytest_asyncio
 
 from pipe_lab.host.chat_page import ChatPage, Turn
 from pipe_lab.host.client import OpenWebUIClient
-from pipe_lab.simulator import Answer, GeneratedImage, Message, answer_reply, text_reply
+from pipe_lab.simulator import (
+    Answer,
+    GeneratedImage,
+    Message,
+    answer_reply,
+    chat_answer_reply,
+    text_reply,
+)
 from pipe_lab.simulator.pictures import draw_png, picture_url
 from tests.live.stage import Stage, settled
 
@@ -154,6 +162,33 @@ async def test_whoever_reads_the_shared_chat_sees_the_picture_and_nobody_else(
         assert (await ben.http.get(file["url"])).content == draw_png("a fox")
     async with OpenWebUIClient(stage.server.url, stranger) as cem:
         assert (await cem.http.get(file["url"])).status_code in (401, 403, 404)
+
+
+async def test_a_picture_that_comes_as_a_link_becomes_a_file_or_stays_a_link(
+    stage: Stage, page: ChatPage
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        content = draw_png("a fox")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as web:
+        address = f"http://127.0.0.1:{web.sockets[0].getsockname()[1]}"
+        for trusted in (address, ""):
+            await stage.set_valves(
+                DEFAULT_LLM_ENDPOINT="chat_completions", REMOTE_DOWNLOAD_TRUSTED_ORIGINS=trusted
+            )
+            drawing = GeneratedImage(f"{address}/fox.png")
+            stage.simulator.script(chat_answer_reply(Answer((drawing, Message(("Here.",))))))
+            turn = await page.ask(MODEL, "Draw a fox")
+            saved = await stage.admin.message(turn.chat_id, turn.reply.message_id)
+            (file,) = saved["files"]
+            if trusted:
+                assert await content_of(stage, file) == ("image/png", draw_png("a fox"))
+            else:
+                assert file == {"type": "image", "url": f"{address}/fox.png"}
+            assert (saved["content"], "error" in saved) == ("Here.", False)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -56,3 +56,14 @@ async def test_a_model_behind_images_draws_in_a_chat(stage: Stage, page: ChatPag
     drawn = base64.b64encode(draw_png("A fox")).decode()
     assert image["image_url"]["url"].endswith(drawn)
     assert asked(stage, "/images")[1]["input_references"] == [parts[1]]
+
+
+async def test_the_picture_it_drew_last_goes_along_with_the_next_wish(
+    stage: Stage, page: ChatPage
+) -> None:
+    turn = await page.ask(EASEL, "A fox")
+    await page.ask(EASEL, "Make it blue", after=turn)
+    first, second = asked(stage, "/images")
+    assert "input_references" not in first
+    drawn = {"type": "image_url", "image_url": {"url": picture_url("A fox")}}
+    assert (second["prompt"], second["input_references"]) == ("Make it blue", [drawn])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from open_webui_openrouter_pipe.core.hand_over import HAND_OVER_KEY, read_hand_o
 from open_webui_openrouter_pipe.models.family import ModelFamily
 from open_webui_openrouter_pipe.requests.attachments import attach_files
 from open_webui_openrouter_pipe.storage.downloads import Downloads
-from open_webui_openrouter_pipe.storage.encoded_files import EncodedFiles
+from open_webui_openrouter_pipe.storage.encoded_files import EncodedFiles, LargeFiles
 from tests.host_parts import StoredRow, stored_files
 from tests.requests.contexts import context
 
@@ -29,6 +30,10 @@ PROGRAM = b"\x7fELF\x02" + bytes(3000)
 ALL = ModelFamily("a/one", "One", input_modalities=frozenset({"text", "image", "audio", "video"}))
 TEXT = ModelFamily("a/one", "One")
 LEFT_OUT = "A picture was left out: this model takes no pictures."
+
+
+async def attach(body: Any, context: Any, family: ModelFamily | None, files: EncodedFiles) -> Any:
+    return await attach_files(body, context, family, files, LargeFiles())
 
 
 def encoded(content: bytes) -> str:
@@ -64,7 +69,7 @@ async def fit(
 ) -> tuple[list[list[dict[str, Any]]], list[str]]:
     """The contents that go out, and what the person is told."""
     files = EncodedFiles(Downloads(no_name))
-    body, told = await attach_files({"messages": list(messages)}, context(**valves), family, files)
+    body, told = await attach({"messages": list(messages)}, context(**valves), family, files)
     return [message["content"] for message in body["messages"]], told
 
 
@@ -176,7 +181,7 @@ async def test_nothing_else_changes() -> None:
         {"role": "tool", "tool_call_id": "1", "content": "done"},
     ]
     files = EncodedFiles()
-    body, told = await attach_files({"messages": messages, "seed": 1}, context(), ALL, files)
+    body, told = await attach({"messages": messages, "seed": 1}, context(), ALL, files)
     assert (body, told) == ({"messages": messages, "seed": 1}, [])
 
 
@@ -194,8 +199,30 @@ async def test_what_has_no_place_is_not_downloaded() -> None:
     ):
         valves = context(MAX_INPUT_IMAGES_PER_REQUEST=1)
         files = EncodedFiles(Downloads(lookup))
-        await attach_files({"messages": list(messages)}, valves, family, files)
+        await attach({"messages": list(messages)}, valves, family, files)
     assert asked == []
+
+
+async def test_the_links_of_a_message_are_fetched_together_four_at_once() -> None:
+    running: set[str] = set()
+    together: list[int] = []
+    enough = asyncio.Event()
+
+    async def lookup(name: str) -> list[str]:
+        running.add(name)
+        together.append(len(running))
+        if len(running) == 4:
+            enough.set()
+        await enough.wait()
+        running.remove(name)
+        return ["10.0.0.1"]
+
+    links = [document(f"https://files{number}.test/", f"{number}.pdf") for number in range(7)]
+    async with asyncio.timeout(5):
+        files = EncodedFiles(Downloads(lookup))
+        _, told = await attach({"messages": [said(*links)]}, context(), ALL, files)
+    assert max(together) == 4
+    assert [words[1] for words in told] == list("6543210")
 
 
 async def test_a_storage_that_fails_costs_the_file_and_not_the_answer(
@@ -209,7 +236,7 @@ async def test_a_storage_that_fails_costs_the_file_and_not_the_answer(
     files = stored_files(StoredRow("file-1", "s3://a"))
     put_in_host(**{**files, "storage__provider": {"Storage": Storage}})
     body = {"messages": [said(document("file-1"))]}
-    _, told = await attach_files(body, replace(context(), host=signed_in()), ALL, EncodedFiles())
+    _, told = await attach(body, replace(context(), host=signed_in()), ALL, EncodedFiles())
     assert told == ["“a.pdf” was left out: it could not be read."]
 
 
@@ -279,6 +306,6 @@ async def test_a_database_that_fails_costs_the_files_and_not_the_answer(
     body = {"messages": [said(image(url(PNG)))]}
     metadata = {"user_message": {"parentId": "message-1"}}
     asking = replace(context(chat_id="chat-1"), host=HostHandles(metadata=metadata))
-    fitted, told = await attach_files(body, asking, ALL, EncodedFiles())
+    fitted, told = await attach(body, asking, ALL, EncodedFiles())
     assert fitted == body
     assert told == ["The files of this chat could not be read."]

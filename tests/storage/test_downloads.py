@@ -13,9 +13,13 @@ from open_webui_openrouter_pipe.core.attachment_valves import DownloadRules
 from open_webui_openrouter_pipe.core.errors import (
     AddressRefusedError,
     DownloadFailedError,
+    FileNotStoredError,
     PipeError,
 )
 from open_webui_openrouter_pipe.storage.downloads import Downloads, look_up
+from open_webui_openrouter_pipe.storage.encoded_files import EncodedFiles, LargeFiles
+from open_webui_openrouter_pipe.storage.pictures import fetch_picture
+from tests.requests.contexts import context
 from tests.storage.name_server import NameServer, start_name_server
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
@@ -214,3 +218,44 @@ async def test_a_download_nobody_waits_for_ends(web: WebServer, names: NameServe
         fetch.cancel()
     await asyncio.gather(*fetches, return_exceptions=True)
     await asyncio.wait_for(web.left.wait(), 10)
+
+
+async def test_a_linked_file_is_remembered_for_a_while(web: WebServer, names: NameServer) -> None:
+    now = [1000.0]
+    files = EncodedFiles(Downloads(names.lookup), lambda: now[0])
+    for seconds, asked in ((0, 1), (599, 1), (2, 2), (599, 2)):
+        now[0] += seconds
+        file = await files.linked(web.url(), web.rules, lambda *_: None, LargeFiles())
+        assert (file.media_type, len(web.requests)) == ("image/png", asked)
+
+
+async def test_a_picture_that_came_as_a_link_is_fetched_as_any_file_of_the_web(
+    web: WebServer,
+) -> None:
+    address = f"http://127.0.0.1:{web.port}"
+    valves = {"REMOTE_DOWNLOAD_TRUSTED_ORIGINS": address}
+    picture = await fetch_picture(f"{address}/a", context(**valves))
+    assert (picture.content, picture.media_type) == (PNG, "image/png")
+    web.replies = [answer(b"<svg/>")]
+    with pytest.raises(FileNotStoredError):
+        await fetch_picture(f"{address}/a", context(**valves))
+    with pytest.raises(AddressRefusedError):
+        await fetch_picture(f"{address}/a", context())
+    assert len(web.requests) == 2
+
+
+async def test_only_four_requests_at_once_hold_large_files() -> None:
+    large = 9 * 1024 * 1024
+    rooms = [LargeFiles() for _ in range(5)]
+    for room in rooms[:4]:
+        await room.enter(large)
+        await room.enter(large)  # a second file needs no second place
+    await rooms[4].enter(1024)
+    waiting = asyncio.create_task(rooms[4].enter(large))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    rooms[0].leave()
+    rooms[0].leave()
+    await asyncio.wait_for(waiting, 5)
+    for room in rooms:
+        room.leave()

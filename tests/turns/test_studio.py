@@ -70,6 +70,24 @@ async def test_the_newest_words_and_pictures_are_what_it_goes_by(
     }
 
 
+@pytest.mark.parametrize("reuses", [True, False])
+async def test_what_it_drew_last_can_be_edited(simulator: Simulator, reuses: bool) -> None:
+    choice = "user_then_assistant" if reuses else "user_turn_only"
+    pipe = make_pipe(simulator, IMAGE_INPUT_SELECTION=choice)
+    await pipe.pipes()
+    picture = {"type": "image_url", "image_url": {"url": picture_url("a cat")}}
+    answers = [
+        {"role": "assistant", "content": "", "images": [{**picture, "index": 0}]},
+        {"role": "assistant", "content": "", "images": []},
+    ]
+    for number, answer in enumerate(answers):
+        said = [{"role": "user", "content": words} for words in ("A cat", "Make it blue")]
+        asked = {**body(model=EASEL, stream=False), "messages": [said[0], answer, said[1]]}
+        await pipe.pipe(asked)
+        sent = orders(simulator, "/images")[-1].get("input_references")
+        assert sent == ([picture] if reuses and not number else None)
+
+
 async def test_a_provider_that_does_not_stream_sends_the_pictures_whole(
     pipe: Pipe, simulator: Simulator
 ) -> None:

@@ -15,6 +15,9 @@ LAYOUT_DETAIL = "openrouter_pipe.layout"
 STORED_DETAIL = "openrouter_pipe.stored"
 """The type of the detail that stands for thinking kept elsewhere: it never goes out."""
 
+PARSED_DETAIL = "openrouter_pipe.parsed"
+"""The type of the detail that holds what OpenRouter has read out of documents."""
+
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _API_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REFUSED_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")

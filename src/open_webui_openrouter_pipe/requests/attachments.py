@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, cast
@@ -19,7 +21,7 @@ from ..core.media_types import sniff_media_type
 from ..host.chats import read_message_files
 from ..host.files import FoundFile, find_file, reads_documents
 from ..models.family import ModelFamily
-from ..storage.encoded_files import EncodedFile, EncodedFiles, encode_file
+from ..storage.encoded_files import EncodedFile, EncodedFiles, LargeFiles, encode_file
 from .retention import turn_numbers
 
 _GONE = "it is no longer there, or not yours to read"
@@ -40,17 +42,26 @@ _MODALITIES = {"image": "pictures", "audio": "sound", "video": "video"}
 # Vendors know these films; nobody downloads them.
 _YOUTUBE = re.compile(r"https://(www\.|m\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"(?:https?://[^/]+)?/api/v1/files/([\w-]+)(?:/content)?")
+_LINK = re.compile(r"https?://", re.IGNORECASE)
 _HEAD_CHARACTERS = 5_600
+_DOWNLOADS_AT_ONCE = 4
 
 
 async def attach_files(
-    body: CompletionsBody, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+    body: CompletionsBody,
+    context: RequestContext,
+    family: ModelFamily | None,
+    files: EncodedFiles,
+    room: LargeFiles,
 ) -> tuple[CompletionsBody, list[str]]:
-    """The body with its files as the model takes them, and what to tell of those left out."""
-    intake = _Intake(context, family, files)
+    """The body with its files as the model takes them, and what to tell of those left out.
+
+    `room` is left by the caller, once the request is on its way.
+    """
+    intake = _Intake(context, family, files, room)
     messages = objects_in(body.get("messages"))
     turns = turn_numbers(messages)
-    extras = await intake.files_of_turns(turns)
+    extras = await intake.files_of_turns(turns, _pictures_sent_back(messages))
     fitted: list[JsonObject] = []
     # The newest first: they get what is limited.
     for message, turn, extra in zip(messages[::-1], turns[::-1], extras[::-1], strict=True):
@@ -73,8 +84,13 @@ class _Intake:
     """The files of one request."""
 
     def __init__(
-        self, context: RequestContext, family: ModelFamily | None, files: EncodedFiles
+        self,
+        context: RequestContext,
+        family: ModelFamily | None,
+        files: EncodedFiles,
+        room: LargeFiles,
     ) -> None:
+        self._room = room
         self._context = context
         self._rules = context.settings.attachments
         self._modalities = family.input_modalities if family else frozenset(_MODALITIES)
@@ -88,8 +104,13 @@ class _Intake:
         self.left_out: list[str] = []
         """What the person is told. Of earlier turns' files they have been told."""
 
-    async def files_of_turns(self, turns: Sequence[int]) -> list[list[JsonObject]]:
-        """For each message the files that Open WebUI has not put into it itself."""
+    async def files_of_turns(
+        self, turns: Sequence[int], sent_back: list[JsonObject]
+    ) -> list[list[JsonObject]]:
+        """For each message the files that Open WebUI has not put into it itself.
+
+        `sent_back` are the last answer's pictures where no saved chat has them.
+        """
         extras: list[list[JsonObject]] = [[] for _ in turns]
         placed: set[str] = set()
         chain = await self._read_chain()
@@ -102,7 +123,7 @@ class _Intake:
         if starts and not any(map(_is_picture, chain[-1][1])) and self._reuses_pictures:
             answers = (files for role, files in chain[::-1] if role == "assistant")
             drawn = [file for file in next(answers, []) if _is_picture(file)]
-            extras[starts[-1]] += map(_as_part, drawn)
+            extras[starts[-1]] += map(_as_part, drawn) if drawn else sent_back
         if starts:
             # Of a temporary chat only the newest message is known, of an API client's none.
             strays = (file for key, file in self._uploads.items() if key not in placed)
@@ -129,8 +150,36 @@ class _Intake:
                 return message
             content = [{"type": "text", "text": content}] if content else []
         parts = [*objects_in(cast("Any", content)), *extra]
-        fitted = [await self._fit(part) for part in parts[::-1]]
+        fitted = await self._fit_all(parts[::-1])
         return {**message, "content": [part for part in fitted[::-1] if part]}
+
+    async def _fit_all(self, parts: list[JsonObject]) -> list[JsonObject]:
+        """One part after another, for the first get what is limited; downloads run ahead."""
+        fitted: list[JsonObject] = []
+        begun: deque[ExitStack] = deque()
+        try:
+            for place, part in enumerate(parts):
+                ahead = min(_DOWNLOADS_AT_ONCE, self._pictures_left or _DOWNLOADS_AT_ONCE)
+                begun.extend(map(self._begin, parts[place + len(begun) : place + max(ahead, 1)]))
+                fitted.append(await self._fit(part))
+                begun.popleft().close()
+        finally:
+            for rest in begun:
+                rest.close()
+        return fitted
+
+    def _begin(self, part: JsonObject) -> ExitStack:
+        """Have the part's download on its way until the stack is closed, where it is a link."""
+        stack = ExitStack()
+        file = _read_attachment(part)
+        if file is None or not _LINK.match(file.address) or _FILE_ADDRESS.fullmatch(file.address):
+            return stack
+        kind = _kind_of_part(part)
+        if not (kind == "video" and _YOUTUBE.match(file.address)):
+            with suppress(UnsupportedInputError):
+                self._check_place(kind)
+                stack.enter_context(self._files.begun(file.address, self._rules.downloads))
+        return stack
 
     async def _fit(self, part: JsonObject) -> JsonObject:
         file = _read_attachment(part)
@@ -161,8 +210,8 @@ class _Intake:
         if stored is None and "://" in address:
             if _YOUTUBE.match(address) and "video" in file.part["type"]:
                 return file.part
-            self._check_place(file.part["type"].removeprefix("input_").partition("_")[0])
-            linked = self._files.linked(address, self._rules.downloads, self._check)
+            self._check_place(_kind_of_part(file.part))
+            linked = self._files.linked(address, self._rules.downloads, self._check, self._room)
             return _part_of(await linked, file.name)
         found = await find_file(self._context, stored[1] if stored else address)
         if found is None:
@@ -172,7 +221,7 @@ class _Intake:
             if why and self.is_newest:
                 self.left_out.append(f"{file.name} stayed in Open WebUI's retrieval: {why}.")
             return {}  # its text is in the message already
-        return _part_of(await self._files.stored(found, self._check), file.name)
+        return _part_of(await self._files.stored(found, self._check, self._room), file.name)
 
     def _is_read(self, found: FoundFile) -> bool:
         """Whether Open WebUI gives the model the text of the file."""
@@ -220,6 +269,19 @@ class _Intake:
         limit = self._rules.max_video_bytes if kind == "video" else self._rules.max_bytes
         if size > limit:
             raise UnsupportedInputError(f"it is larger than {limit // 1024**2} MB")
+
+
+def _pictures_sent_back(messages: list[JsonObject]) -> list[JsonObject]:
+    """The last answer's `images`, for a message that has no picture of its own."""
+    newest = objects_in(messages[-1].get("content")) if messages else []
+    if any("image" in text_of(part.get("type")) for part in newest):
+        return []
+    answers = [each for each in messages if each.get("role") == "assistant"]
+    return objects_in(answers[-1].get("images")) if answers else []
+
+
+def _kind_of_part(part: JsonObject) -> str:
+    return text_of(part["type"]).removeprefix("input_").partition("_")[0]
 
 
 def _is_picture(file: JsonObject) -> bool:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ..api.bodies import ChatBody, CompletionsBody, ResponsesBody
+from ..core.ids import PARSED_DETAIL
 from ..core.json_values import JsonObject, as_object, objects_in, text_of
 from .caching import mark_breakpoints
 from .content_parts import chat_parts, parts_only_chat_takes
+from .parsed_files import files_to_name
 from .replay import MADE_UP_ID
 
 CHAT_ONLY_FIELDS = (
@@ -86,6 +88,9 @@ def build_messages(items: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     messages: list[JsonObject] = []
     for item in items:
         match item.get("type"):
+            case kind if kind == PARSED_DETAIL:
+                if files := files_to_name(objects_in(item["files"]), messages):
+                    _last_answer(messages).setdefault("annotations", []).extend(files)
             case "function_call_output":
                 output = item["output"]
                 content = output if isinstance(output, str) else chat_parts(objects_in(output))

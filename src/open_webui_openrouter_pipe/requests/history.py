@@ -8,6 +8,7 @@ from typing import Any
 from ..core.ids import LAYOUT_DETAIL, SERVER_TOOL_CALL_PREFIX, api_tool_name
 from ..core.json_values import as_object, objects_in, text_of
 from .content_parts import input_parts
+from .parsed_files import parsed_items
 from .replay import call_arguments, in_their_order, reasoning_items
 
 InputItem = dict[str, Any]
@@ -16,13 +17,13 @@ _ROLES = frozenset({"system", "developer", "user"})
 
 
 def build_input(
-    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True
+    messages: Sequence[Mapping[str, Any]], *, keep_results: bool = True, chat_id: str = ""
 ) -> list[InputItem]:
     """Turn the messages Open WebUI sends into the `input` of a Responses request, in order.
 
     Messages that say nothing, such as the place of an answer that failed, are left out;
     so are tool calls without their result and results without their call. `keep_results` says
-    whether tools' results of earlier turns go out too.
+    whether tools' results of earlier turns go out too, `chat_id` which chat they are of.
     """
     pairs = _find_pairs(messages)
     if not keep_results:
@@ -34,6 +35,8 @@ def build_input(
         if role in _ROLES:
             items.extend(_spoken_item(role, message))
         elif role == "assistant":
+            details = objects_in(message.get("reasoning_details"))
+            items.extend(parsed_items(message, chat_id, details))
             items.extend(_assistant_items(message, pairs.get(place, set())))
         elif place in pairs:
             items.append(_tool_output(message))

@@ -13,7 +13,7 @@ from ..api.events import (
     ReasoningItem,
     ToolOutputItem,
 )
-from ..core.ids import api_tool_name
+from ..core.ids import PARSED_DETAIL, api_tool_name
 from ..core.json_values import objects_in, text_of
 from ..models.family import ModelFamily
 from .replay import call_arguments, reasoning_items, unsigned_reasoning_item
@@ -92,7 +92,8 @@ def tool_output(output: ToolOutputItem) -> dict[str, Any]:
 def _replayed(item: OutputItem, answered: set[str]) -> list[dict[str, Any]]:
     match item:
         case ReasoningItem():
-            return reasoning_items(item.details) or unsigned_reasoning_item(item)
+            parsed = [each for each in item.details if each.get("type") == PARSED_DETAIL]
+            return [*parsed, *(reasoning_items(item.details) or unsigned_reasoning_item(item))]
         case MessageItem() if item.text:
             phase = {"phase": item.phase} if item.phase else {}
             return [{"role": "assistant", "content": item.text, **phase}]

@@ -38,7 +38,8 @@ def build_responses_body(
     that somebody on this side runs.
     """
     messages = remember(objects_in(body.get("messages")), context.settings)
-    conversation = build_input(messages, keep_results=context.settings.persist_tool_results)
+    keep_results = context.settings.persist_tool_results
+    conversation = build_input(messages, keep_results=keep_results, chat_id=context.chat_id)
     if not conversation:
         raise UnsupportedInputError(
             "There is nothing to send: the message is empty.", "Write something and try again."

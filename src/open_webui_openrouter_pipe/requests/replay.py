@@ -7,9 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from ..api.events import ReasoningItem
-from ..core.ids import LAYOUT_DETAIL
+from ..core.ids import LAYOUT_DETAIL, PARSED_DETAIL
 from ..core.json_codec import decode_json
 from ..core.json_values import JsonObject, text_of, whole_of
+
+_NOT_THOUGHT = (LAYOUT_DETAIL, PARSED_DETAIL)
 
 MADE_UP_ID = "rs_unnamed_"
 """Begins the id of an item that had none: the Responses API wants one, chat does not."""
@@ -21,7 +23,7 @@ def reasoning_items(details: Sequence[JsonObject]) -> list[dict[str, Any]]:
     Only what the vendor encrypted or signed is of use to it; the rest stays out.
     """
     items: list[dict[str, Any]] = []
-    thoughts = [detail for detail in details if detail.get("type") != LAYOUT_DETAIL]
+    thoughts = [detail for detail in details if detail.get("type") not in _NOT_THOUGHT]
     for _, group in groupby(thoughts, key=_item_of_detail):
         pieces = list(group)
         if any(map(_is_sealed, pieces)):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.config import Settings
-from ..core.ids import LAYOUT_DETAIL
+from ..core.ids import LAYOUT_DETAIL, PARSED_DETAIL
 from ..core.json_values import JsonObject, objects_in, text_of
 from .old_texts import clean_answer
 
@@ -67,8 +67,8 @@ def _without_thinking(message: JsonObject) -> JsonObject:
     if "reasoning_details" not in message:
         return message
     details = objects_in(message["reasoning_details"])
-    layout = [detail for detail in details if detail.get("type") == LAYOUT_DETAIL]
-    return {**message, "reasoning_details": layout}
+    kept = [each for each in details if each.get("type") in (LAYOUT_DETAIL, PARSED_DETAIL)]
+    return {**message, "reasoning_details": kept}
 
 
 def _shortened_output(message: JsonObject) -> JsonObject:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -57,14 +57,21 @@ class Downloads:
 
         Cancelling one who waits ends the download only if nobody else waits for it.
         """
+        with self.begun(url, rules) as task:
+            return await asyncio.shield(task)
+
+    @contextmanager
+    def begun(self, url: str, rules: DownloadRules) -> Generator[asyncio.Task[bytes]]:
+        """Have a download on its way, which whoever fetches the file inside waits for."""
         key = (url, rules)
         shared = self._running.get(key)
         if shared is None:
             task = asyncio.create_task(self._fetch(url, rules))
+            task.add_done_callback(_look_at_failure)
             shared = self._running[key] = _SharedDownload(task)
         shared.waiting += 1
         try:
-            return await asyncio.shield(shared.task)
+            yield shared.task
         finally:
             shared.waiting -= 1
             if not shared.waiting:
@@ -112,6 +119,12 @@ class Downloads:
 class _SharedDownload:
     task: asyncio.Task[bytes]
     waiting: int = 0
+
+
+def _look_at_failure(task: asyncio.Task[bytes]) -> None:
+    """It may be that nobody waits any longer; asyncio complains of what nobody has looked at."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _PassingError(DownloadFailedError):

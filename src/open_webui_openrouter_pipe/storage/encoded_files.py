@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
+from ..core.admission import Gate, enter_gate, leave_gate
 from ..core.attachment_valves import DownloadRules
 from ..core.media_types import sniff_media_type
+from ..core.process import shared_by_process
 from ..host.files import FoundFile, local_path
 from .downloads import Downloads
 
@@ -22,6 +26,10 @@ CheckFile = Callable[[str, int], None]
 _CHUNK_BYTES = 768 * 1024  # a multiple of three: base64 of the chunks is that of the whole
 _KEPT_CHARACTERS_EACH = 8 * 1024 * 1024
 _KEPT_CHARACTERS_IN_ALL = 64 * 1024 * 1024
+_LINK_SECONDS = 600.0
+_LARGE_BYTES = 8 * 1024 * 1024
+_LARGE_AT_ONCE = 4
+_LARGE_WAITING = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,33 +42,82 @@ class EncodedFile:
     text: str
 
 
+class LargeFiles:
+    """A place for a request with large files: only a few at once hold them in more than one form.
+
+    Each takes one place, however many its files; nobody waits who has an answer under way.
+    """
+
+    def __init__(self) -> None:
+        self._gate: Gate | None = None
+
+    async def enter(self, size: int) -> None:
+        """Wait for the place before such a file (of so many bytes) is encoded."""
+        if size > _LARGE_BYTES and self._gate is None:
+            gate = shared_by_process("large files", Gate)
+            await enter_gate(gate, _LARGE_AT_ONCE, _LARGE_WAITING)
+            self._gate = gate
+
+    def leave(self) -> None:
+        """Give it back: the request is on its way."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            leave_gate(gate)
+
+
 class EncodedFiles:
     """Encodes stored and linked files, and remembers the smaller ones."""
 
-    def __init__(self, downloads: Downloads | None = None) -> None:
+    def __init__(
+        self, downloads: Downloads | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._downloads = downloads or Downloads()
+        self._clock = clock
         self._kept: OrderedDict[tuple[object, ...], EncodedFile] = OrderedDict()
+        self._fetched_at: dict[tuple[object, ...], float] = {}
+        """Of those behind links, which may change."""
 
-    async def stored(self, file: FoundFile, check: CheckFile) -> EncodedFile:
+    async def stored(self, file: FoundFile, check: CheckFile, room: LargeFiles) -> EncodedFile:
         """Encode a file of Open WebUI; raises `UnsupportedInputError`, `OSError`."""
 
         def read() -> EncodedFile:
-            path = Path(local_path(file))
             with path.open("rb") as content:
-                return encode_file(content, path.stat().st_size, check)
+                return encode_file(content, size, check)
 
         key = (file.id, file.version)
-        return self._recall(key, check) or self._keep(key, await asyncio.to_thread(read))
-
-    async def linked(self, url: str, rules: DownloadRules, check: CheckFile) -> EncodedFile:
-        """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
-        key = (url, rules.addresses)
         if known := self._recall(key, check):
             return known
+        path = Path(await asyncio.to_thread(local_path, file))
+        size = await asyncio.to_thread(lambda: path.stat().st_size)
+        await room.enter(size)
+        return self._keep(key, await asyncio.to_thread(read))
+
+    async def linked(
+        self, url: str, rules: DownloadRules, check: CheckFile, room: LargeFiles
+    ) -> EncodedFile:
+        """Encode a file of the web; raises `UnsupportedInputError` and what downloads raise."""
+        key = (url, rules.addresses)
+        if self._is_fresh(key) and (known := self._recall(key, check)):
+            return known
         content = await self._downloads.fetch(url, rules)
+        self._fetched_at[key] = self._clock()
+        await room.enter(len(content))
         return self._keep(
             key, await asyncio.to_thread(encode_file, BytesIO(content), len(content), check)
         )
+
+    def begun(self, url: str, rules: DownloadRules) -> AbstractContextManager[object]:
+        """Have the download of a linked file on its way, unless the file is remembered."""
+        is_known = self._is_fresh((url, rules.addresses))
+        return nullcontext() if is_known else self._downloads.begun(url, rules)
+
+    def _is_fresh(self, key: tuple[object, ...]) -> bool:
+        age = self._clock() - self._fetched_at.get(key, 0.0)
+        return key in self._kept and age < _LINK_SECONDS
+
+    def _forget(self, key: tuple[object, ...]) -> None:
+        self._kept.pop(key, None)
+        self._fetched_at.pop(key, None)
 
     def _recall(self, key: tuple[object, ...], check: CheckFile) -> EncodedFile | None:
         known = self._kept.get(key)
@@ -73,7 +130,9 @@ class EncodedFiles:
         if len(file.text) <= _KEPT_CHARACTERS_EACH:
             self._kept[key] = file
             while sum(len(each.text) for each in self._kept.values()) > _KEPT_CHARACTERS_IN_ALL:
-                self._kept.popitem(last=False)
+                self._forget(next(iter(self._kept)))
+        else:
+            self._forget(key)
         return file
 
 

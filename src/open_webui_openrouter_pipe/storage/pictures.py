@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..api.events import ImageItem, PictureSketched
 from ..core.context import RequestContext
-from ..core.errors import FileNotStoredError
+from ..core.errors import FileNotStoredError, PipeError
 from ..core.json_values import JsonObject
 from ..core.logging_system import LOG
 from ..host.chats import add_message_files, is_saved_chat
 from ..host.events import send_event
 from ..host.files import remove_file
+from .downloads import Downloads
 from .generated import keep_generated, telling_losses, too_large, true_media_type
 
 _LARGEST_PICTURE_BYTES = 64 * 1024 * 1024
 # Each costs an upload: of an answer that sends more, the first are shown.
 _MOST_SKETCHES = 12
+# The answer waits for it.
+_LINK_RETRIES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,16 @@ def decode_picture(data_url: str) -> Picture:
         content = base64.b64decode(data)
     except ValueError:
         content = b""
+    return _as_picture(content)
+
+
+async def fetch_picture(url: str, context: RequestContext) -> Picture:
+    """The picture behind a link, which may soon lead nowhere; raises what downloads raise too."""
+    rules = replace(context.settings.attachments.downloads, max_retries=_LINK_RETRIES)
+    return _as_picture(await Downloads().fetch(url, rules))
+
+
+def _as_picture(content: bytes) -> Picture:
     media_type = true_media_type(content, "image")
     if not media_type:
         raise FileNotStoredError("What the model sent is not a picture that can be shown.")
@@ -73,7 +86,7 @@ class ShownPictures:
             return
         self._seen.add(mark)
         async with telling_losses(self._context, "The picture"):
-            file = await self._store(item) if item.data_url.startswith("data:") else _link(item)
+            file = await self._store(item)
             item.data_url = file["url"]  # the picture itself is not held in memory any longer
             if is_saved_chat(self._context.chat_id):
                 added = await add_message_files(self._context, [file])
@@ -120,10 +133,18 @@ class ShownPictures:
         if sketch is not None and sketch.mark == hash(item.data_url):  # it was finished already
             self._sketch = None
             return sketch.file
-        return await self._upload(item.data_url)
+        if item.data_url.startswith("data:"):
+            return await self._upload(item.data_url)
+        try:
+            return await self._keep(await fetch_picture(item.data_url, self._context))
+        except PipeError as error:
+            LOG.info("pictures: one stays a link: %s", error.cause)
+            return {"type": "image", "url": item.data_url}
 
     async def _upload(self, data_url: str) -> JsonObject:
-        picture = await asyncio.to_thread(decode_picture, data_url)
+        return await self._keep(await asyncio.to_thread(decode_picture, data_url))
+
+    async def _keep(self, picture: Picture) -> JsonObject:
         name = f"picture-{len(self._files) + 1}"
         stored = await keep_generated(self._context, picture.content, name, picture.media_type)
         kind = {"type": "image", "content_type": picture.media_type}
@@ -133,7 +154,3 @@ class ShownPictures:
         # A copy: for a channel Open WebUI rewrites the address in it.
         data = {"files": [dict(each) for each in files]}
         await send_event(self._context.host, "chat:message:files", data)
-
-
-def _link(item: ImageItem) -> JsonObject:
-    return {"type": "image", "url": item.data_url}

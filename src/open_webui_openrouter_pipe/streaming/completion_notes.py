@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ..api.events import Citation, MessageItem, OutputItem, ReasoningItem, ToolOutputItem
-from ..core.json_values import JsonObject
+from ..core.ids import PARSED_DETAIL
+from ..core.json_values import JsonObject, objects_in
 
 
 class CompletionNotes:
     """Gathers it over the answer, in chat completions' form."""
 
-    __slots__ = ("_citations", "_details")
+    __slots__ = ("_citations", "_details", "_files")
 
     def __init__(self) -> None:
         self._citations: dict[str, Citation] = {}
         self._details: list[JsonObject] = []
+        self._files: list[JsonObject] = []
 
     def take(self, item: OutputItem) -> None:
         """Note what a finished item carries."""
@@ -24,7 +26,10 @@ class CompletionNotes:
                 for citation in item.citations:
                     self._citations.setdefault(citation.url, citation)
             case ReasoningItem():
-                self._details.extend(item.details)
+                for detail in item.details:
+                    is_parsed = detail.get("type") == PARSED_DETAIL
+                    self._files.extend(objects_in(detail.get("files")) if is_parsed else [])
+                    self._details.extend([] if is_parsed else [detail])
             case ToolOutputItem():
                 # Thinking belongs to the calls it led to, and those run here are not shown.
                 self._details.clear()
@@ -38,8 +43,9 @@ class CompletionNotes:
             notes["reasoning_details"] = [
                 {"index": place, **detail} for place, detail in enumerate(self._details)
             ]
-        if self._citations:
-            notes["annotations"] = [_annotation(found) for found in self._citations.values()]
+        if self._citations or self._files:
+            cited = [_annotation(found) for found in self._citations.values()]
+            notes["annotations"] = [*cited, *self._files]
         return notes
 
 

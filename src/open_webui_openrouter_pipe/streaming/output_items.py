@@ -12,7 +12,8 @@ from ..api.events import (
     SoundItem,
     ToolOutputItem,
 )
-from ..core.json_values import text_of
+from ..core.ids import PARSED_DETAIL
+from ..core.json_values import as_object, objects_in, text_of
 from .renderer import HostEvent
 
 
@@ -50,13 +51,26 @@ def reasoning_output(item: ReasoningItem) -> HostEvent:
         "type": "reasoning",
         "id": item.id,
         "status": item.status,
-        "summary": [{"type": "summary_text", "text": text} for text in item.summary],
+        "summary": [{"type": "summary_text", "text": text} for text in _summary_to_show(item)],
     }
     if item.content:
         reasoning["content"] = [{"type": "reasoning_text", "text": text} for text in item.content]
     if item.details:
         reasoning["reasoning_details"] = item.details
     return reasoning
+
+
+def _summary_to_show(item: ReasoningItem) -> list[str]:
+    """The summary; where there was no thinking, what the card is there for."""
+    files = [
+        text_of(as_object(file.get("file")).get("name"))
+        for detail in item.details
+        if detail.get("type") == PARSED_DETAIL
+        for file in objects_in(detail.get("files"))
+    ]
+    if not files or item.is_visible:
+        return item.summary
+    return [f"OpenRouter read {', '.join(filter(None, files)) or 'a document'} for this model."]
 
 
 def function_call_output_item(call_id: str, text: str) -> HostEvent:

@@ -20,6 +20,7 @@ from .body_checks import check_body
 from .catalog import provider_of
 from .chat_chunks import chat_body, chat_chunks
 from .conversation import Conversation, read_conversation
+from .documents import read_documents
 from .error_bodies import broken_off, error_chat_choice, error_reply
 from .persona import answer_to
 from .prompt_cache import PromptCache
@@ -74,10 +75,13 @@ class Completions:
         answer = self._stream_of_words(row, directive) or answer_to(asked, row)
         answer = _limited(answer, asked.max_output_tokens)
         tokens = _tokens(answer, *self.cache.read_and_write(asked, row))
+        read = read_documents(request.body, row)
+        tokens = replace(tokens, documents=len(read))
         if request.path == "/responses":
             reply = _responses_reply(request.body, answer, row, tokens)
         else:
-            reply = _chat_reply(answer, row, tokens, bool(request.body.get("stream")))
+            streams = bool(request.body.get("stream"))
+            reply = _chat_reply(_annotated(answer, read), row, tokens, streams)
         if directive is None:
             return replace(reply, pause=self.pace)
         if directive[1] != "stream":
@@ -92,6 +96,17 @@ class Completions:
         if count is None:
             return None
         return Answer((Message(tuple(f"word{number} " for number in range(count))),))
+
+
+def _annotated(answer: Answer, notes: list[dict[str, Any]]) -> Answer:
+    """The answer, its words carrying these notes."""
+    items = [
+        replace(item, annotations=(*notes, *item.annotations))
+        if isinstance(item, Message)
+        else item
+        for item in answer.items
+    ]
+    return replace(answer, items=tuple(items))
 
 
 def _stream_rows(body: dict[str, Any]) -> list[Row]:

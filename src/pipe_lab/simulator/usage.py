@@ -8,6 +8,9 @@ from typing import Any
 
 Row = dict[str, Any]
 
+PAGE_COST = Decimal("0.002")
+"""For reading a PDF; every one has a page."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -20,6 +23,8 @@ class Tokens:
     cache_write: int = 0
     image: int = 0
     searches: int = 0
+    documents: int = 0
+    """PDFs that OpenRouter has read for the model."""
 
 
 def count_tokens(text: str) -> int:
@@ -46,11 +51,12 @@ class Cost:
     input: Decimal
     output: Decimal
     search: Decimal
+    reading: Decimal = Decimal(0)
 
     @property
     def total(self) -> Decimal:
         """All parts together."""
-        return self.input + self.output + self.search
+        return self.input + self.output + self.search + self.reading
 
 
 def cost_of(row: Row, tokens: Tokens) -> Cost:
@@ -70,7 +76,7 @@ def cost_of(row: Row, tokens: Tokens) -> Cost:
         + price.get("image_output", completion) * tokens.image
     )
     search = price.get("web_search", Decimal("0.007")) * tokens.searches
-    return Cost(spent_in, spent_out, search)
+    return Cost(spent_in, spent_out, search, PAGE_COST * tokens.documents)
 
 
 def responses_usage(row: Row, tokens: Tokens) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...core.json_values import JsonObject, as_object, objects_in, text_of, whole_of
 from ..errors import read_error_body
 from ..events import (
@@ -25,6 +27,7 @@ from ..events import (
 from ..sse import DONE_PAYLOAD, SseDecoder
 from .batch import EventBatch
 from .items import read_citation, read_usage, trimming_notices
+from .parsed_files import ParsedFiles
 from .payloads import answer_cut_short, read_payload
 from .sound import SoundPieces
 
@@ -44,9 +47,10 @@ class ChatReader:
 
     Chunks have no items: the first piece of each kind opens one, reasoning that follows other
     output opens another. Usage comes after `finish_reason`, so only the body's end is the end.
+    `known_files` are the hashes of documents of which the request says what is in them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known_files: Iterable[str] = ()) -> None:
         self._decoder = SseDecoder()
         self._started = False
         self._items: list[OutputItem] = []
@@ -54,6 +58,7 @@ class ChatReader:
         self._reasoning: int | None = None
         self._calls: dict[int, int] = {}
         self._sound = SoundPieces()
+        self._parsed = ParsedFiles(known_files)
         self._finish_reason = ""
         self._usage: Usage | None = None
         self._response_id = ""
@@ -116,7 +121,9 @@ class ChatReader:
         if refusal := text_of(delta.get("refusal")):
             self._read_text(refusal, events, is_refusal=True)
         for annotation in objects_in(delta.get("annotations")):
-            if (citation := read_citation(annotation)) is not None:
+            if annotation.get("type") == "file":
+                self._parsed.add(annotation)
+            elif (citation := read_citation(annotation)) is not None:
                 events.append(CitationFound(self._message_index(events), citation))
         for call in objects_in(delta.get("tool_calls")):
             self._read_call(call, events)
@@ -196,9 +203,17 @@ class ChatReader:
         return len(self._items) - 1
 
     def _close_reasoning(self, events: list[Event]) -> None:
-        if self._reasoning is not None:
-            events.append(ItemFinished(self._reasoning, self._items[self._reasoning]))
-            self._reasoning = None
+        details = self._parsed.take_details()
+        if details and self._reasoning is None:
+            self._reasoning = self._open(ReasoningItem(""), events)
+        if self._reasoning is None:
+            return
+        item = self._items[self._reasoning]
+        if isinstance(item, ReasoningItem):
+            # Open WebUI keeps for the next turn what stands beside the thinking, nothing else.
+            item.details.extend(details)
+        events.append(ItemFinished(self._reasoning, item))
+        self._reasoning = None
 
     def finish(self, *, done: bool = False) -> list[Event]:
         """The Events of the end: `[DONE]` says that it is one, or a finish reason has to."""
@@ -208,7 +223,10 @@ class ChatReader:
         reason = _CUT_REASONS.get(self._finish_reason, "")
         if reason:
             self._mark_cut()
-        closing: list[Event] = [ItemFinished(index, item) for index, item in enumerate(self._items)]
+        closing: list[Event] = []
+        if self._parsed.waiting:
+            self._close_reasoning(closing)
+        closing += [ItemFinished(index, item) for index, item in enumerate(self._items)]
         end = ResponseFinished(self._response_id, self._model, self._usage, reason, self._provider)
         return [*closing, end]
 
