@@ -16,190 +16,195 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    292  ids.py                        Identifiers of our own making.
-#    336  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    413  errors.py                     Every cause of failure a person can act on, each with its words.
+#    298  ids.py                        Identifiers of our own making.
+#    342  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    419  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    622  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    823  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    924  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    628  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    829  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    930  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1087  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1143  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1180  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1219  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1252  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1324  money.py                      Amounts of money: in words, and exact.
-#   1347  process.py                    What every copy of the pipe in one process shares.
-#   1368  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1549  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1607  retry.py                      Whether a failed request may be sent again, and when.
-#   1648  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1742  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1795  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1827  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1891  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1964  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2037  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2158  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2302  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2371  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2454  personal_valves.py            What each user can set for themselves.
-#   2570  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2649  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2744  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2839  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3362  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3431  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3544  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3728  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1095  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1151  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1188  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1227  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1260  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1332  money.py                      Amounts of money: in words, and exact.
+#   1355  process.py                    What every copy of the pipe in one process shares.
+#   1376  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1557  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1615  retry.py                      Whether a failed request may be sent again, and when.
+#   1656  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1750  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1803  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1835  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1899  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1972  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2045  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2166  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2310  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2379  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2462  personal_valves.py            What each user can set for themselves.
+#   2578  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2657  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2752  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2847  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2931  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3370  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3439  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3552  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3736  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3875  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3963  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4009  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4205  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4528  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4551  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4609  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4762  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4828  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4867  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4930  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4960  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5038  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5065  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5133  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5356  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5566  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5750  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5934  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6041  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6173  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6193  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6233  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3883  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3971  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4017  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4213  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4537  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4560  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4618  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4771  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4837  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4876  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4940  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4970  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5048  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5075  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5143  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5366  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5576  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5760  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5944  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6057  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6189  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6209  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6249  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   6269  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6253  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6318  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6406  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6506  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6521  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6593  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6631  events.py                     What the page is told beside the stream of the answer.
-#   6643  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6741  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6774  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6789  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6822  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6935  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6953  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6991  users.py                      The person who asks, and what they have set for themselves.
-#   7094  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7166  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7275  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7527  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6394  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6459  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6559  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6574  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6658  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6702  events.py                     What the page is told beside the stream of the answer.
+#   6729  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6838  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6936  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6969  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6984  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   7017  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7130  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7148  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7186  users.py                      The person who asks, and what they have set for themselves.
+#   7289  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7361  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7470  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7722  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7565  sources.py                    The text of each companion filter, by the name of its file.
+#   7760  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7897  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8010  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8061  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8175  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8329  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8432  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8507  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8548  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8805  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8966  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9193  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9267  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8092  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8205  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8256  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8370  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8525  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8628  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8703  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8744  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9001  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9162  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9389  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9463  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9458  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9558  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9594  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9779  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9867  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9921  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10236  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10278  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10407  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10493  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10707  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10803  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10994  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11105  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11224  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9654  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9754  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9790  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9975  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10063  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10117  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10432  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10474  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10603  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10691  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10905  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11003  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11194  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11305  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11424  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  11509  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#  11597  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11309  allow_list.py                 Only what the API knows goes out.
-#  11345  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11373  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11457  fallbacks.py                  Further models, for when the first one fails.
-#  11478  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11532  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11580  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11653  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11720  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11748  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11843  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11881  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12011  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12160  history.py                    Chat messages become input items.
-#  12284  next_round.py                 The request of another round: the one before, and what came of it.
-#  12374  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12489  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12577  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12816  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12862  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12909  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12952  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13012  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13061  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13131  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11698  allow_list.py                 Only what the API knows goes out.
+#  11734  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11762  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11846  fallbacks.py                  Further models, for when the first one fails.
+#  11867  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11921  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11969  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12042  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12109  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12137  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12232  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12270  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12400  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12549  history.py                    Chat messages become input items.
+#  12673  next_round.py                 The request of another round: the one before, and what came of it.
+#  12763  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12878  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12966  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13205  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13251  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13298  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13341  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  13422  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13471  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13541  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13182  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13456  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13505  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13538  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13559  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13624  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13697  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13780  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13834  status.py                     The status line of an answer: few words, all of them true.
-#  13889  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14031  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14092  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14192  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14301  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14422  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14709  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13592  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13866  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13915  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13948  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13969  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14034  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14107  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14190  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14244  status.py                     The status line of an answer: few words, all of them true.
+#  14299  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14441  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14502  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14602  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14711  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14832  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14847  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14902  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15026  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15335  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15456  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15540  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15742  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15257  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15312  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15436  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15745  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15866  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15950  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16152  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15880  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16290  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16083  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16512  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16609  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  16374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16683  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16566  pipe.py                       The entrance: what Open WebUI calls.
+#  16881  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#
+#  17073  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -217,6 +222,7 @@ import inspect
 import io
 import json
 import logging
+import math
 import os
 import queue
 import random
@@ -254,7 +260,7 @@ from contextlib import (
     suppress,
 )
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -1064,8 +1070,10 @@ from sqlalchemy import (
     BigInteger,
     case,
     Column,
+    Connection,
     delete,
     exists,
+    Float,
     func,
     Index,
     insert,
@@ -4311,12 +4319,13 @@ class ImageItem:
 
 
 @dataclass(slots=True)
-class SoundItem:
-    """Something to listen to."""
+class MediaItem:
+    """Something to play."""
 
     id: str
+    kind: Literal["audio", "video"]
     content: bytearray = field(default_factory=bytearray)
-    """Whole at the item's end; without a container it is 16-bit samples, 24,000 a second."""
+    """Whole at the item's end; sound without a container is 16-bit samples, 24,000 a second."""
     transcript: str = ""
     """What is said in it; the answer's text says the same."""
     status: str = "completed"
@@ -4363,7 +4372,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
-    | SoundItem
+    | MediaItem
     | ServerToolItem
     | OtherItem
 )
@@ -4871,11 +4880,12 @@ def answer_cut_short() -> StreamInterruptedError:
 ################################
 
 class EndpointName(Enum):
-    """The two endpoints of chats, and that of models that only draw."""
+    """The two endpoints of chats, and those of models that only draw or film."""
 
     RESPONSES = "responses"
     CHAT_COMPLETIONS = "chat_completions"
     IMAGES = "images"
+    VIDEOS = "videos"
 
 
 _NO_RESPONSES = re.compile(
@@ -4939,7 +4949,7 @@ class SoundPieces:
     __slots__ = ("_rest", "is_silent", "item")
 
     def __init__(self) -> None:
-        self.item = SoundItem("")
+        self.item = MediaItem("", "audio")
         self.is_silent = True
         """Whether nothing has come of it but its transcript."""
         self._rest = ""
@@ -5943,12 +5953,14 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+# Endpoints that serve models of their own, and what those give.
+_STUDIOS = {"images": "image", "videos": "video"}
 _NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogCopy:
-    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
+    """A catalog as it came: the row of every model that writes, draws or films (schema `Model`)."""
 
     rows: list[JsonObject]
     etag: str = ""
@@ -5974,21 +5986,25 @@ async def fetch_models(
     rows = objects_in(_data_in(response, settings, list))
     if not of_key:
         ids = {row.get("id") for row in rows}
-        drawing = await _fetch_drawing_models(client, settings)
-        rows += [row for row in drawing if row.get("id") not in ids]
+        lists = await asyncio.gather(*(_fetch_studio(client, settings, name) for name in _STUDIOS))
+        rows += [row for listed in lists for row in listed if row.get("id") not in ids]
     return CatalogCopy(rows, response.headers.get("etag", ""))
 
 
-async def _fetch_drawing_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """The models of `/images`, marked with its name (`studio`)."""
+async def _fetch_studio(
+    client: httpx.AsyncClient, settings: Settings, studio: str
+) -> list[JsonObject]:
+    """The models of an endpoint of its own, marked with its name (`studio`)."""
     try:
-        response = await _ask(client, settings, "/images/models", {})
+        response = await _ask(client, settings, f"/{studio}/models", {})
         rows = objects_in(_data_in(response, settings, list))
     except PipeError as error:  # the others can be used all the same
-        LOG.info("catalog: no list of /images: %s", error.cause)
+        LOG.info("catalog: no list of /%s: %s", studio, error.cause)
         return []
-    # What they take is told in another form than that of chats' models.
-    return [{**row, "studio": "images", "supported_parameters": []} for row in rows]
+    kinds = {"input_modalities": ["text", "image"], "output_modalities": [_STUDIOS[studio]]}
+    marks = {"studio": studio, "architecture": kinds}
+    frames = "supported_frame_images"
+    return [{**row, **marks, "supported_parameters": row.get(frames)} for row in rows]
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
@@ -6251,6 +6267,131 @@ def stream_responses(
 
 
 ################################
+# api/gateway/videos.py
+#
+# `POST /videos`: a job, asked after until its video can be fetched.
+################################
+
+LARGEST_VIDEO_BYTES = 256 * 1024 * 1024
+_FIRST_POLL_SECONDS = 3.0
+_LONGEST_POLL_SECONDS = 20.0
+_POLL_GROWTH = 1.3
+_PATIENCE_SECONDS = 3_600.0
+# How often in a row nobody may know how the job goes.
+_MOST_DEAF_POLLS = 6
+_STATES = {
+    "pending": "The video waits for its turn.",
+    "in_progress": "The video is being made.",
+    "completed": "The video is being fetched.",
+}
+
+
+async def stream_video(
+    client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
+) -> AsyncGenerator[list[Event]]:
+    """Have a video made; the first Event names the job. Raises a `PipeError` before it only."""
+    job = await _ask_job(client, settings, "/videos", body)
+    job_id, model = text_of(job.get("id")), text_of(body.get("model"))
+    # From its item on nothing is asked for twice: the job costs.
+    yield [ResponseStarted(job_id, model), ItemStarted(0, MediaItem("", "video"))]
+    yield [Working(_STATES["pending"])]
+    await asyncio.sleep(_FIRST_POLL_SECONDS)
+    async with aclosing(follow_video(client, settings, job_id, model)) as batches:
+        async for batch in batches:
+            yield batch
+
+
+async def follow_video(
+    client: httpx.AsyncClient, settings: Settings, job_id: str, model: str
+) -> AsyncGenerator[list[Event]]:
+    """Ask how the job goes until its end; then the video, and what it cost."""
+    usual, waited, failures = _FIRST_POLL_SECONDS, 0.0, 0
+    while waited < _PATIENCE_SECONDS:
+        pause = usual = min(usual * _POLL_GROWTH, _LONGEST_POLL_SECONDS)
+        try:
+            job = await _ask_job(client, settings, f"/videos/{job_id}")
+            status, usage = text_of(job.get("status")), read_usage(job.get("usage"))
+            if status not in _STATES:
+                yield [ResponseFailed(_no_video(job, status), usage)]
+                return
+            yield [Working(_STATES[status])]
+            if status == "completed":
+                video = MediaItem("", "video", await _fetch_video(client, settings, job_id))
+                yield [ItemFinished(0, video), ResponseFinished(job_id, model, usage)]
+                return
+            failures = 0
+        except PipeError as error:
+            failures += 1
+            if failures >= _MOST_DEAF_POLLS or not _may_still_come(error):
+                yield [ResponseFailed(error)]
+                return
+            LOG.info("videos: %s", error.cause)
+            if isinstance(error, OpenRouterAPIError):
+                pause = max(pause, min(error.failure.retry_after or 0.0, _PATIENCE_SECONDS))
+        await asyncio.sleep(pause)
+        waited += pause
+    yield [ResponseFailed(UpstreamTimeoutError("The video took longer than an hour."))]
+
+
+def _no_video(job: JsonObject, status: str) -> PipeError:
+    words = text_of(job.get("error")) or f"The video job was {status}."
+    return OpenRouterAPIError(ApiFailure(message=words, may_pass=False))
+
+
+def _may_still_come(error: PipeError) -> bool:
+    """Whether the same question may be answered later: a lost connection, an overloaded server."""
+    if isinstance(error, OpenRouterAPIError):
+        status = error.failure.status or 500
+        return status >= 500 or status in (408, 429)
+    return not isinstance(error, FileNotStoredError)
+
+
+async def _ask_job(
+    client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any] | None = None
+) -> JsonObject:
+    """The job, as the API describes it."""
+    with as_pipe_errors(settings, answering=False):
+        response = await client.request(
+            "GET" if body is None else "POST",
+            settings.base_url + path,
+            content=None if body is None else encode_json(body),
+            headers=_headers_of(settings) | {"Content-Type": "application/json"},
+            extensions=timeouts(settings),
+        )
+    refuse_web_page(response, settings)
+    try:
+        job = as_object(decode_json(response.content))
+    except ValueError:
+        job = {}
+    if not response.is_success or not job.get("id"):
+        raise read_http_error(response, response.content)
+    return job
+
+
+def _headers_of(settings: Settings) -> dict[str, str]:
+    return {**authorize(settings), **own_referer(settings)}
+
+
+async def _fetch_video(client: httpx.AsyncClient, settings: Settings, job_id: str) -> bytearray:
+    with as_pipe_errors(settings, answering=False):
+        url = f"{settings.base_url}/videos/{job_id}/content?index=0"
+        headers = _headers_of(settings)
+        request = client.build_request("GET", url, headers=headers, extensions=timeouts(settings))
+        response = await client.send(request, stream=True)
+        try:
+            if not response.is_success:
+                raise read_http_error(response, await response.aread())
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > LARGEST_VIDEO_BYTES:
+                    raise FileNotStoredError("The video is too large to be stored.")
+            return content
+        finally:
+            await response.aclose()
+
+
+################################
 # host/blocking.py
 #
 # Python tools written without `async`: run off the event loop, which they would hold up.
@@ -6313,94 +6454,6 @@ def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> 
         return end.value
     coroutine.close()
     raise RuntimeError("It waits for something that only the server's event loop can give it.")
-
-
-################################
-# host/chats.py
-#
-# The chat an answer belongs to: its files, and what its answers have taken.
-################################
-
-# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
-_WITHOUT_ROW = ("temporary:", "local:", "channel:")
-
-
-def is_saved_chat(chat_id: str) -> bool:
-    """Whether the chat has a row in the database."""
-    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
-
-
-async def link_file(context: RequestContext, file_id: str) -> None:
-    """Let everyone who may read the chat read the file: people it is shared with, above all."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
-
-    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
-
-
-async def add_message_files(
-    context: RequestContext, files: Sequence[JsonObject]
-) -> list[JsonObject]:
-    """Save the files with the message; gives all it has now, empty where there is no message."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
-
-    return objects_in(
-        await Chats.add_message_files_by_id_and_message_id(
-            context.chat_id, context.message_id, list(files)
-        )
-    )
-
-
-async def read_message_files(context: RequestContext) -> list[tuple[str, list[JsonObject]]]:
-    """Role and files of each message up to the one that is answered, oldest first.
-
-    Only these columns are read. What the page sends along is the newest message itself.
-    """
-    metadata = context.host.metadata
-    newest = as_object(metadata.get("user_message"))
-    chain = [("user", objects_in(newest.get("files")))]
-    if not newest.get("parentId") or not is_saved_chat(context.chat_id):
-        return chain
-    try:
-        from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
-            get_async_db_context,
-        )
-        from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
-            ChatMessage,
-        )
-
-        columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
-    except (ImportError, AttributeError):
-        return chain
-    async with get_async_db_context() as session:
-        chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
-        rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
-    parent: Any = newest.get("parentId")
-    while row := rows.pop(f"{context.chat_id}-{parent}", None):
-        parent, role, files = row
-        chain.append((role, objects_in(files)))
-    return chain[::-1]
-
-
-async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
-    """The usage saved with each answer of the chat; an empty object where there is none.
-
-    Only that column is read: the answers themselves may be megabytes.
-    """
-    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
-        get_async_db_context,
-    )
-    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
-        ChatMessage,
-    )
-
-    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
-        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
-    )
-    async with get_async_db_context() as session:
-        rows = (await session.execute(answers)).all()
-    # The row of the answer that is being given has usage only where it continues an older one.
-    own = f"{context.chat_id}-{context.message_id}"
-    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
 
 
 ################################
@@ -6560,6 +6613,18 @@ class OwnTable:
         """Whether there is a database at all: there is none outside of Open WebUI."""
         return self._find() is not None
 
+    async def exists(self) -> bool:
+        """Whether some worker has made it."""
+        engine = self._find()
+        if engine is not None and not self._is_there:
+            async with engine.connect() as connection:
+                self._is_there = await connection.run_sync(self._is_in)
+        return self._is_there
+
+    def _is_in(self, connection: Connection) -> bool:
+        schema = connection.schema_for_object(self._table)
+        return connection.dialect.has_table(connection, self._table.name, schema)
+
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction: kept at the end of the block, undone where that raises.
@@ -6601,6 +6666,12 @@ Awaited = TypeVar("Awaited")
 _LOOK_SECONDS = 1.0
 
 
+def is_server_ending() -> bool:
+    """Whether what was cancelled is not one answer but every task: asyncio's last act."""
+    current = asyncio.current_task()
+    return all(task.cancelling() for task in asyncio.all_tasks() if task is not current)
+
+
 async def unless_hung_up(
     handles: HostHandles, work: Coroutine[Any, Any, Awaited]
 ) -> Awaited | None:
@@ -6638,6 +6709,130 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+def emitter_for(metadata: Mapping[str, str]) -> EventCall:
+    """An emitter to the pages of a message's author, where no call has brought one."""
+
+    async def emit(event: dict[str, Any]) -> None:
+        from open_webui.socket.main import (  # pyright: ignore[reportMissingImports]
+            get_event_emitter,
+        )
+
+        emitter = await get_event_emitter(dict(metadata))
+        if emitter is not None:
+            await emitter(event)
+
+    return emit
+
+
+################################
+# host/chats.py
+#
+# The chat an answer belongs to: its files, and what its answers have taken.
+################################
+
+# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
+_WITHOUT_ROW = ("temporary:", "local:", "channel:")
+
+
+def is_saved_chat(chat_id: str) -> bool:
+    """Whether the chat has a row in the database."""
+    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
+
+
+async def link_file(context: RequestContext, file_id: str) -> None:
+    """Let everyone who may read the chat read the file: people it is shared with, above all."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
+
+
+async def add_message_files(
+    context: RequestContext, files: Sequence[JsonObject]
+) -> list[JsonObject]:
+    """Save the files with the message; gives all it has now, empty where there is no message."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    return objects_in(
+        await Chats.add_message_files_by_id_and_message_id(
+            context.chat_id, context.message_id, list(files)
+        )
+    )
+
+
+async def read_message_files(context: RequestContext) -> list[tuple[str, list[JsonObject]]]:
+    """Role and files of each message up to the one that is answered, oldest first.
+
+    Only these columns are read. What the page sends along is the newest message itself.
+    """
+    metadata = context.host.metadata
+    newest = as_object(metadata.get("user_message"))
+    chain = [("user", objects_in(newest.get("files")))]
+    if not newest.get("parentId") or not is_saved_chat(context.chat_id):
+        return chain
+    try:
+        from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+            get_async_db_context,
+        )
+        from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+            ChatMessage,
+        )
+
+        columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
+    except (ImportError, AttributeError):
+        return chain
+    async with get_async_db_context() as session:
+        chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
+        rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
+    parent: Any = newest.get("parentId")
+    while row := rows.pop(f"{context.chat_id}-{parent}", None):
+        parent, role, files = row
+        chain.append((role, objects_in(files)))
+    return chain[::-1]
+
+
+async def has_message(context: RequestContext) -> bool:
+    """Whether the message is still there; it may have been deleted meanwhile."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    find = Chats.get_message_by_id_and_message_id
+    return bool(await find(context.chat_id, context.message_id))
+
+
+async def finish_message(context: RequestContext, ended: JsonObject, failure: str) -> None:
+    """End a message whose stream is long gone, in the database and in the pages that show it."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    error = {"error": {"content": failure}} if failure else {}
+    saved = {**ended, "done": True, **error}
+    chat_id, message_id = context.chat_id, context.message_id
+    await Chats.upsert_message_to_chat_by_id_and_message_id(chat_id, message_id, saved)
+    await send_event(context.host, "chat:completion", {**ended, "done": True})
+    if error:
+        await send_event(context.host, "chat:message:error", error)
+
+
+async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
+    """The usage saved with each answer of the chat; an empty object where there is none.
+
+    Only that column is read: the answers themselves may be megabytes.
+    """
+    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+        get_async_db_context,
+    )
+    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+        ChatMessage,
+    )
+
+    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
+        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
+    )
+    async with get_async_db_context() as session:
+        rows = (await session.execute(answers)).all()
+    # The row of the answer that is being given has usage only where it continues an older one.
+    own = f"{context.chat_id}-{context.message_id}"
+    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
 
 
 ################################
@@ -8229,8 +8424,9 @@ class ModelFamily:
 
     @property
     def answers_chats(self) -> bool:
-        """Whether it writes or draws, and not in batches only."""
-        return not self.is_batch and not self.output_modalities.isdisjoint(("text", "image"))
+        """Whether it writes, draws or films, and not in batches only."""
+        answers = {"text", "image", self.studio and "video"}
+        return not self.is_batch and not self.output_modalities.isdisjoint(answers)
 
     @property
     def is_batch(self) -> bool:
@@ -9874,7 +10070,7 @@ _ENDINGS = {"audio/mpeg": "mp3"}
 
 
 def true_media_type(content: bytes | bytearray, kind: str) -> str:
-    """The true type of a picture or sound; empty for what is none."""
+    """The true type of a picture, sound or video; empty for what is none."""
     found = sniff_media_type(content)
     return found if found.startswith(kind) else ""
 
@@ -10413,6 +10609,7 @@ def _link(item: ImageItem) -> JsonObject:
 _LARGEST_SOUND_BYTES = 64 * 1024 * 1024
 # Sound that streams has no container (`pcm16`); one second of it has so many samples.
 _SAMPLES_A_SECOND = 24_000
+_NAMES = {"audio": "The sound", "video": "The video"}
 
 
 async def keep_files(
@@ -10420,20 +10617,15 @@ async def keep_files(
 ) -> AsyncGenerator[list[Event]]:
     """Pass the answer on; what it draws and plays is stored and shown in the message.
 
-    Where no message waits, the caller gets it itself and nothing is stored.
+    Where no message waits, the caller gets pictures and sound themselves; only videos are stored.
     """
-    if not context.is_in_message:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                yield batch
-        return
     pictures = ShownPictures(context)
     try:
         async with aclosing(answer) as batches:
             async for batch in batches:
                 if events := await _with_players(batch, context):
                     yield events
-                for event in batch:
+                for event in batch if context.is_in_message else ():
                     match event:
                         case PictureSketched():
                             await pictures.sketch(event)
@@ -10446,30 +10638,36 @@ async def keep_files(
 
 
 async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
-    """The batch, with a player in the place of sound that is complete."""
+    """The batch, with a player in the place of each sound or video that is complete."""
     events: list[Event] = []
+    in_message = context.is_in_message
     for event in batch:
         match event:
-            case ItemStarted(_, SoundItem()):
+            case ItemStarted(_, MediaItem(kind=kind)) if in_message or kind == "video":
                 pass
-            case ItemFinished(index, SoundItem() as item):
-                async with telling_losses(context, "The sound"):
+            case ItemFinished(_, MediaItem(status="incomplete", content=content)) if not content:
+                pass  # why none came is told with the answer's end
+            case ItemFinished(index, MediaItem() as item) if in_message or item.kind == "video":
+                async with telling_losses(context, _NAMES[item.kind]):
                     events.extend(_spoken(index, await _player(item, context)))
             case _:
                 events.append(event)
     return events
 
 
-async def _player(item: SoundItem, context: RequestContext) -> str:
+async def _player(item: MediaItem, context: RequestContext) -> str:
     """The text that Open WebUI's page makes a player of (`HTMLToken.svelte`)."""
-    if len(item.content) > _LARGEST_SOUND_BYTES:
-        raise too_large("The sound")
-    content, media_type = bytes(item.content), true_media_type(item.content, "audio")
-    if not media_type:
+    # A video is measured while it is fetched.
+    if item.kind == "audio" and len(item.content) > _LARGEST_SOUND_BYTES:
+        raise too_large(_NAMES[item.kind])
+    content, media_type = bytes(item.content), true_media_type(item.content, item.kind)
+    if not media_type and item.kind == "audio":
         content, media_type = await asyncio.to_thread(as_wav, content), "audio/wav"
-    stored = await keep_generated(context, content, "sound", media_type)
+    if not media_type:
+        raise FileNotStoredError(f"{_NAMES[item.kind]} that came is none that can be played.")
+    stored = await keep_generated(context, content, item.kind, media_type)
     # Markdown takes a tag for a block of its own only when lines and a gap say so.
-    return f"\n<audio>\n{stored.url}\n</audio>\n"
+    return f"\n<{item.kind}>\n{stored.url}\n</{item.kind}>\n"
 
 
 def as_wav(samples: bytes) -> bytes:
@@ -10747,6 +10945,8 @@ class RequestEnd:
     """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
     usage: Usage | None = None
     provider: str = ""
+    key: str = ""
+    """What is written down once at most, whoever notes it; empty for what only one can note."""
 
 
 async def tell_end(
@@ -10787,7 +10987,7 @@ def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     """What the ledger keeps of a request."""
     usage = end.usage or Usage()
     return {
-        "id": secrets.token_hex(16),
+        "id": sha256(end.key.encode()).hexdigest()[:32] if end.key else secrets.token_hex(16),
         "created_at": int(time.time()),
         **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
         "provider": storable_text(end.provider),
@@ -11307,6 +11507,195 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
 
 
 ################################
+# storage/video_jobs.py
+#
+# The video jobs under way, in a small table of Open WebUI's database.
+#
+# A job belongs to the worker that follows it for as long as that renews its claim. When the worker
+# ends, whichever comes first takes the job over.
+################################
+
+CLAIM_SECONDS = 60.0
+"""How long a job is left alone whose worker has not been heard of."""
+
+_OF_CONTEXT = ("function_id", "model", "user_id", "chat_id", "message_id")
+
+VIDEO_JOBS = Table(
+    "openrouter_pipe_video_jobs",
+    MetaData(),
+    Column("id", String(LONGEST_TEXT), primary_key=True),
+    *(Column(name, String(LONGEST_TEXT), nullable=False) for name in _OF_CONTEXT),
+    Column("holder", String(32), nullable=False),
+    Column("claimed_until", Float, nullable=False),  # seconds since 1970
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoJob:
+    """One job, and the message that its video belongs to."""
+
+    id: str
+    function_id: str
+    model: str
+    user_id: str
+    chat_id: str
+    message_id: str
+
+
+def job_of(context: RequestContext, job_id: str) -> VideoJob:
+    """The job that the call has ordered."""
+    return VideoJob(job_id, *(getattr(context, name) for name in _OF_CONTEXT))
+
+
+class VideoJobs:
+    """The jobs as one worker sees them: its own, and those that may become its own."""
+
+    def __init__(self) -> None:
+        self._table = OwnTable(VIDEO_JOBS)
+        self._holder = secrets.token_hex(16)
+
+    async def add(self, job: VideoJob) -> bool:
+        """Write a new job down as this worker's own; true when that is done."""
+        async with self._table.begin() as connection:
+            row = insert(VIDEO_JOBS).values(**asdict(job), **self._claim())
+            return bool((await connection.execute(row)).rowcount)
+
+    async def renew(self, job_id: str) -> bool:
+        """Go on holding a job; false where another worker holds it by now."""
+        async with self._table.begin() as connection:
+            renewed = update(VIDEO_JOBS).where(*self._own(job_id)).values(**self._claim())
+            return bool((await connection.execute(renewed)).rowcount)
+
+    async def forget(self, job_id: str) -> None:
+        """A job of this worker's is over, or nobody wants its video any longer."""
+        async with self._table.begin() as connection:
+            await connection.execute(delete(VIDEO_JOBS).where(*self._own(job_id)))
+
+    async def take_free(self, function_id: str) -> tuple[list[VideoJob], bool]:
+        """The jobs that nobody follows, now this worker's own; and whether there are any at all."""
+        of_function = VIDEO_JOBS.c.function_id == function_id
+        free = update(VIDEO_JOBS).where(of_function, VIDEO_JOBS.c.claimed_until < time.time())
+        columns = [VIDEO_JOBS.c[each.name] for each in fields(VideoJob)]
+        if not await self._table.exists():
+            return [], False
+        async with self._table.begin() as connection:
+            any_job = select(VIDEO_JOBS.c.id).where(of_function).limit(1)
+            if (await connection.execute(any_job)).first() is None:
+                return [], False
+        async with self._table.begin() as connection:
+            # One statement: of two workers that come at once, the second finds them taken.
+            taken = await connection.execute(free.values(**self._claim()).returning(*columns))
+            return [VideoJob(*row) for row in taken.all()], True
+
+    def _claim(self) -> dict[str, Any]:
+        return {"holder": self._holder, "claimed_until": time.time() + CLAIM_SECONDS}
+
+    def _own(self, job_id: str) -> tuple[Any, Any]:
+        return VIDEO_JOBS.c.id == job_id, VIDEO_JOBS.c.holder == self._holder
+
+
+################################
+# storage/video_watch.py
+#
+# A video job in the hands of one worker: held while it is followed, counted once at its end.
+################################
+
+Known = TypeVar("Known")
+
+_STOPPED = (
+    "OpenRouter cannot be told to stop: it makes a video to its end once it has begun, "
+    "and charges the whole of it."
+)
+
+
+@dataclass(slots=True)
+class VideoWatch:
+    """What becomes of one job while this worker follows it."""
+
+    context: RequestContext
+    jobs: VideoJobs
+    note: Callable[[RequestEnd], None]
+    """Writes the job's row of the ledger."""
+    job_id: str = ""
+    """Empty before the job is ordered."""
+    is_kept: bool = False
+    """Whether the table holds it: only the video of a saved chat has a place to come to later."""
+    is_ours: bool = True
+    """Whether its end is for this worker to tell."""
+
+    def follow(self, answer: AsyncGenerator[list[Event]]) -> AsyncGenerator[list[Event]]:
+        """Pass the job's Events on for as long as it is ours; one row is written for it."""
+        return tell_end(self._held(answer), self._note)
+
+    def _note(self, end: RequestEnd) -> None:
+        if self.is_ours:
+            self.note(replace(end, key=self.job_id))
+
+    async def _held(self, answer: AsyncGenerator[list[Event]]) -> AsyncGenerator[list[Event]]:
+        is_resumed = self.is_kept
+        beat = asyncio.create_task(self._keep_renewing())
+        try:
+            async with aclosing(answer) as batches:
+                async for batch in batches:
+                    if isinstance(batch[0], ResponseStarted):
+                        await self._begin(batch[0].response_id)
+                    # What comes now may be the video: only one worker stores it.
+                    elif not await self._renew():
+                        yield [ResponseFailed(_taken_over())]
+                        return
+                    yield batch
+            # Whoever asked for more has stored what came.
+            await self._forget()
+        except (asyncio.CancelledError, GeneratorExit):
+            if self.is_kept and (is_resumed or is_server_ending()):
+                self.is_ours = False  # the next worker tells its end
+            elif self.job_id:
+                await self._forget()
+                note = {"type": "info", "content": _STOPPED}
+                await _contained(send_event(self.context.host, "notification", note), None)
+            raise
+        finally:
+            beat.cancel()
+            await asyncio.wait({beat})
+
+    async def _begin(self, job_id: str) -> None:
+        self.job_id = job_id
+        if is_saved_chat(self.context.chat_id):
+            self.is_kept = await _contained(self.jobs.add(job_of(self.context, job_id)), False)
+
+    async def _keep_renewing(self) -> None:
+        """Fetching and storing a video may take longer than a claim lasts."""
+        while await self._renew():  # noqa: ASYNC110 - the database tells of no event
+            await asyncio.sleep(CLAIM_SECONDS / 3)
+
+    async def _renew(self) -> bool:
+        """Whether the job is still ours; a database that fails gives it to nobody else."""
+        if self.is_kept and self.is_ours:
+            self.is_ours = await _contained(self.jobs.renew(self.job_id), True)
+        return self.is_ours
+
+    async def _forget(self) -> None:
+        if self.is_kept:
+            await _contained(self.jobs.forget(self.job_id), None)
+
+
+async def _contained(step: Awaitable[Known], otherwise: Known) -> Known:
+    """What goes wrong here costs a job its second life, not an answer."""
+    try:
+        return await step
+    except Exception:  # noqa: BLE001 - an answer that waits goes on
+        LOG.exception("videos: a job could not be kept")
+        return otherwise
+
+
+def _taken_over() -> StreamInterruptedError:
+    return StreamInterruptedError(
+        "This server was not heard of for a while, so another one finishes the video.",
+        "It will appear in this chat.",
+    )
+
+
+################################
 # requests/allow_list.py
 #
 # Only what the API knows goes out.
@@ -11588,7 +11977,7 @@ _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
 # The player of a file that the answer made (`storage/keeping.py`).
-_PLAYER = re.compile(r"\n*<audio>\n/api/v1/files/[\w-]+/content\n</audio>\n?")
+_PLAYER = re.compile(r"\n*<(audio|video)>\n/api/v1/files/[\w-]+/content\n</\1>\n?")
 _CARD_END = "</details>"
 
 
@@ -11610,7 +11999,7 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 def clean_text(text: str) -> str:
     """The text without players, marker lines and the cards of Open WebUI before 0.10."""
-    if "<audio>\n/api/v1/files/" in text:
+    if "o>\n/api/v1/files/" in text:
         text = _PLAYER.sub("", text)
     if "]:" not in text and "<details" not in text:
         return text
@@ -12952,23 +13341,30 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
 ################################
 # requests/studio.py
 #
-# What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+# What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
 ################################
 
-# What a model's or a chat's custom parameters may say (schema `ImageGenerationRequest`).
-_WISHES = (
-    *("aspect_ratio", "resolution", "size", "quality", "seed", "n"),
-    *("output_format", "output_compression", "background"),
-)
-_PREFERENCES = frozenset({"allow_fallbacks", "ignore", "only", "options", "order", "sort"})
+# What a model's or a chat's custom parameters may say (schemas `ImageGenerationRequest`,
+# `VideoGenerationRequest`).
+_COMMON_WISHES = ("aspect_ratio", "resolution", "size", "seed")
+_WISHES = {
+    "images": ("n", "quality", "output_format", "output_compression", "background"),
+    "videos": ("duration", "generate_audio", "creativity", "upscale_factor"),
+}
+_PREFERENCES = {
+    "images": ("allow_fallbacks", "ignore", "only", "options", "order", "sort"),
+    "videos": ("options",),
+}
 _MOST_PICTURES = 16
 
 
-def build_studio_body(body: CompletionsBody, context: RequestContext) -> ResponsesBody:
+def build_studio_body(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily
+) -> ResponsesBody:
     """Build the request; raises `UnsupportedInputError` where there is no prompt.
 
     A chore is refused: its picture would cost, and nobody would see it. So is what demands
-    privacy: this endpoint cannot be told.
+    privacy: these endpoints cannot be told.
     """
     if is_chore(context.task):
         raise UnsupportedInputError(f"{context.model} does not write.")
@@ -12979,20 +13375,19 @@ def build_studio_body(body: CompletionsBody, context: RequestContext) -> Respons
         raise UnsupportedInputError(
             "There is nothing to go by: the message has no words.", "Say what you want to see."
         )
-    fields: dict[str, Any] = {"model": context.model, "prompt": prompt}
-    if pictures := [part["image_url"] for part in parts if part["type"] == "input_image"]:
-        fields["input_references"] = [
-            {"type": "image_url", "image_url": {"url": url}} for url in pictures[:_MOST_PICTURES]
-        ]
-    fields |= _drawing_wishes(body, context)
-    fields |= {name: body[name] for name in _WISHES if body.get(name) is not None}
+    fields: dict[str, Any] = {"model": context.model, "prompt": prompt, **_pictures(parts, family)}
+    if family.studio == "images":
+        fields |= _drawing_wishes(body, context)
+    wishes = (*_COMMON_WISHES, *_WISHES[family.studio])
+    fields |= {name: body[name] for name in wishes if body.get(name) is not None}
     provider = as_object(provider_fields(body, context).get("provider"))
     if provider.get("zdr") or provider.get("data_collection") == "deny":
         raise UnsupportedInputError(
             f"{context.model} cannot be kept to providers that keep no data, which is demanded.",
-            "Choose another model; `zdr` and `data_collection` are not known behind `/images`.",
+            f"Choose another model; behind `/{family.studio}` neither is known.",
         )
-    if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
+    preferences = _PREFERENCES[family.studio]
+    if kept := {name: provider[name] for name in provider if name in preferences}:
         fields["provider"] = kept
     return cast("ResponsesBody", fields)
 
@@ -13007,6 +13402,21 @@ def _drawing_wishes(body: CompletionsBody, context: RequestContext) -> JsonObjec
         wanted["resolution"] = wanted.pop("size")
     # An exact size excludes both.
     return {} if body.get("size") else wanted
+
+
+def _pictures(parts: list[JsonObject], family: ModelFamily) -> JsonObject:
+    """The message's pictures: the first and the last frame of a video, else what to go by."""
+    pictures = [
+        {"type": "image_url", "image_url": {"url": part["image_url"]}}
+        for part in parts
+        if part["type"] == "input_image"
+    ][:_MOST_PICTURES]
+    known = family.supported_parameters
+    frames = [name for name in ("first_frame", "last_frame") if name in known]
+    if pictures and len(pictures) <= len(frames):
+        named = zip(pictures, frames, strict=False)
+        return {"frame_images": [{**each, "frame_type": name} for each, name in named]}
+    return {"input_references": pictures} if pictures else {}
 
 
 ################################
@@ -13399,7 +13809,7 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
-        case ServerToolItem() | ImageItem() | SoundItem():
+        case ServerToolItem() | ImageItem() | MediaItem():
             return replace(item, id=item.id or new_item_id("st"))
         case ToolOutputItem():
             return replace(item, id=item.id or new_item_id("fco"))
@@ -13722,7 +14132,7 @@ def image_part(item: ImageItem, index: int) -> HostEvent:
     return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
 
 
-def audio_part(item: SoundItem) -> HostEvent:
+def audio_part(item: MediaItem) -> HostEvent:
     """Sound as chat completions carry it, in `audio`."""
     data = base64.b64encode(item.content).decode()
     return {"id": item.id, "data": data, "transcript": item.transcript, "expires_at": 0}
@@ -14243,7 +14653,7 @@ class CompletionChunks:
             case ImageItem() if item.data_url:
                 self._images += 1
                 return [self._delta({"images": [image_part(item, self._images - 1)]})]
-            case SoundItem():
+            case MediaItem():
                 return [self._delta({"audio": audio_part(item)})]
             case _:
                 pass
@@ -14322,7 +14732,7 @@ class CompletionDict:
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
         self._images: list[ImageItem] = []
-        self._sound: SoundItem | None = None
+        self._sound: MediaItem | None = None
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -14339,7 +14749,7 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     self._images.append(item)
-                case ItemFinished(_, SoundItem() as item):
+                case ItemFinished(_, MediaItem() as item):
                     self._sound = item
                 case ResponseFinished():
                     return [self._answer(event)]
@@ -14745,7 +15155,7 @@ class Transcript:
     def has_answer(self) -> bool:
         """Whether this round said, drew or played anything for the reader."""
         return any(
-            isinstance(item, ImageItem | SoundItem)
+            isinstance(item, ImageItem | MediaItem)
             or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )
@@ -15923,6 +16333,10 @@ class Runtime:
         self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
+        self.video_jobs = VideoJobs()
+        self.look_at = 0.0
+        """When to look again for videos that another worker left behind (monotonic seconds)."""
+        self._beside: set[asyncio.Task[None]] = set()
 
     @property
     def gate(self) -> Gate:
@@ -16013,13 +16427,28 @@ class Runtime:
             )
         return self._sync
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether no newer copy has taken this one's place."""
+        return not self._retired
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
         self._close_when_done()
 
+    def run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that no call waits for."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
     async def close(self) -> None:
         """Retire, and wait until the connections are closed."""
+        for task in self._beside:
+            task.cancel()
+        if self._beside:
+            await asyncio.wait(self._beside)
         self.retire()
         if self._process.closing:
             await asyncio.wait(self._process.closing)
@@ -16101,15 +16530,19 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
+        note = partial(self.runtime.ledger().note, self.context)
         match self.endpoint:
             case EndpointName.RESPONSES:
                 answer = stream_responses(client, settings, self.request)
             case EndpointName.IMAGES:
                 answer = stream_images(client, settings, self.request)
+            case EndpointName.VIDEOS:
+                watch = VideoWatch(self.context, self.runtime.video_jobs, note)
+                return watch.follow(stream_video(client, settings, self.request))
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
                 answer = stream_chat_completions(client, settings, chat_body)
-        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
+        return tell_end(answer, note)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -16171,6 +16604,80 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
                     ask.charge(failed.usage)
                 raise failed.error
             yield batch
+
+
+################################
+# resuming.py
+#
+# Videos outlive the worker that asked for them: the next one sees them to their end.
+################################
+
+def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> None:
+    """Look for such videos beside what a call does: once a minute, and on while there are any."""
+    if settings.api_key and time.monotonic() >= runtime.look_at:
+        runtime.look_at = math.inf
+        runtime.run_beside(_resume_all(runtime, function_id, settings))
+
+
+async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
+    try:
+        while runtime.is_newest:
+            jobs, are_left = await runtime.video_jobs.take_free(function_id)
+            for job in jobs:
+                LOG.info("videos: taking up the unfinished job %s", job.id)
+                runtime.run_beside(_finish(runtime, job, settings))
+            if not are_left:
+                break
+            await asyncio.sleep(CLAIM_SECONDS)
+    except Exception:  # noqa: BLE001 - a background job is contained
+        LOG.debug("videos: the list of unfinished ones could not be read", exc_info=True)
+    runtime.look_at = time.monotonic() + CLAIM_SECONDS
+
+
+async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
+    fields = asdict(job)
+    host = HostHandles(metadata=fields, event_emitter=emitter_for(fields))
+    del fields["id"]
+    context = RequestContext(request_id=new_request_id(), settings=settings, host=host, **fields)
+    with runtime.lease(job.function_id, settings):
+        try:
+            if await has_message(context):
+                await _see_to_its_end(runtime, context, job)
+            else:
+                await runtime.video_jobs.forget(job.id)
+        except Exception:  # noqa: BLE001 - a background job is contained
+            LOG.exception("videos: a job could not be finished")
+
+
+async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
+    """Do what the stream and Open WebUI would have done: statuses as they come, then the message.
+
+    The job is held until the message is saved.
+    """
+    note = partial(runtime.ledger().note, context)
+    watch = VideoWatch(context, runtime.video_jobs, note, job.id, is_kept=True)
+    followed = follow_video(runtime.client(), context.settings, job.id, job.model)
+    renderer = ResponseEvents(show_usage=context.settings.show_final_usage)
+    ended: JsonObject = {"output": []}
+    async with aclosing(keep_files(watch.follow(followed), context)) as batches:
+        async for batch in batches:
+            for event in batch:
+                if isinstance(event, ItemFinished) and isinstance(item := event.item, MessageItem):
+                    ended["content"] = item.text
+            for shown in renderer.render(batch):
+                match shown:
+                    case {"event": {"type": str(kind), "data": data}}:
+                        await send_event(context.host, kind, data)
+                    case {"type": "response.output_item.done", "item": stored}:
+                        ended["output"].append(stored)
+                    case {"response": {"usage": usage}} | {"usage": usage}:
+                        ended["usage"] = usage
+                    case _:
+                        pass
+            end = batch[-1]
+            if isinstance(end, ResponseFinished | ResponseFailed) and watch.is_ours:
+                failure = end.error.for_person() if isinstance(end, ResponseFailed) else ""
+                await finish_message(context, ended, failure)
 
 
 ################################
@@ -16509,7 +17016,7 @@ def _prepare_ask(
     """What is asked, and at which endpoint."""
     context, runtime, settings = turn.context, turn.runtime, turn.context.settings
     if family is not None and family.studio:
-        endpoint, request = EndpointName(family.studio), build_studio_body(body, context)
+        endpoint, request = EndpointName(family.studio), build_studio_body(body, context, family)
     else:
         endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
         request = build_responses_body(body, context, family, toolbox.definitions)
@@ -16599,6 +17106,7 @@ class Pipe:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
+            resume_videos(self._runtime, function_id, settings)
             registry = self._runtime.registry(settings)
             entries = await list_entries(registry, settings)
             self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
@@ -16625,6 +17133,7 @@ class Pipe:
         call = read_call(await with_own_parameters(body, handles), handles, __task__)
         context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
+        resume_videos(self._runtime, context.function_id, context.settings)
         match call.form:
             case AnswerForm.CHAT_EVENTS:
                 return run_turn(
@@ -16690,164 +17199,168 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((298, 9, 36),),
-    "core/redaction.py": ((342, 9, 69),),
-    "core/errors.py": ((439, 31, 181),),
-    "storage/payload_codec.py": ((632, 26, 189),),
-    "storage/archive_file.py": ((831, 20, 91),),
-    "storage/unlock.py": ((932, 22, 112),),
-    "core/circuit_breaker.py": ((1093, 8, 48),),
-    "core/json_codec.py": ((1149, 11, 29),),
-    "core/json_values.py": ((1186, 8, 31),),
-    "core/hand_over.py": ((1225, 11, 25),),
-    "core/media_types.py": ((1258, 5, 64),),
-    "core/money.py": ((1330, 8, 15),),
-    "core/process.py": ((1353, 10, 13),),
-    "core/addresses.py": ((1377, 17, 170),),
-    "core/admission.py": ((1555, 12, 50),),
-    "core/retry.py": ((1613, 7, 33),),
-    "core/secrets.py": ((1654, 19, 86),),
-    "core/session_records.py": ((1748, 11, 45),),
-    "core/source_map.py": ((1801, 7, 24),),
-    "core/template_language.py": ((1833, 8, 56),),
-    "core/valve_types.py": ((1899, 17, 63),),
-    "core/archive_valves.py": ((1970, 13, 65),),
-    "core/attachment_valves.py": ((2043, 13, 113),),
-    "core/catalog_valves.py": ((2164, 12, 136),),
-    "core/companion_valves.py": ((2308, 13, 61),),
-    "core/metadata_valves.py": ((2377, 12, 75),),
-    "core/personal_valves.py": ((2460, 11, 108),),
-    "core/spend_valves.py": ((2576, 12, 71),),
-    "core/storage_valves.py": ((2655, 13, 87),),
-    "core/template_valves.py": ((2750, 13, 87),),
-    "core/tool_valves.py": ((2845, 11, 76),),
-    "core/config.py": ((2929, 25, 431),),
-    "core/context.py": ((3368, 16, 61),),
-    "core/logging_system.py": ((3437, 11, 105),),
-    "core/error_templates.py": ((3550, 28, 176),),
-    "core/timing_logger.py": ((3736, 21, 137),),
-    "api/bodies.py": ((3881, 8, 80),),
-    "api/error_figures.py": ((3969, 8, 38),),
-    "api/errors.py": ((4015, 18, 188),),
-    "api/events.py": ((4211, 12, 315),),
-    "api/exchange_log.py": ((4534, 17, 15),),
-    "api/gateway/batch.py": ((4560, 14, 47),),
-    "api/gateway/items.py": ((4615, 22, 145),),
-    "api/gateway/part_ends.py": ((4768, 8, 58),),
-    "api/gateway/payloads.py": ((4834, 14, 31),),
-    "api/gateway/selection.py": ((4873, 15, 55),),
-    "api/gateway/sound.py": ((4936, 11, 22),),
-    "api/gateway/text_run.py": ((4966, 10, 70),),
-    "api/pacing.py": ((5044, 7, 19),),
-    "api/sse.py": ((5071, 5, 60),),
-    "api/gateway/chat_reader.py": ((5139, 31, 215),),
-    "api/gateway/responses_reader.py": ((5362, 34, 202),),
-    "api/transport.py": ((5572, 18, 176),),
-    "api/http.py": ((5756, 23, 176),),
-    "api/catalog.py": ((5940, 19, 99),),
-    "api/gateway/stream.py": ((6047, 33, 124),),
-    "api/gateway/chat_completions.py": ((6179, 15, 12),),
-    "api/gateway/images.py": ((6199, 19, 32),),
-    "api/gateway/responses.py": ((6239, 15, 12),),
-    "host/blocking.py": ((6259, 12, 57),),
-    "host/chats.py": ((6324, 13, 80),),
-    "host/columns.py": ((6416, 20, 88),),
-    "host/data_folder.py": ((6512, 9, 7),),
-    "host/database.py": ((6527, 15, 64),),
-    "host/departure.py": ((6599, 11, 30),),
-    "host/events.py": ((6637, 9, 4),),
-    "host/functions.py": ((6652, 20, 87),),
-    "host/kept_ids.py": ((6749, 11, 23),),
-    "host/middleware.py": ((6780, 8, 7),),
-    "host/citing.py": ((6795, 15, 25),),
-    "host/models.py": ((6828, 14, 105),),
-    "host/redis.py": ((6941, 8, 10),),
-    "host/single_worker.py": ((6959, 15, 30),),
-    "host/users.py": ((6997, 14, 95),),
-    "host/call.py": ((7100, 16, 64),),
-    "host/files.py": ((7172, 19, 101),),
-    "host/tools.py": ((7284, 23, 241),),
-    "host/versions.py": ((7533, 10, 30),),
-    "filters/provider_routing.py": ((7573, 2, 165),),
-    "filters/search_toggle.py": ((7740, 2, 153),),
-    "models/catalog_shelf.py": ((7903, 19, 105),),
-    "models/key_limit.py": ((8016, 13, 43),),
-    "models/pricing.py": ((8067, 12, 106),),
-    "models/family.py": ((8181, 14, 146),),
-    "models/companions.py": ((8335, 15, 95),),
-    "models/variants.py": ((8438, 11, 67),),
-    "models/known.py": ((8513, 12, 33),),
-    "models/metadata_sync.py": ((8557, 24, 246),),
-    "models/registry.py": ((8811, 21, 153),),
-    "models/visibility.py": ((8972, 16, 219),),
-    "models/entries.py": ((9199, 25, 66),),
-    "models/sync_job.py": ((9273, 33, 183),),
-    "storage/artifact_table.py": ((9464, 27, 92),),
-    "storage/cost_snapshots.py": ((9564, 16, 28),),
-    "storage/downloads.py": ((9604, 25, 173),),
-    "storage/encoded_files.py": ((9785, 19, 80),),
-    "storage/generated.py": ((9873, 16, 46),),
-    "storage/artifacts.py": ((9930, 41, 304),),
-    "storage/kept_thinking.py": ((10242, 15, 34),),
-    "storage/pictures.py": ((10284, 19, 121),),
-    "storage/keeping.py": ((10413, 25, 78),),
-    "storage/session_archive.py": ((10501, 43, 204),),
-    "storage/spend_table.py": ((10713, 24, 88),),
-    "storage/spend_ledger.py": ((10809, 23, 183),),
-    "storage/budgets.py": ((11000, 18, 103),),
-    "storage/spend_report.py": ((11111, 27, 111),),
-    "storage/spending.py": ((11230, 20, 77),),
-    "requests/allow_list.py": ((11315, 10, 28),),
-    "requests/caching.py": ((11351, 13, 20),),
-    "requests/content_parts.py": ((11379, 10, 76),),
-    "requests/fallbacks.py": ((11463, 12, 13),),
-    "requests/identifiers.py": ((11484, 11, 46),),
-    "requests/modalities.py": ((11538, 12, 40),),
-    "requests/old_texts.py": ((11586, 11, 65),),
-    "requests/parameters.py": ((11659, 12, 59),),
-    "requests/plugins.py": ((11726, 13, 20),),
-    "requests/reasoning.py": ((11754, 13, 87),),
-    "requests/references.py": ((11849, 12, 30),),
-    "requests/replay.py": ((11887, 14, 122),),
-    "requests/chat_body.py": ((12017, 13, 141),),
-    "requests/history.py": ((12166, 13, 116),),
-    "requests/next_round.py": ((12290, 22, 82),),
-    "requests/recovery.py": ((12380, 16, 107),),
-    "requests/retention.py": ((12495, 13, 80),),
-    "requests/attachments.py": ((12583, 25, 231),),
-    "requests/routing_table.py": ((12822, 14, 38),),
-    "requests/routing.py": ((12868, 13, 39),),
-    "requests/tasks.py": ((12915, 11, 35),),
-    "requests/studio.py": ((12958, 15, 52),),
-    "requests/tools.py": ((13018, 13, 41),),
-    "requests/web_search.py": ((13067, 15, 62),),
-    "requests/normalise.py": ((13137, 29, 43),),
-    "streaming/collector.py": ((13188, 32, 266),),
-    "streaming/completion_notes.py": ((13462, 11, 41),),
-    "streaming/open_calls.py": ((13511, 10, 25),),
-    "streaming/renderer.py": ((13544, 9, 13),),
-    "streaming/citations.py": ((13565, 13, 57),),
-    "streaming/layout.py": ((13634, 18, 61),),
-    "streaming/output_items.py": ((13703, 19, 75),),
-    "streaming/server_tools.py": ((13786, 15, 46),),
-    "streaming/status.py": ((13840, 10, 47),),
-    "streaming/think_tags.py": ((13895, 20, 134),),
-    "streaming/thinking_status.py": ((14037, 11, 53),),
-    "streaming/usage.py": ((14098, 10, 92),),
-    "streaming/completion_chunks.py": ((14198, 31, 101),),
-    "streaming/completion_dict.py": ((14307, 38, 113),),
-    "streaming/response_events.py": ((14428, 48, 279),),
-    "streaming/transcript.py": ((14715, 30, 130),),
-    "tools/policy.py": ((14853, 13, 47),),
-    "tools/results.py": ((14908, 11, 116),),
-    "tools/schema.py": ((15035, 15, 298),),
-    "tools/arguments.py": ((15341, 13, 113),),
-    "tools/definitions.py": ((15462, 13, 76),),
-    "tools/executor.py": ((15546, 55, 194),),
-    "tools/toolbox.py": ((15748, 23, 130),),
-    "runtime.py": ((15886, 34, 195),),
-    "attempts.py": ((16089, 37, 85),),
-    "rounds.py": ((16182, 30, 190),),
-    "orchestrator.py": ((16380, 53, 184),),
-    "pipe.py": ((16572, 30, 113),),
+    "core/ids.py": ((304, 9, 36),),
+    "core/redaction.py": ((348, 9, 69),),
+    "core/errors.py": ((445, 31, 181),),
+    "storage/payload_codec.py": ((638, 26, 189),),
+    "storage/archive_file.py": ((837, 20, 91),),
+    "storage/unlock.py": ((938, 22, 112),),
+    "core/circuit_breaker.py": ((1101, 8, 48),),
+    "core/json_codec.py": ((1157, 11, 29),),
+    "core/json_values.py": ((1194, 8, 31),),
+    "core/hand_over.py": ((1233, 11, 25),),
+    "core/media_types.py": ((1266, 5, 64),),
+    "core/money.py": ((1338, 8, 15),),
+    "core/process.py": ((1361, 10, 13),),
+    "core/addresses.py": ((1385, 17, 170),),
+    "core/admission.py": ((1563, 12, 50),),
+    "core/retry.py": ((1621, 7, 33),),
+    "core/secrets.py": ((1662, 19, 86),),
+    "core/session_records.py": ((1756, 11, 45),),
+    "core/source_map.py": ((1809, 7, 24),),
+    "core/template_language.py": ((1841, 8, 56),),
+    "core/valve_types.py": ((1907, 17, 63),),
+    "core/archive_valves.py": ((1978, 13, 65),),
+    "core/attachment_valves.py": ((2051, 13, 113),),
+    "core/catalog_valves.py": ((2172, 12, 136),),
+    "core/companion_valves.py": ((2316, 13, 61),),
+    "core/metadata_valves.py": ((2385, 12, 75),),
+    "core/personal_valves.py": ((2468, 11, 108),),
+    "core/spend_valves.py": ((2584, 12, 71),),
+    "core/storage_valves.py": ((2663, 13, 87),),
+    "core/template_valves.py": ((2758, 13, 87),),
+    "core/tool_valves.py": ((2853, 11, 76),),
+    "core/config.py": ((2937, 25, 431),),
+    "core/context.py": ((3376, 16, 61),),
+    "core/logging_system.py": ((3445, 11, 105),),
+    "core/error_templates.py": ((3558, 28, 176),),
+    "core/timing_logger.py": ((3744, 21, 137),),
+    "api/bodies.py": ((3889, 8, 80),),
+    "api/error_figures.py": ((3977, 8, 38),),
+    "api/errors.py": ((4023, 18, 188),),
+    "api/events.py": ((4219, 13, 316),),
+    "api/exchange_log.py": ((4543, 17, 15),),
+    "api/gateway/batch.py": ((4569, 14, 47),),
+    "api/gateway/items.py": ((4624, 22, 145),),
+    "api/gateway/part_ends.py": ((4777, 8, 58),),
+    "api/gateway/payloads.py": ((4843, 14, 31),),
+    "api/gateway/selection.py": ((4882, 15, 56),),
+    "api/gateway/sound.py": ((4946, 11, 22),),
+    "api/gateway/text_run.py": ((4976, 10, 70),),
+    "api/pacing.py": ((5054, 7, 19),),
+    "api/sse.py": ((5081, 5, 60),),
+    "api/gateway/chat_reader.py": ((5149, 31, 215),),
+    "api/gateway/responses_reader.py": ((5372, 34, 202),),
+    "api/transport.py": ((5582, 18, 176),),
+    "api/http.py": ((5766, 23, 176),),
+    "api/catalog.py": ((5950, 20, 105),),
+    "api/gateway/stream.py": ((6063, 33, 124),),
+    "api/gateway/chat_completions.py": ((6195, 15, 12),),
+    "api/gateway/images.py": ((6215, 19, 32),),
+    "api/gateway/responses.py": ((6255, 15, 12),),
+    "api/gateway/videos.py": ((6275, 37, 117),),
+    "host/blocking.py": ((6400, 12, 57),),
+    "host/columns.py": ((6469, 20, 88),),
+    "host/data_folder.py": ((6565, 9, 7),),
+    "host/database.py": ((6580, 15, 76),),
+    "host/departure.py": ((6664, 11, 36),),
+    "host/events.py": ((6708, 12, 19),),
+    "host/chats.py": ((6735, 14, 101),),
+    "host/functions.py": ((6847, 20, 87),),
+    "host/kept_ids.py": ((6944, 11, 23),),
+    "host/middleware.py": ((6975, 8, 7),),
+    "host/citing.py": ((6990, 15, 25),),
+    "host/models.py": ((7023, 14, 105),),
+    "host/redis.py": ((7136, 8, 10),),
+    "host/single_worker.py": ((7154, 15, 30),),
+    "host/users.py": ((7192, 14, 95),),
+    "host/call.py": ((7295, 16, 64),),
+    "host/files.py": ((7367, 19, 101),),
+    "host/tools.py": ((7479, 23, 241),),
+    "host/versions.py": ((7728, 10, 30),),
+    "filters/provider_routing.py": ((7768, 2, 165),),
+    "filters/search_toggle.py": ((7935, 2, 153),),
+    "models/catalog_shelf.py": ((8098, 19, 105),),
+    "models/key_limit.py": ((8211, 13, 43),),
+    "models/pricing.py": ((8262, 12, 106),),
+    "models/family.py": ((8376, 14, 147),),
+    "models/companions.py": ((8531, 15, 95),),
+    "models/variants.py": ((8634, 11, 67),),
+    "models/known.py": ((8709, 12, 33),),
+    "models/metadata_sync.py": ((8753, 24, 246),),
+    "models/registry.py": ((9007, 21, 153),),
+    "models/visibility.py": ((9168, 16, 219),),
+    "models/entries.py": ((9395, 25, 66),),
+    "models/sync_job.py": ((9469, 33, 183),),
+    "storage/artifact_table.py": ((9660, 27, 92),),
+    "storage/cost_snapshots.py": ((9760, 16, 28),),
+    "storage/downloads.py": ((9800, 25, 173),),
+    "storage/encoded_files.py": ((9981, 19, 80),),
+    "storage/generated.py": ((10069, 16, 46),),
+    "storage/artifacts.py": ((10126, 41, 304),),
+    "storage/kept_thinking.py": ((10438, 15, 34),),
+    "storage/pictures.py": ((10480, 19, 121),),
+    "storage/keeping.py": ((10609, 26, 80),),
+    "storage/session_archive.py": ((10699, 43, 204),),
+    "storage/spend_table.py": ((10911, 25, 90),),
+    "storage/spend_ledger.py": ((11009, 23, 183),),
+    "storage/budgets.py": ((11200, 18, 103),),
+    "storage/spend_report.py": ((11311, 27, 111),),
+    "storage/spending.py": ((11430, 20, 77),),
+    "storage/video_jobs.py": ((11518, 19, 77),),
+    "storage/video_watch.py": ((11603, 21, 93),),
+    "requests/allow_list.py": ((11704, 10, 28),),
+    "requests/caching.py": ((11740, 13, 20),),
+    "requests/content_parts.py": ((11768, 10, 76),),
+    "requests/fallbacks.py": ((11852, 12, 13),),
+    "requests/identifiers.py": ((11873, 11, 46),),
+    "requests/modalities.py": ((11927, 12, 40),),
+    "requests/old_texts.py": ((11975, 11, 65),),
+    "requests/parameters.py": ((12048, 12, 59),),
+    "requests/plugins.py": ((12115, 13, 20),),
+    "requests/reasoning.py": ((12143, 13, 87),),
+    "requests/references.py": ((12238, 12, 30),),
+    "requests/replay.py": ((12276, 14, 122),),
+    "requests/chat_body.py": ((12406, 13, 141),),
+    "requests/history.py": ((12555, 13, 116),),
+    "requests/next_round.py": ((12679, 22, 82),),
+    "requests/recovery.py": ((12769, 16, 107),),
+    "requests/retention.py": ((12884, 13, 80),),
+    "requests/attachments.py": ((12972, 25, 231),),
+    "requests/routing_table.py": ((13211, 14, 38),),
+    "requests/routing.py": ((13257, 13, 39),),
+    "requests/tasks.py": ((13304, 11, 35),),
+    "requests/studio.py": ((13347, 16, 73),),
+    "requests/tools.py": ((13428, 13, 41),),
+    "requests/web_search.py": ((13477, 15, 62),),
+    "requests/normalise.py": ((13547, 29, 43),),
+    "streaming/collector.py": ((13598, 32, 266),),
+    "streaming/completion_notes.py": ((13872, 11, 41),),
+    "streaming/open_calls.py": ((13921, 10, 25),),
+    "streaming/renderer.py": ((13954, 9, 13),),
+    "streaming/citations.py": ((13975, 13, 57),),
+    "streaming/layout.py": ((14044, 18, 61),),
+    "streaming/output_items.py": ((14113, 19, 75),),
+    "streaming/server_tools.py": ((14196, 15, 46),),
+    "streaming/status.py": ((14250, 10, 47),),
+    "streaming/think_tags.py": ((14305, 20, 134),),
+    "streaming/thinking_status.py": ((14447, 11, 53),),
+    "streaming/usage.py": ((14508, 10, 92),),
+    "streaming/completion_chunks.py": ((14608, 31, 101),),
+    "streaming/completion_dict.py": ((14717, 38, 113),),
+    "streaming/response_events.py": ((14838, 48, 279),),
+    "streaming/transcript.py": ((15125, 30, 130),),
+    "tools/policy.py": ((15263, 13, 47),),
+    "tools/results.py": ((15318, 11, 116),),
+    "tools/schema.py": ((15445, 15, 298),),
+    "tools/arguments.py": ((15751, 13, 113),),
+    "tools/definitions.py": ((15872, 13, 76),),
+    "tools/executor.py": ((15956, 55, 194),),
+    "tools/toolbox.py": ((16158, 23, 130),),
+    "runtime.py": ((16296, 35, 214),),
+    "attempts.py": ((16518, 39, 89),),
+    "resuming.py": ((16615, 28, 66),),
+    "rounds.py": ((16689, 30, 190),),
+    "orchestrator.py": ((16887, 53, 184),),
+    "pipe.py": ((17079, 31, 115),),
 }

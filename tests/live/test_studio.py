@@ -1,9 +1,10 @@
-"""Models behind `/images`: asked like any other, their work a file of the message."""
+"""Models behind `/images` and `/videos`: asked like any other, their work a file of the message."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ import pytest
 from pipe_lab.host.chat_page import ChatPage, Turn
 from pipe_lab.simulator import Reply
 from pipe_lab.simulator.pictures import draw_png, picture_url
-from pipe_lab.simulator.studio import image_events
-from tests.live.stage import Stage
+from pipe_lab.simulator.studio import VIDEO, image_events
+from tests.live.stage import Stage, settled
 
 pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session")]
 
 EASEL = "openrouter.lab.easel"
+CAMERA = "openrouter.google.veo-3.1"
+PLAYER = re.compile(r"<video>\n(/api/v1/files/[\w-]+/content)\n</video>")
 
 
 def asked(stage: Stage, path: str) -> list[Any]:
@@ -56,3 +59,53 @@ async def test_a_model_behind_images_draws_in_a_chat(stage: Stage, page: ChatPag
     drawn = base64.b64encode(draw_png("A fox")).decode()
     assert image["image_url"]["url"].endswith(drawn)
     assert asked(stage, "/images")[1]["input_references"] == [parts[1]]
+
+
+async def test_a_video_is_ordered_awaited_and_played(stage: Stage, page: ChatPage) -> None:
+    turn = await page.ask(CAMERA, "A fox runs", duration=4)
+
+    (body,) = asked(stage, "/videos")
+    assert body == {"model": "google/veo-3.1", "prompt": "A fox runs", "duration": 4}
+    message = await saved(stage, turn)
+    (address,) = PLAYER.findall(message["content"])
+    assert (await stage.admin.http.get(address)).content == VIDEO
+    assert message["usage"]["cost"] == 0.5
+    statuses = [status["description"] for status in message["statusHistory"]]
+    assert statuses[:2] == ["The video waits for its turn.", "The video is being fetched."]
+    assert "$0.50" in statuses[-1]
+
+
+async def test_a_stopped_video_is_not_waited_for(stage: Stage, page: ChatPage) -> None:
+    stage.simulator.studio.is_busy = True
+    turn = await page.send(CAMERA, "A fox runs")
+    await stage.simulator.wait_for(lambda s: any("/videos/job" in r.path for r in s.requests), 30)
+    await page.stop(turn)
+    await turn.done()
+
+    toasts = [data["content"] for _, kind, data in turn.reply.events if kind == "notification"]
+    assert "charges it" in toasts[0]
+    stage.simulator.studio.is_busy = False
+    before = len(stage.simulator.requests)
+    await stage.set_valves(LOG_LEVEL="DEBUG")  # nor by a worker that comes later
+    await stage.admin.models()
+    assert [r.path for r in stage.simulator.requests[before:] if "job" in r.path] == []
+
+
+async def test_a_restarted_server_sees_the_video_to_its_end(stage: Stage, page: ChatPage) -> None:
+    stage.simulator.studio.is_busy = True
+    turn = await page.send(CAMERA, "A fox runs")
+    await stage.simulator.wait_for(lambda s: any("/videos/job" in r.path for r in s.requests), 30)
+    await stage.server.stop()
+    stage.simulator.studio.is_busy = False
+    await stage.server.start()
+    await stage.admin.models()
+
+    async def is_missing() -> bool:
+        return not PLAYER.search((await saved(stage, turn))["content"])
+
+    assert not await settled(is_missing, patience=90)
+    message = await saved(stage, turn)
+    (address,) = PLAYER.findall(message["content"])
+    assert (await stage.admin.http.get(address)).content == VIDEO
+    assert (message["done"], message["usage"]["cost"]) == (True, 0.5)
+    assert len(asked(stage, "/videos")) == 1
