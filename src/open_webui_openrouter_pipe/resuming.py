@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict
 from functools import partial
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from .api.events import ItemFinished, MessageItem, ResponseFailed, ResponseFinished
 from .api.gateway.videos import follow_video
@@ -56,10 +58,11 @@ async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
         try:
             if await has_message(context):
                 await _see_to_its_end(runtime, context, job)
-            else:
-                await runtime.video_jobs.forget(job.id)
         except Exception:  # noqa: BLE001 - a background job is contained
-            LOG.exception("videos: a job could not be finished")
+            LOG.exception("videos: the job %s could not be finished", job.id)
+        # One try: what fails for good must not store a video every minute.
+        with suppress(SQLAlchemyError):
+            await runtime.video_jobs.forget(job.id)
 
 
 async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:

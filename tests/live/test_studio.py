@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import signal
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -28,6 +31,22 @@ def asked(stage: Stage, path: str) -> list[Any]:
 
 async def saved(stage: Stage, turn: Turn) -> dict[str, Any]:
     return await stage.admin.message(turn.chat_id, turn.reply.message_id)
+
+
+async def jobs_in_ledger(stage: Stage, turn: Turn) -> list[Any]:
+    """How the chat's videos ended, and what they cost."""
+    query = "SELECT outcome, picodollars FROM openrouter_pipe_spend WHERE chat_id = ? AND model = ?"
+    file = stage.server.settings.data_folder / "webui.db"
+
+    async def read() -> list[Any]:
+        with closing(sqlite3.connect(file)) as database:
+            return database.execute(query, (turn.chat_id, "google/veo-3.1")).fetchall()
+
+    async def is_missing() -> bool:
+        return not await read()
+
+    await settled(is_missing)
+    return await read()
 
 
 async def test_a_model_behind_images_draws_in_a_chat(stage: Stage, page: ChatPage) -> None:
@@ -70,6 +89,7 @@ async def test_a_video_is_ordered_awaited_and_played(stage: Stage, page: ChatPag
     (address,) = PLAYER.findall(message["content"])
     assert (await stage.admin.http.get(address)).content == VIDEO
     assert message["usage"]["cost"] == 0.5
+    assert await jobs_in_ledger(stage, turn) == [("finished", 5 * 10**11)]
     statuses = [status["description"] for status in message["statusHistory"]]
     assert statuses[:2] == ["The video waits for its turn.", "The video is being fetched."]
     assert "$0.50" in statuses[-1]
@@ -83,7 +103,7 @@ async def test_a_stopped_video_is_not_waited_for(stage: Stage, page: ChatPage) -
     await turn.done()
 
     toasts = [data["content"] for _, kind, data in turn.reply.events if kind == "notification"]
-    assert "charges it" in toasts[0]
+    assert "charges the whole of it" in toasts[0]
     stage.simulator.studio.is_busy = False
     before = len(stage.simulator.requests)
     await stage.set_valves(LOG_LEVEL="DEBUG")  # nor by a worker that comes later
@@ -91,11 +111,14 @@ async def test_a_stopped_video_is_not_waited_for(stage: Stage, page: ChatPage) -
     assert [r.path for r in stage.simulator.requests[before:] if "job" in r.path] == []
 
 
-async def test_a_restarted_server_sees_the_video_to_its_end(stage: Stage, page: ChatPage) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_restarted_server_sees_the_video_to_its_end(
+    stage: Stage, page: ChatPage, how: signal.Signals
+) -> None:
     stage.simulator.studio.is_busy = True
     turn = await page.send(CAMERA, "A fox runs")
     await stage.simulator.wait_for(lambda s: any("/videos/job" in r.path for r in s.requests), 30)
-    await stage.server.stop()
+    await stage.server.stop(how)
     stage.simulator.studio.is_busy = False
     await stage.server.start()
     await stage.admin.models()
@@ -108,4 +131,6 @@ async def test_a_restarted_server_sees_the_video_to_its_end(stage: Stage, page: 
     (address,) = PLAYER.findall(message["content"])
     assert (await stage.admin.http.get(address)).content == VIDEO
     assert (message["done"], message["usage"]["cost"]) == (True, 0.5)
+    assert "$0.50" in message["statusHistory"][-1]["description"]
     assert len(asked(stage, "/videos")) == 1
+    assert await jobs_in_ledger(stage, turn) == [("finished", 5 * 10**11)]

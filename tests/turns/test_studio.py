@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from open_webui_openrouter_pipe.api.gateway import videos
 from open_webui_openrouter_pipe.pipe import Pipe
 from pipe_lab.simulator import Reply, Simulator, error_reply
 from pipe_lab.simulator.pictures import picture_url
@@ -14,12 +13,6 @@ from pipe_lab.simulator.studio import image_events
 from tests.turns.calls import CHAT, Json, body, chat, make_pipe, read_chunks, stream, whole
 
 EASEL, CAMERA = "lab.easel", "google.veo-3.1"
-BUSY = error_reply(503, "Overloaded")
-
-
-@pytest.fixture(autouse=True)
-def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(videos, "_FIRST_POLL_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -131,42 +124,3 @@ async def test_a_chore_is_not_drawn(pipe: Pipe, simulator: Simulator) -> None:
     asked = body(model=EASEL, stream=False)
     await pipe.pipe(asked, CHAT, __task__="title_generation")
     assert orders(simulator, "/images") == []
-
-
-async def test_a_job_is_ordered_once_and_asked_after_until_it_is_done(
-    pipe: Pipe, simulator: Simulator
-) -> None:
-    simulator.studio.polls_needed = 4
-    simulator.script(BUSY, path="/videos")
-    events = await chat(pipe, model=CAMERA)
-    assert len(orders(simulator, "/videos")) == 2  # refused, then taken
-    paths = [r.path for r in simulator.requests if "/videos/job" in r.path]
-    assert len(paths) == 5 and paths[-1].endswith("/content")
-    assert events[-1]["response"]["usage"]["cost"] == 0.5
-
-
-@pytest.mark.parametrize(
-    ("job", "words"),
-    [
-        ({"status": "failed", "error": "Not a safe prompt"}, "Not a safe prompt"),
-        ({"status": "expired"}, "expired"),
-    ],
-)
-async def test_a_job_that_fails_says_why_and_is_not_ordered_again(
-    pipe: Pipe, simulator: Simulator, job: Json, words: str
-) -> None:
-    taken = {"id": "job-1", "polling_url": "/api/v1/videos/job-1", "status": "pending"}
-    simulator.script(Reply(status=202, body=taken), path="/videos")
-    simulator.script(BUSY, path="/videos/job-1")  # nobody knows for a while
-    simulator.script(Reply(body={**taken, **job}), path="/videos/job-1")
-    assert words in failure_of(await chat(pipe, model=CAMERA))
-    assert len(orders(simulator, "/videos")) == 1
-
-
-async def test_a_picture_is_the_first_frame(pipe: Pipe, simulator: Simulator) -> None:
-    picture = {"type": "image_url", "image_url": {"url": picture_url("a cat")}}
-    content = [{"type": "text", "text": "It runs"}, picture]
-    asked = {**body(model=CAMERA, stream=False), "messages": [{"role": "user", "content": content}]}
-    await pipe.pipe(asked)
-    (sent,) = orders(simulator, "/videos")
-    assert sent["frame_images"] == [{**picture, "frame_type": "first_frame"}]

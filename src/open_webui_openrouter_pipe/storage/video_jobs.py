@@ -19,17 +19,6 @@ from ..host.database import LONGEST_TEXT, OwnTable
 CLAIM_SECONDS = 60.0
 """How long a job is left alone whose worker has not been heard of."""
 
-_OF_CONTEXT = ("function_id", "model", "user_id", "chat_id", "message_id")
-
-VIDEO_JOBS = Table(
-    "openrouter_pipe_video_jobs",
-    MetaData(),
-    Column("id", String(LONGEST_TEXT), primary_key=True),
-    *(Column(name, String(LONGEST_TEXT), nullable=False) for name in _OF_CONTEXT),
-    Column("holder", String(32), nullable=False),
-    Column("claimed_until", Float, nullable=False),  # seconds since 1970
-)
-
 
 @dataclass(frozen=True, slots=True)
 class VideoJob:
@@ -41,6 +30,18 @@ class VideoJob:
     user_id: str
     chat_id: str
     message_id: str
+
+
+_OF_CONTEXT = tuple(each.name for each in fields(VideoJob) if each.name != "id")
+
+VIDEO_JOBS = Table(
+    "openrouter_pipe_video_jobs",
+    MetaData(),
+    Column("id", String(LONGEST_TEXT), primary_key=True),
+    *(Column(name, String(LONGEST_TEXT), nullable=False) for name in _OF_CONTEXT),
+    Column("holder", String(32), nullable=False),
+    Column("claimed_until", Float, nullable=False),  # seconds since 1970
+)
 
 
 def job_of(context: RequestContext, job_id: str) -> VideoJob:
@@ -76,7 +77,7 @@ class VideoJobs:
         """The jobs that nobody follows, now this worker's own; and whether there are any at all."""
         of_function = VIDEO_JOBS.c.function_id == function_id
         free = update(VIDEO_JOBS).where(of_function, VIDEO_JOBS.c.claimed_until < time.time())
-        columns = [VIDEO_JOBS.c[each.name] for each in fields(VideoJob)]
+        columns = VIDEO_JOBS.c["id", *_OF_CONTEXT]
         if not await self._table.exists():
             return [], False
         async with self._table.begin() as connection:

@@ -46,7 +46,8 @@ class VideoWatch:
         return tell_end(self._held(answer), self._note)
 
     def _note(self, end: RequestEnd) -> None:
-        if self.is_ours:
+        # Both may have seen it finished; the key makes one row of that.
+        if self.is_ours or end.outcome == "finished":
             self.note(replace(end, key=self.job_id))
 
     async def _held(self, answer: AsyncGenerator[list[Event]]) -> AsyncGenerator[list[Event]]:
@@ -67,7 +68,7 @@ class VideoWatch:
         except (asyncio.CancelledError, GeneratorExit):
             if self.is_kept and (is_resumed or is_server_ending()):
                 self.is_ours = False  # the next worker tells its end
-            elif self.job_id:
+            elif self.job_id and await self._renew():
                 await self._forget()
                 note = {"type": "info", "content": _STOPPED}
                 await _contained(send_event(self.context.host, "notification", note), None)
