@@ -138,73 +138,73 @@ license: MIT
 #  11305  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
 #  11424  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #  11509  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
-#  11597  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
+#  11598  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11698  allow_list.py                 Only what the API knows goes out.
-#  11734  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11762  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11846  fallbacks.py                  Further models, for when the first one fails.
-#  11867  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11921  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11969  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12042  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12109  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12137  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12232  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12270  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12400  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12549  history.py                    Chat messages become input items.
-#  12673  next_round.py                 The request of another round: the one before, and what came of it.
-#  12763  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12878  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12966  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13205  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13251  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13298  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13341  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  13422  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13471  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13541  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11701  allow_list.py                 Only what the API knows goes out.
+#  11737  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11765  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11849  fallbacks.py                  Further models, for when the first one fails.
+#  11870  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11924  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11972  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12045  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12112  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12140  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12235  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12273  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12403  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12552  history.py                    Chat messages become input items.
+#  12676  next_round.py                 The request of another round: the one before, and what came of it.
+#  12766  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12881  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12969  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13208  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13254  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13301  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13344  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  13425  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13474  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13544  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13592  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13866  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13915  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13948  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13969  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14034  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14107  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14190  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14244  status.py                     The status line of an answer: few words, all of them true.
-#  14299  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14441  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14502  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14602  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14711  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14832  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15119  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13595  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13869  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13918  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13951  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13972  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14037  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14110  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14193  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14247  status.py                     The status line of an answer: few words, all of them true.
+#  14302  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14444  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14505  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14605  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14714  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14835  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15122  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15257  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15312  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15436  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15745  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15866  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15950  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16152  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15260  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15315  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15439  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15748  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15869  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16155  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16290  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16293  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16512  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16515  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16609  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  16612  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  16683  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16688  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16881  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16886  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17073  pipe.py                       The entrance: what Open WebUI calls.
+#  17078  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -11518,17 +11518,6 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
 CLAIM_SECONDS = 60.0
 """How long a job is left alone whose worker has not been heard of."""
 
-_OF_CONTEXT = ("function_id", "model", "user_id", "chat_id", "message_id")
-
-VIDEO_JOBS = Table(
-    "openrouter_pipe_video_jobs",
-    MetaData(),
-    Column("id", String(LONGEST_TEXT), primary_key=True),
-    *(Column(name, String(LONGEST_TEXT), nullable=False) for name in _OF_CONTEXT),
-    Column("holder", String(32), nullable=False),
-    Column("claimed_until", Float, nullable=False),  # seconds since 1970
-)
-
 
 @dataclass(frozen=True, slots=True)
 class VideoJob:
@@ -11540,6 +11529,18 @@ class VideoJob:
     user_id: str
     chat_id: str
     message_id: str
+
+
+_OF_CONTEXT = tuple(each.name for each in fields(VideoJob) if each.name != "id")
+
+VIDEO_JOBS = Table(
+    "openrouter_pipe_video_jobs",
+    MetaData(),
+    Column("id", String(LONGEST_TEXT), primary_key=True),
+    *(Column(name, String(LONGEST_TEXT), nullable=False) for name in _OF_CONTEXT),
+    Column("holder", String(32), nullable=False),
+    Column("claimed_until", Float, nullable=False),  # seconds since 1970
+)
 
 
 def job_of(context: RequestContext, job_id: str) -> VideoJob:
@@ -11575,7 +11576,7 @@ class VideoJobs:
         """The jobs that nobody follows, now this worker's own; and whether there are any at all."""
         of_function = VIDEO_JOBS.c.function_id == function_id
         free = update(VIDEO_JOBS).where(of_function, VIDEO_JOBS.c.claimed_until < time.time())
-        columns = [VIDEO_JOBS.c[each.name] for each in fields(VideoJob)]
+        columns = VIDEO_JOBS.c["id", *_OF_CONTEXT]
         if not await self._table.exists():
             return [], False
         async with self._table.begin() as connection:
@@ -11628,7 +11629,8 @@ class VideoWatch:
         return tell_end(self._held(answer), self._note)
 
     def _note(self, end: RequestEnd) -> None:
-        if self.is_ours:
+        # Both may have seen it finished; the key makes one row of that.
+        if self.is_ours or end.outcome == "finished":
             self.note(replace(end, key=self.job_id))
 
     async def _held(self, answer: AsyncGenerator[list[Event]]) -> AsyncGenerator[list[Event]]:
@@ -11649,7 +11651,7 @@ class VideoWatch:
         except (asyncio.CancelledError, GeneratorExit):
             if self.is_kept and (is_resumed or is_server_ending()):
                 self.is_ours = False  # the next worker tells its end
-            elif self.job_id:
+            elif self.job_id and await self._renew():
                 await self._forget()
                 note = {"type": "info", "content": _STOPPED}
                 await _contained(send_event(self.context.host, "notification", note), None)
@@ -11682,7 +11684,8 @@ class VideoWatch:
 async def _contained(step: Awaitable[Known], otherwise: Known) -> Known:
     """What goes wrong here costs a job its second life, not an answer."""
     try:
-        return await step
+        # What is cancelled in the middle would leave a connection behind.
+        return await asyncio.shield(step)
     except Exception:  # noqa: BLE001 - an answer that waits goes on
         LOG.exception("videos: a job could not be kept")
         return otherwise
@@ -16622,7 +16625,8 @@ def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> Non
 async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
     try:
         while runtime.is_newest:
-            jobs, are_left = await runtime.video_jobs.take_free(function_id)
+            # What is cancelled in the middle would leave a connection behind.
+            jobs, are_left = await asyncio.shield(runtime.video_jobs.take_free(function_id))
             for job in jobs:
                 LOG.info("videos: taking up the unfinished job %s", job.id)
                 runtime.run_beside(_finish(runtime, job, settings))
@@ -16643,10 +16647,11 @@ async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
         try:
             if await has_message(context):
                 await _see_to_its_end(runtime, context, job)
-            else:
-                await runtime.video_jobs.forget(job.id)
         except Exception:  # noqa: BLE001 - a background job is contained
-            LOG.exception("videos: a job could not be finished")
+            LOG.exception("videos: the job %s could not be finished", job.id)
+        # One try: what fails for good must not store a video every minute.
+        with suppress(SQLAlchemyError):
+            await runtime.video_jobs.forget(job.id)
 
 
 async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
@@ -17307,60 +17312,60 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/budgets.py": ((11200, 18, 103),),
     "storage/spend_report.py": ((11311, 27, 111),),
     "storage/spending.py": ((11430, 20, 77),),
-    "storage/video_jobs.py": ((11518, 19, 77),),
-    "storage/video_watch.py": ((11603, 21, 93),),
-    "requests/allow_list.py": ((11704, 10, 28),),
-    "requests/caching.py": ((11740, 13, 20),),
-    "requests/content_parts.py": ((11768, 10, 76),),
-    "requests/fallbacks.py": ((11852, 12, 13),),
-    "requests/identifiers.py": ((11873, 11, 46),),
-    "requests/modalities.py": ((11927, 12, 40),),
-    "requests/old_texts.py": ((11975, 11, 65),),
-    "requests/parameters.py": ((12048, 12, 59),),
-    "requests/plugins.py": ((12115, 13, 20),),
-    "requests/reasoning.py": ((12143, 13, 87),),
-    "requests/references.py": ((12238, 12, 30),),
-    "requests/replay.py": ((12276, 14, 122),),
-    "requests/chat_body.py": ((12406, 13, 141),),
-    "requests/history.py": ((12555, 13, 116),),
-    "requests/next_round.py": ((12679, 22, 82),),
-    "requests/recovery.py": ((12769, 16, 107),),
-    "requests/retention.py": ((12884, 13, 80),),
-    "requests/attachments.py": ((12972, 25, 231),),
-    "requests/routing_table.py": ((13211, 14, 38),),
-    "requests/routing.py": ((13257, 13, 39),),
-    "requests/tasks.py": ((13304, 11, 35),),
-    "requests/studio.py": ((13347, 16, 73),),
-    "requests/tools.py": ((13428, 13, 41),),
-    "requests/web_search.py": ((13477, 15, 62),),
-    "requests/normalise.py": ((13547, 29, 43),),
-    "streaming/collector.py": ((13598, 32, 266),),
-    "streaming/completion_notes.py": ((13872, 11, 41),),
-    "streaming/open_calls.py": ((13921, 10, 25),),
-    "streaming/renderer.py": ((13954, 9, 13),),
-    "streaming/citations.py": ((13975, 13, 57),),
-    "streaming/layout.py": ((14044, 18, 61),),
-    "streaming/output_items.py": ((14113, 19, 75),),
-    "streaming/server_tools.py": ((14196, 15, 46),),
-    "streaming/status.py": ((14250, 10, 47),),
-    "streaming/think_tags.py": ((14305, 20, 134),),
-    "streaming/thinking_status.py": ((14447, 11, 53),),
-    "streaming/usage.py": ((14508, 10, 92),),
-    "streaming/completion_chunks.py": ((14608, 31, 101),),
-    "streaming/completion_dict.py": ((14717, 38, 113),),
-    "streaming/response_events.py": ((14838, 48, 279),),
-    "streaming/transcript.py": ((15125, 30, 130),),
-    "tools/policy.py": ((15263, 13, 47),),
-    "tools/results.py": ((15318, 11, 116),),
-    "tools/schema.py": ((15445, 15, 298),),
-    "tools/arguments.py": ((15751, 13, 113),),
-    "tools/definitions.py": ((15872, 13, 76),),
-    "tools/executor.py": ((15956, 55, 194),),
-    "tools/toolbox.py": ((16158, 23, 130),),
-    "runtime.py": ((16296, 35, 214),),
-    "attempts.py": ((16518, 39, 89),),
-    "resuming.py": ((16615, 28, 66),),
-    "rounds.py": ((16689, 30, 190),),
-    "orchestrator.py": ((16887, 53, 184),),
-    "pipe.py": ((17079, 31, 115),),
+    "storage/video_jobs.py": ((11518, 19, 78),),
+    "storage/video_watch.py": ((11604, 21, 95),),
+    "requests/allow_list.py": ((11707, 10, 28),),
+    "requests/caching.py": ((11743, 13, 20),),
+    "requests/content_parts.py": ((11771, 10, 76),),
+    "requests/fallbacks.py": ((11855, 12, 13),),
+    "requests/identifiers.py": ((11876, 11, 46),),
+    "requests/modalities.py": ((11930, 12, 40),),
+    "requests/old_texts.py": ((11978, 11, 65),),
+    "requests/parameters.py": ((12051, 12, 59),),
+    "requests/plugins.py": ((12118, 13, 20),),
+    "requests/reasoning.py": ((12146, 13, 87),),
+    "requests/references.py": ((12241, 12, 30),),
+    "requests/replay.py": ((12279, 14, 122),),
+    "requests/chat_body.py": ((12409, 13, 141),),
+    "requests/history.py": ((12558, 13, 116),),
+    "requests/next_round.py": ((12682, 22, 82),),
+    "requests/recovery.py": ((12772, 16, 107),),
+    "requests/retention.py": ((12887, 13, 80),),
+    "requests/attachments.py": ((12975, 25, 231),),
+    "requests/routing_table.py": ((13214, 14, 38),),
+    "requests/routing.py": ((13260, 13, 39),),
+    "requests/tasks.py": ((13307, 11, 35),),
+    "requests/studio.py": ((13350, 16, 73),),
+    "requests/tools.py": ((13431, 13, 41),),
+    "requests/web_search.py": ((13480, 15, 62),),
+    "requests/normalise.py": ((13550, 29, 43),),
+    "streaming/collector.py": ((13601, 32, 266),),
+    "streaming/completion_notes.py": ((13875, 11, 41),),
+    "streaming/open_calls.py": ((13924, 10, 25),),
+    "streaming/renderer.py": ((13957, 9, 13),),
+    "streaming/citations.py": ((13978, 13, 57),),
+    "streaming/layout.py": ((14047, 18, 61),),
+    "streaming/output_items.py": ((14116, 19, 75),),
+    "streaming/server_tools.py": ((14199, 15, 46),),
+    "streaming/status.py": ((14253, 10, 47),),
+    "streaming/think_tags.py": ((14308, 20, 134),),
+    "streaming/thinking_status.py": ((14450, 11, 53),),
+    "streaming/usage.py": ((14511, 10, 92),),
+    "streaming/completion_chunks.py": ((14611, 31, 101),),
+    "streaming/completion_dict.py": ((14720, 38, 113),),
+    "streaming/response_events.py": ((14841, 48, 279),),
+    "streaming/transcript.py": ((15128, 30, 130),),
+    "tools/policy.py": ((15266, 13, 47),),
+    "tools/results.py": ((15321, 11, 116),),
+    "tools/schema.py": ((15448, 15, 298),),
+    "tools/arguments.py": ((15754, 13, 113),),
+    "tools/definitions.py": ((15875, 13, 76),),
+    "tools/executor.py": ((15959, 55, 194),),
+    "tools/toolbox.py": ((16161, 23, 130),),
+    "runtime.py": ((16299, 35, 214),),
+    "attempts.py": ((16521, 39, 89),),
+    "resuming.py": ((16618, 30, 68),),
+    "rounds.py": ((16694, 30, 190),),
+    "orchestrator.py": ((16892, 53, 184),),
+    "pipe.py": ((17084, 31, 115),),
 }

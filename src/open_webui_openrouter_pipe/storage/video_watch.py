@@ -101,7 +101,8 @@ class VideoWatch:
 async def _contained(step: Awaitable[Known], otherwise: Known) -> Known:
     """What goes wrong here costs a job its second life, not an answer."""
     try:
-        return await step
+        # What is cancelled in the middle would leave a connection behind.
+        return await asyncio.shield(step)
     except Exception:  # noqa: BLE001 - an answer that waits goes on
         LOG.exception("videos: a job could not be kept")
         return otherwise
