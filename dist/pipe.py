@@ -143,68 +143,68 @@ license: MIT
 # requests/  From what Open WebUI sends to what OpenRouter takes.
 #  11701  allow_list.py                 Only what the API knows goes out.
 #  11737  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11765  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11849  fallbacks.py                  Further models, for when the first one fails.
-#  11870  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11924  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11972  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12045  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12112  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12140  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12235  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12273  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12403  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12552  history.py                    Chat messages become input items.
-#  12676  next_round.py                 The request of another round: the one before, and what came of it.
-#  12766  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12881  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12969  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13208  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13254  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13301  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13344  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  13425  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13474  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13544  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11789  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11873  fallbacks.py                  Further models, for when the first one fails.
+#  11894  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11948  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11996  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12069  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12136  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12164  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12259  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12297  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12427  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12578  history.py                    Chat messages become input items.
+#  12702  next_round.py                 The request of another round: the one before, and what came of it.
+#  12792  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12907  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12995  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13234  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13280  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13327  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13370  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  13451  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13500  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13570  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13595  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13869  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13918  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13951  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13972  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14037  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14110  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14193  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14247  status.py                     The status line of an answer: few words, all of them true.
-#  14302  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14444  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14505  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14605  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14714  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14835  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15122  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13621  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13895  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13944  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13977  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13998  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14063  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14136  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14219  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14273  status.py                     The status line of an answer: few words, all of them true.
+#  14328  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14470  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14531  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14631  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14740  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14861  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15148  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15260  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15315  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15439  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15748  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15869  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15953  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16155  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15286  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15341  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15465  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15774  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15895  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15979  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16181  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16293  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16319  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16515  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16541  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16612  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  16638  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  16688  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16714  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16886  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16912  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17078  pipe.py                       The entrance: what Open WebUI calls.
+#  17104  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -11752,6 +11752,30 @@ def caching_fields(context: RequestContext) -> dict[str, Any]:
     return fields
 
 
+def mark_breakpoints(
+    messages: Sequence[JsonObject], tools: Sequence[JsonObject], cache_control: JsonObject
+) -> None:
+    """Mark where a chat request's cache may end early: after tools, system prompt and question.
+
+    The automatic breakpoint of the top level is the fourth, and vendors take no more. It alone
+    would lose everything when a question is edited or the answer made anew.
+    """
+    marked = [tool for tool in tools if tool["type"] == "function"][-1:]
+    for role in ("system", "user"):
+        of_role = [message for message in messages if message["role"] == role]
+        marked += [part for message in of_role[-1:] for part in _last_text(message)]
+    for block in marked:
+        block.setdefault("cache_control", cache_control)
+
+
+def _last_text(message: JsonObject) -> list[JsonObject]:
+    """The last text of a message as a part, for only a part can carry a mark."""
+    content = message["content"]
+    if isinstance(content, str):
+        content = message["content"] = [{"type": "text", "text": content}] if content else []
+    return [part for part in content if part["type"] == "text"][-1:]
+
+
 def _session_id(chat_id: str) -> str:
     """A name for the chat that keeps its provider, and tells OpenRouter nothing about the chat."""
     secret = os.environ.get("WEBUI_SECRET_KEY", "")
@@ -12471,6 +12495,8 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
     if "tool_choice" in request:
         fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    if cache_control := fields.get("cache_control"):
+        mark_breakpoints(fields["messages"], fields.get("tools", ()), cache_control)
     return cast("ChatBody", fields)
 
 
@@ -17315,57 +17341,57 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/video_jobs.py": ((11518, 19, 78),),
     "storage/video_watch.py": ((11604, 21, 95),),
     "requests/allow_list.py": ((11707, 10, 28),),
-    "requests/caching.py": ((11743, 13, 20),),
-    "requests/content_parts.py": ((11771, 10, 76),),
-    "requests/fallbacks.py": ((11855, 12, 13),),
-    "requests/identifiers.py": ((11876, 11, 46),),
-    "requests/modalities.py": ((11930, 12, 40),),
-    "requests/old_texts.py": ((11978, 11, 65),),
-    "requests/parameters.py": ((12051, 12, 59),),
-    "requests/plugins.py": ((12118, 13, 20),),
-    "requests/reasoning.py": ((12146, 13, 87),),
-    "requests/references.py": ((12241, 12, 30),),
-    "requests/replay.py": ((12279, 14, 122),),
-    "requests/chat_body.py": ((12409, 13, 141),),
-    "requests/history.py": ((12558, 13, 116),),
-    "requests/next_round.py": ((12682, 22, 82),),
-    "requests/recovery.py": ((12772, 16, 107),),
-    "requests/retention.py": ((12887, 13, 80),),
-    "requests/attachments.py": ((12975, 25, 231),),
-    "requests/routing_table.py": ((13214, 14, 38),),
-    "requests/routing.py": ((13260, 13, 39),),
-    "requests/tasks.py": ((13307, 11, 35),),
-    "requests/studio.py": ((13350, 16, 73),),
-    "requests/tools.py": ((13431, 13, 41),),
-    "requests/web_search.py": ((13480, 15, 62),),
-    "requests/normalise.py": ((13550, 29, 43),),
-    "streaming/collector.py": ((13601, 32, 266),),
-    "streaming/completion_notes.py": ((13875, 11, 41),),
-    "streaming/open_calls.py": ((13924, 10, 25),),
-    "streaming/renderer.py": ((13957, 9, 13),),
-    "streaming/citations.py": ((13978, 13, 57),),
-    "streaming/layout.py": ((14047, 18, 61),),
-    "streaming/output_items.py": ((14116, 19, 75),),
-    "streaming/server_tools.py": ((14199, 15, 46),),
-    "streaming/status.py": ((14253, 10, 47),),
-    "streaming/think_tags.py": ((14308, 20, 134),),
-    "streaming/thinking_status.py": ((14450, 11, 53),),
-    "streaming/usage.py": ((14511, 10, 92),),
-    "streaming/completion_chunks.py": ((14611, 31, 101),),
-    "streaming/completion_dict.py": ((14720, 38, 113),),
-    "streaming/response_events.py": ((14841, 48, 279),),
-    "streaming/transcript.py": ((15128, 30, 130),),
-    "tools/policy.py": ((15266, 13, 47),),
-    "tools/results.py": ((15321, 11, 116),),
-    "tools/schema.py": ((15448, 15, 298),),
-    "tools/arguments.py": ((15754, 13, 113),),
-    "tools/definitions.py": ((15875, 13, 76),),
-    "tools/executor.py": ((15959, 55, 194),),
-    "tools/toolbox.py": ((16161, 23, 130),),
-    "runtime.py": ((16299, 35, 214),),
-    "attempts.py": ((16521, 39, 89),),
-    "resuming.py": ((16618, 30, 68),),
-    "rounds.py": ((16694, 30, 190),),
-    "orchestrator.py": ((16892, 53, 184),),
-    "pipe.py": ((17084, 31, 115),),
+    "requests/caching.py": ((11743, 15, 44),),
+    "requests/content_parts.py": ((11795, 10, 76),),
+    "requests/fallbacks.py": ((11879, 12, 13),),
+    "requests/identifiers.py": ((11900, 11, 46),),
+    "requests/modalities.py": ((11954, 12, 40),),
+    "requests/old_texts.py": ((12002, 11, 65),),
+    "requests/parameters.py": ((12075, 12, 59),),
+    "requests/plugins.py": ((12142, 13, 20),),
+    "requests/reasoning.py": ((12170, 13, 87),),
+    "requests/references.py": ((12265, 12, 30),),
+    "requests/replay.py": ((12303, 14, 122),),
+    "requests/chat_body.py": ((12433, 14, 143),),
+    "requests/history.py": ((12584, 13, 116),),
+    "requests/next_round.py": ((12708, 22, 82),),
+    "requests/recovery.py": ((12798, 16, 107),),
+    "requests/retention.py": ((12913, 13, 80),),
+    "requests/attachments.py": ((13001, 25, 231),),
+    "requests/routing_table.py": ((13240, 14, 38),),
+    "requests/routing.py": ((13286, 13, 39),),
+    "requests/tasks.py": ((13333, 11, 35),),
+    "requests/studio.py": ((13376, 16, 73),),
+    "requests/tools.py": ((13457, 13, 41),),
+    "requests/web_search.py": ((13506, 15, 62),),
+    "requests/normalise.py": ((13576, 29, 43),),
+    "streaming/collector.py": ((13627, 32, 266),),
+    "streaming/completion_notes.py": ((13901, 11, 41),),
+    "streaming/open_calls.py": ((13950, 10, 25),),
+    "streaming/renderer.py": ((13983, 9, 13),),
+    "streaming/citations.py": ((14004, 13, 57),),
+    "streaming/layout.py": ((14073, 18, 61),),
+    "streaming/output_items.py": ((14142, 19, 75),),
+    "streaming/server_tools.py": ((14225, 15, 46),),
+    "streaming/status.py": ((14279, 10, 47),),
+    "streaming/think_tags.py": ((14334, 20, 134),),
+    "streaming/thinking_status.py": ((14476, 11, 53),),
+    "streaming/usage.py": ((14537, 10, 92),),
+    "streaming/completion_chunks.py": ((14637, 31, 101),),
+    "streaming/completion_dict.py": ((14746, 38, 113),),
+    "streaming/response_events.py": ((14867, 48, 279),),
+    "streaming/transcript.py": ((15154, 30, 130),),
+    "tools/policy.py": ((15292, 13, 47),),
+    "tools/results.py": ((15347, 11, 116),),
+    "tools/schema.py": ((15474, 15, 298),),
+    "tools/arguments.py": ((15780, 13, 113),),
+    "tools/definitions.py": ((15901, 13, 76),),
+    "tools/executor.py": ((15985, 55, 194),),
+    "tools/toolbox.py": ((16187, 23, 130),),
+    "runtime.py": ((16325, 35, 214),),
+    "attempts.py": ((16547, 39, 89),),
+    "resuming.py": ((16644, 30, 68),),
+    "rounds.py": ((16720, 30, 190),),
+    "orchestrator.py": ((16918, 53, 184),),
+    "pipe.py": ((17110, 31, 115),),
 }
