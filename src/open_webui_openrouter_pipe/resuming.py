@@ -37,7 +37,6 @@ def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> Non
 async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
     try:
         while runtime.is_newest:
-            # What is cancelled in the middle would leave a connection behind.
             jobs, are_left = await asyncio.shield(runtime.video_jobs.take_free(function_id))
             for job in jobs:
                 LOG.info("videos: taking up the unfinished job %s", job.id)

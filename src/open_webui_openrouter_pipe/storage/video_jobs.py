@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Column, Float, MetaData, String, Table, delete, insert, select, update
@@ -44,11 +44,6 @@ VIDEO_JOBS = Table(
 )
 
 
-def job_of(context: RequestContext, job_id: str) -> VideoJob:
-    """The job that the call has ordered."""
-    return VideoJob(job_id, *(getattr(context, name) for name in _OF_CONTEXT))
-
-
 class VideoJobs:
     """The jobs as one worker sees them: its own, and those that may become its own."""
 
@@ -56,11 +51,12 @@ class VideoJobs:
         self._table = OwnTable(VIDEO_JOBS)
         self._holder = secrets.token_hex(16)
 
-    async def add(self, job: VideoJob) -> bool:
-        """Write a new job down as this worker's own; true when that is done."""
+    async def add(self, context: RequestContext, job_id: str) -> bool:
+        """Write a job that the call has ordered down as this worker's own; true when it is."""
+        row = {name: getattr(context, name) for name in _OF_CONTEXT} | self._claim()
         async with self._table.begin() as connection:
-            row = insert(VIDEO_JOBS).values(**asdict(job), **self._claim())
-            return bool((await connection.execute(row)).rowcount)
+            await connection.execute(insert(VIDEO_JOBS).values(id=job_id, **row))
+        return True
 
     async def renew(self, job_id: str) -> bool:
         """Go on holding a job; false where another worker holds it by now."""

@@ -16,7 +16,7 @@ from ..host.chats import is_saved_chat
 from ..host.departure import is_server_ending
 from ..host.events import send_event
 from .spend_table import RequestEnd, tell_end
-from .video_jobs import CLAIM_SECONDS, VideoJobs, job_of
+from .video_jobs import CLAIM_SECONDS, VideoJobs
 
 Known = TypeVar("Known")
 
@@ -80,7 +80,7 @@ class VideoWatch:
     async def _begin(self, job_id: str) -> None:
         self.job_id = job_id
         if is_saved_chat(self.context.chat_id):
-            self.is_kept = await _contained(self.jobs.add(job_of(self.context, job_id)), False)
+            self.is_kept = await _contained(self.jobs.add(self.context, job_id), False)
 
     async def _keep_renewing(self) -> None:
         """Fetching and storing a video may take longer than a claim lasts."""

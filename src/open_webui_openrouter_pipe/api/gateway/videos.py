@@ -41,6 +41,7 @@ _POLL_GROWTH = 1.3
 _PATIENCE_SECONDS = 3_600.0
 # How often in a row nobody may know how the job goes.
 _MOST_DEAF_POLLS = 6
+_JSON = {"Content-Type": "application/json"}
 _STATES = {
     "pending": "The video waits for its turn.",
     "in_progress": "The video is being made.",
@@ -113,13 +114,7 @@ async def _ask_job(
 ) -> JsonObject:
     """The job, as the API describes it."""
     with as_pipe_errors(settings, answering=False):
-        response = await client.request(
-            "GET" if body is None else "POST",
-            settings.base_url + path,
-            content=None if body is None else encode_json(body),
-            headers=_headers_of(settings) | {"Content-Type": "application/json"},
-            extensions=timeouts(settings),
-        )
+        response = await client.send(_request_for(client, settings, path, body))
     refuse_web_page(response, settings)
     try:
         job = as_object(decode_json(response.content))
@@ -130,15 +125,21 @@ async def _ask_job(
     return job
 
 
-def _headers_of(settings: Settings) -> dict[str, str]:
-    return {**authorize(settings), **own_referer(settings)}
+def _request_for(
+    client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any] | None = None
+) -> httpx.Request:
+    return client.build_request(
+        "GET" if body is None else "POST",
+        settings.base_url + path,
+        content=None if body is None else encode_json(body),
+        headers={**authorize(settings), **own_referer(settings), **_JSON},
+        extensions=timeouts(settings),
+    )
 
 
 async def _fetch_video(client: httpx.AsyncClient, settings: Settings, job_id: str) -> bytearray:
     with as_pipe_errors(settings, answering=False):
-        url = f"{settings.base_url}/videos/{job_id}/content?index=0"
-        headers = _headers_of(settings)
-        request = client.build_request("GET", url, headers=headers, extensions=timeouts(settings))
+        request = _request_for(client, settings, f"/videos/{job_id}/content?index=0")
         response = await client.send(request, stream=True)
         try:
             if not response.is_success:
