@@ -91,120 +91,120 @@ license: MIT
 #   6659  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
 #   6703  events.py                     What the page is told beside the stream of the answer.
 #   6730  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6839  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6937  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6970  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6985  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   7018  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7131  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   7149  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   7187  users.py                      The person who asks, and what they have set for themselves.
-#   7290  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7362  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7471  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7723  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6838  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6936  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6969  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6984  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   7017  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7130  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7148  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7186  users.py                      The person who asks, and what they have set for themselves.
+#   7289  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7361  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7470  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7722  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7761  sources.py                    The text of each companion filter, by the name of its file.
+#   7760  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8093  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8206  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8257  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8371  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8526  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8629  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8704  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8745  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   9002  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9163  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9390  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9464  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8092  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8205  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8256  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8370  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8525  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8628  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8703  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8744  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9001  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9162  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9389  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9463  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9655  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9755  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9791  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9976  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10064  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10118  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10433  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10475  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10604  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10692  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10906  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  11004  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11195  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11306  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11425  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  11510  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
-#  11595  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
+#   9654  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9754  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9790  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9975  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10063  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10117  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10432  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10474  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10603  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10691  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10905  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11003  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11194  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11305  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11424  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  11509  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#  11592  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11698  allow_list.py                 Only what the API knows goes out.
-#  11734  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11786  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11870  fallbacks.py                  Further models, for when the first one fails.
-#  11891  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11945  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11993  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12066  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12133  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12161  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12256  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12294  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12424  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12575  history.py                    Chat messages become input items.
-#  12699  next_round.py                 The request of another round: the one before, and what came of it.
-#  12789  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12904  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12992  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13231  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13277  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13324  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13367  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  13448  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13497  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13567  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11694  allow_list.py                 Only what the API knows goes out.
+#  11730  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11782  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11866  fallbacks.py                  Further models, for when the first one fails.
+#  11887  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11941  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11989  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12062  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12129  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12157  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12252  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12290  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12420  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12571  history.py                    Chat messages become input items.
+#  12695  next_round.py                 The request of another round: the one before, and what came of it.
+#  12785  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12900  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12988  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13227  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13273  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13320  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13363  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  13444  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13493  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13563  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13618  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13892  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13941  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13974  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13995  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14060  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14133  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14216  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14270  status.py                     The status line of an answer: few words, all of them true.
-#  14325  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14467  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14528  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14628  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14737  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14858  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15145  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13614  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13888  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13937  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13970  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13991  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14056  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14129  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14212  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14266  status.py                     The status line of an answer: few words, all of them true.
+#  14321  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14463  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14524  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14624  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14733  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14854  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15141  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15283  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15338  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15462  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15771  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15892  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15976  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16178  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15279  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15334  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15458  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15767  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15888  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15972  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16174  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16316  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16312  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16538  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16534  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16635  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  16631  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  16710  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16706  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16908  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16904  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17100  pipe.py                       The entrance: what Open WebUI calls.
+#  17096  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -6806,10 +6806,9 @@ async def finish_message(context: RequestContext, ended: JsonObject, failure: st
     from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
 
     error = {"error": {"content": failure}} if failure else {}
-    saved = {**ended, "done": True, **error}
-    chat_id, message_id = context.chat_id, context.message_id
-    await Chats.upsert_message_to_chat_by_id_and_message_id(chat_id, message_id, saved)
-    await send_event(context.host, "chat:completion", {**ended, "done": True})
+    save = Chats.upsert_message_to_chat_by_id_and_message_id
+    await save(context.chat_id, context.message_id, {**ended, **error})
+    await send_event(context.host, "chat:completion", ended)
     if error:
         await send_event(context.host, "chat:message:error", error)
 
@@ -11576,14 +11575,12 @@ class VideoJobs:
         columns = VIDEO_JOBS.c["id", *_OF_CONTEXT]
         if not await self._table.exists():
             return [], False
-        async with self._table.begin() as connection:
-            any_job = select(VIDEO_JOBS.c.id).where(of_function).limit(1)
-            if (await connection.execute(any_job)).first() is None:
-                return [], False
+        any_job = select(VIDEO_JOBS.c.id).where(of_function).limit(1)
         async with self._table.begin() as connection:
             # One statement: of two workers that come at once, the second finds them taken.
             taken = await connection.execute(free.values(**self._claim()).returning(*columns))
-            return [VideoJob(*row) for row in taken.all()], True
+            jobs = [VideoJob(*row) for row in taken.all()]
+            return jobs, (await connection.execute(any_job)).first() is not None
 
     def _claim(self) -> dict[str, Any]:
         return {"holder": self._holder, "claimed_until": time.time() + CLAIM_SECONDS}
@@ -11601,8 +11598,7 @@ class VideoJobs:
 Known = TypeVar("Known")
 
 _STOPPED = (
-    "OpenRouter cannot be told to stop: it makes a video to its end once it has begun, "
-    "and charges the whole of it."
+    "OpenRouter cannot be told to stop: it makes a video to its end, and charges the whole of it."
 )
 
 
@@ -16685,7 +16681,7 @@ async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJ
     watch = VideoWatch(context, runtime.video_jobs, note, job.id, is_kept=True)
     followed = follow_video(runtime.client(), context.settings, job.id, job.model)
     renderer = ResponseEvents(show_usage=context.settings.show_final_usage)
-    ended: JsonObject = {"output": []}
+    ended: JsonObject = {"output": [], "done": True}
     async with aclosing(keep_files(watch.follow(followed), context)) as batches:
         async for batch in batches:
             for event in batch:
@@ -17292,102 +17288,102 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "host/database.py": ((6581, 15, 76),),
     "host/departure.py": ((6665, 11, 36),),
     "host/events.py": ((6709, 12, 19),),
-    "host/chats.py": ((6736, 14, 101),),
-    "host/functions.py": ((6848, 20, 87),),
-    "host/kept_ids.py": ((6945, 11, 23),),
-    "host/middleware.py": ((6976, 8, 7),),
-    "host/citing.py": ((6991, 15, 25),),
-    "host/models.py": ((7024, 14, 105),),
-    "host/redis.py": ((7137, 8, 10),),
-    "host/single_worker.py": ((7155, 15, 30),),
-    "host/users.py": ((7193, 14, 95),),
-    "host/call.py": ((7296, 16, 64),),
-    "host/files.py": ((7368, 19, 101),),
-    "host/tools.py": ((7480, 23, 241),),
-    "host/versions.py": ((7729, 10, 30),),
-    "filters/provider_routing.py": ((7769, 2, 165),),
-    "filters/search_toggle.py": ((7936, 2, 153),),
-    "models/catalog_shelf.py": ((8099, 19, 105),),
-    "models/key_limit.py": ((8212, 13, 43),),
-    "models/pricing.py": ((8263, 12, 106),),
-    "models/family.py": ((8377, 14, 147),),
-    "models/companions.py": ((8532, 15, 95),),
-    "models/variants.py": ((8635, 11, 67),),
-    "models/known.py": ((8710, 12, 33),),
-    "models/metadata_sync.py": ((8754, 24, 246),),
-    "models/registry.py": ((9008, 21, 153),),
-    "models/visibility.py": ((9169, 16, 219),),
-    "models/entries.py": ((9396, 25, 66),),
-    "models/sync_job.py": ((9470, 33, 183),),
-    "storage/artifact_table.py": ((9661, 27, 92),),
-    "storage/cost_snapshots.py": ((9761, 16, 28),),
-    "storage/downloads.py": ((9801, 25, 173),),
-    "storage/encoded_files.py": ((9982, 19, 80),),
-    "storage/generated.py": ((10070, 16, 46),),
-    "storage/artifacts.py": ((10127, 41, 304),),
-    "storage/kept_thinking.py": ((10439, 15, 34),),
-    "storage/pictures.py": ((10481, 19, 121),),
-    "storage/keeping.py": ((10610, 26, 80),),
-    "storage/session_archive.py": ((10700, 43, 204),),
-    "storage/spend_table.py": ((10912, 25, 90),),
-    "storage/spend_ledger.py": ((11010, 23, 183),),
-    "storage/budgets.py": ((11201, 18, 103),),
-    "storage/spend_report.py": ((11312, 27, 111),),
-    "storage/spending.py": ((11431, 20, 77),),
-    "storage/video_jobs.py": ((11519, 19, 74),),
-    "storage/video_watch.py": ((11601, 21, 95),),
-    "requests/allow_list.py": ((11704, 10, 28),),
-    "requests/caching.py": ((11740, 15, 44),),
-    "requests/content_parts.py": ((11792, 10, 76),),
-    "requests/fallbacks.py": ((11876, 12, 13),),
-    "requests/identifiers.py": ((11897, 11, 46),),
-    "requests/modalities.py": ((11951, 12, 40),),
-    "requests/old_texts.py": ((11999, 11, 65),),
-    "requests/parameters.py": ((12072, 12, 59),),
-    "requests/plugins.py": ((12139, 13, 20),),
-    "requests/reasoning.py": ((12167, 13, 87),),
-    "requests/references.py": ((12262, 12, 30),),
-    "requests/replay.py": ((12300, 14, 122),),
-    "requests/chat_body.py": ((12430, 14, 143),),
-    "requests/history.py": ((12581, 13, 116),),
-    "requests/next_round.py": ((12705, 22, 82),),
-    "requests/recovery.py": ((12795, 16, 107),),
-    "requests/retention.py": ((12910, 13, 80),),
-    "requests/attachments.py": ((12998, 25, 231),),
-    "requests/routing_table.py": ((13237, 14, 38),),
-    "requests/routing.py": ((13283, 13, 39),),
-    "requests/tasks.py": ((13330, 11, 35),),
-    "requests/studio.py": ((13373, 16, 73),),
-    "requests/tools.py": ((13454, 13, 41),),
-    "requests/web_search.py": ((13503, 15, 62),),
-    "requests/normalise.py": ((13573, 29, 43),),
-    "streaming/collector.py": ((13624, 32, 266),),
-    "streaming/completion_notes.py": ((13898, 11, 41),),
-    "streaming/open_calls.py": ((13947, 10, 25),),
-    "streaming/renderer.py": ((13980, 9, 13),),
-    "streaming/citations.py": ((14001, 13, 57),),
-    "streaming/layout.py": ((14070, 18, 61),),
-    "streaming/output_items.py": ((14139, 19, 75),),
-    "streaming/server_tools.py": ((14222, 15, 46),),
-    "streaming/status.py": ((14276, 10, 47),),
-    "streaming/think_tags.py": ((14331, 20, 134),),
-    "streaming/thinking_status.py": ((14473, 11, 53),),
-    "streaming/usage.py": ((14534, 10, 92),),
-    "streaming/completion_chunks.py": ((14634, 31, 101),),
-    "streaming/completion_dict.py": ((14743, 38, 113),),
-    "streaming/response_events.py": ((14864, 48, 279),),
-    "streaming/transcript.py": ((15151, 30, 130),),
-    "tools/policy.py": ((15289, 13, 47),),
-    "tools/results.py": ((15344, 11, 116),),
-    "tools/schema.py": ((15471, 15, 298),),
-    "tools/arguments.py": ((15777, 13, 113),),
-    "tools/definitions.py": ((15898, 13, 76),),
-    "tools/executor.py": ((15982, 55, 194),),
-    "tools/toolbox.py": ((16184, 23, 130),),
-    "runtime.py": ((16322, 35, 214),),
-    "attempts.py": ((16544, 39, 89),),
-    "resuming.py": ((16641, 30, 67),),
-    "rounds.py": ((16716, 30, 190),),
-    "orchestrator.py": ((16914, 53, 184),),
-    "pipe.py": ((17106, 31, 115),),
+    "host/chats.py": ((6736, 14, 100),),
+    "host/functions.py": ((6847, 20, 87),),
+    "host/kept_ids.py": ((6944, 11, 23),),
+    "host/middleware.py": ((6975, 8, 7),),
+    "host/citing.py": ((6990, 15, 25),),
+    "host/models.py": ((7023, 14, 105),),
+    "host/redis.py": ((7136, 8, 10),),
+    "host/single_worker.py": ((7154, 15, 30),),
+    "host/users.py": ((7192, 14, 95),),
+    "host/call.py": ((7295, 16, 64),),
+    "host/files.py": ((7367, 19, 101),),
+    "host/tools.py": ((7479, 23, 241),),
+    "host/versions.py": ((7728, 10, 30),),
+    "filters/provider_routing.py": ((7768, 2, 165),),
+    "filters/search_toggle.py": ((7935, 2, 153),),
+    "models/catalog_shelf.py": ((8098, 19, 105),),
+    "models/key_limit.py": ((8211, 13, 43),),
+    "models/pricing.py": ((8262, 12, 106),),
+    "models/family.py": ((8376, 14, 147),),
+    "models/companions.py": ((8531, 15, 95),),
+    "models/variants.py": ((8634, 11, 67),),
+    "models/known.py": ((8709, 12, 33),),
+    "models/metadata_sync.py": ((8753, 24, 246),),
+    "models/registry.py": ((9007, 21, 153),),
+    "models/visibility.py": ((9168, 16, 219),),
+    "models/entries.py": ((9395, 25, 66),),
+    "models/sync_job.py": ((9469, 33, 183),),
+    "storage/artifact_table.py": ((9660, 27, 92),),
+    "storage/cost_snapshots.py": ((9760, 16, 28),),
+    "storage/downloads.py": ((9800, 25, 173),),
+    "storage/encoded_files.py": ((9981, 19, 80),),
+    "storage/generated.py": ((10069, 16, 46),),
+    "storage/artifacts.py": ((10126, 41, 304),),
+    "storage/kept_thinking.py": ((10438, 15, 34),),
+    "storage/pictures.py": ((10480, 19, 121),),
+    "storage/keeping.py": ((10609, 26, 80),),
+    "storage/session_archive.py": ((10699, 43, 204),),
+    "storage/spend_table.py": ((10911, 25, 90),),
+    "storage/spend_ledger.py": ((11009, 23, 183),),
+    "storage/budgets.py": ((11200, 18, 103),),
+    "storage/spend_report.py": ((11311, 27, 111),),
+    "storage/spending.py": ((11430, 20, 77),),
+    "storage/video_jobs.py": ((11518, 19, 72),),
+    "storage/video_watch.py": ((11598, 21, 94),),
+    "requests/allow_list.py": ((11700, 10, 28),),
+    "requests/caching.py": ((11736, 15, 44),),
+    "requests/content_parts.py": ((11788, 10, 76),),
+    "requests/fallbacks.py": ((11872, 12, 13),),
+    "requests/identifiers.py": ((11893, 11, 46),),
+    "requests/modalities.py": ((11947, 12, 40),),
+    "requests/old_texts.py": ((11995, 11, 65),),
+    "requests/parameters.py": ((12068, 12, 59),),
+    "requests/plugins.py": ((12135, 13, 20),),
+    "requests/reasoning.py": ((12163, 13, 87),),
+    "requests/references.py": ((12258, 12, 30),),
+    "requests/replay.py": ((12296, 14, 122),),
+    "requests/chat_body.py": ((12426, 14, 143),),
+    "requests/history.py": ((12577, 13, 116),),
+    "requests/next_round.py": ((12701, 22, 82),),
+    "requests/recovery.py": ((12791, 16, 107),),
+    "requests/retention.py": ((12906, 13, 80),),
+    "requests/attachments.py": ((12994, 25, 231),),
+    "requests/routing_table.py": ((13233, 14, 38),),
+    "requests/routing.py": ((13279, 13, 39),),
+    "requests/tasks.py": ((13326, 11, 35),),
+    "requests/studio.py": ((13369, 16, 73),),
+    "requests/tools.py": ((13450, 13, 41),),
+    "requests/web_search.py": ((13499, 15, 62),),
+    "requests/normalise.py": ((13569, 29, 43),),
+    "streaming/collector.py": ((13620, 32, 266),),
+    "streaming/completion_notes.py": ((13894, 11, 41),),
+    "streaming/open_calls.py": ((13943, 10, 25),),
+    "streaming/renderer.py": ((13976, 9, 13),),
+    "streaming/citations.py": ((13997, 13, 57),),
+    "streaming/layout.py": ((14066, 18, 61),),
+    "streaming/output_items.py": ((14135, 19, 75),),
+    "streaming/server_tools.py": ((14218, 15, 46),),
+    "streaming/status.py": ((14272, 10, 47),),
+    "streaming/think_tags.py": ((14327, 20, 134),),
+    "streaming/thinking_status.py": ((14469, 11, 53),),
+    "streaming/usage.py": ((14530, 10, 92),),
+    "streaming/completion_chunks.py": ((14630, 31, 101),),
+    "streaming/completion_dict.py": ((14739, 38, 113),),
+    "streaming/response_events.py": ((14860, 48, 279),),
+    "streaming/transcript.py": ((15147, 30, 130),),
+    "tools/policy.py": ((15285, 13, 47),),
+    "tools/results.py": ((15340, 11, 116),),
+    "tools/schema.py": ((15467, 15, 298),),
+    "tools/arguments.py": ((15773, 13, 113),),
+    "tools/definitions.py": ((15894, 13, 76),),
+    "tools/executor.py": ((15978, 55, 194),),
+    "tools/toolbox.py": ((16180, 23, 130),),
+    "runtime.py": ((16318, 35, 214),),
+    "attempts.py": ((16540, 39, 89),),
+    "resuming.py": ((16637, 30, 67),),
+    "rounds.py": ((16712, 30, 190),),
+    "orchestrator.py": ((16910, 53, 184),),
+    "pipe.py": ((17102, 31, 115),),
 }

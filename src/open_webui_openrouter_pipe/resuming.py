@@ -74,7 +74,7 @@ async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJ
     watch = VideoWatch(context, runtime.video_jobs, note, job.id, is_kept=True)
     followed = follow_video(runtime.client(), context.settings, job.id, job.model)
     renderer = ResponseEvents(show_usage=context.settings.show_final_usage)
-    ended: JsonObject = {"output": []}
+    ended: JsonObject = {"output": [], "done": True}
     async with aclosing(keep_files(watch.follow(followed), context)) as batches:
         async for batch in batches:
             for event in batch:

@@ -84,10 +84,9 @@ async def finish_message(context: RequestContext, ended: JsonObject, failure: st
     from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
 
     error = {"error": {"content": failure}} if failure else {}
-    saved = {**ended, "done": True, **error}
-    chat_id, message_id = context.chat_id, context.message_id
-    await Chats.upsert_message_to_chat_by_id_and_message_id(chat_id, message_id, saved)
-    await send_event(context.host, "chat:completion", {**ended, "done": True})
+    save = Chats.upsert_message_to_chat_by_id_and_message_id
+    await save(context.chat_id, context.message_id, {**ended, **error})
+    await send_event(context.host, "chat:completion", ended)
     if error:
         await send_event(context.host, "chat:message:error", error)
 

@@ -76,14 +76,12 @@ class VideoJobs:
         columns = VIDEO_JOBS.c["id", *_OF_CONTEXT]
         if not await self._table.exists():
             return [], False
-        async with self._table.begin() as connection:
-            any_job = select(VIDEO_JOBS.c.id).where(of_function).limit(1)
-            if (await connection.execute(any_job)).first() is None:
-                return [], False
+        any_job = select(VIDEO_JOBS.c.id).where(of_function).limit(1)
         async with self._table.begin() as connection:
             # One statement: of two workers that come at once, the second finds them taken.
             taken = await connection.execute(free.values(**self._claim()).returning(*columns))
-            return [VideoJob(*row) for row in taken.all()], True
+            jobs = [VideoJob(*row) for row in taken.all()]
+            return jobs, (await connection.execute(any_job)).first() is not None
 
     def _claim(self) -> dict[str, Any]:
         return {"holder": self._holder, "claimed_until": time.time() + CLAIM_SECONDS}

@@ -21,8 +21,7 @@ from .video_jobs import CLAIM_SECONDS, VideoJobs
 Known = TypeVar("Known")
 
 _STOPPED = (
-    "OpenRouter cannot be told to stop: it makes a video to its end once it has begun, "
-    "and charges the whole of it."
+    "OpenRouter cannot be told to stop: it makes a video to its end, and charges the whole of it."
 )
 
 
