@@ -16,193 +16,198 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    297  ids.py                        Identifiers of our own making.
-#    344  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    421  errors.py                     Every cause of failure a person can act on, each with its words.
+#    303  ids.py                        Identifiers of our own making.
+#    350  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    427  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    630  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    831  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    932  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    636  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    837  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    938  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1095  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1151  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1188  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1227  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1266  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1338  money.py                      Amounts of money: in words, and exact.
-#   1361  process.py                    What every copy of the pipe in one process shares.
-#   1382  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1563  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1621  retry.py                      Whether a failed request may be sent again, and when.
-#   1662  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1756  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1809  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1841  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1905  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1978  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2051  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2172  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2316  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2395  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2490  personal_valves.py            What each user can set for themselves.
-#   2606  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2685  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2780  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2875  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2959  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3398  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3467  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3580  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3764  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1103  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1159  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1196  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1235  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1274  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1346  money.py                      Amounts of money: in words, and exact.
+#   1369  process.py                    What every copy of the pipe in one process shares.
+#   1390  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1571  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1629  retry.py                      Whether a failed request may be sent again, and when.
+#   1670  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1764  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1817  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1849  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1913  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1986  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2059  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2180  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2324  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2403  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2498  personal_valves.py            What each user can set for themselves.
+#   2614  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2693  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2788  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2883  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2967  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3406  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3475  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3588  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3772  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3911  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3999  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4045  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4241  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4564  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4587  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4645  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4798  gateway/parsed_files.py       What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
-#   4842  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4908  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4947  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   5010  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   5040  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5118  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5145  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5213  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5451  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5661  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5845  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   6029  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6153  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6285  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6309  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6349  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3919  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   4007  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4053  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4249  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4573  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4596  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4654  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4807  gateway/parsed_files.py       What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
+#   4851  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4917  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4956  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   5020  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   5050  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5128  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5155  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5223  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5461  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5671  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5855  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   6039  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6169  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6301  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6325  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6365  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   6385  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6369  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6434  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6522  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6622  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6637  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6709  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6747  events.py                     What the page is told beside the stream of the answer.
-#   6759  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6857  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6890  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6905  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6938  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6956  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6994  users.py                      The person who asks, and what they have set for themselves.
-#   7097  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7169  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7278  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7419  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7671  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6511  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6576  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6676  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6691  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6775  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6819  events.py                     What the page is told beside the stream of the answer.
+#   6846  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6954  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   7052  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   7085  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   7100  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   7133  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7151  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7189  users.py                      The person who asks, and what they have set for themselves.
+#   7292  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7364  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7473  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7614  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7866  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7709  sources.py                    The text of each companion filter, by the name of its file.
+#   7904  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8256  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8369  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8420  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8534  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8688  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   8740  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8815  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8856  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8975  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   9212  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9394  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9621  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9695  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8451  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8564  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8615  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8729  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8884  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   8936  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   9011  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   9052  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   9171  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9408  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9590  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9817  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9891  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9894  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9994  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#  10030  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#  10228  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10371  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10425  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10740  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10782  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10927  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  11013  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  11227  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  11323  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11514  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11625  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11744  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  10090  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#  10190  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#  10226  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#  10424  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10567  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10621  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10936  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10978  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  11123  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  11211  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  11425  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11523  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11714  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11825  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11944  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  12029  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#  12112  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11829  allow_list.py                 Only what the API knows goes out.
-#  11865  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11917  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  12001  fallbacks.py                  Further models, for when the first one fails.
-#  12022  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  12076  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  12124  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12197  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12264  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  12318  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12346  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12441  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12479  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12611  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12765  history.py                    Chat messages become input items.
-#  12891  next_round.py                 The request of another round: the one before, and what came of it.
-#  12982  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  13097  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  13185  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13498  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13544  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13591  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13634  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13694  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13743  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13813  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12214  allow_list.py                 Only what the API knows goes out.
+#  12250  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12302  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  12386  fallbacks.py                  Further models, for when the first one fails.
+#  12407  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  12461  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12509  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12582  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12649  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  12703  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12731  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12826  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12864  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12996  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13150  history.py                    Chat messages become input items.
+#  13276  next_round.py                 The request of another round: the one before, and what came of it.
+#  13367  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  13482  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  13570  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13883  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  13929  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13976  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14019  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14100  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14149  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14219  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13865  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  14139  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  14193  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  14226  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  14247  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14312  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14385  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14481  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14535  status.py                     The status line of an answer: few words, all of them true.
-#  14590  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14732  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14793  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14893  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  15002  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  15123  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15410  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14271  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  14545  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  14599  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  14632  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14653  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14718  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14791  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14887  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  14941  status.py                     The status line of an answer: few words, all of them true.
+#  14996  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15138  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15199  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15299  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  15408  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  15529  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15816  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15548  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15603  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15727  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  16036  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  16157  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  16241  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16443  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  15954  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16009  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16133  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  16442  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  16563  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  16647  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16849  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16581  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16987  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16785  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17210  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16878  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  17307  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  17078  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  17382  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  17296  pipe.py                       The entrance: what Open WebUI calls.
+#  17582  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#
+#  17800  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -220,6 +225,7 @@ import inspect
 import io
 import json
 import logging
+import math
 import os
 import queue
 import random
@@ -259,7 +265,7 @@ from contextlib import (
     suppress,
 )
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import date, datetime, UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -1072,8 +1078,10 @@ from sqlalchemy import (
     BigInteger,
     case,
     Column,
+    Connection,
     delete,
     exists,
+    Float,
     func,
     Index,
     insert,
@@ -4347,12 +4355,13 @@ class ImageItem:
 
 
 @dataclass(slots=True)
-class SoundItem:
-    """Something to listen to."""
+class MediaItem:
+    """Something to play."""
 
     id: str
+    kind: Literal["audio", "video"]
     content: bytearray = field(default_factory=bytearray)
-    """Whole at the item's end; without a container it is 16-bit samples, 24,000 a second."""
+    """Whole at the item's end; sound without a container is 16-bit samples, 24,000 a second."""
     transcript: str = ""
     """What is said in it; the answer's text says the same."""
     status: str = "completed"
@@ -4399,7 +4408,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
-    | SoundItem
+    | MediaItem
     | ServerToolItem
     | OtherItem
 )
@@ -4951,11 +4960,12 @@ def answer_cut_short() -> StreamInterruptedError:
 ################################
 
 class EndpointName(Enum):
-    """The two endpoints of chats, and that of models that only draw."""
+    """The two endpoints of chats, and those of models that only draw or film."""
 
     RESPONSES = "responses"
     CHAT_COMPLETIONS = "chat_completions"
     IMAGES = "images"
+    VIDEOS = "videos"
 
 
 _NO_RESPONSES = re.compile(
@@ -5019,7 +5029,7 @@ class SoundPieces:
     __slots__ = ("_rest", "is_silent", "item")
 
     def __init__(self) -> None:
-        self.item = SoundItem("")
+        self.item = MediaItem("", "audio")
         self.is_silent = True
         """Whether nothing has come of it but its transcript."""
         self._rest = ""
@@ -6038,13 +6048,15 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+# Endpoints that serve models of their own, and what those give.
+_STUDIOS = {"images": "image", "videos": "video"}
 _NOT_MODIFIED = 304
 _FEW_MODELS = 25
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogCopy:
-    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
+    """A catalog as it came: the row of every model that writes, draws or films (schema `Model`)."""
 
     rows: list[JsonObject]
     etag: str = ""
@@ -6070,21 +6082,25 @@ async def fetch_models(
     rows = objects_in(_data_in(response, settings, list))
     if not of_key:
         ids = {row.get("id") for row in rows}
-        drawing = await _fetch_drawing_models(client, settings)
-        rows += [row for row in drawing if row.get("id") not in ids]
+        lists = await asyncio.gather(*(_fetch_studio(client, settings, name) for name in _STUDIOS))
+        rows += [row for listed in lists for row in listed if row.get("id") not in ids]
     return CatalogCopy(rows, response.headers.get("etag", ""))
 
 
-async def _fetch_drawing_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """The models of `/images`, marked with its name (`studio`)."""
+async def _fetch_studio(
+    client: httpx.AsyncClient, settings: Settings, studio: str
+) -> list[JsonObject]:
+    """The models of an endpoint of its own, marked with its name (`studio`)."""
     try:
-        response = await _ask(client, settings, "/images/models", {})
+        response = await _ask(client, settings, f"/{studio}/models", {})
         rows = objects_in(_data_in(response, settings, list))
     except PipeError as error:  # the others can be used all the same
-        LOG.info("catalog: no list of /images: %s", error.cause)
+        LOG.info("catalog: no list of /%s: %s", studio, error.cause)
         return []
-    # What they take is told in another form than that of chats' models.
-    return [{**row, "studio": "images", "supported_parameters": []} for row in rows]
+    kinds = {"input_modalities": ["text", "image"], "output_modalities": [_STUDIOS[studio]]}
+    marks = {"studio": studio, "architecture": kinds}
+    frames = "supported_frame_images"
+    return [{**row, **marks, "supported_parameters": row.get(frames)} for row in rows]
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:
@@ -6367,6 +6383,132 @@ def stream_responses(
 
 
 ################################
+# api/gateway/videos.py
+#
+# `POST /videos`: a job, asked after until its video can be fetched.
+################################
+
+LARGEST_VIDEO_BYTES = 256 * 1024 * 1024
+_FIRST_POLL_SECONDS = 3.0
+_LONGEST_POLL_SECONDS = 20.0
+_POLL_GROWTH = 1.3
+_PATIENCE_SECONDS = 3_600.0
+# How often in a row nobody may know how the job goes.
+_MOST_DEAF_POLLS = 6
+_JSON = {"Content-Type": "application/json"}
+_STATES = {
+    "pending": "The video waits for its turn.",
+    "in_progress": "The video is being made.",
+    "completed": "The video is being fetched.",
+}
+
+
+async def stream_video(
+    client: httpx.AsyncClient, settings: Settings, body: Mapping[str, Any]
+) -> AsyncGenerator[list[Event]]:
+    """Have a video made; the first Event names the job. Raises a `PipeError` before it only."""
+    job = await _ask_job(client, settings, "/videos", body)
+    job_id, model = text_of(job.get("id")), text_of(body.get("model"))
+    # From its item on nothing is asked for twice: the job costs.
+    yield [ResponseStarted(job_id, model), ItemStarted(0, MediaItem("", "video"))]
+    yield [Working(_STATES["pending"])]
+    await asyncio.sleep(_FIRST_POLL_SECONDS)
+    async with aclosing(follow_video(client, settings, job_id, model)) as batches:
+        async for batch in batches:
+            yield batch
+
+
+async def follow_video(
+    client: httpx.AsyncClient, settings: Settings, job_id: str, model: str
+) -> AsyncGenerator[list[Event]]:
+    """Ask how the job goes until its end; then the video, and what it cost."""
+    usual, waited, failures = _FIRST_POLL_SECONDS, 0.0, 0
+    while waited < _PATIENCE_SECONDS:
+        pause = usual = min(usual * _POLL_GROWTH, _LONGEST_POLL_SECONDS)
+        try:
+            job = await _ask_job(client, settings, f"/videos/{job_id}")
+            status, usage = text_of(job.get("status")), read_usage(job.get("usage"))
+            if status not in _STATES:
+                yield [ResponseFailed(_no_video(job, status), usage)]
+                return
+            yield [Working(_STATES[status])]
+            if status == "completed":
+                video = MediaItem("", "video", await _fetch_video(client, settings, job_id))
+                yield [ItemFinished(0, video), ResponseFinished(job_id, model, usage)]
+                return
+            failures = 0
+        except PipeError as error:
+            failures += 1
+            if failures >= _MOST_DEAF_POLLS or not _may_still_come(error):
+                yield [ResponseFailed(error)]
+                return
+            LOG.info("videos: %s", error.cause)
+            if isinstance(error, OpenRouterAPIError):
+                pause = max(pause, min(error.failure.retry_after or 0.0, _PATIENCE_SECONDS))
+        await asyncio.sleep(pause)
+        waited += pause
+    yield [ResponseFailed(UpstreamTimeoutError("The video took longer than an hour."))]
+
+
+def _no_video(job: JsonObject, status: str) -> PipeError:
+    words = text_of(job.get("error")) or f"The video job was {status}."
+    return OpenRouterAPIError(ApiFailure(message=words, may_pass=False))
+
+
+def _may_still_come(error: PipeError) -> bool:
+    """Whether the same question may be answered later: a lost connection, an overloaded server."""
+    if isinstance(error, OpenRouterAPIError):
+        status = error.failure.status or 500
+        return status >= 500 or status in (408, 429)
+    return not isinstance(error, FileNotStoredError)
+
+
+async def _ask_job(
+    client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any] | None = None
+) -> JsonObject:
+    """The job, as the API describes it."""
+    with as_pipe_errors(settings, answering=False):
+        response = await client.send(_request_for(client, settings, path, body))
+    refuse_web_page(response, settings)
+    try:
+        job = as_object(decode_json(response.content))
+    except ValueError:
+        job = {}
+    if not response.is_success or not job.get("id"):
+        raise read_http_error(response, response.content)
+    return job
+
+
+def _request_for(
+    client: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any] | None = None
+) -> httpx.Request:
+    return client.build_request(
+        "GET" if body is None else "POST",
+        settings.base_url + path,
+        content=None if body is None else encode_json(body),
+        headers={**authorize(settings), **own_referer(settings), **_JSON},
+        extensions=timeouts(settings),
+    )
+
+
+async def _fetch_video(client: httpx.AsyncClient, settings: Settings, job_id: str) -> bytearray:
+    with as_pipe_errors(settings, answering=False):
+        request = _request_for(client, settings, f"/videos/{job_id}/content?index=0")
+        response = await client.send(request, stream=True)
+        try:
+            if not response.is_success:
+                raise read_http_error(response, await response.aread())
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > LARGEST_VIDEO_BYTES:
+                    raise FileNotStoredError("The video is too large to be stored.")
+            return content
+        finally:
+            await response.aclose()
+
+
+################################
 # host/blocking.py
 #
 # Python tools written without `async`: run off the event loop, which they would hold up.
@@ -6429,94 +6571,6 @@ def _run_through(function: Callable[..., Any], arguments: Mapping[str, Any]) -> 
         return end.value
     coroutine.close()
     raise RuntimeError("It waits for something that only the server's event loop can give it.")
-
-
-################################
-# host/chats.py
-#
-# The chat an answer belongs to: its files, and what its answers have taken.
-################################
-
-# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
-_WITHOUT_ROW = ("temporary:", "local:", "channel:")
-
-
-def is_saved_chat(chat_id: str) -> bool:
-    """Whether the chat has a row in the database."""
-    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
-
-
-async def link_file(context: RequestContext, file_id: str) -> None:
-    """Let everyone who may read the chat read the file: people it is shared with, above all."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
-
-    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
-
-
-async def add_message_files(
-    context: RequestContext, files: Sequence[JsonObject]
-) -> list[JsonObject]:
-    """Save the files with the message; gives all it has now, empty where there is no message."""
-    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
-
-    return objects_in(
-        await Chats.add_message_files_by_id_and_message_id(
-            context.chat_id, context.message_id, list(files)
-        )
-    )
-
-
-async def read_message_files(context: RequestContext) -> list[tuple[str, list[JsonObject]]]:
-    """Role and files of each message up to the one that is answered, oldest first.
-
-    Only these columns are read. What the page sends along is the newest message itself.
-    """
-    metadata = context.host.metadata
-    newest = as_object(metadata.get("user_message"))
-    chain = [("user", objects_in(newest.get("files")))]
-    if not newest.get("parentId") or not is_saved_chat(context.chat_id):
-        return chain
-    try:
-        from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
-            get_async_db_context,
-        )
-        from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
-            ChatMessage,
-        )
-
-        columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
-    except (ImportError, AttributeError):
-        return chain
-    async with get_async_db_context() as session:
-        chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
-        rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
-    parent: Any = newest.get("parentId")
-    while row := rows.pop(f"{context.chat_id}-{parent}", None):
-        parent, role, files = row
-        chain.append((role, objects_in(files)))
-    return chain[::-1]
-
-
-async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
-    """The usage saved with each answer of the chat; an empty object where there is none.
-
-    Only that column is read: the answers themselves may be megabytes.
-    """
-    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
-        get_async_db_context,
-    )
-    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
-        ChatMessage,
-    )
-
-    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
-        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
-    )
-    async with get_async_db_context() as session:
-        rows = (await session.execute(answers)).all()
-    # The row of the answer that is being given has usage only where it continues an older one.
-    own = f"{context.chat_id}-{context.message_id}"
-    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
 
 
 ################################
@@ -6676,6 +6730,18 @@ class OwnTable:
         """Whether there is a database at all: there is none outside of Open WebUI."""
         return self._find() is not None
 
+    async def exists(self) -> bool:
+        """Whether some worker has made it."""
+        engine = self._find()
+        if engine is not None and not self._is_there:
+            async with engine.connect() as connection:
+                self._is_there = await connection.run_sync(self._is_in)
+        return self._is_there
+
+    def _is_in(self, connection: Connection) -> bool:
+        schema = connection.schema_for_object(self._table)
+        return connection.dialect.has_table(connection, self._table.name, schema)
+
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction: kept at the end of the block, undone where that raises.
@@ -6717,6 +6783,12 @@ Awaited = TypeVar("Awaited")
 _LOOK_SECONDS = 1.0
 
 
+def is_server_ending() -> bool:
+    """Whether what was cancelled is not one answer but every task: asyncio's last act."""
+    current = asyncio.current_task()
+    return all(task.cancelling() for task in asyncio.all_tasks() if task is not current)
+
+
 async def unless_hung_up(
     handles: HostHandles, work: Coroutine[Any, Any, Awaited]
 ) -> Awaited | None:
@@ -6754,6 +6826,129 @@ async def send_event(handles: HostHandles, kind: str, data: JsonObject) -> None:
     """Send one event to the message's page; where there is none, nothing happens."""
     if handles.event_emitter is not None:
         await handles.event_emitter({"type": kind, "data": data})
+
+
+def emitter_for(metadata: Mapping[str, str]) -> EventCall:
+    """An emitter to the pages of a message's author, where no call has brought one."""
+
+    async def emit(event: dict[str, Any]) -> None:
+        from open_webui.socket.main import (  # pyright: ignore[reportMissingImports]
+            get_event_emitter,
+        )
+
+        emitter = await get_event_emitter(dict(metadata))
+        if emitter is not None:
+            await emitter(event)
+
+    return emit
+
+
+################################
+# host/chats.py
+#
+# The chat an answer belongs to: its files, and what its answers have taken.
+################################
+
+# Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
+_WITHOUT_ROW = ("temporary:", "local:", "channel:")
+
+
+def is_saved_chat(chat_id: str) -> bool:
+    """Whether the chat has a row in the database."""
+    return bool(chat_id) and not chat_id.startswith(_WITHOUT_ROW)
+
+
+async def link_file(context: RequestContext, file_id: str) -> None:
+    """Let everyone who may read the chat read the file: people it is shared with, above all."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    await Chats.insert_chat_files(context.chat_id, context.message_id, [file_id], context.user_id)
+
+
+async def add_message_files(
+    context: RequestContext, files: Sequence[JsonObject]
+) -> list[JsonObject]:
+    """Save the files with the message; gives all it has now, empty where there is no message."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    return objects_in(
+        await Chats.add_message_files_by_id_and_message_id(
+            context.chat_id, context.message_id, list(files)
+        )
+    )
+
+
+async def read_message_files(context: RequestContext) -> list[tuple[str, list[JsonObject]]]:
+    """Role and files of each message up to the one that is answered, oldest first.
+
+    Only these columns are read. What the page sends along is the newest message itself.
+    """
+    metadata = context.host.metadata
+    newest = as_object(metadata.get("user_message"))
+    chain = [("user", objects_in(newest.get("files")))]
+    if not newest.get("parentId") or not is_saved_chat(context.chat_id):
+        return chain
+    try:
+        from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+            get_async_db_context,
+        )
+        from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+            ChatMessage,
+        )
+
+        columns = (ChatMessage.id, ChatMessage.parent_id, ChatMessage.role, ChatMessage.files)
+    except (ImportError, AttributeError):
+        return chain
+    async with get_async_db_context() as session:
+        chosen: Any = select(*columns).where(ChatMessage.chat_id == context.chat_id)
+        rows = {row[0]: row[1:] for row in (await session.execute(chosen)).all()}
+    parent: Any = newest.get("parentId")
+    while row := rows.pop(f"{context.chat_id}-{parent}", None):
+        parent, role, files = row
+        chain.append((role, objects_in(files)))
+    return chain[::-1]
+
+
+async def has_message(context: RequestContext) -> bool:
+    """Whether the message is still there; it may have been deleted meanwhile."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    find = Chats.get_message_by_id_and_message_id
+    return bool(await find(context.chat_id, context.message_id))
+
+
+async def finish_message(context: RequestContext, ended: JsonObject, failure: str) -> None:
+    """End a message whose stream is long gone, in the database and in the pages that show it."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    error = {"error": {"content": failure}} if failure else {}
+    save = Chats.upsert_message_to_chat_by_id_and_message_id
+    await save(context.chat_id, context.message_id, {**ended, **error})
+    await send_event(context.host, "chat:completion", ended)
+    if error:
+        await send_event(context.host, "chat:message:error", error)
+
+
+async def read_saved_usage(context: RequestContext) -> list[JsonObject]:
+    """The usage saved with each answer of the chat; an empty object where there is none.
+
+    Only that column is read: the answers themselves may be megabytes.
+    """
+    from open_webui.internal.db import (  # pyright: ignore[reportMissingImports]
+        get_async_db_context,
+    )
+    from open_webui.models.chat_messages import (  # pyright: ignore[reportMissingImports]
+        ChatMessage,
+    )
+
+    answers: Any = select(ChatMessage.id, ChatMessage.usage).where(
+        ChatMessage.chat_id == context.chat_id, ChatMessage.role == "assistant"
+    )
+    async with get_async_db_context() as session:
+        rows = (await session.execute(answers)).all()
+    # The row of the answer that is being given has usage only where it continues an older one.
+    own = f"{context.chat_id}-{context.message_id}"
+    return [as_object(usage) for row_id, usage in rows if usage or row_id != own]
 
 
 ################################
@@ -8588,8 +8783,9 @@ class ModelFamily:
 
     @property
     def answers_chats(self) -> bool:
-        """Whether it writes or draws, and not in batches only."""
-        return not self.is_batch and not self.output_modalities.isdisjoint(("text", "image"))
+        """Whether it writes, draws or films, and not in batches only."""
+        answers = {"text", "image", self.studio and "video"}
+        return not self.is_batch and not self.output_modalities.isdisjoint(answers)
 
     @property
     def is_batch(self) -> bool:
@@ -10378,7 +10574,7 @@ _ENDINGS = {"audio/mpeg": "mp3"}
 
 
 def true_media_type(content: bytes | bytearray, kind: str) -> str:
-    """The true type of a picture or sound; empty for what is none."""
+    """The true type of a picture, sound or video; empty for what is none."""
     found = sniff_media_type(content)
     return found if found.startswith(kind) else ""
 
@@ -10933,6 +11129,7 @@ class ShownPictures:
 _LARGEST_SOUND_BYTES = 64 * 1024 * 1024
 # Sound that streams has no container (`pcm16`); one second of it has so many samples.
 _SAMPLES_A_SECOND = 24_000
+_NAMES = {"audio": "The sound", "video": "The video"}
 
 
 async def keep_files(
@@ -10940,20 +11137,15 @@ async def keep_files(
 ) -> AsyncGenerator[list[Event]]:
     """Pass the answer on; what it draws and plays is stored and shown in the message.
 
-    Where no message waits, the caller gets it itself and nothing is stored.
+    Where no message waits, the caller gets pictures and sound themselves; only videos are stored.
     """
-    if not context.is_in_message:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                yield batch
-        return
     pictures = ShownPictures(context)
     try:
         async with aclosing(answer) as batches:
             async for batch in batches:
                 if events := await _with_players(batch, context):
                     yield events
-                for event in batch:
+                for event in batch if context.is_in_message else ():
                     match event:
                         case PictureSketched():
                             await pictures.sketch(event)
@@ -10966,30 +11158,36 @@ async def keep_files(
 
 
 async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
-    """The batch, with a player in the place of sound that is complete."""
+    """The batch, with a player in the place of each sound or video that is complete."""
     events: list[Event] = []
+    in_message = context.is_in_message
     for event in batch:
         match event:
-            case ItemStarted(_, SoundItem()):
+            case ItemStarted(_, MediaItem(kind=kind)) if in_message or kind == "video":
                 pass
-            case ItemFinished(index, SoundItem() as item):
-                async with telling_losses(context, "The sound"):
+            case ItemFinished(_, MediaItem(status="incomplete", content=content)) if not content:
+                pass  # why none came is told with the answer's end
+            case ItemFinished(index, MediaItem() as item) if in_message or item.kind == "video":
+                async with telling_losses(context, _NAMES[item.kind]):
                     events.extend(_spoken(index, await _player(item, context)))
             case _:
                 events.append(event)
     return events
 
 
-async def _player(item: SoundItem, context: RequestContext) -> str:
+async def _player(item: MediaItem, context: RequestContext) -> str:
     """The text that Open WebUI's page makes a player of (`HTMLToken.svelte`)."""
-    if len(item.content) > _LARGEST_SOUND_BYTES:
-        raise too_large("The sound")
-    content, media_type = bytes(item.content), true_media_type(item.content, "audio")
-    if not media_type:
+    # A video is measured while it is fetched.
+    if item.kind == "audio" and len(item.content) > _LARGEST_SOUND_BYTES:
+        raise too_large(_NAMES[item.kind])
+    content, media_type = bytes(item.content), true_media_type(item.content, item.kind)
+    if not media_type and item.kind == "audio":
         content, media_type = await asyncio.to_thread(as_wav, content), "audio/wav"
-    stored = await keep_generated(context, content, "sound", media_type)
+    if not media_type:
+        raise FileNotStoredError(f"{_NAMES[item.kind]} that came is none that can be played.")
+    stored = await keep_generated(context, content, item.kind, media_type)
     # Markdown takes a tag for a block of its own only when lines and a gap say so.
-    return f"\n<audio>\n{stored.url}\n</audio>\n"
+    return f"\n<{item.kind}>\n{stored.url}\n</{item.kind}>\n"
 
 
 def as_wav(samples: bytes) -> bytes:
@@ -11267,6 +11465,8 @@ class RequestEnd:
     """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
     usage: Usage | None = None
     provider: str = ""
+    key: str = ""
+    """What is written down once at most, whoever notes it; empty for what only one can note."""
 
 
 async def tell_end(
@@ -11307,7 +11507,7 @@ def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     """What the ledger keeps of a request."""
     usage = end.usage or Usage()
     return {
-        "id": secrets.token_hex(16),
+        "id": sha256(end.key.encode()).hexdigest()[:32] if end.key else secrets.token_hex(16),
         "created_at": int(time.time()),
         **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
         "provider": storable_text(end.provider),
@@ -11827,6 +12027,191 @@ async def _tell_stop(context: RequestContext, taken: Usage | None) -> None:
 
 
 ################################
+# storage/video_jobs.py
+#
+# The video jobs under way, in a small table of Open WebUI's database.
+#
+# A job belongs to the worker that follows it for as long as that renews its claim. When the worker
+# ends, whichever comes first takes the job over.
+################################
+
+CLAIM_SECONDS = 60.0
+"""How long a job is left alone whose worker has not been heard of."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoJob:
+    """One job, and the message that its video belongs to."""
+
+    id: str
+    function_id: str
+    model: str
+    user_id: str
+    chat_id: str
+    message_id: str
+
+
+_OF_CONTEXT = tuple(each.name for each in fields(VideoJob) if each.name != "id")
+
+VIDEO_JOBS = Table(
+    "openrouter_pipe_video_jobs",
+    MetaData(),
+    Column("id", String(LONGEST_TEXT), primary_key=True),
+    *(Column(name, String(LONGEST_TEXT), nullable=False) for name in _OF_CONTEXT),
+    Column("holder", String(32), nullable=False),
+    Column("claimed_until", Float, nullable=False),  # seconds since 1970
+)
+
+
+class VideoJobs:
+    """The jobs as one worker sees them: its own, and those that may become its own."""
+
+    def __init__(self) -> None:
+        self._table = OwnTable(VIDEO_JOBS)
+        self._holder = secrets.token_hex(16)
+
+    async def add(self, context: RequestContext, job_id: str) -> bool:
+        """Write a job that the call has ordered down as this worker's own; true when it is."""
+        row = {name: getattr(context, name) for name in _OF_CONTEXT} | self._claim()
+        async with self._table.begin() as connection:
+            await connection.execute(insert(VIDEO_JOBS).values(id=job_id, **row))
+        return True
+
+    async def renew(self, job_id: str) -> bool:
+        """Go on holding a job; false where another worker holds it by now."""
+        async with self._table.begin() as connection:
+            renewed = update(VIDEO_JOBS).where(*self._own(job_id)).values(**self._claim())
+            return bool((await connection.execute(renewed)).rowcount)
+
+    async def forget(self, job_id: str) -> None:
+        """A job of this worker's is over, or nobody wants its video any longer."""
+        async with self._table.begin() as connection:
+            await connection.execute(delete(VIDEO_JOBS).where(*self._own(job_id)))
+
+    async def take_free(self, function_id: str) -> tuple[list[VideoJob], bool]:
+        """The jobs that nobody follows, now this worker's own; and whether there are any at all."""
+        of_function = VIDEO_JOBS.c.function_id == function_id
+        free = update(VIDEO_JOBS).where(of_function, VIDEO_JOBS.c.claimed_until < time.time())
+        columns = VIDEO_JOBS.c["id", *_OF_CONTEXT]
+        if not await self._table.exists():
+            return [], False
+        any_job = select(VIDEO_JOBS.c.id).where(of_function).limit(1)
+        async with self._table.begin() as connection:
+            # One statement: of two workers that come at once, the second finds them taken.
+            taken = await connection.execute(free.values(**self._claim()).returning(*columns))
+            jobs = [VideoJob(*row) for row in taken.all()]
+            return jobs, (await connection.execute(any_job)).first() is not None
+
+    def _claim(self) -> dict[str, Any]:
+        return {"holder": self._holder, "claimed_until": time.time() + CLAIM_SECONDS}
+
+    def _own(self, job_id: str) -> tuple[Any, Any]:
+        return VIDEO_JOBS.c.id == job_id, VIDEO_JOBS.c.holder == self._holder
+
+
+################################
+# storage/video_watch.py
+#
+# A video job in the hands of one worker: held while it is followed, counted once at its end.
+################################
+
+Known = TypeVar("Known")
+
+_STOPPED = (
+    "OpenRouter cannot be told to stop: it makes a video to its end, and charges the whole of it."
+)
+
+
+@dataclass(slots=True)
+class VideoWatch:
+    """What becomes of one job while this worker follows it."""
+
+    context: RequestContext
+    jobs: VideoJobs
+    note: Callable[[RequestEnd], None]
+    """Writes the job's row of the ledger."""
+    job_id: str = ""
+    """Empty before the job is ordered."""
+    is_kept: bool = False
+    """Whether the table holds it: only the video of a saved chat has a place to come to later."""
+    is_ours: bool = True
+    """Whether its end is for this worker to tell."""
+
+    def follow(self, answer: AsyncGenerator[list[Event]]) -> AsyncGenerator[list[Event]]:
+        """Pass the job's Events on for as long as it is ours; one row is written for it."""
+        return tell_end(self._held(answer), self._note)
+
+    def _note(self, end: RequestEnd) -> None:
+        # Both may have seen it finished; the key makes one row of that.
+        if self.is_ours or end.outcome == "finished":
+            self.note(replace(end, key=self.job_id))
+
+    async def _held(self, answer: AsyncGenerator[list[Event]]) -> AsyncGenerator[list[Event]]:
+        is_resumed = self.is_kept
+        beat = asyncio.create_task(self._keep_renewing())
+        try:
+            async with aclosing(answer) as batches:
+                async for batch in batches:
+                    if isinstance(batch[0], ResponseStarted):
+                        await self._begin(batch[0].response_id)
+                    # What comes now may be the video: only one worker stores it.
+                    elif not await self._renew():
+                        yield [ResponseFailed(_taken_over())]
+                        return
+                    yield batch
+            # Whoever asked for more has stored what came.
+            await self._forget()
+        except (asyncio.CancelledError, GeneratorExit):
+            if self.is_kept and (is_resumed or is_server_ending()):
+                self.is_ours = False  # the next worker tells its end
+            elif self.job_id and await self._renew():
+                await self._forget()
+                note = {"type": "info", "content": _STOPPED}
+                await _contained(send_event(self.context.host, "notification", note), None)
+            raise
+        finally:
+            beat.cancel()
+            await asyncio.wait({beat})
+
+    async def _begin(self, job_id: str) -> None:
+        self.job_id = job_id
+        if is_saved_chat(self.context.chat_id):
+            self.is_kept = await _contained(self.jobs.add(self.context, job_id), False)
+
+    async def _keep_renewing(self) -> None:
+        """Fetching and storing a video may take longer than a claim lasts."""
+        while await self._renew():  # noqa: ASYNC110 - the database tells of no event
+            await asyncio.sleep(CLAIM_SECONDS / 3)
+
+    async def _renew(self) -> bool:
+        """Whether the job is still ours; a database that fails gives it to nobody else."""
+        if self.is_kept and self.is_ours:
+            self.is_ours = await _contained(self.jobs.renew(self.job_id), True)
+        return self.is_ours
+
+    async def _forget(self) -> None:
+        if self.is_kept:
+            await _contained(self.jobs.forget(self.job_id), None)
+
+
+async def _contained(step: Awaitable[Known], otherwise: Known) -> Known:
+    """What goes wrong here costs a job its second life, not an answer."""
+    try:
+        # What is cancelled in the middle would leave a connection behind.
+        return await asyncio.shield(step)
+    except Exception:  # noqa: BLE001 - an answer that waits goes on
+        LOG.exception("videos: a job could not be kept")
+        return otherwise
+
+
+def _taken_over() -> StreamInterruptedError:
+    return StreamInterruptedError(
+        "This server was not heard of for a while, so another one finishes the video.",
+        "It will appear in this chat.",
+    )
+
+
+################################
 # requests/allow_list.py
 #
 # Only what the API knows goes out.
@@ -12132,7 +12517,7 @@ _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
 # The player of a file that the answer made (`storage/keeping.py`).
-_PLAYER = re.compile(r"\n*<audio>\n/api/v1/files/[\w-]+/content\n</audio>\n?")
+_PLAYER = re.compile(r"\n*<(audio|video)>\n/api/v1/files/[\w-]+/content\n</\1>\n?")
 _CARD_END = "</details>"
 
 
@@ -12154,7 +12539,7 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 def clean_text(text: str) -> str:
     """The text without players, marker lines and the cards of Open WebUI before 0.10."""
-    if "<audio>\n/api/v1/files/" in text:
+    if "o>\n/api/v1/files/" in text:
         text = _PLAYER.sub("", text)
     if "]:" not in text and "<details" not in text:
         return text
@@ -13634,23 +14019,30 @@ def as_chore(fields: Mapping[str, Any]) -> JsonObject:
 ################################
 # requests/studio.py
 #
-# What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+# What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
 ################################
 
-# What a model's or a chat's custom parameters may say (schema `ImageGenerationRequest`).
-_WISHES = (
-    *("aspect_ratio", "resolution", "size", "quality", "seed", "n"),
-    *("output_format", "output_compression", "background"),
-)
-_PREFERENCES = frozenset({"allow_fallbacks", "ignore", "only", "options", "order", "sort"})
+# What a model's or a chat's custom parameters may say (schemas `ImageGenerationRequest`,
+# `VideoGenerationRequest`).
+_COMMON_WISHES = ("aspect_ratio", "resolution", "size", "seed")
+_WISHES = {
+    "images": ("n", "quality", "output_format", "output_compression", "background"),
+    "videos": ("duration", "generate_audio", "creativity", "upscale_factor"),
+}
+_PREFERENCES = {
+    "images": ("allow_fallbacks", "ignore", "only", "options", "order", "sort"),
+    "videos": ("options",),
+}
 _MOST_PICTURES = 16
 
 
-def build_studio_body(body: CompletionsBody, context: RequestContext) -> ResponsesBody:
+def build_studio_body(
+    body: CompletionsBody, context: RequestContext, family: ModelFamily
+) -> ResponsesBody:
     """Build the request; raises `UnsupportedInputError` where there is no prompt.
 
     A chore is refused: its picture would cost, and nobody would see it. So is what demands
-    privacy: this endpoint cannot be told.
+    privacy: these endpoints cannot be told.
     """
     if is_chore(context.task):
         raise UnsupportedInputError(f"{context.model} does not write.")
@@ -13661,20 +14053,19 @@ def build_studio_body(body: CompletionsBody, context: RequestContext) -> Respons
         raise UnsupportedInputError(
             "There is nothing to go by: the message has no words.", "Say what you want to see."
         )
-    fields: dict[str, Any] = {"model": context.model, "prompt": prompt}
-    if pictures := [part["image_url"] for part in parts if part["type"] == "input_image"]:
-        fields["input_references"] = [
-            {"type": "image_url", "image_url": {"url": url}} for url in pictures[:_MOST_PICTURES]
-        ]
-    fields |= _drawing_wishes(body, context)
-    fields |= {name: body[name] for name in _WISHES if body.get(name) is not None}
+    fields: dict[str, Any] = {"model": context.model, "prompt": prompt, **_pictures(parts, family)}
+    if family.studio == "images":
+        fields |= _drawing_wishes(body, context)
+    wishes = (*_COMMON_WISHES, *_WISHES[family.studio])
+    fields |= {name: body[name] for name in wishes if body.get(name) is not None}
     provider = as_object(provider_fields(body, context).get("provider"))
     if provider.get("zdr") or provider.get("data_collection") == "deny":
         raise UnsupportedInputError(
             f"{context.model} cannot be kept to providers that keep no data, which is demanded.",
-            "Choose another model; `zdr` and `data_collection` are not known behind `/images`.",
+            f"Choose another model; behind `/{family.studio}` neither is known.",
         )
-    if kept := {name: provider[name] for name in provider if name in _PREFERENCES}:
+    preferences = _PREFERENCES[family.studio]
+    if kept := {name: provider[name] for name in provider if name in preferences}:
         fields["provider"] = kept
     return cast("ResponsesBody", fields)
 
@@ -13689,6 +14080,21 @@ def _drawing_wishes(body: CompletionsBody, context: RequestContext) -> JsonObjec
         wanted["resolution"] = wanted.pop("size")
     # An exact size excludes both.
     return {} if body.get("size") else wanted
+
+
+def _pictures(parts: list[JsonObject], family: ModelFamily) -> JsonObject:
+    """The message's pictures: the first and the last frame of a video, else what to go by."""
+    pictures = [
+        {"type": "image_url", "image_url": {"url": part["image_url"]}}
+        for part in parts
+        if part["type"] == "input_image"
+    ][:_MOST_PICTURES]
+    known = family.supported_parameters
+    frames = [name for name in ("first_frame", "last_frame") if name in known]
+    if pictures and len(pictures) <= len(frames):
+        named = zip(pictures, frames, strict=False)
+        return {"frame_images": [{**each, "frame_type": name} for each, name in named]}
+    return {"input_references": pictures} if pictures else {}
 
 
 ################################
@@ -14082,7 +14488,7 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
-        case ServerToolItem() | ImageItem() | SoundItem():
+        case ServerToolItem() | ImageItem() | MediaItem():
             return replace(item, id=item.id or new_item_id("st"))
         case ToolOutputItem():
             return replace(item, id=item.id or new_item_id("fco"))
@@ -14410,7 +14816,7 @@ def image_part(item: ImageItem, index: int) -> HostEvent:
     return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
 
 
-def audio_part(item: SoundItem) -> HostEvent:
+def audio_part(item: MediaItem) -> HostEvent:
     """Sound as chat completions carry it, in `audio`."""
     data = base64.b64encode(item.content).decode()
     return {"id": item.id, "data": data, "transcript": item.transcript, "expires_at": 0}
@@ -14944,7 +15350,7 @@ class CompletionChunks:
             case ImageItem() if item.data_url:
                 self._images += 1
                 return [self._delta({"images": [image_part(item, self._images - 1)]})]
-            case SoundItem():
+            case MediaItem():
                 return [self._delta({"audio": audio_part(item)})]
             case _:
                 pass
@@ -15023,7 +15429,7 @@ class CompletionDict:
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
         self._images: list[ImageItem] = []
-        self._sound: SoundItem | None = None
+        self._sound: MediaItem | None = None
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -15040,7 +15446,7 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     self._images.append(item)
-                case ItemFinished(_, SoundItem() as item):
+                case ItemFinished(_, MediaItem() as item):
                     self._sound = item
                 case ResponseFinished():
                     return [self._answer(event)]
@@ -15446,7 +15852,7 @@ class Transcript:
     def has_answer(self) -> bool:
         """Whether this round said, drew or played anything for the reader."""
         return any(
-            isinstance(item, ImageItem | SoundItem)
+            isinstance(item, ImageItem | MediaItem)
             or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )
@@ -16624,6 +17030,10 @@ class Runtime:
         self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
+        self.video_jobs = VideoJobs()
+        self.look_at = 0.0
+        """When to look again for videos that another worker left behind (monotonic seconds)."""
+        self._beside: set[asyncio.Task[None]] = set()
 
     @property
     def gate(self) -> Gate:
@@ -16715,13 +17125,28 @@ class Runtime:
             )
         return self._sync
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether no newer copy has taken this one's place."""
+        return not self._retired
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
         self._close_when_done()
 
+    def run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that no call waits for."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
     async def close(self) -> None:
         """Retire, and wait until the connections are closed."""
+        for task in self._beside:
+            task.cancel()
+        if self._beside:
+            await asyncio.wait(self._beside)
         self.retire()
         if self._process.closing:
             await asyncio.wait(self._process.closing)
@@ -16803,15 +17228,19 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
+        note = partial(self.runtime.ledger().note, self.context)
         match self.endpoint:
             case EndpointName.RESPONSES:
                 answer = stream_responses(client, settings, without_parsed(self.request))
             case EndpointName.IMAGES:
                 answer = stream_images(client, settings, self.request)
+            case EndpointName.VIDEOS:
+                watch = VideoWatch(self.context, self.runtime.video_jobs, note)
+                return watch.follow(stream_video(client, settings, self.request))
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
                 answer = stream_chat_completions(client, settings, chat_body)
-        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
+        return tell_end(answer, note)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -16873,6 +17302,81 @@ async def _failing_early(ask: Ask) -> AsyncGenerator[list[Event]]:
                     ask.charge(failed.usage)
                 raise failed.error
             yield batch
+
+
+################################
+# resuming.py
+#
+# Videos outlive the worker that asked for them: the next one sees them to their end.
+################################
+
+def resume_videos(runtime: Runtime, function_id: str, settings: Settings) -> None:
+    """Look for such videos beside what a call does: once a minute, and on while there are any."""
+    if settings.api_key and time.monotonic() >= runtime.look_at:
+        runtime.look_at = math.inf
+        runtime.run_beside(_resume_all(runtime, function_id, settings))
+
+
+async def _resume_all(runtime: Runtime, function_id: str, settings: Settings) -> None:
+    try:
+        while runtime.is_newest:
+            jobs, are_left = await asyncio.shield(runtime.video_jobs.take_free(function_id))
+            for job in jobs:
+                LOG.info("videos: taking up the unfinished job %s", job.id)
+                runtime.run_beside(_finish(runtime, job, settings))
+            if not are_left:
+                break
+            await asyncio.sleep(CLAIM_SECONDS)
+    except Exception:  # noqa: BLE001 - a background job is contained
+        LOG.debug("videos: the list of unfinished ones could not be read", exc_info=True)
+    runtime.look_at = time.monotonic() + CLAIM_SECONDS
+
+
+async def _finish(runtime: Runtime, job: VideoJob, settings: Settings) -> None:
+    fields = asdict(job)
+    host = HostHandles(metadata=fields, event_emitter=emitter_for(fields))
+    del fields["id"]
+    context = RequestContext(request_id=new_request_id(), settings=settings, host=host, **fields)
+    with runtime.lease(job.function_id, settings):
+        try:
+            if await has_message(context):
+                await _see_to_its_end(runtime, context, job)
+        except Exception:  # noqa: BLE001 - a background job is contained
+            LOG.exception("videos: the job %s could not be finished", job.id)
+        # One try: what fails for good must not store a video every minute.
+        with suppress(SQLAlchemyError):
+            await runtime.video_jobs.forget(job.id)
+
+
+async def _see_to_its_end(runtime: Runtime, context: RequestContext, job: VideoJob) -> None:
+    """Do what the stream and Open WebUI would have done: statuses as they come, then the message.
+
+    The job is held until the message is saved.
+    """
+    note = partial(runtime.ledger().note, context)
+    watch = VideoWatch(context, runtime.video_jobs, note, job.id, is_kept=True)
+    followed = follow_video(runtime.client(), context.settings, job.id, job.model)
+    renderer = ResponseEvents(show_usage=context.settings.show_final_usage)
+    ended: JsonObject = {"output": [], "done": True}
+    async with aclosing(keep_files(watch.follow(followed), context)) as batches:
+        async for batch in batches:
+            for event in batch:
+                if isinstance(event, ItemFinished) and isinstance(item := event.item, MessageItem):
+                    ended["content"] = item.text
+            for shown in renderer.render(batch):
+                match shown:
+                    case {"event": {"type": str(kind), "data": data}}:
+                        await send_event(context.host, kind, data)
+                    case {"type": "response.output_item.done", "item": stored}:
+                        ended["output"].append(stored)
+                    case {"response": {"usage": usage}} | {"usage": usage}:
+                        ended["usage"] = usage
+                    case _:
+                        pass
+            end = batch[-1]
+            if isinstance(end, ResponseFinished | ResponseFailed) and watch.is_ours:
+                failure = end.error.for_person() if isinstance(end, ResponseFailed) else ""
+                await finish_message(context, ended, failure)
 
 
 ################################
@@ -17228,7 +17732,7 @@ async def _prepare_ask(
     """What is asked, and at which endpoint."""
     context, runtime, settings = turn.context, turn.runtime, turn.context.settings
     if family is not None and family.studio:
-        endpoint, request = EndpointName(family.studio), build_studio_body(body, context)
+        endpoint, request = EndpointName(family.studio), build_studio_body(body, context, family)
     else:
         endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
         request = build_responses_body(body, context, family, toolbox.definitions)
@@ -17329,6 +17833,7 @@ class Pipe:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
+            resume_videos(self._runtime, function_id, settings)
             registry = self._runtime.registry(settings)
             entries = await list_entries(registry, settings)
             self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
@@ -17355,6 +17860,7 @@ class Pipe:
         call = read_call(await with_own_parameters(body, handles), handles, __task__)
         context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
+        resume_videos(self._runtime, context.function_id, context.settings)
         match call.form:
             case AnswerForm.CHAT_EVENTS:
                 return run_turn(
@@ -17420,168 +17926,172 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((303, 9, 39),),
-    "core/redaction.py": ((350, 9, 69),),
-    "core/errors.py": ((447, 31, 181),),
-    "storage/payload_codec.py": ((640, 26, 189),),
-    "storage/archive_file.py": ((839, 20, 91),),
-    "storage/unlock.py": ((940, 22, 112),),
-    "core/circuit_breaker.py": ((1101, 8, 48),),
-    "core/json_codec.py": ((1157, 11, 29),),
-    "core/json_values.py": ((1194, 8, 31),),
-    "core/hand_over.py": ((1233, 11, 31),),
-    "core/media_types.py": ((1272, 5, 64),),
-    "core/money.py": ((1344, 8, 15),),
-    "core/process.py": ((1367, 10, 13),),
-    "core/addresses.py": ((1391, 17, 170),),
-    "core/admission.py": ((1569, 12, 50),),
-    "core/retry.py": ((1627, 7, 33),),
-    "core/secrets.py": ((1668, 19, 86),),
-    "core/session_records.py": ((1762, 11, 45),),
-    "core/source_map.py": ((1815, 7, 24),),
-    "core/template_language.py": ((1847, 8, 56),),
-    "core/valve_types.py": ((1913, 17, 63),),
-    "core/archive_valves.py": ((1984, 13, 65),),
-    "core/attachment_valves.py": ((2057, 13, 113),),
-    "core/catalog_valves.py": ((2178, 12, 136),),
-    "core/companion_valves.py": ((2322, 13, 71),),
-    "core/metadata_valves.py": ((2401, 13, 87),),
-    "core/personal_valves.py": ((2496, 11, 108),),
-    "core/spend_valves.py": ((2612, 12, 71),),
-    "core/storage_valves.py": ((2691, 13, 87),),
-    "core/template_valves.py": ((2786, 13, 87),),
-    "core/tool_valves.py": ((2881, 11, 76),),
-    "core/config.py": ((2965, 25, 431),),
-    "core/context.py": ((3404, 16, 61),),
-    "core/logging_system.py": ((3473, 11, 105),),
-    "core/error_templates.py": ((3586, 28, 176),),
-    "core/timing_logger.py": ((3772, 21, 137),),
-    "api/bodies.py": ((3917, 8, 80),),
-    "api/error_figures.py": ((4005, 8, 38),),
-    "api/errors.py": ((4051, 18, 188),),
-    "api/events.py": ((4247, 12, 315),),
-    "api/exchange_log.py": ((4570, 17, 15),),
-    "api/gateway/batch.py": ((4596, 14, 47),),
-    "api/gateway/items.py": ((4651, 22, 145),),
-    "api/gateway/parsed_files.py": ((4804, 12, 36),),
-    "api/gateway/part_ends.py": ((4848, 8, 58),),
-    "api/gateway/payloads.py": ((4914, 14, 31),),
-    "api/gateway/selection.py": ((4953, 15, 55),),
-    "api/gateway/sound.py": ((5016, 11, 22),),
-    "api/gateway/text_run.py": ((5046, 10, 70),),
-    "api/pacing.py": ((5124, 7, 19),),
-    "api/sse.py": ((5151, 5, 60),),
-    "api/gateway/chat_reader.py": ((5219, 34, 230),),
-    "api/gateway/responses_reader.py": ((5457, 34, 202),),
-    "api/transport.py": ((5667, 18, 176),),
-    "api/http.py": ((5851, 23, 176),),
-    "api/catalog.py": ((6035, 19, 116),),
-    "api/gateway/stream.py": ((6159, 33, 124),),
-    "api/gateway/chat_completions.py": ((6291, 19, 16),),
-    "api/gateway/images.py": ((6315, 19, 32),),
-    "api/gateway/responses.py": ((6355, 15, 12),),
-    "host/blocking.py": ((6375, 12, 57),),
-    "host/chats.py": ((6440, 13, 80),),
-    "host/columns.py": ((6532, 20, 88),),
-    "host/data_folder.py": ((6628, 9, 7),),
-    "host/database.py": ((6643, 15, 64),),
-    "host/departure.py": ((6715, 11, 30),),
-    "host/events.py": ((6753, 9, 4),),
-    "host/functions.py": ((6768, 20, 87),),
-    "host/kept_ids.py": ((6865, 11, 23),),
-    "host/middleware.py": ((6896, 8, 7),),
-    "host/citing.py": ((6911, 15, 25),),
-    "host/redis.py": ((6944, 8, 10),),
-    "host/single_worker.py": ((6962, 15, 30),),
-    "host/users.py": ((7000, 14, 95),),
-    "host/call.py": ((7103, 16, 64),),
-    "host/files.py": ((7175, 19, 101),),
-    "host/models.py": ((7284, 17, 133),),
-    "host/tools.py": ((7428, 23, 241),),
-    "host/versions.py": ((7677, 10, 30),),
-    "filters/direct_uploads.py": ((7717, 2, 201),),
-    "filters/provider_routing.py": ((7920, 2, 177),),
-    "filters/search_toggle.py": ((8099, 2, 153),),
-    "models/catalog_shelf.py": ((8262, 19, 105),),
-    "models/key_limit.py": ((8375, 13, 43),),
-    "models/pricing.py": ((8426, 12, 106),),
-    "models/family.py": ((8540, 14, 146),),
-    "models/icons.py": ((8694, 15, 44),),
-    "models/variants.py": ((8746, 11, 67),),
-    "models/known.py": ((8821, 12, 33),),
-    "models/companions.py": ((8862, 17, 111),),
-    "models/metadata_sync.py": ((8984, 25, 226),),
-    "models/registry.py": ((9218, 22, 174),),
-    "models/visibility.py": ((9400, 16, 219),),
-    "models/entries.py": ((9627, 25, 66),),
-    "models/sync_job.py": ((9701, 34, 191),),
-    "storage/artifact_table.py": ((9900, 27, 92),),
-    "storage/cost_snapshots.py": ((10000, 16, 28),),
-    "storage/downloads.py": ((10040, 25, 186),),
-    "storage/encoded_files.py": ((10234, 23, 135),),
-    "storage/generated.py": ((10377, 16, 46),),
-    "storage/artifacts.py": ((10434, 41, 304),),
-    "storage/kept_thinking.py": ((10746, 15, 34),),
-    "storage/pictures.py": ((10788, 20, 137),),
-    "storage/keeping.py": ((10933, 25, 78),),
-    "storage/session_archive.py": ((11021, 43, 204),),
-    "storage/spend_table.py": ((11233, 24, 88),),
-    "storage/spend_ledger.py": ((11329, 23, 183),),
-    "storage/budgets.py": ((11520, 18, 103),),
-    "storage/spend_report.py": ((11631, 27, 111),),
-    "storage/spending.py": ((11750, 20, 77),),
-    "requests/allow_list.py": ((11835, 10, 28),),
-    "requests/caching.py": ((11871, 15, 44),),
-    "requests/content_parts.py": ((11923, 10, 76),),
-    "requests/fallbacks.py": ((12007, 12, 13),),
-    "requests/identifiers.py": ((12028, 11, 46),),
-    "requests/modalities.py": ((12082, 12, 40),),
-    "requests/old_texts.py": ((12130, 11, 65),),
-    "requests/parameters.py": ((12203, 12, 59),),
-    "requests/parsed_files.py": ((12272, 16, 44),),
-    "requests/plugins.py": ((12324, 13, 20),),
-    "requests/reasoning.py": ((12352, 13, 87),),
-    "requests/references.py": ((12447, 12, 30),),
-    "requests/replay.py": ((12485, 14, 124),),
-    "requests/chat_body.py": ((12617, 16, 146),),
-    "requests/history.py": ((12771, 14, 118),),
-    "requests/next_round.py": ((12897, 22, 83),),
-    "requests/recovery.py": ((12988, 16, 107),),
-    "requests/retention.py": ((13103, 13, 80),),
-    "requests/attachments.py": ((13191, 27, 305),),
-    "requests/routing_table.py": ((13504, 14, 38),),
-    "requests/routing.py": ((13550, 13, 39),),
-    "requests/tasks.py": ((13597, 11, 35),),
-    "requests/studio.py": ((13640, 15, 52),),
-    "requests/tools.py": ((13700, 13, 41),),
-    "requests/web_search.py": ((13749, 15, 62),),
-    "requests/normalise.py": ((13819, 29, 44),),
-    "streaming/collector.py": ((13871, 32, 266),),
-    "streaming/completion_notes.py": ((14145, 12, 46),),
-    "streaming/open_calls.py": ((14199, 10, 25),),
-    "streaming/renderer.py": ((14232, 9, 13),),
-    "streaming/citations.py": ((14253, 13, 57),),
-    "streaming/layout.py": ((14322, 18, 61),),
-    "streaming/output_items.py": ((14391, 20, 88),),
-    "streaming/server_tools.py": ((14487, 15, 46),),
-    "streaming/status.py": ((14541, 10, 47),),
-    "streaming/think_tags.py": ((14596, 20, 134),),
-    "streaming/thinking_status.py": ((14738, 11, 53),),
-    "streaming/usage.py": ((14799, 10, 92),),
-    "streaming/completion_chunks.py": ((14899, 31, 101),),
-    "streaming/completion_dict.py": ((15008, 38, 113),),
-    "streaming/response_events.py": ((15129, 48, 279),),
-    "streaming/transcript.py": ((15416, 30, 130),),
-    "tools/policy.py": ((15554, 13, 47),),
-    "tools/results.py": ((15609, 11, 116),),
-    "tools/schema.py": ((15736, 15, 298),),
-    "tools/arguments.py": ((16042, 13, 113),),
-    "tools/definitions.py": ((16163, 13, 76),),
-    "tools/executor.py": ((16247, 55, 194),),
-    "tools/toolbox.py": ((16449, 23, 130),),
-    "runtime.py": ((16587, 36, 196),),
-    "attempts.py": ((16791, 38, 85),),
-    "rounds.py": ((16884, 32, 192),),
-    "orchestrator.py": ((17084, 56, 210),),
-    "pipe.py": ((17302, 30, 113),),
+    "core/ids.py": ((309, 9, 39),),
+    "core/redaction.py": ((356, 9, 69),),
+    "core/errors.py": ((453, 31, 181),),
+    "storage/payload_codec.py": ((646, 26, 189),),
+    "storage/archive_file.py": ((845, 20, 91),),
+    "storage/unlock.py": ((946, 22, 112),),
+    "core/circuit_breaker.py": ((1109, 8, 48),),
+    "core/json_codec.py": ((1165, 11, 29),),
+    "core/json_values.py": ((1202, 8, 31),),
+    "core/hand_over.py": ((1241, 11, 31),),
+    "core/media_types.py": ((1280, 5, 64),),
+    "core/money.py": ((1352, 8, 15),),
+    "core/process.py": ((1375, 10, 13),),
+    "core/addresses.py": ((1399, 17, 170),),
+    "core/admission.py": ((1577, 12, 50),),
+    "core/retry.py": ((1635, 7, 33),),
+    "core/secrets.py": ((1676, 19, 86),),
+    "core/session_records.py": ((1770, 11, 45),),
+    "core/source_map.py": ((1823, 7, 24),),
+    "core/template_language.py": ((1855, 8, 56),),
+    "core/valve_types.py": ((1921, 17, 63),),
+    "core/archive_valves.py": ((1992, 13, 65),),
+    "core/attachment_valves.py": ((2065, 13, 113),),
+    "core/catalog_valves.py": ((2186, 12, 136),),
+    "core/companion_valves.py": ((2330, 13, 71),),
+    "core/metadata_valves.py": ((2409, 13, 87),),
+    "core/personal_valves.py": ((2504, 11, 108),),
+    "core/spend_valves.py": ((2620, 12, 71),),
+    "core/storage_valves.py": ((2699, 13, 87),),
+    "core/template_valves.py": ((2794, 13, 87),),
+    "core/tool_valves.py": ((2889, 11, 76),),
+    "core/config.py": ((2973, 25, 431),),
+    "core/context.py": ((3412, 16, 61),),
+    "core/logging_system.py": ((3481, 11, 105),),
+    "core/error_templates.py": ((3594, 28, 176),),
+    "core/timing_logger.py": ((3780, 21, 137),),
+    "api/bodies.py": ((3925, 8, 80),),
+    "api/error_figures.py": ((4013, 8, 38),),
+    "api/errors.py": ((4059, 18, 188),),
+    "api/events.py": ((4255, 13, 316),),
+    "api/exchange_log.py": ((4579, 17, 15),),
+    "api/gateway/batch.py": ((4605, 14, 47),),
+    "api/gateway/items.py": ((4660, 22, 145),),
+    "api/gateway/parsed_files.py": ((4813, 12, 36),),
+    "api/gateway/part_ends.py": ((4857, 8, 58),),
+    "api/gateway/payloads.py": ((4923, 14, 31),),
+    "api/gateway/selection.py": ((4962, 15, 56),),
+    "api/gateway/sound.py": ((5026, 11, 22),),
+    "api/gateway/text_run.py": ((5056, 10, 70),),
+    "api/pacing.py": ((5134, 7, 19),),
+    "api/sse.py": ((5161, 5, 60),),
+    "api/gateway/chat_reader.py": ((5229, 34, 230),),
+    "api/gateway/responses_reader.py": ((5467, 34, 202),),
+    "api/transport.py": ((5677, 18, 176),),
+    "api/http.py": ((5861, 23, 176),),
+    "api/catalog.py": ((6045, 20, 122),),
+    "api/gateway/stream.py": ((6175, 33, 124),),
+    "api/gateway/chat_completions.py": ((6307, 19, 16),),
+    "api/gateway/images.py": ((6331, 19, 32),),
+    "api/gateway/responses.py": ((6371, 15, 12),),
+    "api/gateway/videos.py": ((6391, 37, 118),),
+    "host/blocking.py": ((6517, 12, 57),),
+    "host/columns.py": ((6586, 20, 88),),
+    "host/data_folder.py": ((6682, 9, 7),),
+    "host/database.py": ((6697, 15, 76),),
+    "host/departure.py": ((6781, 11, 36),),
+    "host/events.py": ((6825, 12, 19),),
+    "host/chats.py": ((6852, 14, 100),),
+    "host/functions.py": ((6963, 20, 87),),
+    "host/kept_ids.py": ((7060, 11, 23),),
+    "host/middleware.py": ((7091, 8, 7),),
+    "host/citing.py": ((7106, 15, 25),),
+    "host/redis.py": ((7139, 8, 10),),
+    "host/single_worker.py": ((7157, 15, 30),),
+    "host/users.py": ((7195, 14, 95),),
+    "host/call.py": ((7298, 16, 64),),
+    "host/files.py": ((7370, 19, 101),),
+    "host/models.py": ((7479, 17, 133),),
+    "host/tools.py": ((7623, 23, 241),),
+    "host/versions.py": ((7872, 10, 30),),
+    "filters/direct_uploads.py": ((7912, 2, 201),),
+    "filters/provider_routing.py": ((8115, 2, 177),),
+    "filters/search_toggle.py": ((8294, 2, 153),),
+    "models/catalog_shelf.py": ((8457, 19, 105),),
+    "models/key_limit.py": ((8570, 13, 43),),
+    "models/pricing.py": ((8621, 12, 106),),
+    "models/family.py": ((8735, 14, 147),),
+    "models/icons.py": ((8890, 15, 44),),
+    "models/variants.py": ((8942, 11, 67),),
+    "models/known.py": ((9017, 12, 33),),
+    "models/companions.py": ((9058, 17, 111),),
+    "models/metadata_sync.py": ((9180, 25, 226),),
+    "models/registry.py": ((9414, 22, 174),),
+    "models/visibility.py": ((9596, 16, 219),),
+    "models/entries.py": ((9823, 25, 66),),
+    "models/sync_job.py": ((9897, 34, 191),),
+    "storage/artifact_table.py": ((10096, 27, 92),),
+    "storage/cost_snapshots.py": ((10196, 16, 28),),
+    "storage/downloads.py": ((10236, 25, 186),),
+    "storage/encoded_files.py": ((10430, 23, 135),),
+    "storage/generated.py": ((10573, 16, 46),),
+    "storage/artifacts.py": ((10630, 41, 304),),
+    "storage/kept_thinking.py": ((10942, 15, 34),),
+    "storage/pictures.py": ((10984, 20, 137),),
+    "storage/keeping.py": ((11129, 26, 80),),
+    "storage/session_archive.py": ((11219, 43, 204),),
+    "storage/spend_table.py": ((11431, 25, 90),),
+    "storage/spend_ledger.py": ((11529, 23, 183),),
+    "storage/budgets.py": ((11720, 18, 103),),
+    "storage/spend_report.py": ((11831, 27, 111),),
+    "storage/spending.py": ((11950, 20, 77),),
+    "storage/video_jobs.py": ((12038, 19, 72),),
+    "storage/video_watch.py": ((12118, 21, 94),),
+    "requests/allow_list.py": ((12220, 10, 28),),
+    "requests/caching.py": ((12256, 15, 44),),
+    "requests/content_parts.py": ((12308, 10, 76),),
+    "requests/fallbacks.py": ((12392, 12, 13),),
+    "requests/identifiers.py": ((12413, 11, 46),),
+    "requests/modalities.py": ((12467, 12, 40),),
+    "requests/old_texts.py": ((12515, 11, 65),),
+    "requests/parameters.py": ((12588, 12, 59),),
+    "requests/parsed_files.py": ((12657, 16, 44),),
+    "requests/plugins.py": ((12709, 13, 20),),
+    "requests/reasoning.py": ((12737, 13, 87),),
+    "requests/references.py": ((12832, 12, 30),),
+    "requests/replay.py": ((12870, 14, 124),),
+    "requests/chat_body.py": ((13002, 16, 146),),
+    "requests/history.py": ((13156, 14, 118),),
+    "requests/next_round.py": ((13282, 22, 83),),
+    "requests/recovery.py": ((13373, 16, 107),),
+    "requests/retention.py": ((13488, 13, 80),),
+    "requests/attachments.py": ((13576, 27, 305),),
+    "requests/routing_table.py": ((13889, 14, 38),),
+    "requests/routing.py": ((13935, 13, 39),),
+    "requests/tasks.py": ((13982, 11, 35),),
+    "requests/studio.py": ((14025, 16, 73),),
+    "requests/tools.py": ((14106, 13, 41),),
+    "requests/web_search.py": ((14155, 15, 62),),
+    "requests/normalise.py": ((14225, 29, 44),),
+    "streaming/collector.py": ((14277, 32, 266),),
+    "streaming/completion_notes.py": ((14551, 12, 46),),
+    "streaming/open_calls.py": ((14605, 10, 25),),
+    "streaming/renderer.py": ((14638, 9, 13),),
+    "streaming/citations.py": ((14659, 13, 57),),
+    "streaming/layout.py": ((14728, 18, 61),),
+    "streaming/output_items.py": ((14797, 20, 88),),
+    "streaming/server_tools.py": ((14893, 15, 46),),
+    "streaming/status.py": ((14947, 10, 47),),
+    "streaming/think_tags.py": ((15002, 20, 134),),
+    "streaming/thinking_status.py": ((15144, 11, 53),),
+    "streaming/usage.py": ((15205, 10, 92),),
+    "streaming/completion_chunks.py": ((15305, 31, 101),),
+    "streaming/completion_dict.py": ((15414, 38, 113),),
+    "streaming/response_events.py": ((15535, 48, 279),),
+    "streaming/transcript.py": ((15822, 30, 130),),
+    "tools/policy.py": ((15960, 13, 47),),
+    "tools/results.py": ((16015, 11, 116),),
+    "tools/schema.py": ((16142, 15, 298),),
+    "tools/arguments.py": ((16448, 13, 113),),
+    "tools/definitions.py": ((16569, 13, 76),),
+    "tools/executor.py": ((16653, 55, 194),),
+    "tools/toolbox.py": ((16855, 23, 130),),
+    "runtime.py": ((16993, 37, 215),),
+    "attempts.py": ((17216, 40, 89),),
+    "resuming.py": ((17313, 30, 67),),
+    "rounds.py": ((17388, 32, 192),),
+    "orchestrator.py": ((17588, 56, 210),),
+    "pipe.py": ((17806, 31, 115),),
 }

@@ -22,6 +22,7 @@ from .api.gateway.chat_completions import stream_chat_completions
 from .api.gateway.images import stream_images
 from .api.gateway.responses import stream_responses
 from .api.gateway.selection import EndpointName, may_fall_back
+from .api.gateway.videos import stream_video
 from .core.context import RequestContext
 from .core.error_templates import without_key
 from .core.errors import OpenRouterAPIError, PipeError
@@ -33,6 +34,7 @@ from .requests.parsed_files import without_parsed
 from .requests.recovery import repair_request
 from .runtime import Runtime
 from .storage.spend_table import tell_end
+from .storage.video_watch import VideoWatch
 
 
 @dataclass(slots=True)
@@ -50,15 +52,19 @@ class Ask:
     def send(self) -> AsyncGenerator[list[Event]]:
         """Ask the endpoint chosen now."""
         client, settings = self.runtime.client(), self.context.settings
+        note = partial(self.runtime.ledger().note, self.context)
         match self.endpoint:
             case EndpointName.RESPONSES:
                 answer = stream_responses(client, settings, without_parsed(self.request))
             case EndpointName.IMAGES:
                 answer = stream_images(client, settings, self.request)
+            case EndpointName.VIDEOS:
+                watch = VideoWatch(self.context, self.runtime.video_jobs, note)
+                return watch.follow(stream_video(client, settings, self.request))
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
                 answer = stream_chat_completions(client, settings, chat_body)
-        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
+        return tell_end(answer, note)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""

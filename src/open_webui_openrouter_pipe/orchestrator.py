@@ -200,7 +200,7 @@ async def _prepare_ask(
     """What is asked, and at which endpoint."""
     context, runtime, settings = turn.context, turn.runtime, turn.context.settings
     if family is not None and family.studio:
-        endpoint, request = EndpointName(family.studio), build_studio_body(body, context)
+        endpoint, request = EndpointName(family.studio), build_studio_body(body, context, family)
     else:
         endpoint = select_endpoint(context.model, settings, needs_chat_endpoint(body))
         request = build_responses_body(body, context, family, toolbox.definitions)

@@ -22,6 +22,7 @@ from .host.versions import require_supported_host
 from .models.entries import Entry, list_entries, notice_entry
 from .models.family import from_host_id
 from .orchestrator import run_turn
+from .resuming import resume_videos
 from .runtime import Runtime, known_vendors
 from .streaming.completion_chunks import CompletionChunks
 from .streaming.completion_dict import CompletionDict
@@ -57,6 +58,7 @@ class Pipe:
                 require_supported_host()
             except PipeError as error:
                 return [notice_entry(error)]
+            resume_videos(self._runtime, function_id, settings)
             registry = self._runtime.registry(settings)
             entries = await list_entries(registry, settings)
             self._runtime.metadata_sync(function_id, settings).look(registry.known, settings)
@@ -83,6 +85,7 @@ class Pipe:
         call = read_call(await with_own_parameters(body, handles), handles, __task__)
         context = self._context(call, await read_personal_valves(handles, call.function_id))
         model = str(body.get("model", ""))
+        resume_videos(self._runtime, context.function_id, context.settings)
         match call.form:
             case AnswerForm.CHAT_EVENTS:
                 return run_turn(

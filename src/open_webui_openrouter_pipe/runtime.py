@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -31,6 +31,7 @@ from .storage.downloads import Downloads
 from .storage.encoded_files import EncodedFiles
 from .storage.session_archive import SessionArchive
 from .storage.spend_ledger import SpendLedger
+from .storage.video_jobs import VideoJobs
 
 
 @dataclass(slots=True)
@@ -73,6 +74,10 @@ class Runtime:
         self._sync: MetadataSync | None = None
         self._leases = 0
         self._retired = False
+        self.video_jobs = VideoJobs()
+        self.look_at = 0.0
+        """When to look again for videos that another worker left behind (monotonic seconds)."""
+        self._beside: set[asyncio.Task[None]] = set()
 
     @property
     def gate(self) -> Gate:
@@ -164,13 +169,28 @@ class Runtime:
             )
         return self._sync
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether no newer copy has taken this one's place."""
+        return not self._retired
+
     def retire(self) -> None:
         """Make way for a newer copy: close as soon as no call is left."""
         self._retired = True
         self._close_when_done()
 
+    def run_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that no call waits for."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
     async def close(self) -> None:
         """Retire, and wait until the connections are closed."""
+        for task in self._beside:
+            task.cancel()
+        if self._beside:
+            await asyncio.wait(self._beside)
         self.retire()
         if self._process.closing:
             await asyncio.wait(self._process.closing)

@@ -31,7 +31,7 @@ Fetch = Callable[..., Any]
 def fetch(settings_for: Callable[..., Settings]) -> Fetch:
     async def run(answer: httpx.Response | Exception, url: str = "https://a.example/v1") -> Any:
         def respond(request: httpx.Request) -> httpx.Response:
-            if request.url.path.endswith("/images/models"):
+            if request.url.path.endswith(("/images/models", "/videos/models")):
                 return httpx.Response(404, json={"error": {"code": 404, "message": "None"}})
             assert str(request.url) == "https://a.example/v1/models?output_modalities=text,image"
             assert request.headers["authorization"] == "Bearer sk-test"

@@ -14,6 +14,7 @@ from pipe_lab.simulator import (
     Answer,
     GeneratedImage,
     Message,
+    Reply,
     Speech,
     answer_reply,
     chat_answer_reply,
@@ -57,6 +58,26 @@ It favours clarity over memory: a real one sorts **in place**.
 RED_DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
+
+# A video of one second, as the browser itself records it.
+RECORDING = """(async () => {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 320, height: 180});
+  const [pen, pieces] = [canvas.getContext('2d'), []];
+  const recorder = new MediaRecorder(canvas.captureStream(25), {mimeType: 'video/webm'});
+  recorder.ondataavailable = (event) => pieces.push(event.data);
+  recorder.start();
+  for (let step = 0; step < 25; step++) {
+    pen.fillStyle = `hsl(${step * 14} 80% 50%)`;
+    pen.fillRect(0, 0, 320, 180);
+    pen.fillStyle = 'white';
+    pen.fillRect(step * 12, 70, 40, 40);
+    await new Promise((next) => setTimeout(next, 40));
+  }
+  recorder.stop();
+  await new Promise((stopped) => (recorder.onstop = stopped));
+  const bytes = new Uint8Array(await new Blob(pieces).arrayBuffer());
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+})()"""
 
 # Between two pieces, so that the closing line tells a time that a person would know.
 PAUSE_SECONDS = 0.03
@@ -197,6 +218,31 @@ async def test_what_a_model_says_is_heard(site: Site, browser: BrowserPage, pict
     await browser.screenshot(pictures / "sound.png")
     await browser.reload()
     await browser.wait_for(heard)
+
+
+async def test_a_video_is_played_and_stays(
+    site: Site, browser: BrowserPage, pictures: Path
+) -> None:
+    content = base64.b64decode(await browser.evaluate(RECORDING))
+    job = {"id": "job-1", "polling_url": "/api/v1/videos/job-1", "status": "pending"}
+    done = {**job, "status": "completed", "usage": {"cost": 0.5, "is_byok": False}}
+    site.simulator.script(Reply(status=202, body=job), path="/videos")
+    site.simulator.script(Reply(body=done), path="/videos/job-1")
+    site.simulator.script(Reply(body=content), path="/videos/job-1/content")
+
+    await choose_model(browser, "Google: Veo 3.1")
+    await ask(browser, "A white square crosses the rainbow")
+    await browser.wait_for("document.body.innerText.includes('The video waits for its turn.')")
+    await browser.screenshot(pictures / "video-waits.png")
+
+    player = "document.querySelector('video[src*=\"/files/\"]')"
+    await browser.wait_for(f"{player}?.videoWidth === 320")
+    await browser.wait_for(FINISHED)
+    await browser.evaluate(f"{player}.muted = true, {player}.play()")
+    await browser.wait_for(f"{player}.currentTime > 0.3")
+    await browser.screenshot(pictures / "video.png")
+    await browser.reload()
+    await browser.wait_for(f"{player}?.videoWidth === 320")
 
 
 def asked(site: Site, model: str) -> dict[str, Any]:

@@ -260,7 +260,7 @@ async def fit_handed(handed: dict[str, Any], *ids: str) -> tuple[list[Any], list
     host = signed_in(user_message={"files": files})
     asked = replace(context(hand_over=read_hand_over({HAND_OVER_KEY: handed})), host=host)
     body = {"messages": [{"role": "user", "content": "Look"}]}
-    fitted, told = await attach_files(body, asked, TEXT, EncodedFiles())
+    fitted, told = await attach(body, asked, TEXT, EncodedFiles())
     content = fitted["messages"][-1]["content"]
     return ([] if isinstance(content, str) else content[1:]), told
 

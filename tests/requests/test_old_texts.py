@@ -32,7 +32,7 @@ CARDS = (
         (f"````\n```\n{MARKER}\n````", f"````\n```\n{MARKER}\n````"),
         (f"```\n{CARDS}", f"```\n{CARDS}"),
         ("Hi.\n\n<audio>\n/api/v1/files/a-1/content\n</audio>\n", "Hi."),
-        ("<audio>\n/api/v1/files/a-1/content\n</audio>\n\nDone.", "\nDone."),
+        ("<video>\n/api/v1/files/a-1/content\n</video>\n\nDone.", "\nDone."),
         ("<audio>\nhttps://a.example/files/1\n</audio>", None),
         ("[short]: #\n[01J9ZK4M7QWERTY2X3AB]: https://x", None),
         ("[ILOUILOUILOUILOUILOU]: #", None),

@@ -248,13 +248,14 @@ CATALOG = Reply(body={"data": [{"id": "a/one", "name": "A: One"}, {"id": "b/two:
 
 async def test_the_list_holds_every_model_and_is_fetched_once(simulator: Simulator) -> None:
     simulator.script(CATALOG, path="/models")
-    simulator.script(Reply(body={"data": [{"id": "a/one"}]}), path="/images/models")
+    for path in ("/images/models", "/videos/models"):
+        simulator.script(Reply(body={"data": [{"id": "a/one"}]}), path=path)
     pipe = make_pipe(simulator)
     expected = [{"id": "a.one", "name": "A: One"}, {"id": "b.two:free", "name": "b/two:free"}]
     assert await pipe.pipes() == expected
     assert await pipe.pipes() == expected
     paths = sorted(request.path for request in simulator.requests)
-    assert paths == ["/images/models", "/models"]
+    assert paths == ["/images/models", "/models", "/videos/models"]
 
 
 async def test_without_a_catalog_one_entry_says_why_and_choosing_it_says_it_again(

@@ -12,7 +12,7 @@ from pipe_lab.simulator.pictures import picture_url
 from pipe_lab.simulator.studio import image_events
 from tests.turns.calls import CHAT, Json, body, chat, make_pipe, read_chunks, stream, whole
 
-EASEL = "lab.easel"
+EASEL, CAMERA = "lab.easel", "google.veo-3.1"
 
 
 @pytest.fixture
@@ -33,12 +33,13 @@ def failure_of(events: list[Json]) -> str:
 
 async def test_they_are_listed_beside_the_others(pipe: Pipe) -> None:
     listed = [entry["id"] for entry in await pipe.pipes()]
-    assert {EASEL, "black-forest-labs.flux.2-pro"} <= set(listed)
+    assert {EASEL, CAMERA, "black-forest-labs.flux.2-pro"} <= set(listed)
     assert len(listed) == len(set(listed))
 
 
 async def test_a_catalog_without_them_is_a_catalog(simulator: Simulator) -> None:
-    simulator.script(error_reply(404, "Not Found"), path="/images/models")
+    for path in ("/images/models", "/videos/models"):
+        simulator.script(error_reply(404, "Not Found"), path=path)
     listed = [entry["id"] for entry in await make_pipe(simulator).pipes()]
     assert EASEL not in listed and "openai.gpt-4o" in listed
 

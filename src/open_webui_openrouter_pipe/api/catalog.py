@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,13 +23,15 @@ Data = TypeVar("Data", list[Any], JsonObject)
 _CATALOG_SECONDS = 30.0
 # Without it only models that write are listed.
 _OUTPUTS = "text,image"
+# Endpoints that serve models of their own, and what those give.
+_STUDIOS = {"images": "image", "videos": "video"}
 _NOT_MODIFIED = 304
 _FEW_MODELS = 25
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogCopy:
-    """A catalog as it came: the row of every model that writes or draws (schema `Model`)."""
+    """A catalog as it came: the row of every model that writes, draws or films (schema `Model`)."""
 
     rows: list[JsonObject]
     etag: str = ""
@@ -54,21 +57,25 @@ async def fetch_models(
     rows = objects_in(_data_in(response, settings, list))
     if not of_key:
         ids = {row.get("id") for row in rows}
-        drawing = await _fetch_drawing_models(client, settings)
-        rows += [row for row in drawing if row.get("id") not in ids]
+        lists = await asyncio.gather(*(_fetch_studio(client, settings, name) for name in _STUDIOS))
+        rows += [row for listed in lists for row in listed if row.get("id") not in ids]
     return CatalogCopy(rows, response.headers.get("etag", ""))
 
 
-async def _fetch_drawing_models(client: httpx.AsyncClient, settings: Settings) -> list[JsonObject]:
-    """The models of `/images`, marked with its name (`studio`)."""
+async def _fetch_studio(
+    client: httpx.AsyncClient, settings: Settings, studio: str
+) -> list[JsonObject]:
+    """The models of an endpoint of its own, marked with its name (`studio`)."""
     try:
-        response = await _ask(client, settings, "/images/models", {})
+        response = await _ask(client, settings, f"/{studio}/models", {})
         rows = objects_in(_data_in(response, settings, list))
     except PipeError as error:  # the others can be used all the same
-        LOG.info("catalog: no list of /images: %s", error.cause)
+        LOG.info("catalog: no list of /%s: %s", studio, error.cause)
         return []
-    # What they take is told in another form than that of chats' models.
-    return [{**row, "studio": "images", "supported_parameters": []} for row in rows]
+    kinds = {"input_modalities": ["text", "image"], "output_modalities": [_STUDIOS[studio]]}
+    marks = {"studio": studio, "architecture": kinds}
+    frames = "supported_frame_images"
+    return [{**row, **marks, "supported_parameters": row.get(frames)} for row in rows]
 
 
 async def fetch_zdr_ids(client: httpx.AsyncClient, settings: Settings) -> frozenset[str]:

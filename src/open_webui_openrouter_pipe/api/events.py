@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..core.errors import PipeError
 from ..core.json_values import JsonObject
@@ -112,12 +113,13 @@ class ImageItem:
 
 
 @dataclass(slots=True)
-class SoundItem:
-    """Something to listen to."""
+class MediaItem:
+    """Something to play."""
 
     id: str
+    kind: Literal["audio", "video"]
     content: bytearray = field(default_factory=bytearray)
-    """Whole at the item's end; without a container it is 16-bit samples, 24,000 a second."""
+    """Whole at the item's end; sound without a container is 16-bit samples, 24,000 a second."""
     transcript: str = ""
     """What is said in it; the answer's text says the same."""
     status: str = "completed"
@@ -164,7 +166,7 @@ OutputItem = (
     | FunctionCallItem
     | ToolOutputItem
     | ImageItem
-    | SoundItem
+    | MediaItem
     | ServerToolItem
     | OtherItem
 )

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from ..core.context import RequestContext
 from ..core.json_values import JsonObject, as_object, objects_in
+from .events import send_event
 
 # Temporary chats (the second prefix is the older one) and channels (`utils/chat_id.py`).
 _WITHOUT_ROW = ("temporary:", "local:", "channel:")
@@ -68,6 +69,26 @@ async def read_message_files(context: RequestContext) -> list[tuple[str, list[Js
         parent, role, files = row
         chain.append((role, objects_in(files)))
     return chain[::-1]
+
+
+async def has_message(context: RequestContext) -> bool:
+    """Whether the message is still there; it may have been deleted meanwhile."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    find = Chats.get_message_by_id_and_message_id
+    return bool(await find(context.chat_id, context.message_id))
+
+
+async def finish_message(context: RequestContext, ended: JsonObject, failure: str) -> None:
+    """End a message whose stream is long gone, in the database and in the pages that show it."""
+    from open_webui.models.chats import Chats  # pyright: ignore[reportMissingImports]
+
+    error = {"error": {"content": failure}} if failure else {}
+    save = Chats.upsert_message_to_chat_by_id_and_message_id
+    await save(context.chat_id, context.message_id, {**ended, **error})
+    await send_event(context.host, "chat:completion", ended)
+    if error:
+        await send_event(context.host, "chat:message:error", error)
 
 
 async def read_saved_usage(context: RequestContext) -> list[JsonObject]:

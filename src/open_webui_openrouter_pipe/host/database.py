@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
@@ -47,6 +47,18 @@ class OwnTable:
     def has_database(self) -> bool:
         """Whether there is a database at all: there is none outside of Open WebUI."""
         return self._find() is not None
+
+    async def exists(self) -> bool:
+        """Whether some worker has made it."""
+        engine = self._find()
+        if engine is not None and not self._is_there:
+            async with engine.connect() as connection:
+                self._is_there = await connection.run_sync(self._is_in)
+        return self._is_there
+
+    def _is_in(self, connection: Connection) -> bool:
+        schema = connection.schema_for_object(self._table)
+        return connection.dialect.has_table(connection, self._table.name, schema)
 
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection]:

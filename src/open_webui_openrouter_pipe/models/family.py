@@ -62,8 +62,9 @@ class ModelFamily:
 
     @property
     def answers_chats(self) -> bool:
-        """Whether it writes or draws, and not in batches only."""
-        return not self.is_batch and not self.output_modalities.isdisjoint(("text", "image"))
+        """Whether it writes, draws or films, and not in batches only."""
+        answers = {"text", "image", self.studio and "video"}
+        return not self.is_batch and not self.output_modalities.isdisjoint(answers)
 
     @property
     def is_batch(self) -> bool:

@@ -13,7 +13,7 @@ _MARKER = re.compile(r" {0,3}\[(?:[0-9A-HJKMNP-TV-Z]{20,26}|P:\w+)\]: ?#[ \t]*")
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CARD = re.compile(r" {0,3}<details\b[^>]*\btype=[\"'](?:reasoning|tool_calls)[\"']")
 # The player of a file that the answer made (`storage/keeping.py`).
-_PLAYER = re.compile(r"\n*<audio>\n/api/v1/files/[\w-]+/content\n</audio>\n?")
+_PLAYER = re.compile(r"\n*<(audio|video)>\n/api/v1/files/[\w-]+/content\n</\1>\n?")
 _CARD_END = "</details>"
 
 
@@ -35,7 +35,7 @@ def _clean_part(part: Mapping[str, Any]) -> JsonObject:
 
 def clean_text(text: str) -> str:
     """The text without players, marker lines and the cards of Open WebUI before 0.10."""
-    if "<audio>\n/api/v1/files/" in text:
+    if "o>\n/api/v1/files/" in text:
         text = _PLAYER.sub("", text)
     if "]:" not in text and "<details" not in text:
         return text

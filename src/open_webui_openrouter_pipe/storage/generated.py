@@ -17,7 +17,7 @@ _ENDINGS = {"audio/mpeg": "mp3"}
 
 
 def true_media_type(content: bytes | bytearray, kind: str) -> str:
-    """The true type of a picture or sound; empty for what is none."""
+    """The true type of a picture, sound or video; empty for what is none."""
     found = sniff_media_type(content)
     return found if found.startswith(kind) else ""
 

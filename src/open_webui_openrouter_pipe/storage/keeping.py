@@ -12,12 +12,13 @@ from ..api.events import (
     ImageItem,
     ItemFinished,
     ItemStarted,
+    MediaItem,
     MessageItem,
     PictureSketched,
-    SoundItem,
     TextDelta,
 )
 from ..core.context import RequestContext
+from ..core.errors import FileNotStoredError
 from ..core.ids import new_item_id
 from .generated import keep_generated, telling_losses, too_large, true_media_type
 from .pictures import ShownPictures
@@ -25,6 +26,7 @@ from .pictures import ShownPictures
 _LARGEST_SOUND_BYTES = 64 * 1024 * 1024
 # Sound that streams has no container (`pcm16`); one second of it has so many samples.
 _SAMPLES_A_SECOND = 24_000
+_NAMES = {"audio": "The sound", "video": "The video"}
 
 
 async def keep_files(
@@ -32,20 +34,15 @@ async def keep_files(
 ) -> AsyncGenerator[list[Event]]:
     """Pass the answer on; what it draws and plays is stored and shown in the message.
 
-    Where no message waits, the caller gets it itself and nothing is stored.
+    Where no message waits, the caller gets pictures and sound themselves; only videos are stored.
     """
-    if not context.is_in_message:
-        async with aclosing(answer) as batches:
-            async for batch in batches:
-                yield batch
-        return
     pictures = ShownPictures(context)
     try:
         async with aclosing(answer) as batches:
             async for batch in batches:
                 if events := await _with_players(batch, context):
                     yield events
-                for event in batch:
+                for event in batch if context.is_in_message else ():
                     match event:
                         case PictureSketched():
                             await pictures.sketch(event)
@@ -58,30 +55,36 @@ async def keep_files(
 
 
 async def _with_players(batch: list[Event], context: RequestContext) -> list[Event]:
-    """The batch, with a player in the place of sound that is complete."""
+    """The batch, with a player in the place of each sound or video that is complete."""
     events: list[Event] = []
+    in_message = context.is_in_message
     for event in batch:
         match event:
-            case ItemStarted(_, SoundItem()):
+            case ItemStarted(_, MediaItem(kind=kind)) if in_message or kind == "video":
                 pass
-            case ItemFinished(index, SoundItem() as item):
-                async with telling_losses(context, "The sound"):
+            case ItemFinished(_, MediaItem(status="incomplete", content=content)) if not content:
+                pass  # why none came is told with the answer's end
+            case ItemFinished(index, MediaItem() as item) if in_message or item.kind == "video":
+                async with telling_losses(context, _NAMES[item.kind]):
                     events.extend(_spoken(index, await _player(item, context)))
             case _:
                 events.append(event)
     return events
 
 
-async def _player(item: SoundItem, context: RequestContext) -> str:
+async def _player(item: MediaItem, context: RequestContext) -> str:
     """The text that Open WebUI's page makes a player of (`HTMLToken.svelte`)."""
-    if len(item.content) > _LARGEST_SOUND_BYTES:
-        raise too_large("The sound")
-    content, media_type = bytes(item.content), true_media_type(item.content, "audio")
-    if not media_type:
+    # A video is measured while it is fetched.
+    if item.kind == "audio" and len(item.content) > _LARGEST_SOUND_BYTES:
+        raise too_large(_NAMES[item.kind])
+    content, media_type = bytes(item.content), true_media_type(item.content, item.kind)
+    if not media_type and item.kind == "audio":
         content, media_type = await asyncio.to_thread(as_wav, content), "audio/wav"
-    stored = await keep_generated(context, content, "sound", media_type)
+    if not media_type:
+        raise FileNotStoredError(f"{_NAMES[item.kind]} that came is none that can be played.")
+    stored = await keep_generated(context, content, item.kind, media_type)
     # Markdown takes a tag for a block of its own only when lines and a gap say so.
-    return f"\n<audio>\n{stored.url}\n</audio>\n"
+    return f"\n<{item.kind}>\n{stored.url}\n</{item.kind}>\n"
 
 
 def as_wav(samples: bytes) -> bytes:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table
@@ -58,6 +59,8 @@ class RequestEnd:
     """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
     usage: Usage | None = None
     provider: str = ""
+    key: str = ""
+    """What is written down once at most, whoever notes it; empty for what only one can note."""
 
 
 async def tell_end(
@@ -98,7 +101,7 @@ def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     """What the ledger keeps of a request."""
     usage = end.usage or Usage()
     return {
-        "id": secrets.token_hex(16),
+        "id": sha256(end.key.encode()).hexdigest()[:32] if end.key else secrets.token_hex(16),
         "created_at": int(time.time()),
         **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
         "provider": storable_text(end.provider),

@@ -14,6 +14,7 @@ from ..api.events import (
     ImageItem,
     ItemFinished,
     ItemStarted,
+    MediaItem,
     MessageItem,
     OtherItem,
     OutputItem,
@@ -22,7 +23,6 @@ from ..api.events import (
     ResponseFailed,
     ResponseFinished,
     ServerToolItem,
-    SoundItem,
     TextDelta,
     ToolOutputItem,
 )
@@ -243,7 +243,7 @@ def _without_text(item: OutputItem) -> OutputItem:
         case FunctionCallItem():
             call_id = item.call_id or new_item_id("call")
             return FunctionCallItem(item.id or new_item_id("fc"), call_id, item.name)
-        case ServerToolItem() | ImageItem() | SoundItem():
+        case ServerToolItem() | ImageItem() | MediaItem():
             return replace(item, id=item.id or new_item_id("st"))
         case ToolOutputItem():
             return replace(item, id=item.id or new_item_id("fco"))

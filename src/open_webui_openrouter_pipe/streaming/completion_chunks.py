@@ -10,12 +10,12 @@ from ..api.events import (
     FunctionCallItem,
     ImageItem,
     ItemFinished,
+    MediaItem,
     OutputItem,
     ReasoningDelta,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
-    SoundItem,
     TextDelta,
     ToolOutputItem,
     Usage,
@@ -76,7 +76,7 @@ class CompletionChunks:
             case ImageItem() if item.data_url:
                 self._images += 1
                 return [self._delta({"images": [image_part(item, self._images - 1)]})]
-            case SoundItem():
+            case MediaItem():
                 return [self._delta({"audio": audio_part(item)})]
             case _:
                 pass

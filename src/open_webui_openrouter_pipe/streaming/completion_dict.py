@@ -11,12 +11,12 @@ from ..api.events import (
     FunctionCallItem,
     ImageItem,
     ItemFinished,
+    MediaItem,
     MessageItem,
     ReasoningItem,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
-    SoundItem,
     ToolOutputItem,
     Usage,
 )
@@ -53,7 +53,7 @@ class CompletionDict:
         self._items: list[_KeptItem] = []
         self._calls = OpenCalls()
         self._images: list[ImageItem] = []
-        self._sound: SoundItem | None = None
+        self._sound: MediaItem | None = None
 
     def render(self, batch: list[Event]) -> list[dict[str, Any]]:
         """The finished object, once its end is in the batch."""
@@ -70,7 +70,7 @@ class CompletionDict:
                     self._items.append(item)
                 case ItemFinished(_, ImageItem() as item) if item.data_url:
                     self._images.append(item)
-                case ItemFinished(_, SoundItem() as item):
+                case ItemFinished(_, MediaItem() as item):
                     self._sound = item
                 case ResponseFinished():
                     return [self._answer(event)]

@@ -7,9 +7,9 @@ import base64
 from ..api.events import (
     FunctionCallItem,
     ImageItem,
+    MediaItem,
     MessageItem,
     ReasoningItem,
-    SoundItem,
     ToolOutputItem,
 )
 from ..core.ids import PARSED_DETAIL
@@ -39,7 +39,7 @@ def image_part(item: ImageItem, index: int) -> HostEvent:
     return {"type": "image_url", "image_url": {"url": item.data_url}, "index": index}
 
 
-def audio_part(item: SoundItem) -> HostEvent:
+def audio_part(item: MediaItem) -> HostEvent:
     """Sound as chat completions carry it, in `audio`."""
     data = base64.b64encode(item.content).decode()
     return {"id": item.id, "data": data, "transcript": item.transcript, "expires_at": 0}

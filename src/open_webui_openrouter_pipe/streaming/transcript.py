@@ -11,6 +11,7 @@ from ..api.events import (
     ImageItem,
     ItemFinished,
     ItemStarted,
+    MediaItem,
     MessageItem,
     OutputItem,
     PlacedEvent,
@@ -18,7 +19,6 @@ from ..api.events import (
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
-    SoundItem,
     ToolOutputItem,
     Usage,
 )
@@ -60,7 +60,7 @@ class Transcript:
     def has_answer(self) -> bool:
         """Whether this round said, drew or played anything for the reader."""
         return any(
-            isinstance(item, ImageItem | SoundItem)
+            isinstance(item, ImageItem | MediaItem)
             or (isinstance(item, MessageItem) and item.text.strip())
             for item in self._items.values()
         )

@@ -119,13 +119,13 @@ class OpenWebUIServer:
                 raise ServerError(self._with_log("did not answer in time")) from exc
             raise
 
-    async def stop(self) -> None:
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Ask the process group to end, and end it when it does not."""
         process, self._process = self._process, None
         if process is None:
             return
         if process.returncode is None:
-            _signal_group(process.pid, signal.SIGTERM)
+            _signal_group(process.pid, how)
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await process.wait()

@@ -20,13 +20,13 @@ from open_webui_openrouter_pipe.api.events import (
     ImageItem,
     ItemFinished,
     ItemStarted,
+    MediaItem,
     MessageItem,
     ReasoningDelta,
     ReasoningItem,
     ResponseFailed,
     ResponseFinished,
     ResponseStarted,
-    SoundItem,
     TextDelta,
     Usage,
 )
@@ -192,12 +192,12 @@ def test_sound_is_whole_wherever_its_pieces_were_cut(size: int) -> None:
     data = base64.b64encode(sound).decode()
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     events = events_of(*(chunk({"audio": {"data": piece}}) for piece in pieces))
-    assert events[-1] == ItemFinished(0, SoundItem("", bytearray(sound)))
+    assert events[-1] == ItemFinished(0, MediaItem("", "audio", bytearray(sound)))
 
 
 def test_sound_that_is_no_base64_costs_only_itself() -> None:
     damaged = [chunk({"audio": {"data": piece}}) for piece in ("AAAA", "A===", "AAAA")]
-    assert events_of(*damaged)[-1] == ItemFinished(0, SoundItem("", bytearray(6)))
+    assert events_of(*damaged)[-1] == ItemFinished(0, MediaItem("", "audio", bytearray(6)))
 
 
 def thought(words: str | None, *details: Json, **fields: Any) -> Json:

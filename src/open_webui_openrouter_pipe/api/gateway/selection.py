@@ -13,11 +13,12 @@ from ...core.timing_logger import timed
 
 
 class EndpointName(Enum):
-    """The two endpoints of chats, and that of models that only draw."""
+    """The two endpoints of chats, and those of models that only draw or film."""
 
     RESPONSES = "responses"
     CHAT_COMPLETIONS = "chat_completions"
     IMAGES = "images"
+    VIDEOS = "videos"
 
 
 _NO_RESPONSES = re.compile(

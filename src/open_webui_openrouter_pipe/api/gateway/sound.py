@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from ...core.logging_system import LOG
-from ..events import SoundItem
+from ..events import MediaItem
 
 
 class SoundPieces:
@@ -14,7 +14,7 @@ class SoundPieces:
     __slots__ = ("_rest", "is_silent", "item")
 
     def __init__(self) -> None:
-        self.item = SoundItem("")
+        self.item = MediaItem("", "audio")
         self.is_silent = True
         """Whether nothing has come of it but its transcript."""
         self._rest = ""
