@@ -16,190 +16,190 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    292  ids.py                        Identifiers of our own making.
-#    336  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    413  errors.py                     Every cause of failure a person can act on, each with its words.
+#    293  ids.py                        Identifiers of our own making.
+#    337  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    414  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    622  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    823  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    924  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    623  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    824  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    925  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1087  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1143  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1180  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1219  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1252  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1324  money.py                      Amounts of money: in words, and exact.
-#   1347  process.py                    What every copy of the pipe in one process shares.
-#   1368  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1549  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1607  retry.py                      Whether a failed request may be sent again, and when.
-#   1648  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1742  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1795  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1827  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1891  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1964  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2037  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2158  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2302  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2371  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2454  personal_valves.py            What each user can set for themselves.
-#   2570  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2649  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2744  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2839  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2923  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3362  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3431  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3544  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3728  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1088  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1144  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1181  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1220  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1253  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1325  money.py                      Amounts of money: in words, and exact.
+#   1348  process.py                    What every copy of the pipe in one process shares.
+#   1369  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1550  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1608  retry.py                      Whether a failed request may be sent again, and when.
+#   1649  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1743  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1796  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1828  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1892  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1965  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2038  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2159  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2303  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2372  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2455  personal_valves.py            What each user can set for themselves.
+#   2571  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2650  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2745  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2840  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2924  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3363  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3432  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3545  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3729  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3875  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   3963  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4009  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4205  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4528  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4551  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4609  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4762  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4828  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4867  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   4930  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   4960  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5038  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5065  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5133  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5356  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5566  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5750  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   5934  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6041  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6173  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6193  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6233  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   3876  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   3964  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4010  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4206  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4529  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4552  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4610  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4763  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4829  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4868  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   4931  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   4961  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5039  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5066  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5134  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5357  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5567  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5751  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   5935  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6058  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6190  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6210  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6250  gateway/responses.py          `POST /responses`: a request body in, Events out.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6253  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6318  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6406  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6506  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6521  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6593  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6631  events.py                     What the page is told beside the stream of the answer.
-#   6643  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   6741  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   6774  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   6789  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   6822  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   6935  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   6953  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   6991  users.py                      The person who asks, and what they have set for themselves.
-#   7094  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7166  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7275  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7527  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6270  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6335  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6423  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6523  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6538  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6622  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6660  events.py                     What the page is told beside the stream of the answer.
+#   6672  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   6770  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   6803  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   6818  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   6851  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   6964  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   6982  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7025  users.py                      The person who asks, and what they have set for themselves.
+#   7128  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7200  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7309  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7561  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7565  sources.py                    The text of each companion filter, by the name of its file.
+#   7599  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   7897  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8010  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8061  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8175  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8329  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   8432  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   8507  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   8548  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   8805  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   8966  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9193  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9267  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   7931  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8044  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8095  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8209  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8363  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   8466  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   8541  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   8582  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   8839  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9000  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9227  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9301  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#   9458  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#   9558  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9594  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9779  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9867  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9921  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10236  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10278  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10407  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10493  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10707  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10803  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  10994  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11105  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11224  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9492  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#   9592  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#   9644  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9829  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9917  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9971  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10290  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10332  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10461  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10547  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10763  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10867  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11085  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11202  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11322  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11309  allow_list.py                 Only what the API knows goes out.
-#  11345  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11373  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11457  fallbacks.py                  Further models, for when the first one fails.
-#  11478  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11532  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11580  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11653  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11720  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11748  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11843  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11881  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12011  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12160  history.py                    Chat messages become input items.
-#  12284  next_round.py                 The request of another round: the one before, and what came of it.
-#  12374  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12489  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12577  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12816  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12862  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  12909  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  12952  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13012  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13061  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13131  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11407  allow_list.py                 Only what the API knows goes out.
+#  11443  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11471  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11555  fallbacks.py                  Further models, for when the first one fails.
+#  11576  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11630  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11678  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11751  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11818  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11846  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11941  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  11979  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12109  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12258  history.py                    Chat messages become input items.
+#  12382  next_round.py                 The request of another round: the one before, and what came of it.
+#  12472  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12587  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12675  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12914  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12960  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13007  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13050  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13110  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13159  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13229  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13182  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13456  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13505  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13538  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13559  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13624  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13697  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13780  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13834  status.py                     The status line of an answer: few words, all of them true.
-#  13889  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14031  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14092  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14192  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14301  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14422  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14709  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13280  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13554  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13603  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13636  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13657  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13722  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13795  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13878  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13932  status.py                     The status line of an answer: few words, all of them true.
+#  13987  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14129  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14190  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14290  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14399  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14520  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14807  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14847  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  14902  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15026  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15335  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15456  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15540  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15742  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14945  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15000  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15124  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15433  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15554  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15638  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15840  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15880  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  15978  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16083  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16181  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16176  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16276  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16374  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16474  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16566  pipe.py                       The entrance: what Open WebUI calls.
+#  16658  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -267,6 +267,7 @@ from ipaddress import ip_address, ip_network, IPv4Address, IPv6Address
 from itertools import groupby, islice
 from math import isfinite
 from pathlib import Path
+from secrets import token_hex
 from types import ModuleType
 from typing import (
     Annotated,
@@ -6010,6 +6011,22 @@ async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> fl
     return number_of(key.get("limit_remaining"))
 
 
+async def fetch_usage(client: httpx.AsyncClient, settings: Settings, generation_id: str) -> Usage:
+    """Fetch what a request took, some seconds after its end; raises a `PipeError` till then."""
+    path = f"/generation?id={quote(generation_id)}"
+    found = _data_in(await _ask(client, settings, path, {}), settings, dict)
+    upstream = number_of(found.get("upstream_inference_cost")) or 0.0
+    return Usage(
+        input_tokens=whole_of(found.get("native_tokens_prompt")),
+        cached_tokens=whole_of(found.get("native_tokens_cached")),
+        output_tokens=whole_of(found.get("native_tokens_completion")),
+        reasoning_tokens=whole_of(found.get("native_tokens_reasoning")),
+        cost=number_of(found.get("total_cost")),
+        is_byok=found.get("is_byok") is True,
+        cost_details={"upstream_inference_cost": upstream},
+    )
+
+
 async def _ask(
     client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
 ) -> httpx.Response:
@@ -6560,6 +6577,18 @@ class OwnTable:
         """Whether there is a database at all: there is none outside of Open WebUI."""
         return self._find() is not None
 
+    async def is_made(self) -> bool:
+        """Whether it is there already; nothing is made. Raises as `begin` does."""
+        engine, table = self._find(), self._table
+        if engine is None:
+            return False
+        async with engine.connect() as connection:
+            return await connection.run_sync(
+                lambda sync: sync.dialect.has_table(
+                    sync, table.name, schema=sync.schema_for_object(table)
+                )
+            )
+
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction: kept at the end of the block, undone where that raises.
@@ -6956,6 +6985,10 @@ def find_redis() -> Any:
 # One worker at a time, where Open WebUI runs several: they have its Redis in common.
 ################################
 
+# A job that took too long has lost its lock, and another worker may hold it.
+_DELETE_OWN = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end"
+
+
 @asynccontextmanager
 async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
@@ -6963,11 +6996,12 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     Without a Redis, or with one that does not answer, every worker may.
     """
     client, key = _shared_redis(job)
+    token = token_hex(16)
     if client is None:
         yield True
         return
     try:
-        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+        is_ours = bool(await client.set(key, token, nx=True, ex=seconds))
     except (RedisError, OSError) as error:
         LOG.debug("redis: %s is not locked: %s", job, error)
         yield True
@@ -6977,7 +7011,7 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     finally:
         if is_ours:
             with suppress(RedisError, OSError):
-                await client.delete(key)
+                await client.eval(_DELETE_OWN, 1, key, token)
 
 
 def _shared_redis(job: str) -> tuple[Any, str]:
@@ -9564,8 +9598,27 @@ async def _purge_some(connection: Any, *which: Any) -> bool:
 _REDIS_PATIENCE_SECONDS = 5.0
 
 
-async def push_cost(context: RequestContext, usage: Usage) -> None:
-    """Put a request's usage into Redis, where the sign-in tells the user's name and address."""
+class CostSnapshots:
+    """Puts costs into Redis; while it does not take them they are lost."""
+
+    def __init__(self) -> None:
+        self._fails = False
+
+    async def push(self, context: RequestContext, usage: Usage) -> None:
+        """Put a request's usage there, where the sign-in tells the user's name and address."""
+        try:
+            await _push_cost(context, usage)
+        except Exception as error:  # noqa: BLE001 - a background job is contained
+            if not self._fails:
+                LOG.warning("costs: Redis takes no records, they are lost: %s", error)
+            self._fails = True
+            return
+        if self._fails:
+            LOG.info("costs: Redis takes records again")
+        self._fails = False
+
+
+async def _push_cost(context: RequestContext, usage: Usage) -> None:
     user_id, (email, name) = context.user_id, contact_of(context.host)
     if not (user_id and email and name):
         return
@@ -9583,12 +9636,9 @@ async def push_cost(context: RequestContext, usage: Usage) -> None:
     who = {"guid": user_id, "email": email, "name": name}
     record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
     key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
-    try:
-        async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
-            if (redis := find_redis()) is not None:
-                await redis.set(key, record, ex=context.settings.spend.redis_ttl)
-    except Exception as error:  # noqa: BLE001 - a background job is contained
-        LOG.warning("costs: Redis did not take a record: %s", error)
+    async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
+        if (redis := find_redis()) is not None:
+            await redis.set(key, record, ex=context.settings.spend.redis_ttl)
 
 
 ################################
@@ -10002,6 +10052,10 @@ class ArtifactStore:
         self._writer: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
+    def attend(self, context: RequestContext) -> None:
+        """See to it that what is kept is cleaned up, also where nothing new is."""
+        self._follow(context)
+
     def keep(self, context: RequestContext, kind: str, content: Any) -> str:
         """Take something for the context's chat and give its id; empty where that must keep it."""
         rules = context.settings.artifacts
@@ -10071,7 +10125,7 @@ class ArtifactStore:
         now = self._clock()
         unused_since = now - self._rules.cleanup_days * 24 * 3_600.0
         async with only_worker("artifacts", _SWEEP_LOCK_SECONDS) as is_ours:
-            if not is_ours:
+            if not (is_ours and await self._table.is_made()):
                 return
             await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
             await self._purge(lambda c: purge_orphans(c, now))
@@ -10587,7 +10641,7 @@ class SessionArchive:
     def session(self, context: RequestContext) -> Generator[tuple[RequestContext, NoteEvents]]:
         """The context with records, and what notes Events there; at the end it is archived.
 
-        Where the answer is none to be archived, the context as it is, and nothing is noted.
+        Where nothing is archived, the context as it is, and nothing is noted.
         """
         self._follow(context.settings.archives)
         is_message = is_saved_chat(context.chat_id) and context.message_id and not context.task
@@ -10618,10 +10672,15 @@ class SessionArchive:
             await asyncio.wait(tasks)
 
     def _follow(self, rules: ArchiveRules) -> None:
-        """Work by the rules of the newest call."""
+        """Work by the rules of the newest call; switched off, old archives are deleted still."""
+        if self._sweeper is None:
+            # The tasks belong to no request, and their log must not name the one that began them.
+            self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
         if self._rules == rules:
             return
         self._rules, self._codec = rules, None
+        if not rules.enabled:
+            return
         try:
             passphrase = rules.passphrase.reveal()
         except PipeError:
@@ -10632,9 +10691,6 @@ class SessionArchive:
             return
         # Archives are read where lz4 is not installed, too.
         self._codec = PayloadCodec(passphrase, use_lz4=False)
-        if self._sweeper is None:
-            # The tasks belong to no request, and their log must not name the one that began them.
-            self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
 
     def _keep(self, recorder: AnswerRecorder, codec: PayloadCodec | None) -> None:
         if codec is None or self._waiting_bytes + recorder.records.size > self._most_waiting:
@@ -10714,7 +10770,7 @@ SpendRow = dict[str, Any]
 
 _WHO_AND_WHERE = ("function_id", "user_id", "chat_id", "message_id", "task", "model")
 # Tokens are as OpenRouter counts them; 10^12 picodollars are one USD, and null is not known.
-_WHAT_IT_TOOK = (
+WHAT_IT_TOOK = (
     "input_tokens",
     "cached_tokens",
     "cache_write_tokens",
@@ -10733,7 +10789,7 @@ SPEND = Table(
         Column(name, String(LONGEST_TEXT), nullable=False)
         for name in (*_WHO_AND_WHERE, "provider", "outcome")
     ),
-    *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
+    *(Column(name, BigInteger) for name in WHAT_IT_TOOK),
     Index("openrouter_pipe_spend_by_user", "user_id", "created_at"),
     Index("openrouter_pipe_spend_by_time", "created_at"),
 )
@@ -10747,6 +10803,8 @@ class RequestEnd:
     """`finished`, `failed`, `stopped` by the person, or `refused`: nothing done, nothing billed."""
     usage: Usage | None = None
     provider: str = ""
+    generation_id: str = ""
+    """OpenRouter's, of a request that was taken; it may know what is not known here."""
 
 
 async def tell_end(
@@ -10754,11 +10812,13 @@ async def tell_end(
 ) -> AsyncGenerator[list[Event]]:
     """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
     silent = ResponseStarted | ResponseFailed
-    end, has_output = RequestEnd("stopped"), False
+    end, has_output, generation_id = RequestEnd("stopped"), False, ""
     try:
         async with aclosing(answer) as batches:
             async for batch in batches:
                 has_output = has_output or not all(isinstance(event, silent) for event in batch)
+                if isinstance(batch[0], ResponseStarted):
+                    generation_id = batch[0].response_id
                 match batch[-1]:
                     case ResponseFinished(usage=usage, provider=provider):
                         end = RequestEnd("finished", usage, provider)
@@ -10773,7 +10833,7 @@ async def tell_end(
         end = _without_output(error)
         raise
     finally:
-        note(end)
+        note(replace(end, generation_id=generation_id))
 
 
 def _without_output(error: PipeError) -> RequestEnd:
@@ -10785,15 +10845,19 @@ def _without_output(error: PipeError) -> RequestEnd:
 
 def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     """What the ledger keeps of a request."""
-    usage = end.usage or Usage()
     return {
         "id": secrets.token_hex(16),
         "created_at": int(time.time()),
         **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
         "provider": storable_text(end.provider),
         "outcome": end.outcome,
-        **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
+        **figures_of(end.usage or Usage()),
     }
+
+
+def figures_of(usage: Usage) -> SpendRow:
+    """The columns that tell tokens and cost."""
+    return {name: _storable_figure(getattr(usage, name)) for name in WHAT_IT_TOOK}
 
 
 def _storable_figure(figure: int | None) -> int | None:
@@ -10809,10 +10873,15 @@ def _storable_figure(figure: int | None) -> int | None:
 SpenderCircle = frozenset[str] | None
 """The ids of those who share a budget; `None` for everybody."""
 
+FindUsage = Callable[[str], Awaitable[Usage]]
+"""Asks OpenRouter what a generation took; raises a `PipeError` where it does not know."""
+
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
+_USAGE_WAITS = (4.0, 20.0)
+"""Seconds before each look for what was stopped: it is billed a moment later."""
 _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
 _MOST_TALLIES = 500
@@ -10856,18 +10925,24 @@ class SpendLedger:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_writing = False
         self._tallies: dict[SpenderCircle, SpendTally] = {}
+        self._costs = CostSnapshots()
         self._retention_days = 0
         self._clean_at = 0.0
 
-    def note(self, context: RequestContext, end: RequestEnd) -> None:
+    def note(self, context: RequestContext, end: RequestEnd, find_usage: FindUsage) -> None:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            self._begin(push_cost(context, end.usage))
+            self._begin(self._costs.push(context, end.usage))
         if not rules.keeps_ledger or not self._table.has_database:
             return
         self._retention_days = rules.retention_days
         row = spend_row(context, end)
+        self._take_down(row)
+        if end.usage is None and end.generation_id:
+            self._begin(self._find_out(row, end.generation_id, find_usage))
+
+    def _take_down(self, row: SpendRow) -> None:
         for tally in self._tallies.values():
             tally.add(row)
         if len(self._pending) < _MOST_PENDING_ROWS:
@@ -10903,6 +10978,20 @@ class SpendLedger:
         self._closing.set()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def _find_out(self, row: SpendRow, generation_id: str, find_usage: FindUsage) -> None:
+        """Complete the row of a request whose end was not heard; else its cost stays unknown."""
+        for wait in _USAGE_WAITS:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), wait)
+                return
+            try:
+                usage = await find_usage(generation_id)
+            except Exception as error:  # noqa: BLE001 - a background job is contained
+                LOG.debug("ledger: what %s took is not known: %s", generation_id, error)
+            else:
+                self._take_down({**row, **figures_of(usage)})
+                return
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(task := asyncio.create_task(work))
@@ -10952,8 +11041,10 @@ class SpendLedger:
             async with self._table.begin() as connection:
                 is_postgresql = connection.dialect.name == "postgresql"
                 add = postgresql.insert(SPEND) if is_postgresql else sqlite.insert(SPEND)
-                # A batch may be there although its commit seemed to fail.
-                await connection.execute(add.on_conflict_do_nothing(), batch)
+                # A row comes again when its commit seemed to fail, or its cost has become known.
+                figures = {name: add.excluded[name] for name in WHAT_IT_TOOK}
+                add = add.on_conflict_do_update(index_elements=["id"], set_=figures)
+                await connection.execute(add, batch)
             for _ in batch:
                 self._pending.popleft()
             left -= len(batch)
@@ -11028,18 +11119,24 @@ async def budget_warnings(context: RequestContext, ledger: SpendLedger) -> list[
 
 
 async def budget_states(
-    context: RequestContext, ledger: SpendLedger
+    context: RequestContext, ledger: SpendLedger, *, own_part: bool = False
 ) -> AsyncGenerator[BudgetState]:
-    """Every budget that the person who asks draws on, as far as the ledger can tell."""
+    """Every budget that the person who asks draws on, as far as the ledger can tell.
+
+    With `own_part` what others have spent of a shared one is left out.
+    """
     limits = read_budgets(context.settings.spend.budgets)
     for name, circle in (await _circles_of(context, limits)).items():
-        tally = await ledger.spent(circle) if name in limits else None
+        if name not in limits:
+            continue
+        owner, (daily, monthly) = f"The budget of \u201c{name}\u201d", limits[name]
+        owner = _OWNERS.get(name, owner)
+        if own_part and name != _OWN:
+            owner = f"Your part of {owner[0].lower()}{owner[1:]}"
+            circle = frozenset({context.user_id})
+        tally = await ledger.spent(circle)
         if tally is None:
             continue
-        owner, (daily, monthly) = (
-            _OWNERS.get(name, f"The budget of \u201c{name}\u201d"),
-            limits[name],
-        )
         if daily:
             tomorrow = tally.day_begin + DAY_SECONDS
             yield BudgetState(owner, "today", daily, tally.day / PICODOLLARS, tomorrow)
@@ -11145,7 +11242,8 @@ async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> st
         return f"{whose} spent nothing in the last {days} days."
     [(_, total)] = _summed(rows, lambda row: "")
     lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
-    lines += [f"- {state}" async for state in budget_states(context, ledger)]
+    budgets = budget_states(context, ledger, own_part=not sees_all)
+    lines += [f"- {state}" async for state in budgets]
     by_day = _summed(rows, lambda row: _utc("%Y-%m-%d", int(row.day) * DAY_SECONDS))
     lines += _table("Day (UTC)", sorted(by_day, reverse=True))
     lines += _table("Model", _summed(rows, lambda row: row.model))
@@ -16109,7 +16207,9 @@ class Ask:
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
                 answer = stream_chat_completions(client, settings, chat_body)
-        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
+        find_usage = partial(fetch_usage, client, settings)
+        note = partial(self.runtime.ledger().note, self.context, find_usage=find_usage)
+        return tell_end(answer, note)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""
@@ -16395,7 +16495,7 @@ async def run_turn(
     transcript = Transcript(call_ids_in(body))
     with (
         runtime.lease(context.function_id, context.settings),
-        _archived(context, runtime) as (context, note),
+        runtime.session_archive().session(context) as (context, note),
         timing_scope("turn"),
     ):
         current_request().set(context)
@@ -16420,15 +16520,6 @@ async def run_turn(
             yield piece
 
 
-def _archived(
-    context: RequestContext, runtime: Runtime
-) -> AbstractContextManager[tuple[RequestContext, NoteEvents]]:
-    """Archives what happens inside, where the admin wants it; else nothing is noted."""
-    if context.settings.archives.enabled:
-        return runtime.session_archive().session(context)
-    return nullcontext((context, note_nothing))
-
-
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One call of the pipe, and what is at hand to answer it."""
@@ -16445,9 +16536,10 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     context, body = turn.context, turn.body
     if not context.task and (what := read_spend_command(body)) is not None:
         return _spending_told(turn, what)
-    answer = _answer(turn)
+    answer, artifacts = _answer(turn), turn.runtime.artifacts()
+    artifacts.attend(context)
     if context.settings.artifacts.in_database and not context.task:
-        answer = keep_thinking(answer, context, turn.runtime.artifacts())
+        answer = keep_thinking(answer, context, artifacts)
     answer = keep_files(answer, context)
     if not has_closing_line(context, body):
         return answer
@@ -16690,164 +16782,164 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((298, 9, 36),),
-    "core/redaction.py": ((342, 9, 69),),
-    "core/errors.py": ((439, 31, 181),),
-    "storage/payload_codec.py": ((632, 26, 189),),
-    "storage/archive_file.py": ((831, 20, 91),),
-    "storage/unlock.py": ((932, 22, 112),),
-    "core/circuit_breaker.py": ((1093, 8, 48),),
-    "core/json_codec.py": ((1149, 11, 29),),
-    "core/json_values.py": ((1186, 8, 31),),
-    "core/hand_over.py": ((1225, 11, 25),),
-    "core/media_types.py": ((1258, 5, 64),),
-    "core/money.py": ((1330, 8, 15),),
-    "core/process.py": ((1353, 10, 13),),
-    "core/addresses.py": ((1377, 17, 170),),
-    "core/admission.py": ((1555, 12, 50),),
-    "core/retry.py": ((1613, 7, 33),),
-    "core/secrets.py": ((1654, 19, 86),),
-    "core/session_records.py": ((1748, 11, 45),),
-    "core/source_map.py": ((1801, 7, 24),),
-    "core/template_language.py": ((1833, 8, 56),),
-    "core/valve_types.py": ((1899, 17, 63),),
-    "core/archive_valves.py": ((1970, 13, 65),),
-    "core/attachment_valves.py": ((2043, 13, 113),),
-    "core/catalog_valves.py": ((2164, 12, 136),),
-    "core/companion_valves.py": ((2308, 13, 61),),
-    "core/metadata_valves.py": ((2377, 12, 75),),
-    "core/personal_valves.py": ((2460, 11, 108),),
-    "core/spend_valves.py": ((2576, 12, 71),),
-    "core/storage_valves.py": ((2655, 13, 87),),
-    "core/template_valves.py": ((2750, 13, 87),),
-    "core/tool_valves.py": ((2845, 11, 76),),
-    "core/config.py": ((2929, 25, 431),),
-    "core/context.py": ((3368, 16, 61),),
-    "core/logging_system.py": ((3437, 11, 105),),
-    "core/error_templates.py": ((3550, 28, 176),),
-    "core/timing_logger.py": ((3736, 21, 137),),
-    "api/bodies.py": ((3881, 8, 80),),
-    "api/error_figures.py": ((3969, 8, 38),),
-    "api/errors.py": ((4015, 18, 188),),
-    "api/events.py": ((4211, 12, 315),),
-    "api/exchange_log.py": ((4534, 17, 15),),
-    "api/gateway/batch.py": ((4560, 14, 47),),
-    "api/gateway/items.py": ((4615, 22, 145),),
-    "api/gateway/part_ends.py": ((4768, 8, 58),),
-    "api/gateway/payloads.py": ((4834, 14, 31),),
-    "api/gateway/selection.py": ((4873, 15, 55),),
-    "api/gateway/sound.py": ((4936, 11, 22),),
-    "api/gateway/text_run.py": ((4966, 10, 70),),
-    "api/pacing.py": ((5044, 7, 19),),
-    "api/sse.py": ((5071, 5, 60),),
-    "api/gateway/chat_reader.py": ((5139, 31, 215),),
-    "api/gateway/responses_reader.py": ((5362, 34, 202),),
-    "api/transport.py": ((5572, 18, 176),),
-    "api/http.py": ((5756, 23, 176),),
-    "api/catalog.py": ((5940, 19, 99),),
-    "api/gateway/stream.py": ((6047, 33, 124),),
-    "api/gateway/chat_completions.py": ((6179, 15, 12),),
-    "api/gateway/images.py": ((6199, 19, 32),),
-    "api/gateway/responses.py": ((6239, 15, 12),),
-    "host/blocking.py": ((6259, 12, 57),),
-    "host/chats.py": ((6324, 13, 80),),
-    "host/columns.py": ((6416, 20, 88),),
-    "host/data_folder.py": ((6512, 9, 7),),
-    "host/database.py": ((6527, 15, 64),),
-    "host/departure.py": ((6599, 11, 30),),
-    "host/events.py": ((6637, 9, 4),),
-    "host/functions.py": ((6652, 20, 87),),
-    "host/kept_ids.py": ((6749, 11, 23),),
-    "host/middleware.py": ((6780, 8, 7),),
-    "host/citing.py": ((6795, 15, 25),),
-    "host/models.py": ((6828, 14, 105),),
-    "host/redis.py": ((6941, 8, 10),),
-    "host/single_worker.py": ((6959, 15, 30),),
-    "host/users.py": ((6997, 14, 95),),
-    "host/call.py": ((7100, 16, 64),),
-    "host/files.py": ((7172, 19, 101),),
-    "host/tools.py": ((7284, 23, 241),),
-    "host/versions.py": ((7533, 10, 30),),
-    "filters/provider_routing.py": ((7573, 2, 165),),
-    "filters/search_toggle.py": ((7740, 2, 153),),
-    "models/catalog_shelf.py": ((7903, 19, 105),),
-    "models/key_limit.py": ((8016, 13, 43),),
-    "models/pricing.py": ((8067, 12, 106),),
-    "models/family.py": ((8181, 14, 146),),
-    "models/companions.py": ((8335, 15, 95),),
-    "models/variants.py": ((8438, 11, 67),),
-    "models/known.py": ((8513, 12, 33),),
-    "models/metadata_sync.py": ((8557, 24, 246),),
-    "models/registry.py": ((8811, 21, 153),),
-    "models/visibility.py": ((8972, 16, 219),),
-    "models/entries.py": ((9199, 25, 66),),
-    "models/sync_job.py": ((9273, 33, 183),),
-    "storage/artifact_table.py": ((9464, 27, 92),),
-    "storage/cost_snapshots.py": ((9564, 16, 28),),
-    "storage/downloads.py": ((9604, 25, 173),),
-    "storage/encoded_files.py": ((9785, 19, 80),),
-    "storage/generated.py": ((9873, 16, 46),),
-    "storage/artifacts.py": ((9930, 41, 304),),
-    "storage/kept_thinking.py": ((10242, 15, 34),),
-    "storage/pictures.py": ((10284, 19, 121),),
-    "storage/keeping.py": ((10413, 25, 78),),
-    "storage/session_archive.py": ((10501, 43, 204),),
-    "storage/spend_table.py": ((10713, 24, 88),),
-    "storage/spend_ledger.py": ((10809, 23, 183),),
-    "storage/budgets.py": ((11000, 18, 103),),
-    "storage/spend_report.py": ((11111, 27, 111),),
-    "storage/spending.py": ((11230, 20, 77),),
-    "requests/allow_list.py": ((11315, 10, 28),),
-    "requests/caching.py": ((11351, 13, 20),),
-    "requests/content_parts.py": ((11379, 10, 76),),
-    "requests/fallbacks.py": ((11463, 12, 13),),
-    "requests/identifiers.py": ((11484, 11, 46),),
-    "requests/modalities.py": ((11538, 12, 40),),
-    "requests/old_texts.py": ((11586, 11, 65),),
-    "requests/parameters.py": ((11659, 12, 59),),
-    "requests/plugins.py": ((11726, 13, 20),),
-    "requests/reasoning.py": ((11754, 13, 87),),
-    "requests/references.py": ((11849, 12, 30),),
-    "requests/replay.py": ((11887, 14, 122),),
-    "requests/chat_body.py": ((12017, 13, 141),),
-    "requests/history.py": ((12166, 13, 116),),
-    "requests/next_round.py": ((12290, 22, 82),),
-    "requests/recovery.py": ((12380, 16, 107),),
-    "requests/retention.py": ((12495, 13, 80),),
-    "requests/attachments.py": ((12583, 25, 231),),
-    "requests/routing_table.py": ((12822, 14, 38),),
-    "requests/routing.py": ((12868, 13, 39),),
-    "requests/tasks.py": ((12915, 11, 35),),
-    "requests/studio.py": ((12958, 15, 52),),
-    "requests/tools.py": ((13018, 13, 41),),
-    "requests/web_search.py": ((13067, 15, 62),),
-    "requests/normalise.py": ((13137, 29, 43),),
-    "streaming/collector.py": ((13188, 32, 266),),
-    "streaming/completion_notes.py": ((13462, 11, 41),),
-    "streaming/open_calls.py": ((13511, 10, 25),),
-    "streaming/renderer.py": ((13544, 9, 13),),
-    "streaming/citations.py": ((13565, 13, 57),),
-    "streaming/layout.py": ((13634, 18, 61),),
-    "streaming/output_items.py": ((13703, 19, 75),),
-    "streaming/server_tools.py": ((13786, 15, 46),),
-    "streaming/status.py": ((13840, 10, 47),),
-    "streaming/think_tags.py": ((13895, 20, 134),),
-    "streaming/thinking_status.py": ((14037, 11, 53),),
-    "streaming/usage.py": ((14098, 10, 92),),
-    "streaming/completion_chunks.py": ((14198, 31, 101),),
-    "streaming/completion_dict.py": ((14307, 38, 113),),
-    "streaming/response_events.py": ((14428, 48, 279),),
-    "streaming/transcript.py": ((14715, 30, 130),),
-    "tools/policy.py": ((14853, 13, 47),),
-    "tools/results.py": ((14908, 11, 116),),
-    "tools/schema.py": ((15035, 15, 298),),
-    "tools/arguments.py": ((15341, 13, 113),),
-    "tools/definitions.py": ((15462, 13, 76),),
-    "tools/executor.py": ((15546, 55, 194),),
-    "tools/toolbox.py": ((15748, 23, 130),),
-    "runtime.py": ((15886, 34, 195),),
-    "attempts.py": ((16089, 37, 85),),
-    "rounds.py": ((16182, 30, 190),),
-    "orchestrator.py": ((16380, 53, 184),),
-    "pipe.py": ((16572, 30, 113),),
+    "core/ids.py": ((299, 9, 36),),
+    "core/redaction.py": ((343, 9, 69),),
+    "core/errors.py": ((440, 31, 181),),
+    "storage/payload_codec.py": ((633, 26, 189),),
+    "storage/archive_file.py": ((832, 20, 91),),
+    "storage/unlock.py": ((933, 22, 112),),
+    "core/circuit_breaker.py": ((1094, 8, 48),),
+    "core/json_codec.py": ((1150, 11, 29),),
+    "core/json_values.py": ((1187, 8, 31),),
+    "core/hand_over.py": ((1226, 11, 25),),
+    "core/media_types.py": ((1259, 5, 64),),
+    "core/money.py": ((1331, 8, 15),),
+    "core/process.py": ((1354, 10, 13),),
+    "core/addresses.py": ((1378, 17, 170),),
+    "core/admission.py": ((1556, 12, 50),),
+    "core/retry.py": ((1614, 7, 33),),
+    "core/secrets.py": ((1655, 19, 86),),
+    "core/session_records.py": ((1749, 11, 45),),
+    "core/source_map.py": ((1802, 7, 24),),
+    "core/template_language.py": ((1834, 8, 56),),
+    "core/valve_types.py": ((1900, 17, 63),),
+    "core/archive_valves.py": ((1971, 13, 65),),
+    "core/attachment_valves.py": ((2044, 13, 113),),
+    "core/catalog_valves.py": ((2165, 12, 136),),
+    "core/companion_valves.py": ((2309, 13, 61),),
+    "core/metadata_valves.py": ((2378, 12, 75),),
+    "core/personal_valves.py": ((2461, 11, 108),),
+    "core/spend_valves.py": ((2577, 12, 71),),
+    "core/storage_valves.py": ((2656, 13, 87),),
+    "core/template_valves.py": ((2751, 13, 87),),
+    "core/tool_valves.py": ((2846, 11, 76),),
+    "core/config.py": ((2930, 25, 431),),
+    "core/context.py": ((3369, 16, 61),),
+    "core/logging_system.py": ((3438, 11, 105),),
+    "core/error_templates.py": ((3551, 28, 176),),
+    "core/timing_logger.py": ((3737, 21, 137),),
+    "api/bodies.py": ((3882, 8, 80),),
+    "api/error_figures.py": ((3970, 8, 38),),
+    "api/errors.py": ((4016, 18, 188),),
+    "api/events.py": ((4212, 12, 315),),
+    "api/exchange_log.py": ((4535, 17, 15),),
+    "api/gateway/batch.py": ((4561, 14, 47),),
+    "api/gateway/items.py": ((4616, 22, 145),),
+    "api/gateway/part_ends.py": ((4769, 8, 58),),
+    "api/gateway/payloads.py": ((4835, 14, 31),),
+    "api/gateway/selection.py": ((4874, 15, 55),),
+    "api/gateway/sound.py": ((4937, 11, 22),),
+    "api/gateway/text_run.py": ((4967, 10, 70),),
+    "api/pacing.py": ((5045, 7, 19),),
+    "api/sse.py": ((5072, 5, 60),),
+    "api/gateway/chat_reader.py": ((5140, 31, 215),),
+    "api/gateway/responses_reader.py": ((5363, 34, 202),),
+    "api/transport.py": ((5573, 18, 176),),
+    "api/http.py": ((5757, 23, 176),),
+    "api/catalog.py": ((5941, 21, 115),),
+    "api/gateway/stream.py": ((6064, 33, 124),),
+    "api/gateway/chat_completions.py": ((6196, 15, 12),),
+    "api/gateway/images.py": ((6216, 19, 32),),
+    "api/gateway/responses.py": ((6256, 15, 12),),
+    "host/blocking.py": ((6276, 12, 57),),
+    "host/chats.py": ((6341, 13, 80),),
+    "host/columns.py": ((6433, 20, 88),),
+    "host/data_folder.py": ((6529, 9, 7),),
+    "host/database.py": ((6544, 15, 76),),
+    "host/departure.py": ((6628, 11, 30),),
+    "host/events.py": ((6666, 9, 4),),
+    "host/functions.py": ((6681, 20, 87),),
+    "host/kept_ids.py": ((6778, 11, 23),),
+    "host/middleware.py": ((6809, 8, 7),),
+    "host/citing.py": ((6824, 15, 25),),
+    "host/models.py": ((6857, 14, 105),),
+    "host/redis.py": ((6970, 8, 10),),
+    "host/single_worker.py": ((6988, 15, 35),),
+    "host/users.py": ((7031, 14, 95),),
+    "host/call.py": ((7134, 16, 64),),
+    "host/files.py": ((7206, 19, 101),),
+    "host/tools.py": ((7318, 23, 241),),
+    "host/versions.py": ((7567, 10, 30),),
+    "filters/provider_routing.py": ((7607, 2, 165),),
+    "filters/search_toggle.py": ((7774, 2, 153),),
+    "models/catalog_shelf.py": ((7937, 19, 105),),
+    "models/key_limit.py": ((8050, 13, 43),),
+    "models/pricing.py": ((8101, 12, 106),),
+    "models/family.py": ((8215, 14, 146),),
+    "models/companions.py": ((8369, 15, 95),),
+    "models/variants.py": ((8472, 11, 67),),
+    "models/known.py": ((8547, 12, 33),),
+    "models/metadata_sync.py": ((8591, 24, 246),),
+    "models/registry.py": ((8845, 21, 153),),
+    "models/visibility.py": ((9006, 16, 219),),
+    "models/entries.py": ((9233, 25, 66),),
+    "models/sync_job.py": ((9307, 33, 183),),
+    "storage/artifact_table.py": ((9498, 27, 92),),
+    "storage/cost_snapshots.py": ((9598, 16, 44),),
+    "storage/downloads.py": ((9654, 25, 173),),
+    "storage/encoded_files.py": ((9835, 19, 80),),
+    "storage/generated.py": ((9923, 16, 46),),
+    "storage/artifacts.py": ((9980, 41, 308),),
+    "storage/kept_thinking.py": ((10296, 15, 34),),
+    "storage/pictures.py": ((10338, 19, 121),),
+    "storage/keeping.py": ((10467, 25, 78),),
+    "storage/session_archive.py": ((10555, 43, 206),),
+    "storage/spend_table.py": ((10769, 24, 96),),
+    "storage/spend_ledger.py": ((10873, 24, 210),),
+    "storage/budgets.py": ((11091, 18, 109),),
+    "storage/spend_report.py": ((11208, 27, 112),),
+    "storage/spending.py": ((11328, 20, 77),),
+    "requests/allow_list.py": ((11413, 10, 28),),
+    "requests/caching.py": ((11449, 13, 20),),
+    "requests/content_parts.py": ((11477, 10, 76),),
+    "requests/fallbacks.py": ((11561, 12, 13),),
+    "requests/identifiers.py": ((11582, 11, 46),),
+    "requests/modalities.py": ((11636, 12, 40),),
+    "requests/old_texts.py": ((11684, 11, 65),),
+    "requests/parameters.py": ((11757, 12, 59),),
+    "requests/plugins.py": ((11824, 13, 20),),
+    "requests/reasoning.py": ((11852, 13, 87),),
+    "requests/references.py": ((11947, 12, 30),),
+    "requests/replay.py": ((11985, 14, 122),),
+    "requests/chat_body.py": ((12115, 13, 141),),
+    "requests/history.py": ((12264, 13, 116),),
+    "requests/next_round.py": ((12388, 22, 82),),
+    "requests/recovery.py": ((12478, 16, 107),),
+    "requests/retention.py": ((12593, 13, 80),),
+    "requests/attachments.py": ((12681, 25, 231),),
+    "requests/routing_table.py": ((12920, 14, 38),),
+    "requests/routing.py": ((12966, 13, 39),),
+    "requests/tasks.py": ((13013, 11, 35),),
+    "requests/studio.py": ((13056, 15, 52),),
+    "requests/tools.py": ((13116, 13, 41),),
+    "requests/web_search.py": ((13165, 15, 62),),
+    "requests/normalise.py": ((13235, 29, 43),),
+    "streaming/collector.py": ((13286, 32, 266),),
+    "streaming/completion_notes.py": ((13560, 11, 41),),
+    "streaming/open_calls.py": ((13609, 10, 25),),
+    "streaming/renderer.py": ((13642, 9, 13),),
+    "streaming/citations.py": ((13663, 13, 57),),
+    "streaming/layout.py": ((13732, 18, 61),),
+    "streaming/output_items.py": ((13801, 19, 75),),
+    "streaming/server_tools.py": ((13884, 15, 46),),
+    "streaming/status.py": ((13938, 10, 47),),
+    "streaming/think_tags.py": ((13993, 20, 134),),
+    "streaming/thinking_status.py": ((14135, 11, 53),),
+    "streaming/usage.py": ((14196, 10, 92),),
+    "streaming/completion_chunks.py": ((14296, 31, 101),),
+    "streaming/completion_dict.py": ((14405, 38, 113),),
+    "streaming/response_events.py": ((14526, 48, 279),),
+    "streaming/transcript.py": ((14813, 30, 130),),
+    "tools/policy.py": ((14951, 13, 47),),
+    "tools/results.py": ((15006, 11, 116),),
+    "tools/schema.py": ((15133, 15, 298),),
+    "tools/arguments.py": ((15439, 13, 113),),
+    "tools/definitions.py": ((15560, 13, 76),),
+    "tools/executor.py": ((15644, 55, 194),),
+    "tools/toolbox.py": ((15846, 23, 130),),
+    "runtime.py": ((15984, 34, 195),),
+    "attempts.py": ((16187, 38, 87),),
+    "rounds.py": ((16282, 30, 190),),
+    "orchestrator.py": ((16480, 52, 176),),
+    "pipe.py": ((16664, 30, 113),),
 }

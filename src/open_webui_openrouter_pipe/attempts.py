@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .api.bodies import CompletionsBody, ResponsesBody
+from .api.catalog import fetch_usage
 from .api.events import (
     Event,
     Notice,
@@ -57,7 +58,9 @@ class Ask:
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
                 answer = stream_chat_completions(client, settings, chat_body)
-        return tell_end(answer, partial(self.runtime.ledger().note, self.context))
+        find_usage = partial(fetch_usage, client, settings)
+        note = partial(self.runtime.ledger().note, self.context, find_usage=find_usage)
+        return tell_end(answer, note)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
         """Take out of the request what was refused; `tried` remembers the repairs made."""

@@ -22,7 +22,7 @@ from open_webui_openrouter_pipe.host.database import OwnTable
 from open_webui_openrouter_pipe.storage.artifact_table import ARTIFACTS
 from open_webui_openrouter_pipe.storage.artifacts import ArtifactStore
 from pipe_lab.host.chat_page import ChatPage
-from pipe_lab.host.client import OpenWebUIClient, sign_up
+from pipe_lab.host.client import Account, OpenWebUIClient, sign_up
 from pipe_lab.host.install import ensure_open_webui
 from pipe_lab.host.pipe_setup import BUNDLE, FUNCTION_ID, install_pipe, simulator_upstream
 from pipe_lab.host.server import OpenWebUIServer, ServerSettings
@@ -55,8 +55,9 @@ class Worker:
     """One of the servers, a page that is open on it, and the chats begun there."""
 
     server: OpenWebUIServer
-    client: OpenWebUIClient
-    page: ChatPage
+    account: Account
+    client: OpenWebUIClient = field(init=False)
+    page: ChatPage = field(init=False)
     sent: dict[int, Turn] = field(default_factory=dict[int, Turn])
     answered: list[int] = field(default_factory=list[int])
     enough: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,10 +95,20 @@ class Worker:
     async def crash_and_come_back(self) -> None:
         """Kill the server, start it again, and open the page anew."""
         await self.server.kill()
-        await self.page.__aexit__(None, None, None)
+        await self.leave()
         await self.server.start()
+        await self.enter()
+
+    async def enter(self) -> None:
+        """Open a page."""
+        self.client = OpenWebUIClient(self.server.url, self.account)
         self.page = ChatPage(self.client)
         await self.page.__aenter__()
+
+    async def leave(self) -> None:
+        """Close it."""
+        await self.page.__aexit__(None, None, None)
+        await self.client.__aexit__(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +149,17 @@ async def workers(
         for server in servers:
             await stack.enter_async_context(server)
         account = await sign_up(servers[0].url, "Ada", "ada@example.com", "correct horse")
-        workers: list[Worker] = []
-        for server in servers:
-            client = await stack.enter_async_context(OpenWebUIClient(server.url, account))
-            workers.append(Worker(server, client, ChatPage(client)))
+        killed, other = (Worker(server, account) for server in servers)
+        for worker in (killed, other):
+            await worker.enter()
+            stack.push_async_callback(worker.leave)
         upstream = simulator_upstream(simulator)
-        await install_pipe(workers[0].client, upstream, BUNDLE.read_text(encoding="utf-8"))
+        await install_pipe(killed.client, upstream, BUNDLE.read_text(encoding="utf-8"))
         valves = {"API_KEY": upstream.api_key, "BASE_URL": upstream.base_url, **VALVES}
-        await workers[0].client.set_valves(FUNCTION_ID, valves)
-        for worker in workers:
+        await killed.client.set_valves(FUNCTION_ID, valves)
+        for worker in (killed, other):
             await worker.client.models()
-            await worker.page.__aenter__()
-        yield Workers(*workers, simulator, engine)
-        for worker in workers:
-            await worker.page.__aexit__(None, None, None)
+        yield Workers(killed, other, simulator, engine)
 
 
 async def test_nothing_that_was_saved_is_lost_with_a_worker(workers: Workers) -> None:

@@ -48,6 +48,18 @@ class OwnTable:
         """Whether there is a database at all: there is none outside of Open WebUI."""
         return self._find() is not None
 
+    async def is_made(self) -> bool:
+        """Whether it is there already; nothing is made. Raises as `begin` does."""
+        engine, table = self._find(), self._table
+        if engine is None:
+            return False
+        async with engine.connect() as connection:
+            return await connection.run_sync(
+                lambda sync: sync.dialect.has_table(
+                    sync, table.name, schema=sync.schema_for_object(table)
+                )
+            )
+
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction: kept at the end of the block, undone where that raises.
