@@ -13,7 +13,7 @@ from ..core.logging_system import LOG
 from ..host.redis import find_redis
 from ..host.users import contact_of
 
-_REDIS_PATIENCE_SECONDS = 5.0
+_SNAPSHOT_SECONDS = 5.0
 
 
 class CostSnapshots:
@@ -54,6 +54,6 @@ async def _push_cost(context: RequestContext, usage: Usage) -> None:
     who = {"guid": user_id, "email": email, "name": name}
     record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
     key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
-    async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
+    async with asyncio.timeout(_SNAPSHOT_SECONDS):
         if (redis := find_redis()) is not None:
             await redis.set(key, record, ex=context.settings.spend.redis_ttl)
