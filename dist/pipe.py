@@ -140,66 +140,66 @@ license: MIT
 # requests/  From what Open WebUI sends to what OpenRouter takes.
 #  11407  allow_list.py                 Only what the API knows goes out.
 #  11443  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11471  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11555  fallbacks.py                  Further models, for when the first one fails.
-#  11576  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11630  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11678  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11751  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11818  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11846  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11941  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  11979  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12109  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12258  history.py                    Chat messages become input items.
-#  12382  next_round.py                 The request of another round: the one before, and what came of it.
-#  12472  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12587  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12675  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12914  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12960  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13007  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13050  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13110  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13159  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13229  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11495  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11579  fallbacks.py                  Further models, for when the first one fails.
+#  11600  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11654  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11702  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11775  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11842  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11870  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11965  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12003  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12133  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12284  history.py                    Chat messages become input items.
+#  12408  next_round.py                 The request of another round: the one before, and what came of it.
+#  12498  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12613  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12701  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12940  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12986  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13033  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13076  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13136  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13185  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13255  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13280  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13554  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13603  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13636  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13657  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13722  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13795  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13878  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13932  status.py                     The status line of an answer: few words, all of them true.
-#  13987  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14129  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14190  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14290  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14399  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14520  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14807  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13306  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13580  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13629  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13662  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13683  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13748  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13821  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13904  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13958  status.py                     The status line of an answer: few words, all of them true.
+#  14013  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14155  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14216  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14316  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14425  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14546  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14833  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14945  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15000  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15124  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15433  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15554  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15638  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15840  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14971  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15026  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15150  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15459  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15580  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15664  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15866  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  15978  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16004  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16181  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16207  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16276  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16302  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16474  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16500  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16658  pipe.py                       The entrance: what Open WebUI calls.
+#  16684  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -9595,7 +9595,7 @@ async def _purge_some(connection: Any, *which: Any) -> bool:
 # Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
 ################################
 
-_REDIS_PATIENCE_SECONDS = 5.0
+_SNAPSHOT_SECONDS = 5.0
 
 
 class CostSnapshots:
@@ -9636,7 +9636,7 @@ async def _push_cost(context: RequestContext, usage: Usage) -> None:
     who = {"guid": user_id, "email": email, "name": name}
     record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
     key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
-    async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
+    async with asyncio.timeout(_SNAPSHOT_SECONDS):
         if (redis := find_redis()) is not None:
             await redis.set(key, record, ex=context.settings.spend.redis_ttl)
 
@@ -11458,6 +11458,30 @@ def caching_fields(context: RequestContext) -> dict[str, Any]:
     return fields
 
 
+def mark_breakpoints(
+    messages: Sequence[JsonObject], tools: Sequence[JsonObject], cache_control: JsonObject
+) -> None:
+    """Mark where a chat request's cache may end early: after tools, system prompt and question.
+
+    The automatic breakpoint of the top level is the fourth, and vendors take no more. It alone
+    would lose everything when a question is edited or the answer made anew.
+    """
+    marked = [tool for tool in tools if tool["type"] == "function"][-1:]
+    for role in ("system", "user"):
+        of_role = [message for message in messages if message["role"] == role]
+        marked += [part for message in of_role[-1:] for part in _last_text(message)]
+    for block in marked:
+        block.setdefault("cache_control", cache_control)
+
+
+def _last_text(message: JsonObject) -> list[JsonObject]:
+    """The last text of a message as a part, for only a part can carry a mark."""
+    content = message["content"]
+    if isinstance(content, str):
+        content = message["content"] = [{"type": "text", "text": content}] if content else []
+    return [part for part in content if part["type"] == "text"][-1:]
+
+
 def _session_id(chat_id: str) -> str:
     """A name for the chat that keeps its provider, and tells OpenRouter nothing about the chat."""
     secret = os.environ.get("WEBUI_SECRET_KEY", "")
@@ -12177,6 +12201,8 @@ def build_chat_body(request: ResponsesBody, body: CompletionsBody) -> ChatBody:
         fields["tools"] = [_nested_function(tool) for tool in request["tools"]]
     if "tool_choice" in request:
         fields["tool_choice"] = _nested_choice(request["tool_choice"])
+    if cache_control := fields.get("cache_control"):
+        mark_breakpoints(fields["messages"], fields.get("tools", ()), cache_control)
     return cast("ChatBody", fields)
 
 
@@ -16890,56 +16916,56 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/spend_report.py": ((11208, 27, 112),),
     "storage/spending.py": ((11328, 20, 77),),
     "requests/allow_list.py": ((11413, 10, 28),),
-    "requests/caching.py": ((11449, 13, 20),),
-    "requests/content_parts.py": ((11477, 10, 76),),
-    "requests/fallbacks.py": ((11561, 12, 13),),
-    "requests/identifiers.py": ((11582, 11, 46),),
-    "requests/modalities.py": ((11636, 12, 40),),
-    "requests/old_texts.py": ((11684, 11, 65),),
-    "requests/parameters.py": ((11757, 12, 59),),
-    "requests/plugins.py": ((11824, 13, 20),),
-    "requests/reasoning.py": ((11852, 13, 87),),
-    "requests/references.py": ((11947, 12, 30),),
-    "requests/replay.py": ((11985, 14, 122),),
-    "requests/chat_body.py": ((12115, 13, 141),),
-    "requests/history.py": ((12264, 13, 116),),
-    "requests/next_round.py": ((12388, 22, 82),),
-    "requests/recovery.py": ((12478, 16, 107),),
-    "requests/retention.py": ((12593, 13, 80),),
-    "requests/attachments.py": ((12681, 25, 231),),
-    "requests/routing_table.py": ((12920, 14, 38),),
-    "requests/routing.py": ((12966, 13, 39),),
-    "requests/tasks.py": ((13013, 11, 35),),
-    "requests/studio.py": ((13056, 15, 52),),
-    "requests/tools.py": ((13116, 13, 41),),
-    "requests/web_search.py": ((13165, 15, 62),),
-    "requests/normalise.py": ((13235, 29, 43),),
-    "streaming/collector.py": ((13286, 32, 266),),
-    "streaming/completion_notes.py": ((13560, 11, 41),),
-    "streaming/open_calls.py": ((13609, 10, 25),),
-    "streaming/renderer.py": ((13642, 9, 13),),
-    "streaming/citations.py": ((13663, 13, 57),),
-    "streaming/layout.py": ((13732, 18, 61),),
-    "streaming/output_items.py": ((13801, 19, 75),),
-    "streaming/server_tools.py": ((13884, 15, 46),),
-    "streaming/status.py": ((13938, 10, 47),),
-    "streaming/think_tags.py": ((13993, 20, 134),),
-    "streaming/thinking_status.py": ((14135, 11, 53),),
-    "streaming/usage.py": ((14196, 10, 92),),
-    "streaming/completion_chunks.py": ((14296, 31, 101),),
-    "streaming/completion_dict.py": ((14405, 38, 113),),
-    "streaming/response_events.py": ((14526, 48, 279),),
-    "streaming/transcript.py": ((14813, 30, 130),),
-    "tools/policy.py": ((14951, 13, 47),),
-    "tools/results.py": ((15006, 11, 116),),
-    "tools/schema.py": ((15133, 15, 298),),
-    "tools/arguments.py": ((15439, 13, 113),),
-    "tools/definitions.py": ((15560, 13, 76),),
-    "tools/executor.py": ((15644, 55, 194),),
-    "tools/toolbox.py": ((15846, 23, 130),),
-    "runtime.py": ((15984, 34, 195),),
-    "attempts.py": ((16187, 38, 87),),
-    "rounds.py": ((16282, 30, 190),),
-    "orchestrator.py": ((16480, 52, 176),),
-    "pipe.py": ((16664, 30, 113),),
+    "requests/caching.py": ((11449, 15, 44),),
+    "requests/content_parts.py": ((11501, 10, 76),),
+    "requests/fallbacks.py": ((11585, 12, 13),),
+    "requests/identifiers.py": ((11606, 11, 46),),
+    "requests/modalities.py": ((11660, 12, 40),),
+    "requests/old_texts.py": ((11708, 11, 65),),
+    "requests/parameters.py": ((11781, 12, 59),),
+    "requests/plugins.py": ((11848, 13, 20),),
+    "requests/reasoning.py": ((11876, 13, 87),),
+    "requests/references.py": ((11971, 12, 30),),
+    "requests/replay.py": ((12009, 14, 122),),
+    "requests/chat_body.py": ((12139, 14, 143),),
+    "requests/history.py": ((12290, 13, 116),),
+    "requests/next_round.py": ((12414, 22, 82),),
+    "requests/recovery.py": ((12504, 16, 107),),
+    "requests/retention.py": ((12619, 13, 80),),
+    "requests/attachments.py": ((12707, 25, 231),),
+    "requests/routing_table.py": ((12946, 14, 38),),
+    "requests/routing.py": ((12992, 13, 39),),
+    "requests/tasks.py": ((13039, 11, 35),),
+    "requests/studio.py": ((13082, 15, 52),),
+    "requests/tools.py": ((13142, 13, 41),),
+    "requests/web_search.py": ((13191, 15, 62),),
+    "requests/normalise.py": ((13261, 29, 43),),
+    "streaming/collector.py": ((13312, 32, 266),),
+    "streaming/completion_notes.py": ((13586, 11, 41),),
+    "streaming/open_calls.py": ((13635, 10, 25),),
+    "streaming/renderer.py": ((13668, 9, 13),),
+    "streaming/citations.py": ((13689, 13, 57),),
+    "streaming/layout.py": ((13758, 18, 61),),
+    "streaming/output_items.py": ((13827, 19, 75),),
+    "streaming/server_tools.py": ((13910, 15, 46),),
+    "streaming/status.py": ((13964, 10, 47),),
+    "streaming/think_tags.py": ((14019, 20, 134),),
+    "streaming/thinking_status.py": ((14161, 11, 53),),
+    "streaming/usage.py": ((14222, 10, 92),),
+    "streaming/completion_chunks.py": ((14322, 31, 101),),
+    "streaming/completion_dict.py": ((14431, 38, 113),),
+    "streaming/response_events.py": ((14552, 48, 279),),
+    "streaming/transcript.py": ((14839, 30, 130),),
+    "tools/policy.py": ((14977, 13, 47),),
+    "tools/results.py": ((15032, 11, 116),),
+    "tools/schema.py": ((15159, 15, 298),),
+    "tools/arguments.py": ((15465, 13, 113),),
+    "tools/definitions.py": ((15586, 13, 76),),
+    "tools/executor.py": ((15670, 55, 194),),
+    "tools/toolbox.py": ((15872, 23, 130),),
+    "runtime.py": ((16010, 34, 195),),
+    "attempts.py": ((16213, 38, 87),),
+    "rounds.py": ((16308, 30, 190),),
+    "orchestrator.py": ((16506, 52, 176),),
+    "pipe.py": ((16690, 30, 113),),
 }
