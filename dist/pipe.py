@@ -123,83 +123,83 @@ license: MIT
 # storage/  What is kept of an answer: after the words, never before them.
 #   9492  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
 #   9592  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#   9644  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#   9829  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#   9917  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#   9971  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10290  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10332  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  10461  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  10547  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  10763  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  10867  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11085  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11202  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11322  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#   9641  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#   9826  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#   9914  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#   9968  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10287  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  10329  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  10458  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  10544  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  10760  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  10864  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11082  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11199  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  11319  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  11407  allow_list.py                 Only what the API knows goes out.
-#  11443  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  11495  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  11579  fallbacks.py                  Further models, for when the first one fails.
-#  11600  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  11654  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  11702  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  11775  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  11842  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  11870  reasoning.py                  How hard the model thinks, and what is told of it.
-#  11965  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12003  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12133  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  12284  history.py                    Chat messages become input items.
-#  12408  next_round.py                 The request of another round: the one before, and what came of it.
-#  12498  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  12613  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  12701  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  12940  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  12986  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13033  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  13076  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
-#  13136  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  13185  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  13255  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  11404  allow_list.py                 Only what the API knows goes out.
+#  11440  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  11492  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  11576  fallbacks.py                  Further models, for when the first one fails.
+#  11597  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  11651  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  11699  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  11772  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  11839  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  11867  reasoning.py                  How hard the model thinks, and what is told of it.
+#  11962  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12000  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  12130  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  12281  history.py                    Chat messages become input items.
+#  12405  next_round.py                 The request of another round: the one before, and what came of it.
+#  12495  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  12610  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  12698  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  12937  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  12983  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  13030  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  13073  studio.py                     What is asked of a model behind `/images`: a prompt, pictures to go by, wishes.
+#  13133  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  13182  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  13252  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  13306  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  13580  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  13629  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  13662  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  13683  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  13748  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  13821  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  13904  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  13958  status.py                     The status line of an answer: few words, all of them true.
-#  14013  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  14155  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  14216  usage.py                      What an answer took and cost, under the names its reader knows.
-#  14316  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  14425  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  14546  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  14833  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  13303  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  13577  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  13626  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  13659  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  13680  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  13745  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  13818  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  13901  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  13955  status.py                     The status line of an answer: few words, all of them true.
+#  14010  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  14152  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  14213  usage.py                      What an answer took and cost, under the names its reader knows.
+#  14313  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  14422  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  14543  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  14830  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  14971  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  15026  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  15150  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  15459  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  15580  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  15664  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  15866  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  14968  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  15023  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  15147  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  15456  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  15577  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  15661  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  15863  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16004  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  16001  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  16207  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  16204  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  16302  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  16299  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  16500  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  16497  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  16684  pipe.py                       The entrance: what Open WebUI calls.
+#  16681  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -9608,14 +9608,11 @@ class CostSnapshots:
         """Put a request's usage there, where the sign-in tells the user's name and address."""
         try:
             await _push_cost(context, usage)
+            self._fails = False
         except Exception as error:  # noqa: BLE001 - a background job is contained
             if not self._fails:
                 LOG.warning("costs: Redis takes no records, they are lost: %s", error)
             self._fails = True
-            return
-        if self._fails:
-            LOG.info("costs: Redis takes records again")
-        self._fails = False
 
 
 async def _push_cost(context: RequestContext, usage: Usage) -> None:
@@ -10053,7 +10050,7 @@ class ArtifactStore:
         self._sweeper: asyncio.Task[None] | None = None
 
     def attend(self, context: RequestContext) -> None:
-        """See to it that what is kept is cleaned up, also where nothing new is."""
+        """Clean up from now on, also where nothing new is kept."""
         self._follow(context)
 
     def keep(self, context: RequestContext, kind: str, content: Any) -> str:
@@ -10980,7 +10977,7 @@ class SpendLedger:
             await asyncio.wait(self._tasks)
 
     async def _find_out(self, row: SpendRow, generation_id: str, find_usage: FindUsage) -> None:
-        """Complete the row of a request whose end was not heard; else its cost stays unknown."""
+        """Complete the row of a request whose end was not heard, if OpenRouter can."""
         for wait in _USAGE_WAITS:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), wait)
@@ -10988,10 +10985,10 @@ class SpendLedger:
             try:
                 usage = await find_usage(generation_id)
             except Exception as error:  # noqa: BLE001 - a background job is contained
-                LOG.debug("ledger: what %s took is not known: %s", generation_id, error)
-            else:
-                self._take_down({**row, **figures_of(usage)})
-                return
+                LOG.debug("ledger: %s is not known: %s", generation_id, error)
+                continue
+            self._take_down({**row, **figures_of(usage)})
+            return
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(task := asyncio.create_task(work))
@@ -16901,71 +16898,71 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "models/entries.py": ((9233, 25, 66),),
     "models/sync_job.py": ((9307, 33, 183),),
     "storage/artifact_table.py": ((9498, 27, 92),),
-    "storage/cost_snapshots.py": ((9598, 16, 44),),
-    "storage/downloads.py": ((9654, 25, 173),),
-    "storage/encoded_files.py": ((9835, 19, 80),),
-    "storage/generated.py": ((9923, 16, 46),),
-    "storage/artifacts.py": ((9980, 41, 308),),
-    "storage/kept_thinking.py": ((10296, 15, 34),),
-    "storage/pictures.py": ((10338, 19, 121),),
-    "storage/keeping.py": ((10467, 25, 78),),
-    "storage/session_archive.py": ((10555, 43, 206),),
-    "storage/spend_table.py": ((10769, 24, 96),),
-    "storage/spend_ledger.py": ((10873, 24, 210),),
-    "storage/budgets.py": ((11091, 18, 109),),
-    "storage/spend_report.py": ((11208, 27, 112),),
-    "storage/spending.py": ((11328, 20, 77),),
-    "requests/allow_list.py": ((11413, 10, 28),),
-    "requests/caching.py": ((11449, 15, 44),),
-    "requests/content_parts.py": ((11501, 10, 76),),
-    "requests/fallbacks.py": ((11585, 12, 13),),
-    "requests/identifiers.py": ((11606, 11, 46),),
-    "requests/modalities.py": ((11660, 12, 40),),
-    "requests/old_texts.py": ((11708, 11, 65),),
-    "requests/parameters.py": ((11781, 12, 59),),
-    "requests/plugins.py": ((11848, 13, 20),),
-    "requests/reasoning.py": ((11876, 13, 87),),
-    "requests/references.py": ((11971, 12, 30),),
-    "requests/replay.py": ((12009, 14, 122),),
-    "requests/chat_body.py": ((12139, 14, 143),),
-    "requests/history.py": ((12290, 13, 116),),
-    "requests/next_round.py": ((12414, 22, 82),),
-    "requests/recovery.py": ((12504, 16, 107),),
-    "requests/retention.py": ((12619, 13, 80),),
-    "requests/attachments.py": ((12707, 25, 231),),
-    "requests/routing_table.py": ((12946, 14, 38),),
-    "requests/routing.py": ((12992, 13, 39),),
-    "requests/tasks.py": ((13039, 11, 35),),
-    "requests/studio.py": ((13082, 15, 52),),
-    "requests/tools.py": ((13142, 13, 41),),
-    "requests/web_search.py": ((13191, 15, 62),),
-    "requests/normalise.py": ((13261, 29, 43),),
-    "streaming/collector.py": ((13312, 32, 266),),
-    "streaming/completion_notes.py": ((13586, 11, 41),),
-    "streaming/open_calls.py": ((13635, 10, 25),),
-    "streaming/renderer.py": ((13668, 9, 13),),
-    "streaming/citations.py": ((13689, 13, 57),),
-    "streaming/layout.py": ((13758, 18, 61),),
-    "streaming/output_items.py": ((13827, 19, 75),),
-    "streaming/server_tools.py": ((13910, 15, 46),),
-    "streaming/status.py": ((13964, 10, 47),),
-    "streaming/think_tags.py": ((14019, 20, 134),),
-    "streaming/thinking_status.py": ((14161, 11, 53),),
-    "streaming/usage.py": ((14222, 10, 92),),
-    "streaming/completion_chunks.py": ((14322, 31, 101),),
-    "streaming/completion_dict.py": ((14431, 38, 113),),
-    "streaming/response_events.py": ((14552, 48, 279),),
-    "streaming/transcript.py": ((14839, 30, 130),),
-    "tools/policy.py": ((14977, 13, 47),),
-    "tools/results.py": ((15032, 11, 116),),
-    "tools/schema.py": ((15159, 15, 298),),
-    "tools/arguments.py": ((15465, 13, 113),),
-    "tools/definitions.py": ((15586, 13, 76),),
-    "tools/executor.py": ((15670, 55, 194),),
-    "tools/toolbox.py": ((15872, 23, 130),),
-    "runtime.py": ((16010, 34, 195),),
-    "attempts.py": ((16213, 38, 87),),
-    "rounds.py": ((16308, 30, 190),),
-    "orchestrator.py": ((16506, 52, 176),),
-    "pipe.py": ((16690, 30, 113),),
+    "storage/cost_snapshots.py": ((9598, 16, 41),),
+    "storage/downloads.py": ((9651, 25, 173),),
+    "storage/encoded_files.py": ((9832, 19, 80),),
+    "storage/generated.py": ((9920, 16, 46),),
+    "storage/artifacts.py": ((9977, 41, 308),),
+    "storage/kept_thinking.py": ((10293, 15, 34),),
+    "storage/pictures.py": ((10335, 19, 121),),
+    "storage/keeping.py": ((10464, 25, 78),),
+    "storage/session_archive.py": ((10552, 43, 206),),
+    "storage/spend_table.py": ((10766, 24, 96),),
+    "storage/spend_ledger.py": ((10870, 24, 210),),
+    "storage/budgets.py": ((11088, 18, 109),),
+    "storage/spend_report.py": ((11205, 27, 112),),
+    "storage/spending.py": ((11325, 20, 77),),
+    "requests/allow_list.py": ((11410, 10, 28),),
+    "requests/caching.py": ((11446, 15, 44),),
+    "requests/content_parts.py": ((11498, 10, 76),),
+    "requests/fallbacks.py": ((11582, 12, 13),),
+    "requests/identifiers.py": ((11603, 11, 46),),
+    "requests/modalities.py": ((11657, 12, 40),),
+    "requests/old_texts.py": ((11705, 11, 65),),
+    "requests/parameters.py": ((11778, 12, 59),),
+    "requests/plugins.py": ((11845, 13, 20),),
+    "requests/reasoning.py": ((11873, 13, 87),),
+    "requests/references.py": ((11968, 12, 30),),
+    "requests/replay.py": ((12006, 14, 122),),
+    "requests/chat_body.py": ((12136, 14, 143),),
+    "requests/history.py": ((12287, 13, 116),),
+    "requests/next_round.py": ((12411, 22, 82),),
+    "requests/recovery.py": ((12501, 16, 107),),
+    "requests/retention.py": ((12616, 13, 80),),
+    "requests/attachments.py": ((12704, 25, 231),),
+    "requests/routing_table.py": ((12943, 14, 38),),
+    "requests/routing.py": ((12989, 13, 39),),
+    "requests/tasks.py": ((13036, 11, 35),),
+    "requests/studio.py": ((13079, 15, 52),),
+    "requests/tools.py": ((13139, 13, 41),),
+    "requests/web_search.py": ((13188, 15, 62),),
+    "requests/normalise.py": ((13258, 29, 43),),
+    "streaming/collector.py": ((13309, 32, 266),),
+    "streaming/completion_notes.py": ((13583, 11, 41),),
+    "streaming/open_calls.py": ((13632, 10, 25),),
+    "streaming/renderer.py": ((13665, 9, 13),),
+    "streaming/citations.py": ((13686, 13, 57),),
+    "streaming/layout.py": ((13755, 18, 61),),
+    "streaming/output_items.py": ((13824, 19, 75),),
+    "streaming/server_tools.py": ((13907, 15, 46),),
+    "streaming/status.py": ((13961, 10, 47),),
+    "streaming/think_tags.py": ((14016, 20, 134),),
+    "streaming/thinking_status.py": ((14158, 11, 53),),
+    "streaming/usage.py": ((14219, 10, 92),),
+    "streaming/completion_chunks.py": ((14319, 31, 101),),
+    "streaming/completion_dict.py": ((14428, 38, 113),),
+    "streaming/response_events.py": ((14549, 48, 279),),
+    "streaming/transcript.py": ((14836, 30, 130),),
+    "tools/policy.py": ((14974, 13, 47),),
+    "tools/results.py": ((15029, 11, 116),),
+    "tools/schema.py": ((15156, 15, 298),),
+    "tools/arguments.py": ((15462, 13, 113),),
+    "tools/definitions.py": ((15583, 13, 76),),
+    "tools/executor.py": ((15667, 55, 194),),
+    "tools/toolbox.py": ((15869, 23, 130),),
+    "runtime.py": ((16007, 34, 195),),
+    "attempts.py": ((16210, 38, 87),),
+    "rounds.py": ((16305, 30, 190),),
+    "orchestrator.py": ((16503, 52, 176),),
+    "pipe.py": ((16687, 30, 113),),
 }

@@ -114,7 +114,7 @@ class ArtifactStore:
         self._sweeper: asyncio.Task[None] | None = None
 
     def attend(self, context: RequestContext) -> None:
-        """See to it that what is kept is cleaned up, also where nothing new is."""
+        """Clean up from now on, also where nothing new is kept."""
         self._follow(context)
 
     def keep(self, context: RequestContext, kind: str, content: Any) -> str:

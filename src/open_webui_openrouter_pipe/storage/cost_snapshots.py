@@ -26,14 +26,11 @@ class CostSnapshots:
         """Put a request's usage there, where the sign-in tells the user's name and address."""
         try:
             await _push_cost(context, usage)
+            self._fails = False
         except Exception as error:  # noqa: BLE001 - a background job is contained
             if not self._fails:
                 LOG.warning("costs: Redis takes no records, they are lost: %s", error)
             self._fails = True
-            return
-        if self._fails:
-            LOG.info("costs: Redis takes records again")
-        self._fails = False
 
 
 async def _push_cost(context: RequestContext, usage: Usage) -> None:

@@ -131,7 +131,7 @@ class SpendLedger:
             await asyncio.wait(self._tasks)
 
     async def _find_out(self, row: SpendRow, generation_id: str, find_usage: FindUsage) -> None:
-        """Complete the row of a request whose end was not heard; else its cost stays unknown."""
+        """Complete the row of a request whose end was not heard, if OpenRouter can."""
         for wait in _USAGE_WAITS:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), wait)
@@ -139,10 +139,10 @@ class SpendLedger:
             try:
                 usage = await find_usage(generation_id)
             except Exception as error:  # noqa: BLE001 - a background job is contained
-                LOG.debug("ledger: what %s took is not known: %s", generation_id, error)
-            else:
-                self._take_down({**row, **figures_of(usage)})
-                return
+                LOG.debug("ledger: %s is not known: %s", generation_id, error)
+                continue
+            self._take_down({**row, **figures_of(usage)})
+            return
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(task := asyncio.create_task(work))
