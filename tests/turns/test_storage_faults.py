@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.event import listen, remove
+from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -78,14 +78,14 @@ async def full(engine: AsyncEngine) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _full_file(engine: AsyncEngine) -> AsyncIterator[None]:
-    def bound(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA max_page_count=1")  # it is never less than there are
+    pages = [1]  # it is never less than there are
 
-    listen(engine.sync_engine, "connect", bound)
-    await engine.dispose()
+    def bound(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages[0]}")
+
+    listen(engine.sync_engine, "checkout", bound)
     yield
-    remove(engine.sync_engine, "connect", bound)
-    await engine.dispose()
+    pages[0] = 1_000_000
 
 
 @asynccontextmanager
