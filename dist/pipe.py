@@ -16,198 +16,198 @@ license: MIT
 # Contents, by line
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#    303  ids.py                        Identifiers of our own making.
-#    350  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
-#    427  errors.py                     Every cause of failure a person can act on, each with its words.
+#    304  ids.py                        Identifiers of our own making.
+#    351  redaction.py                  What must not be read by anyone: keys, tokens and whole files inside a text or a body.
+#    428  errors.py                     Every cause of failure a person can act on, each with its words.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#    636  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
-#    837  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
-#    938  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
+#    637  payload_codec.py              Bytes that are kept: made small, and sealed so that only the right key opens them, and only
+#    838  archive_file.py               One session archive: a file that is whole or not there, sealed, and for its owner's eyes only.
+#    939  unlock.py                     The command line of the pasted file: `python pipe.py unlock` reads session archives.
 #
 # core/  What every room may use: settings, errors, context, logging, admission.
-#   1103  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
-#   1159  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
-#   1196  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
-#   1235  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
-#   1274  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
-#   1346  money.py                      Amounts of money: in words, and exact.
-#   1369  process.py                    What every copy of the pipe in one process shares.
-#   1390  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
-#   1571  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
-#   1629  retry.py                      Whether a failed request may be sent again, and when.
-#   1670  secrets.py                    Text that is encrypted at rest and never prints itself.
-#   1764  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
-#   1817  source_map.py                 Where a line of the flat file comes from: for our own error log.
-#   1849  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
-#   1913  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
-#   1986  archive_valves.py             The valves of the session archives, and the value object they become.
-#   2059  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
-#   2180  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
-#   2324  companion_valves.py           The valves for the companion filters, and the value objects they become.
-#   2403  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
-#   2498  personal_valves.py            What each user can set for themselves.
-#   2614  spend_valves.py               What is written down of each request's cost, and how much may be spent.
-#   2693  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
-#   2788  template_valves.py            The valves with which an admin words the errors, and the value object they become.
-#   2883  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
-#   2967  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
-#   3406  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
-#   3475  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
-#   3588  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
-#   3772  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
+#   1104  circuit_breaker.py            The breaker: what failed again and again is left alone until its failures are old.
+#   1160  json_codec.py                 JSON to and from bytes: orjson, with a way out for text it refuses.
+#   1197  json_values.py                Values out of loose JSON: each reader gives the type it names, or nothing, and never raises.
+#   1236  hand_over.py                  What the companion filters have left for a request, in a key of `metadata` of their own.
+#   1275  media_types.py                What a file is, by the bytes it begins with: its name and the type it came with are claims.
+#   1347  money.py                      Amounts of money: in words, and exact.
+#   1370  process.py                    What every copy of the pipe in one process shares.
+#   1391  addresses.py                  Which addresses of the web may be fetched: the spelling of a URL, and where its name leads.
+#   1572  admission.py                  How many answers run at once: a slot, a place in a bounded queue, or a clear refusal.
+#   1630  retry.py                      Whether a failed request may be sent again, and when.
+#   1671  secrets.py                    Text that is encrypted at rest and never prints itself.
+#   1765  session_records.py            What happened in one request, record by record: redacted, and no more than there is room for.
+#   1818  source_map.py                 Where a line of the flat file comes from: for our own error log.
+#   1850  template_language.py          The language of the error templates: placeholders, lines that vanish, blocks with a condition.
+#   1914  valve_types.py                How the form's values are read: clamped, trimmed or replaced, never refused.
+#   1987  archive_valves.py             The valves of the session archives, and the value object they become.
+#   2060  attachment_valves.py          The valves for what people attach and link to, and the value object they become.
+#   2181  catalog_valves.py             The valves that choose which models are offered, and the value object they become.
+#   2325  companion_valves.py           The valves for the companion filters, and the value objects they become.
+#   2404  metadata_valves.py            The valves for Open WebUI's own settings of each model, and the value object they become.
+#   2499  personal_valves.py            What each user can set for themselves.
+#   2615  spend_valves.py               What is written down of each request's cost, and how much may be spent.
+#   2694  storage_valves.py             The valves that say where what the chat needs again is kept, and the value object they become.
+#   2789  template_valves.py            The valves with which an admin words the errors, and the value object they become.
+#   2884  tool_valves.py                The valves for tools: who runs them, within which limits, and how far OpenRouter's own may go.
+#   2968  config.py                     The settings: what the admin sees in Open WebUI's form, and the snapshot a request works with.
+#   3407  context.py                    Who asks, for which message, under which settings: carried through the whole turn.
+#   3476  logging_system.py             The log: every record names its request, and one worker writes them off the event loop.
+#   3589  error_templates.py            What a person reads when a turn fails: the template for the cause, filled with what is known.
+#   3773  timing_logger.py              How long each step of a turn takes: one JSON line a step, in a file, when the admin asks for it.
 #
 # api/  Talking to OpenRouter.
-#   3919  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
-#   4007  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
-#   4053  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
-#   4249  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
-#   4573  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
-#   4596  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
-#   4654  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
-#   4807  gateway/parsed_files.py       What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
-#   4851  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
-#   4917  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
-#   4956  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
-#   5020  gateway/sound.py              Sound of an answer, put together from its pieces.
-#   5050  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
-#   5128  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
-#   5155  sse.py                        Server-sent events: bytes in any pieces become data payloads.
-#   5223  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
-#   5461  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
-#   5671  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
-#   5855  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
-#   6039  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
-#   6169  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
-#   6301  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
-#   6325  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
-#   6365  gateway/responses.py          `POST /responses`: a request body in, Events out.
-#   6385  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
+#   3920  bodies.py                     The two request bodies: what Open WebUI sends, and what OpenRouter takes.
+#   4008  error_figures.py              The figures that stand in the prose of an error message: tokens, limits, money.
+#   4054  errors.py                     Every shape of error body OpenRouter sends becomes one `OpenRouterAPIError`.
+#   4250  events.py                     The Event language: what an answer is made of, whichever endpoint it came from.
+#   4574  exchange_log.py               Requests and answers in the log (at level DEBUG) and the archive, fit to be read there.
+#   4597  gateway/batch.py              The Events of one network read, with neighbouring deltas joined as they come.
+#   4655  gateway/items.py              Output items, citations and usage of the Responses API, read into values.
+#   4808  gateway/parsed_files.py       What OpenRouter has read out of documents: it goes back with the next turn, or is paid again.
+#   4852  gateway/part_ends.py          Text that came with the end of its part, where neither deltas nor the item's end brought it.
+#   4918  gateway/payloads.py           The objects of an event stream, whichever endpoint sends it.
+#   4957  gateway/selection.py          Which endpoint answers: by the admin's rules, by what the request needs, by what failed.
+#   5021  gateway/sound.py              Sound of an answer, put together from its pieces.
+#   5051  gateway/text_run.py           A run of text deltas, read by its bytes: only the words differ from one event to the next.
+#   5129  pacing.py                     Pauses between reads, in which the network gathers what would else come piece by piece.
+#   5156  sse.py                        Server-sent events: bytes in any pieces become data payloads.
+#   5224  gateway/chat_reader.py        The stream of `POST /chat/completions`, read into the same Events.
+#   5462  gateway/responses_reader.py   The stream of `POST /responses`, read into Events.
+#   5672  transport.py                  httpx on top of aiohttp: httpx's interface, a third of its CPU per streamed piece.
+#   5856  http.py                       The HTTP client: one pool, the headers of every request, one place that reads httpx's errors.
+#   6040  catalog.py                    What OpenRouter tells outside of answers: its models (`GET /models`), the key (`GET /key`).
+#   6186  gateway/stream.py             One request, one stream of Events: what both endpoints have in common.
+#   6318  gateway/chat_completions.py   `POST /chat/completions`: for what the Responses API cannot carry; the same Events come out.
+#   6342  gateway/images.py             `POST /images`: for models that only draw, and that chats' endpoints do not know.
+#   6382  gateway/responses.py          `POST /responses`: a request body in, Events out.
+#   6402  gateway/videos.py             `POST /videos`: a job, asked after until its video can be fetched.
 #
 # host/  Open WebUI: the only folder that imports it.
-#   6511  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
-#   6576  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
-#   6676  data_folder.py                The folder in which Open WebUI keeps its data.
-#   6691  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
-#   6775  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
-#   6819  events.py                     What the page is told beside the stream of the answer.
-#   6846  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
-#   6954  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
-#   7052  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
-#   7085  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
-#   7100  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
-#   7133  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
-#   7151  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
-#   7189  users.py                      The person who asks, and what they have set for themselves.
-#   7292  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
-#   7364  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
-#   7473  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
-#   7614  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
-#   7866  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
+#   6528  blocking.py                   Python tools written without `async`: run off the event loop, which they would hold up.
+#   6593  columns.py                    Side-by-side chats: each column is asked with the parameters of its own model.
+#   6693  data_folder.py                The folder in which Open WebUI keeps its data.
+#   6708  database.py                   Open WebUI's database: tables of our own beside its, through its own engine and schema.
+#   6792  departure.py                  The caller of a whole answer who hangs up: Open WebUI itself does not notice it.
+#   6836  events.py                     What the page is told beside the stream of the answer.
+#   6863  chats.py                      The chat an answer belongs to: its files, and what its answers have taken.
+#   6971  functions.py                  Open WebUI's functions: the companion filters among them, which the pipe installs.
+#   7069  kept_ids.py                   Lists of ids that the pipe remembers in Open WebUI's configuration.
+#   7102  middleware.py                 The parts of Open WebUI's chat middleware that the pipe uses, each by its name.
+#   7117  citing.py                     The numbers by which an answer cites what its tools found, as Open WebUI's page counts them.
+#   7150  redis.py                      Open WebUI's Redis, where it has one: alone, behind sentinels, or a cluster.
+#   7168  single_worker.py              One worker at a time, where Open WebUI runs several: they have its Redis in common.
+#   7211  users.py                      The person who asks, and what they have set for themselves.
+#   7314  call.py                       One call of the pipe, as Open WebUI makes it: who, which message, and the form of the answer.
+#   7386  files.py                      Files of Open WebUI: what a user has uploaded, or a model has made for them.
+#   7495  models.py                     Open WebUI's rows of models: what an admin has made of an entry of the model list.
+#   7636  tools.py                      Open WebUI's tools: what stands in `__tools__`, how it is called, what its result means.
+#   7888  versions.py                   Which Open WebUI this is, and whether the pipe works on it.
 #
 # filters/  The companion filters: each file is a stand-alone function of Open WebUI, carried as text.
-#   7904  sources.py                    The text of each companion filter, by the name of its file.
+#   7926  sources.py                    The text of each companion filter, by the name of its file.
 #
 # models/  The catalog: which models there are and what they can do.
-#   8451  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
-#   8564  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
-#   8615  pricing.py                    What a model's tokens cost, as its catalog row says.
-#   8729  family.py                     A model as the pipe knows it, and its id both ways without loss.
-#   8884  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
-#   8936  variants.py                   Variants and presets: entries of their own that use the model they are made of.
-#   9011  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
-#   9052  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
-#   9171  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
-#   9408  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
-#   9590  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
-#   9817  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
-#   9891  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
+#   8473  catalog_shelf.py              The last good catalog on disk: a restart lists it without network, and workers share one.
+#   8586  key_limit.py                  What is left of the API key's limit: asked beside the answers, never before one.
+#   8637  pricing.py                    What a model's tokens cost, as its catalog row says.
+#   8751  family.py                     A model as the pipe knows it, and its id both ways without loss.
+#   8906  icons.py                      The makers' icons: addresses at OpenRouter or, where the admin wants it, copies.
+#   8958  variants.py                   Variants and presets: entries of their own that use the model they are made of.
+#   9033  known.py                      What is known of the models now: one catalog, never changed, replaced as a whole.
+#   9074  companions.py                 The companion filters: where each works, and how each comes into Open WebUI.
+#   9193  metadata_sync.py              What a sync would write into Open WebUI's rows of models: decided from values alone.
+#   9430  registry.py                   The catalog in memory: answers at once, refreshes itself behind, keeps the last good one.
+#   9612  visibility.py                 Which models are offered, and which may be used: the same rules, for the same reasons.
+#   9839  entries.py                    The entries of Open WebUI's model list: the models, or one entry that says why there are none.
+#   9913  sync_job.py                   Keeps Open WebUI's rows of models in step with the catalog, beside the answers.
 #
 # storage/  What is kept of an answer: after the words, never before them.
-#  10090  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
-#  10190  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
-#  10226  downloads.py                  Files of the web, fetched without a way into the server's own network.
-#  10424  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
-#  10567  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
-#  10621  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
-#  10936  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
-#  10978  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
-#  11123  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
-#  11211  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
-#  11425  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
-#  11523  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11714  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11825  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  11944  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  12029  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
-#  12112  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
+#  10112  artifact_table.py             The table of artifacts: what later turns need, each row bound to its pipe, user and chat.
+#  10212  cost_snapshots.py             Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
+#  10261  downloads.py                  Files of the web, fetched without a way into the server's own network.
+#  10459  encoded_files.py              Files in the form a request carries them; the same picture is not read with every turn.
+#  10602  generated.py                  What a model has made becomes a file of the person who asked; a loss is told, not raised.
+#  10656  artifacts.py                  The artifact store: takes what later turns need at once, and writes it beside the answers.
+#  10975  kept_thinking.py              Sealed thinking goes into the artifact store; the chat gets a reference in its place.
+#  11017  pictures.py                   Pictures the model draws: files of the message, seen as they come, even half drawn.
+#  11162  keeping.py                    The files of an answer: stored as they come, so that no base64 travels any further.
+#  11250  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
+#  11466  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
+#  11572  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
+#  11790  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11907  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  12027  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  12112  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#  12195  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  12214  allow_list.py                 Only what the API knows goes out.
-#  12250  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  12302  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  12386  fallbacks.py                  Further models, for when the first one fails.
-#  12407  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  12461  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  12509  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12582  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12649  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  12703  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12731  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12826  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12864  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  12996  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  13150  history.py                    Chat messages become input items.
-#  13276  next_round.py                 The request of another round: the one before, and what came of it.
-#  13367  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  13482  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  13570  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13883  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  13929  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  13976  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  14019  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  14100  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  14149  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  14219  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12297  allow_list.py                 Only what the API knows goes out.
+#  12333  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12385  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  12469  fallbacks.py                  Further models, for when the first one fails.
+#  12490  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  12544  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12592  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12665  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12732  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  12786  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12814  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12909  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12947  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  13079  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13233  history.py                    Chat messages become input items.
+#  13359  next_round.py                 The request of another round: the one before, and what came of it.
+#  13450  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  13565  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  13653  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13966  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  14012  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  14059  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14102  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14183  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14232  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14302  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  14271  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  14545  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  14599  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  14632  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  14653  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14718  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14791  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14887  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  14941  status.py                     The status line of an answer: few words, all of them true.
-#  14996  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  15138  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  15199  usage.py                      What an answer took and cost, under the names its reader knows.
-#  15299  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  15408  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  15529  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15816  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14354  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  14628  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  14682  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  14715  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14736  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14801  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14874  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14970  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  15024  status.py                     The status line of an answer: few words, all of them true.
+#  15079  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15221  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15282  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15382  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  15491  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  15612  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15899  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  15954  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  16009  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  16133  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  16442  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  16563  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  16647  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16849  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  16037  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16092  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16216  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  16525  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  16646  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  16730  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16932  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  16987  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  17070  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  17210  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17293  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  17307  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  17391  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  17382  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  17466  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  17582  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  17666  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17800  pipe.py                       The entrance: what Open WebUI calls.
+#  17876  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -278,6 +278,7 @@ from ipaddress import ip_address, ip_network, IPv4Address, IPv6Address
 from itertools import groupby, islice
 from math import isfinite
 from pathlib import Path
+from secrets import token_hex
 from types import ModuleType
 from typing import (
     Annotated,
@@ -6138,6 +6139,22 @@ async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> fl
     return number_of(key.get("limit_remaining"))
 
 
+async def fetch_usage(client: httpx.AsyncClient, settings: Settings, generation_id: str) -> Usage:
+    """Fetch what a request took, some seconds after its end; raises a `PipeError` till then."""
+    path = f"/generation?id={quote(generation_id)}"
+    found = _data_in(await _ask(client, settings, path, {}), settings, dict)
+    upstream = number_of(found.get("upstream_inference_cost")) or 0.0
+    return Usage(
+        input_tokens=whole_of(found.get("native_tokens_prompt")),
+        cached_tokens=whole_of(found.get("native_tokens_cached")),
+        output_tokens=whole_of(found.get("native_tokens_completion")),
+        reasoning_tokens=whole_of(found.get("native_tokens_reasoning")),
+        cost=number_of(found.get("total_cost")),
+        is_byok=found.get("is_byok") is True,
+        cost_details={"upstream_inference_cost": upstream},
+    )
+
+
 async def _ask(
     client: httpx.AsyncClient, settings: Settings, path: str, headers: Mapping[str, str]
 ) -> httpx.Response:
@@ -6731,7 +6748,7 @@ class OwnTable:
         return self._find() is not None
 
     async def exists(self) -> bool:
-        """Whether some worker has made it."""
+        """Whether some worker has made it; nothing is made. Raises as `begin` does."""
         engine = self._find()
         if engine is not None and not self._is_there:
             async with engine.connect() as connection:
@@ -7154,6 +7171,10 @@ def find_redis() -> Any:
 # One worker at a time, where Open WebUI runs several: they have its Redis in common.
 ################################
 
+# A job that took too long has lost its lock, and another worker may hold it.
+_DELETE_OWN = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end"
+
+
 @asynccontextmanager
 async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     """Whether this worker may do the job now; `seconds` bound how long a dead one blocks it.
@@ -7161,11 +7182,12 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     Without a Redis, or with one that does not answer, every worker may.
     """
     client, key = _shared_redis(job)
+    token = token_hex(16)
     if client is None:
         yield True
         return
     try:
-        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+        is_ours = bool(await client.set(key, token, nx=True, ex=seconds))
     except (RedisError, OSError) as error:
         LOG.debug("redis: %s is not locked: %s", job, error)
         yield True
@@ -7175,7 +7197,7 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     finally:
         if is_ours:
             with suppress(RedisError, OSError):
-                await client.delete(key)
+                await client.eval(_DELETE_OWN, 1, key, token)
 
 
 def _shared_redis(job: str) -> tuple[Any, str]:
@@ -10193,11 +10215,27 @@ async def _purge_some(connection: Any, *which: Any) -> bool:
 # Costs for a program of the admin's own, which collects them from Open WebUI's Redis.
 ################################
 
-_REDIS_PATIENCE_SECONDS = 5.0
+_SNAPSHOT_SECONDS = 5.0
 
 
-async def push_cost(context: RequestContext, usage: Usage) -> None:
-    """Put a request's usage into Redis, where the sign-in tells the user's name and address."""
+class CostSnapshots:
+    """Puts costs into Redis; while it does not take them they are lost."""
+
+    def __init__(self) -> None:
+        self._fails = False
+
+    async def push(self, context: RequestContext, usage: Usage) -> None:
+        """Put a request's usage there, where the sign-in tells the user's name and address."""
+        try:
+            await _push_cost(context, usage)
+            self._fails = False
+        except Exception as error:  # noqa: BLE001 - a background job is contained
+            if not self._fails:
+                LOG.warning("costs: Redis takes no records, they are lost: %s", error)
+            self._fails = True
+
+
+async def _push_cost(context: RequestContext, usage: Usage) -> None:
     user_id, (email, name) = context.user_id, contact_of(context.host)
     if not (user_id and email and name):
         return
@@ -10215,12 +10253,9 @@ async def push_cost(context: RequestContext, usage: Usage) -> None:
     who = {"guid": user_id, "email": email, "name": name}
     record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
     key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
-    try:
-        async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
-            if (redis := find_redis()) is not None:
-                await redis.set(key, record, ex=context.settings.spend.redis_ttl)
-    except Exception as error:  # noqa: BLE001 - a background job is contained
-        LOG.warning("costs: Redis did not take a record: %s", error)
+    async with asyncio.timeout(_SNAPSHOT_SECONDS):
+        if (redis := find_redis()) is not None:
+            await redis.set(key, record, ex=context.settings.spend.redis_ttl)
 
 
 ################################
@@ -10702,6 +10737,10 @@ class ArtifactStore:
         self._writer: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
+    def attend(self, context: RequestContext) -> None:
+        """Clean up from now on, also where nothing new is kept."""
+        self._follow(context)
+
     def keep(self, context: RequestContext, kind: str, content: Any) -> str:
         """Take something for the context's chat and give its id; empty where that must keep it."""
         rules = context.settings.artifacts
@@ -10771,7 +10810,7 @@ class ArtifactStore:
         now = self._clock()
         unused_since = now - self._rules.cleanup_days * 24 * 3_600.0
         async with only_worker("artifacts", _SWEEP_LOCK_SECONDS) as is_ours:
-            if not is_ours:
+            if not (is_ours and await self._table.exists()):
                 return
             await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
             await self._purge(lambda c: purge_orphans(c, now))
@@ -11305,7 +11344,7 @@ class SessionArchive:
     def session(self, context: RequestContext) -> Generator[tuple[RequestContext, NoteEvents]]:
         """The context with records, and what notes Events there; at the end it is archived.
 
-        Where the answer is none to be archived, the context as it is, and nothing is noted.
+        Where nothing is archived, the context as it is, and nothing is noted.
         """
         self._follow(context.settings.archives)
         is_message = is_saved_chat(context.chat_id) and context.message_id and not context.task
@@ -11336,10 +11375,15 @@ class SessionArchive:
             await asyncio.wait(tasks)
 
     def _follow(self, rules: ArchiveRules) -> None:
-        """Work by the rules of the newest call."""
+        """Work by the rules of the newest call; switched off, old archives are deleted still."""
+        if self._sweeper is None:
+            # The tasks belong to no request, and their log must not name the one that began them.
+            self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
         if self._rules == rules:
             return
         self._rules, self._codec = rules, None
+        if not rules.enabled:
+            return
         try:
             passphrase = rules.passphrase.reveal()
         except PipeError:
@@ -11350,9 +11394,6 @@ class SessionArchive:
             return
         # Archives are read where lz4 is not installed, too.
         self._codec = PayloadCodec(passphrase, use_lz4=False)
-        if self._sweeper is None:
-            # The tasks belong to no request, and their log must not name the one that began them.
-            self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
 
     def _keep(self, recorder: AnswerRecorder, codec: PayloadCodec | None) -> None:
         if codec is None or self._waiting_bytes + recorder.records.size > self._most_waiting:
@@ -11432,7 +11473,7 @@ SpendRow = dict[str, Any]
 
 _WHO_AND_WHERE = ("function_id", "user_id", "chat_id", "message_id", "task", "model")
 # Tokens are as OpenRouter counts them; 10^12 picodollars are one USD, and null is not known.
-_WHAT_IT_TOOK = (
+WHAT_IT_TOOK = (
     "input_tokens",
     "cached_tokens",
     "cache_write_tokens",
@@ -11451,7 +11492,7 @@ SPEND = Table(
         Column(name, String(LONGEST_TEXT), nullable=False)
         for name in (*_WHO_AND_WHERE, "provider", "outcome")
     ),
-    *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
+    *(Column(name, BigInteger) for name in WHAT_IT_TOOK),
     Index("openrouter_pipe_spend_by_user", "user_id", "created_at"),
     Index("openrouter_pipe_spend_by_time", "created_at"),
 )
@@ -11467,6 +11508,8 @@ class RequestEnd:
     provider: str = ""
     key: str = ""
     """What is written down once at most, whoever notes it; empty for what only one can note."""
+    generation_id: str = ""
+    """OpenRouter's, of a request that was taken; it may know what is not known here."""
 
 
 async def tell_end(
@@ -11474,11 +11517,13 @@ async def tell_end(
 ) -> AsyncGenerator[list[Event]]:
     """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
     silent = ResponseStarted | ResponseFailed
-    end, has_output = RequestEnd("stopped"), False
+    end, has_output, generation_id = RequestEnd("stopped"), False, ""
     try:
         async with aclosing(answer) as batches:
             async for batch in batches:
                 has_output = has_output or not all(isinstance(event, silent) for event in batch)
+                if isinstance(batch[0], ResponseStarted):
+                    generation_id = batch[0].response_id
                 match batch[-1]:
                     case ResponseFinished(usage=usage, provider=provider):
                         end = RequestEnd("finished", usage, provider)
@@ -11493,7 +11538,7 @@ async def tell_end(
         end = _without_output(error)
         raise
     finally:
-        note(end)
+        note(replace(end, generation_id=generation_id))
 
 
 def _without_output(error: PipeError) -> RequestEnd:
@@ -11505,15 +11550,19 @@ def _without_output(error: PipeError) -> RequestEnd:
 
 def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     """What the ledger keeps of a request."""
-    usage = end.usage or Usage()
     return {
         "id": sha256(end.key.encode()).hexdigest()[:32] if end.key else secrets.token_hex(16),
         "created_at": int(time.time()),
         **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
         "provider": storable_text(end.provider),
         "outcome": end.outcome,
-        **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
+        **figures_of(end.usage or Usage()),
     }
+
+
+def figures_of(usage: Usage) -> SpendRow:
+    """The columns that tell tokens and cost."""
+    return {name: _storable_figure(getattr(usage, name)) for name in WHAT_IT_TOOK}
 
 
 def _storable_figure(figure: int | None) -> int | None:
@@ -11529,10 +11578,15 @@ def _storable_figure(figure: int | None) -> int | None:
 SpenderCircle = frozenset[str] | None
 """The ids of those who share a budget; `None` for everybody."""
 
+FindUsage = Callable[[str], Awaitable[Usage]]
+"""Asks OpenRouter what a generation took; raises a `PipeError` where it does not know."""
+
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
+_USAGE_WAITS = (4.0, 20.0)
+"""Seconds before each look for what was stopped: it is billed a moment later."""
 _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
 _MOST_TALLIES = 500
@@ -11576,18 +11630,24 @@ class SpendLedger:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_writing = False
         self._tallies: dict[SpenderCircle, SpendTally] = {}
+        self._costs = CostSnapshots()
         self._retention_days = 0
         self._clean_at = 0.0
 
-    def note(self, context: RequestContext, end: RequestEnd) -> None:
+    def note(self, context: RequestContext, end: RequestEnd, find_usage: FindUsage) -> None:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            self._begin(push_cost(context, end.usage))
+            self._begin(self._costs.push(context, end.usage))
         if not rules.keeps_ledger or not self._table.has_database:
             return
         self._retention_days = rules.retention_days
         row = spend_row(context, end)
+        self._take_down(row)
+        if end.usage is None and end.generation_id:
+            self._begin(self._find_out(row, end.generation_id, find_usage))
+
+    def _take_down(self, row: SpendRow) -> None:
         for tally in self._tallies.values():
             tally.add(row)
         if len(self._pending) < _MOST_PENDING_ROWS:
@@ -11623,6 +11683,20 @@ class SpendLedger:
         self._closing.set()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def _find_out(self, row: SpendRow, generation_id: str, find_usage: FindUsage) -> None:
+        """Complete the row of a request whose end was not heard, if OpenRouter can."""
+        for wait in _USAGE_WAITS:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), wait)
+                return
+            try:
+                usage = await find_usage(generation_id)
+            except Exception as error:  # noqa: BLE001 - a background job is contained
+                LOG.debug("ledger: %s is not known: %s", generation_id, error)
+                continue
+            self._take_down({**row, **figures_of(usage)})
+            return
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(task := asyncio.create_task(work))
@@ -11672,8 +11746,10 @@ class SpendLedger:
             async with self._table.begin() as connection:
                 is_postgresql = connection.dialect.name == "postgresql"
                 add = postgresql.insert(SPEND) if is_postgresql else sqlite.insert(SPEND)
-                # A batch may be there although its commit seemed to fail.
-                await connection.execute(add.on_conflict_do_nothing(), batch)
+                # A row comes again when its commit seemed to fail, or its cost has become known.
+                figures = {name: add.excluded[name] for name in WHAT_IT_TOOK}
+                add = add.on_conflict_do_update(index_elements=["id"], set_=figures)
+                await connection.execute(add, batch)
             for _ in batch:
                 self._pending.popleft()
             left -= len(batch)
@@ -11748,18 +11824,24 @@ async def budget_warnings(context: RequestContext, ledger: SpendLedger) -> list[
 
 
 async def budget_states(
-    context: RequestContext, ledger: SpendLedger
+    context: RequestContext, ledger: SpendLedger, *, own_part: bool = False
 ) -> AsyncGenerator[BudgetState]:
-    """Every budget that the person who asks draws on, as far as the ledger can tell."""
+    """Every budget that the person who asks draws on, as far as the ledger can tell.
+
+    With `own_part` what others have spent of a shared one is left out.
+    """
     limits = read_budgets(context.settings.spend.budgets)
     for name, circle in (await _circles_of(context, limits)).items():
-        tally = await ledger.spent(circle) if name in limits else None
+        if name not in limits:
+            continue
+        owner, (daily, monthly) = f"The budget of \u201c{name}\u201d", limits[name]
+        owner = _OWNERS.get(name, owner)
+        if own_part and name != _OWN:
+            owner = f"Your part of {owner[0].lower()}{owner[1:]}"
+            circle = frozenset({context.user_id})
+        tally = await ledger.spent(circle)
         if tally is None:
             continue
-        owner, (daily, monthly) = (
-            _OWNERS.get(name, f"The budget of \u201c{name}\u201d"),
-            limits[name],
-        )
         if daily:
             tomorrow = tally.day_begin + DAY_SECONDS
             yield BudgetState(owner, "today", daily, tally.day / PICODOLLARS, tomorrow)
@@ -11865,7 +11947,8 @@ async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> st
         return f"{whose} spent nothing in the last {days} days."
     [(_, total)] = _summed(rows, lambda row: "")
     lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
-    lines += [f"- {state}" async for state in budget_states(context, ledger)]
+    budgets = budget_states(context, ledger, own_part=not sees_all)
+    lines += [f"- {state}" async for state in budgets]
     by_day = _summed(rows, lambda row: _utc("%Y-%m-%d", int(row.day) * DAY_SECONDS))
     lines += _table("Day (UTC)", sorted(by_day, reverse=True))
     lines += _table("Model", _summed(rows, lambda row: row.model))
@@ -17240,6 +17323,7 @@ class Ask:
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
                 answer = stream_chat_completions(client, settings, chat_body)
+        note = partial(note, find_usage=partial(fetch_usage, client, settings))
         return tell_end(answer, note)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:
@@ -17603,7 +17687,7 @@ async def run_turn(
     transcript = Transcript(call_ids_in(body))
     with (
         runtime.lease(context.function_id, context.settings),
-        _archived(context, runtime) as (context, note),
+        runtime.session_archive().session(context) as (context, note),
         timing_scope("turn"),
     ):
         current_request().set(context)
@@ -17628,15 +17712,6 @@ async def run_turn(
             yield piece
 
 
-def _archived(
-    context: RequestContext, runtime: Runtime
-) -> AbstractContextManager[tuple[RequestContext, NoteEvents]]:
-    """Archives what happens inside, where the admin wants it; else nothing is noted."""
-    if context.settings.archives.enabled:
-        return runtime.session_archive().session(context)
-    return nullcontext((context, note_nothing))
-
-
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One call of the pipe, and what is at hand to answer it."""
@@ -17653,9 +17728,10 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     context, body = turn.context, turn.body
     if not context.task and (what := read_spend_command(body)) is not None:
         return _spending_told(turn, what)
-    answer = _answer(turn)
+    answer, artifacts = _answer(turn), turn.runtime.artifacts()
+    artifacts.attend(context)
     if context.settings.artifacts.in_database and not context.task:
-        answer = keep_thinking(answer, context, turn.runtime.artifacts())
+        answer = keep_thinking(answer, context, artifacts)
     answer = keep_files(answer, context)
     if not has_closing_line(context, body):
         return answer
@@ -17926,172 +18002,172 @@ def _function_id() -> str:
 ################################
 
 BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "core/ids.py": ((309, 9, 39),),
-    "core/redaction.py": ((356, 9, 69),),
-    "core/errors.py": ((453, 31, 181),),
-    "storage/payload_codec.py": ((646, 26, 189),),
-    "storage/archive_file.py": ((845, 20, 91),),
-    "storage/unlock.py": ((946, 22, 112),),
-    "core/circuit_breaker.py": ((1109, 8, 48),),
-    "core/json_codec.py": ((1165, 11, 29),),
-    "core/json_values.py": ((1202, 8, 31),),
-    "core/hand_over.py": ((1241, 11, 31),),
-    "core/media_types.py": ((1280, 5, 64),),
-    "core/money.py": ((1352, 8, 15),),
-    "core/process.py": ((1375, 10, 13),),
-    "core/addresses.py": ((1399, 17, 170),),
-    "core/admission.py": ((1577, 12, 50),),
-    "core/retry.py": ((1635, 7, 33),),
-    "core/secrets.py": ((1676, 19, 86),),
-    "core/session_records.py": ((1770, 11, 45),),
-    "core/source_map.py": ((1823, 7, 24),),
-    "core/template_language.py": ((1855, 8, 56),),
-    "core/valve_types.py": ((1921, 17, 63),),
-    "core/archive_valves.py": ((1992, 13, 65),),
-    "core/attachment_valves.py": ((2065, 13, 113),),
-    "core/catalog_valves.py": ((2186, 12, 136),),
-    "core/companion_valves.py": ((2330, 13, 71),),
-    "core/metadata_valves.py": ((2409, 13, 87),),
-    "core/personal_valves.py": ((2504, 11, 108),),
-    "core/spend_valves.py": ((2620, 12, 71),),
-    "core/storage_valves.py": ((2699, 13, 87),),
-    "core/template_valves.py": ((2794, 13, 87),),
-    "core/tool_valves.py": ((2889, 11, 76),),
-    "core/config.py": ((2973, 25, 431),),
-    "core/context.py": ((3412, 16, 61),),
-    "core/logging_system.py": ((3481, 11, 105),),
-    "core/error_templates.py": ((3594, 28, 176),),
-    "core/timing_logger.py": ((3780, 21, 137),),
-    "api/bodies.py": ((3925, 8, 80),),
-    "api/error_figures.py": ((4013, 8, 38),),
-    "api/errors.py": ((4059, 18, 188),),
-    "api/events.py": ((4255, 13, 316),),
-    "api/exchange_log.py": ((4579, 17, 15),),
-    "api/gateway/batch.py": ((4605, 14, 47),),
-    "api/gateway/items.py": ((4660, 22, 145),),
-    "api/gateway/parsed_files.py": ((4813, 12, 36),),
-    "api/gateway/part_ends.py": ((4857, 8, 58),),
-    "api/gateway/payloads.py": ((4923, 14, 31),),
-    "api/gateway/selection.py": ((4962, 15, 56),),
-    "api/gateway/sound.py": ((5026, 11, 22),),
-    "api/gateway/text_run.py": ((5056, 10, 70),),
-    "api/pacing.py": ((5134, 7, 19),),
-    "api/sse.py": ((5161, 5, 60),),
-    "api/gateway/chat_reader.py": ((5229, 34, 230),),
-    "api/gateway/responses_reader.py": ((5467, 34, 202),),
-    "api/transport.py": ((5677, 18, 176),),
-    "api/http.py": ((5861, 23, 176),),
-    "api/catalog.py": ((6045, 20, 122),),
-    "api/gateway/stream.py": ((6175, 33, 124),),
-    "api/gateway/chat_completions.py": ((6307, 19, 16),),
-    "api/gateway/images.py": ((6331, 19, 32),),
-    "api/gateway/responses.py": ((6371, 15, 12),),
-    "api/gateway/videos.py": ((6391, 37, 118),),
-    "host/blocking.py": ((6517, 12, 57),),
-    "host/columns.py": ((6586, 20, 88),),
-    "host/data_folder.py": ((6682, 9, 7),),
-    "host/database.py": ((6697, 15, 76),),
-    "host/departure.py": ((6781, 11, 36),),
-    "host/events.py": ((6825, 12, 19),),
-    "host/chats.py": ((6852, 14, 100),),
-    "host/functions.py": ((6963, 20, 87),),
-    "host/kept_ids.py": ((7060, 11, 23),),
-    "host/middleware.py": ((7091, 8, 7),),
-    "host/citing.py": ((7106, 15, 25),),
-    "host/redis.py": ((7139, 8, 10),),
-    "host/single_worker.py": ((7157, 15, 30),),
-    "host/users.py": ((7195, 14, 95),),
-    "host/call.py": ((7298, 16, 64),),
-    "host/files.py": ((7370, 19, 101),),
-    "host/models.py": ((7479, 17, 133),),
-    "host/tools.py": ((7623, 23, 241),),
-    "host/versions.py": ((7872, 10, 30),),
-    "filters/direct_uploads.py": ((7912, 2, 201),),
-    "filters/provider_routing.py": ((8115, 2, 177),),
-    "filters/search_toggle.py": ((8294, 2, 153),),
-    "models/catalog_shelf.py": ((8457, 19, 105),),
-    "models/key_limit.py": ((8570, 13, 43),),
-    "models/pricing.py": ((8621, 12, 106),),
-    "models/family.py": ((8735, 14, 147),),
-    "models/icons.py": ((8890, 15, 44),),
-    "models/variants.py": ((8942, 11, 67),),
-    "models/known.py": ((9017, 12, 33),),
-    "models/companions.py": ((9058, 17, 111),),
-    "models/metadata_sync.py": ((9180, 25, 226),),
-    "models/registry.py": ((9414, 22, 174),),
-    "models/visibility.py": ((9596, 16, 219),),
-    "models/entries.py": ((9823, 25, 66),),
-    "models/sync_job.py": ((9897, 34, 191),),
-    "storage/artifact_table.py": ((10096, 27, 92),),
-    "storage/cost_snapshots.py": ((10196, 16, 28),),
-    "storage/downloads.py": ((10236, 25, 186),),
-    "storage/encoded_files.py": ((10430, 23, 135),),
-    "storage/generated.py": ((10573, 16, 46),),
-    "storage/artifacts.py": ((10630, 41, 304),),
-    "storage/kept_thinking.py": ((10942, 15, 34),),
-    "storage/pictures.py": ((10984, 20, 137),),
-    "storage/keeping.py": ((11129, 26, 80),),
-    "storage/session_archive.py": ((11219, 43, 204),),
-    "storage/spend_table.py": ((11431, 25, 90),),
-    "storage/spend_ledger.py": ((11529, 23, 183),),
-    "storage/budgets.py": ((11720, 18, 103),),
-    "storage/spend_report.py": ((11831, 27, 111),),
-    "storage/spending.py": ((11950, 20, 77),),
-    "storage/video_jobs.py": ((12038, 19, 72),),
-    "storage/video_watch.py": ((12118, 21, 94),),
-    "requests/allow_list.py": ((12220, 10, 28),),
-    "requests/caching.py": ((12256, 15, 44),),
-    "requests/content_parts.py": ((12308, 10, 76),),
-    "requests/fallbacks.py": ((12392, 12, 13),),
-    "requests/identifiers.py": ((12413, 11, 46),),
-    "requests/modalities.py": ((12467, 12, 40),),
-    "requests/old_texts.py": ((12515, 11, 65),),
-    "requests/parameters.py": ((12588, 12, 59),),
-    "requests/parsed_files.py": ((12657, 16, 44),),
-    "requests/plugins.py": ((12709, 13, 20),),
-    "requests/reasoning.py": ((12737, 13, 87),),
-    "requests/references.py": ((12832, 12, 30),),
-    "requests/replay.py": ((12870, 14, 124),),
-    "requests/chat_body.py": ((13002, 16, 146),),
-    "requests/history.py": ((13156, 14, 118),),
-    "requests/next_round.py": ((13282, 22, 83),),
-    "requests/recovery.py": ((13373, 16, 107),),
-    "requests/retention.py": ((13488, 13, 80),),
-    "requests/attachments.py": ((13576, 27, 305),),
-    "requests/routing_table.py": ((13889, 14, 38),),
-    "requests/routing.py": ((13935, 13, 39),),
-    "requests/tasks.py": ((13982, 11, 35),),
-    "requests/studio.py": ((14025, 16, 73),),
-    "requests/tools.py": ((14106, 13, 41),),
-    "requests/web_search.py": ((14155, 15, 62),),
-    "requests/normalise.py": ((14225, 29, 44),),
-    "streaming/collector.py": ((14277, 32, 266),),
-    "streaming/completion_notes.py": ((14551, 12, 46),),
-    "streaming/open_calls.py": ((14605, 10, 25),),
-    "streaming/renderer.py": ((14638, 9, 13),),
-    "streaming/citations.py": ((14659, 13, 57),),
-    "streaming/layout.py": ((14728, 18, 61),),
-    "streaming/output_items.py": ((14797, 20, 88),),
-    "streaming/server_tools.py": ((14893, 15, 46),),
-    "streaming/status.py": ((14947, 10, 47),),
-    "streaming/think_tags.py": ((15002, 20, 134),),
-    "streaming/thinking_status.py": ((15144, 11, 53),),
-    "streaming/usage.py": ((15205, 10, 92),),
-    "streaming/completion_chunks.py": ((15305, 31, 101),),
-    "streaming/completion_dict.py": ((15414, 38, 113),),
-    "streaming/response_events.py": ((15535, 48, 279),),
-    "streaming/transcript.py": ((15822, 30, 130),),
-    "tools/policy.py": ((15960, 13, 47),),
-    "tools/results.py": ((16015, 11, 116),),
-    "tools/schema.py": ((16142, 15, 298),),
-    "tools/arguments.py": ((16448, 13, 113),),
-    "tools/definitions.py": ((16569, 13, 76),),
-    "tools/executor.py": ((16653, 55, 194),),
-    "tools/toolbox.py": ((16855, 23, 130),),
-    "runtime.py": ((16993, 37, 215),),
-    "attempts.py": ((17216, 40, 89),),
-    "resuming.py": ((17313, 30, 67),),
-    "rounds.py": ((17388, 32, 192),),
-    "orchestrator.py": ((17588, 56, 210),),
-    "pipe.py": ((17806, 31, 115),),
+    "core/ids.py": ((310, 9, 39),),
+    "core/redaction.py": ((357, 9, 69),),
+    "core/errors.py": ((454, 31, 181),),
+    "storage/payload_codec.py": ((647, 26, 189),),
+    "storage/archive_file.py": ((846, 20, 91),),
+    "storage/unlock.py": ((947, 22, 112),),
+    "core/circuit_breaker.py": ((1110, 8, 48),),
+    "core/json_codec.py": ((1166, 11, 29),),
+    "core/json_values.py": ((1203, 8, 31),),
+    "core/hand_over.py": ((1242, 11, 31),),
+    "core/media_types.py": ((1281, 5, 64),),
+    "core/money.py": ((1353, 8, 15),),
+    "core/process.py": ((1376, 10, 13),),
+    "core/addresses.py": ((1400, 17, 170),),
+    "core/admission.py": ((1578, 12, 50),),
+    "core/retry.py": ((1636, 7, 33),),
+    "core/secrets.py": ((1677, 19, 86),),
+    "core/session_records.py": ((1771, 11, 45),),
+    "core/source_map.py": ((1824, 7, 24),),
+    "core/template_language.py": ((1856, 8, 56),),
+    "core/valve_types.py": ((1922, 17, 63),),
+    "core/archive_valves.py": ((1993, 13, 65),),
+    "core/attachment_valves.py": ((2066, 13, 113),),
+    "core/catalog_valves.py": ((2187, 12, 136),),
+    "core/companion_valves.py": ((2331, 13, 71),),
+    "core/metadata_valves.py": ((2410, 13, 87),),
+    "core/personal_valves.py": ((2505, 11, 108),),
+    "core/spend_valves.py": ((2621, 12, 71),),
+    "core/storage_valves.py": ((2700, 13, 87),),
+    "core/template_valves.py": ((2795, 13, 87),),
+    "core/tool_valves.py": ((2890, 11, 76),),
+    "core/config.py": ((2974, 25, 431),),
+    "core/context.py": ((3413, 16, 61),),
+    "core/logging_system.py": ((3482, 11, 105),),
+    "core/error_templates.py": ((3595, 28, 176),),
+    "core/timing_logger.py": ((3781, 21, 137),),
+    "api/bodies.py": ((3926, 8, 80),),
+    "api/error_figures.py": ((4014, 8, 38),),
+    "api/errors.py": ((4060, 18, 188),),
+    "api/events.py": ((4256, 13, 316),),
+    "api/exchange_log.py": ((4580, 17, 15),),
+    "api/gateway/batch.py": ((4606, 14, 47),),
+    "api/gateway/items.py": ((4661, 22, 145),),
+    "api/gateway/parsed_files.py": ((4814, 12, 36),),
+    "api/gateway/part_ends.py": ((4858, 8, 58),),
+    "api/gateway/payloads.py": ((4924, 14, 31),),
+    "api/gateway/selection.py": ((4963, 15, 56),),
+    "api/gateway/sound.py": ((5027, 11, 22),),
+    "api/gateway/text_run.py": ((5057, 10, 70),),
+    "api/pacing.py": ((5135, 7, 19),),
+    "api/sse.py": ((5162, 5, 60),),
+    "api/gateway/chat_reader.py": ((5230, 34, 230),),
+    "api/gateway/responses_reader.py": ((5468, 34, 202),),
+    "api/transport.py": ((5678, 18, 176),),
+    "api/http.py": ((5862, 23, 176),),
+    "api/catalog.py": ((6046, 22, 138),),
+    "api/gateway/stream.py": ((6192, 33, 124),),
+    "api/gateway/chat_completions.py": ((6324, 19, 16),),
+    "api/gateway/images.py": ((6348, 19, 32),),
+    "api/gateway/responses.py": ((6388, 15, 12),),
+    "api/gateway/videos.py": ((6408, 37, 118),),
+    "host/blocking.py": ((6534, 12, 57),),
+    "host/columns.py": ((6603, 20, 88),),
+    "host/data_folder.py": ((6699, 9, 7),),
+    "host/database.py": ((6714, 15, 76),),
+    "host/departure.py": ((6798, 11, 36),),
+    "host/events.py": ((6842, 12, 19),),
+    "host/chats.py": ((6869, 14, 100),),
+    "host/functions.py": ((6980, 20, 87),),
+    "host/kept_ids.py": ((7077, 11, 23),),
+    "host/middleware.py": ((7108, 8, 7),),
+    "host/citing.py": ((7123, 15, 25),),
+    "host/redis.py": ((7156, 8, 10),),
+    "host/single_worker.py": ((7174, 15, 35),),
+    "host/users.py": ((7217, 14, 95),),
+    "host/call.py": ((7320, 16, 64),),
+    "host/files.py": ((7392, 19, 101),),
+    "host/models.py": ((7501, 17, 133),),
+    "host/tools.py": ((7645, 23, 241),),
+    "host/versions.py": ((7894, 10, 30),),
+    "filters/direct_uploads.py": ((7934, 2, 201),),
+    "filters/provider_routing.py": ((8137, 2, 177),),
+    "filters/search_toggle.py": ((8316, 2, 153),),
+    "models/catalog_shelf.py": ((8479, 19, 105),),
+    "models/key_limit.py": ((8592, 13, 43),),
+    "models/pricing.py": ((8643, 12, 106),),
+    "models/family.py": ((8757, 14, 147),),
+    "models/icons.py": ((8912, 15, 44),),
+    "models/variants.py": ((8964, 11, 67),),
+    "models/known.py": ((9039, 12, 33),),
+    "models/companions.py": ((9080, 17, 111),),
+    "models/metadata_sync.py": ((9202, 25, 226),),
+    "models/registry.py": ((9436, 22, 174),),
+    "models/visibility.py": ((9618, 16, 219),),
+    "models/entries.py": ((9845, 25, 66),),
+    "models/sync_job.py": ((9919, 34, 191),),
+    "storage/artifact_table.py": ((10118, 27, 92),),
+    "storage/cost_snapshots.py": ((10218, 16, 41),),
+    "storage/downloads.py": ((10271, 25, 186),),
+    "storage/encoded_files.py": ((10465, 23, 135),),
+    "storage/generated.py": ((10608, 16, 46),),
+    "storage/artifacts.py": ((10665, 41, 308),),
+    "storage/kept_thinking.py": ((10981, 15, 34),),
+    "storage/pictures.py": ((11023, 20, 137),),
+    "storage/keeping.py": ((11168, 26, 80),),
+    "storage/session_archive.py": ((11258, 43, 206),),
+    "storage/spend_table.py": ((11472, 25, 98),),
+    "storage/spend_ledger.py": ((11578, 24, 210),),
+    "storage/budgets.py": ((11796, 18, 109),),
+    "storage/spend_report.py": ((11913, 27, 112),),
+    "storage/spending.py": ((12033, 20, 77),),
+    "storage/video_jobs.py": ((12121, 19, 72),),
+    "storage/video_watch.py": ((12201, 21, 94),),
+    "requests/allow_list.py": ((12303, 10, 28),),
+    "requests/caching.py": ((12339, 15, 44),),
+    "requests/content_parts.py": ((12391, 10, 76),),
+    "requests/fallbacks.py": ((12475, 12, 13),),
+    "requests/identifiers.py": ((12496, 11, 46),),
+    "requests/modalities.py": ((12550, 12, 40),),
+    "requests/old_texts.py": ((12598, 11, 65),),
+    "requests/parameters.py": ((12671, 12, 59),),
+    "requests/parsed_files.py": ((12740, 16, 44),),
+    "requests/plugins.py": ((12792, 13, 20),),
+    "requests/reasoning.py": ((12820, 13, 87),),
+    "requests/references.py": ((12915, 12, 30),),
+    "requests/replay.py": ((12953, 14, 124),),
+    "requests/chat_body.py": ((13085, 16, 146),),
+    "requests/history.py": ((13239, 14, 118),),
+    "requests/next_round.py": ((13365, 22, 83),),
+    "requests/recovery.py": ((13456, 16, 107),),
+    "requests/retention.py": ((13571, 13, 80),),
+    "requests/attachments.py": ((13659, 27, 305),),
+    "requests/routing_table.py": ((13972, 14, 38),),
+    "requests/routing.py": ((14018, 13, 39),),
+    "requests/tasks.py": ((14065, 11, 35),),
+    "requests/studio.py": ((14108, 16, 73),),
+    "requests/tools.py": ((14189, 13, 41),),
+    "requests/web_search.py": ((14238, 15, 62),),
+    "requests/normalise.py": ((14308, 29, 44),),
+    "streaming/collector.py": ((14360, 32, 266),),
+    "streaming/completion_notes.py": ((14634, 12, 46),),
+    "streaming/open_calls.py": ((14688, 10, 25),),
+    "streaming/renderer.py": ((14721, 9, 13),),
+    "streaming/citations.py": ((14742, 13, 57),),
+    "streaming/layout.py": ((14811, 18, 61),),
+    "streaming/output_items.py": ((14880, 20, 88),),
+    "streaming/server_tools.py": ((14976, 15, 46),),
+    "streaming/status.py": ((15030, 10, 47),),
+    "streaming/think_tags.py": ((15085, 20, 134),),
+    "streaming/thinking_status.py": ((15227, 11, 53),),
+    "streaming/usage.py": ((15288, 10, 92),),
+    "streaming/completion_chunks.py": ((15388, 31, 101),),
+    "streaming/completion_dict.py": ((15497, 38, 113),),
+    "streaming/response_events.py": ((15618, 48, 279),),
+    "streaming/transcript.py": ((15905, 30, 130),),
+    "tools/policy.py": ((16043, 13, 47),),
+    "tools/results.py": ((16098, 11, 116),),
+    "tools/schema.py": ((16225, 15, 298),),
+    "tools/arguments.py": ((16531, 13, 113),),
+    "tools/definitions.py": ((16652, 13, 76),),
+    "tools/executor.py": ((16736, 55, 194),),
+    "tools/toolbox.py": ((16938, 23, 130),),
+    "runtime.py": ((17076, 37, 215),),
+    "attempts.py": ((17299, 41, 90),),
+    "resuming.py": ((17397, 30, 67),),
+    "rounds.py": ((17472, 32, 192),),
+    "orchestrator.py": ((17672, 55, 202),),
+    "pipe.py": ((17882, 31, 115),),
 }

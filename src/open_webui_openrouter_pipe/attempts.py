@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .api.bodies import CompletionsBody, ResponsesBody
+from .api.catalog import fetch_usage
 from .api.events import (
     Event,
     Notice,
@@ -64,6 +65,7 @@ class Ask:
             case EndpointName.CHAT_COMPLETIONS:
                 chat_body = build_chat_body(self.request, self.body)
                 answer = stream_chat_completions(client, settings, chat_body)
+        note = partial(note, find_usage=partial(fetch_usage, client, settings))
         return tell_end(answer, note)
 
     def repair(self, error: PipeError, tried: set[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from .api.bodies import CompletionsBody
@@ -46,7 +46,6 @@ from .storage.budgets import budget_warnings
 from .storage.encoded_files import LargeFiles
 from .storage.keeping import keep_files
 from .storage.kept_thinking import keep_thinking
-from .storage.session_archive import NoteEvents, note_nothing
 from .storage.spend_report import read_spend_command, report_spending
 from .storage.spending import CreditLeft, has_closing_line, tell_spending
 from .streaming.renderer import Piece, Renderer
@@ -71,7 +70,7 @@ async def run_turn(
     transcript = Transcript(call_ids_in(body))
     with (
         runtime.lease(context.function_id, context.settings),
-        _archived(context, runtime) as (context, note),
+        runtime.session_archive().session(context) as (context, note),
         timing_scope("turn"),
     ):
         current_request().set(context)
@@ -96,15 +95,6 @@ async def run_turn(
             yield piece
 
 
-def _archived(
-    context: RequestContext, runtime: Runtime
-) -> AbstractContextManager[tuple[RequestContext, NoteEvents]]:
-    """Archives what happens inside, where the admin wants it; else nothing is noted."""
-    if context.settings.archives.enabled:
-        return runtime.session_archive().session(context)
-    return nullcontext((context, note_nothing))
-
-
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One call of the pipe, and what is at hand to answer it."""
@@ -121,9 +111,10 @@ def _kept_answer(turn: Turn) -> AsyncGenerator[list[Event]]:
     context, body = turn.context, turn.body
     if not context.task and (what := read_spend_command(body)) is not None:
         return _spending_told(turn, what)
-    answer = _answer(turn)
+    answer, artifacts = _answer(turn), turn.runtime.artifacts()
+    artifacts.attend(context)
     if context.settings.artifacts.in_database and not context.task:
-        answer = keep_thinking(answer, context, turn.runtime.artifacts())
+        answer = keep_thinking(answer, context, artifacts)
     answer = keep_files(answer, context)
     if not has_closing_line(context, body):
         return answer

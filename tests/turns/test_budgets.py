@@ -196,6 +196,24 @@ async def test_a_person_sees_what_they_have_spent(simulator: Simulator, spend: A
     assert not simulator.requests
 
 
+async def test_of_a_shared_budget_only_admins_see_what_others_have_spent(
+    simulator: Simulator, spend: Any, groups: dict[str, list[str]]
+) -> None:
+    groups["Students"] = ["user-1", "user-2"]
+    await spend(0.25)
+    await spend(7, user="user-2")
+    budgets = "Students: 8\nall users: 0 / 9\neach user: 2"
+    pipe = make_pipe(simulator, BUDGETS_USD=budgets)
+    own, _ = await ask(pipe, "/spend")
+    whole_sum, _ = await ask(pipe, "/spend", role="admin")
+    await pipe.close()
+    assert "- Your part of the budget of “Students” today: $0.2500 of $8.00" in own
+    assert "- Your part of everybody's budget this month: $0.2500 of $9.00" in own
+    assert "- Your budget today: $0.2500 of $2.00" in own
+    assert "7.25" not in own
+    assert "- The budget of “Students” today: $7.25 of $8.00" in whole_sum
+
+
 async def test_an_admin_sees_everybody(simulator: Simulator, spend: Any) -> None:
     await spend(0.25)
     await spend(7, user="user|2", picodollars=None)

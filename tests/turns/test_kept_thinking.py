@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import inspect
+from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pipe_lab.simulator import (
@@ -18,7 +22,7 @@ from pipe_lab.simulator import (
     answer_reply,
     text_reply,
 )
-from tests.storage.artifact_stores import rows
+from tests.storage.artifact_stores import TABLE, call, in_time, kept, open_store, rows, run
 from tests.turns.calls import CHAT, Json, body, make_pipe, next_text, start_chat
 from tests.turns.test_rounds import QUIET, items, offer
 
@@ -56,6 +60,54 @@ def going_on(saved: list[Json]) -> Json:
 def blobs_sent(simulator: Simulator) -> list[str]:
     sent = simulator.requests[-1].body["input"]
     return [item["encrypted_content"] for item in sent if item.get("type") == "reasoning"]
+
+
+def hurry_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes a moment after the first use."""
+    monkeypatch.setattr("random.uniform", lambda least, most: 0.0001)
+
+
+async def test_what_is_kept_is_cleaned_up_although_no_more_is(
+    simulator: Simulator, engine: AsyncEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store() as store:
+        await kept(store, call(chat="deleted"))
+    await run(engine, "CREATE TABLE chat (id VARCHAR(255) PRIMARY KEY)")
+    await run(engine, f"UPDATE {TABLE} SET created_at = created_at - 7200")
+    archive = tmp_path / "user-1" / "chat-1" / "message.request.orlog"
+    await asyncio.to_thread(archive.parent.mkdir, parents=True)
+    archive.touch()
+    os.utime(archive, (0, 0))
+    hurry_clean_up(monkeypatch)
+    pipe = make_pipe(simulator, **ALONE, SESSION_LOG_DIR=str(tmp_path))
+    simulator.script(text_reply("Yes."))
+    await ask(pipe)
+
+    async def is_clean() -> bool:
+        return not await rows(engine) and not archive.exists()
+
+    await in_time(is_clean)
+    await pipe.close()
+
+
+async def test_a_clean_up_makes_no_table(
+    simulator: Simulator, engine: AsyncEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry_clean_up(monkeypatch)
+    asked: list[str] = []
+    listen(engine.sync_engine, "after_cursor_execute", lambda *about: asked.append(about[2]))
+    pipe = make_pipe(simulator, **ALONE, SESSION_LOG_DIR=str(tmp_path))
+    simulator.script(text_reply("Yes."))
+    await ask(pipe)
+
+    async def has_looked() -> bool:
+        return len(asked) > 2
+
+    await in_time(has_looked)
+    await pipe.close()
+    async with engine.connect() as connection:
+        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert names == []
 
 
 async def test_the_next_turn_sends_what_the_chat_only_refers_to(

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from open_webui_openrouter_pipe.pipe import Pipe
 from open_webui_openrouter_pipe.storage import spend_ledger
 from open_webui_openrouter_pipe.storage.spend_table import SPEND
+from pipe_lab.host.server import free_port
 from pipe_lab.simulator import (
     Simulator,
     broken_off,
@@ -40,6 +41,7 @@ from tests.turns.calls import (
 from tests.turns.test_rounds import call, calls_reply, offer
 
 DAY = 86_400
+DOLLAR = 10**12
 
 
 async def ledger_rows(engine: AsyncEngine) -> list[Any]:
@@ -141,9 +143,7 @@ async def test_what_is_stopped_or_breaks_off_has_a_row_of_unknown_cost(
 ) -> None:
     pipe = make_pipe(simulator)
     simulator.script(stalled())
-    answer = await start_chat(pipe)
-    await next_text(answer)
-    await answer.aclose()
+    await stop_one(pipe)
     cut = text_reply("One two three")
     cut.disconnect_after = BEFORE_TEXT + 1
     simulator.script(cut)
@@ -152,6 +152,55 @@ async def test_what_is_stopped_or_breaks_off_has_a_row_of_unknown_cost(
     await chat(pipe)
     rows = await written(pipe, engine)
     assert outcomes(rows) == [("failed", None), ("failed", None), ("stopped", None)]
+
+
+async def stop_one(pipe: Pipe) -> None:
+    answer = await start_chat(pipe)
+    await next_text(answer)
+    await answer.aclose()
+
+
+@pytest.mark.parametrize("endpoint", ["responses", "chat_completions"])
+async def test_what_a_stopped_answer_cost_is_asked_for_until_it_is_known(
+    simulator: Simulator, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setattr(spend_ledger, "_USAGE_WAITS", (0.01, 0.01))
+    budget = "each user: 0.5"
+    pipe = make_pipe(simulator, DEFAULT_LLM_ENDPOINT=endpoint, BUDGETS_USD=budget)
+    reply_of = text_reply if endpoint == "responses" else chat_text_reply
+    reply = reply_of("One two three", usage={"cost": 0.5, "is_byok": False})
+    reply.stall_after = BEFORE_TEXT + 1
+    simulator.script(reply, path=f"/{endpoint.replace('_', '/')}")
+    simulator.script(error_reply(404, "Generation not found"), path="/generation")
+    await stop_one(pipe)
+
+    async with asyncio.timeout(10):
+        while [row.picodollars for row in await ledger_rows(engine)] != [DOLLAR // 2]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    (row,) = await ledger_rows(engine)
+    asked = [request.query["id"] for request in simulator.requests if request.method == "GET"]
+    assert row.outcome == "stopped"
+    assert (row.input_tokens, row.output_tokens) > (0, 0)
+    assert len(asked) == 2 and asked[0] == asked[1] > ""
+    assert Decimal(row.picodollars).scaleb(-12) == simulator.books
+    assert "is spent" in str(await chat(pipe))
+    await pipe.close()
+
+
+async def test_what_openrouter_does_not_know_of_a_stopped_answer_stays_unknown(
+    simulator: Simulator, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spend_ledger, "_USAGE_WAITS", (0.01, 0.01))
+    pipe = make_pipe(simulator)
+    simulator.script(stalled())
+    for _ in range(2):
+        simulator.script(error_reply(404, "Generation not found"), path="/generation")
+    await stop_one(pipe)
+    await simulator.wait_for(
+        lambda each: sum(request.path == "/generation" for request in each.requests) == 2
+    )
+    assert outcomes(await written(pipe, engine)) == [("stopped", None)]
 
 
 async def test_a_request_that_never_went_out_is_told_as_costing_nothing(
@@ -225,25 +274,48 @@ async def test_rows_are_forgotten_when_they_are_old(
     assert len(await written(later, engine)) == 3
 
 
-@pytest.mark.service
-async def test_costs_can_be_collected_from_redis(
-    simulator: Simulator, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def redis_client(port: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Open WebUI's client, where the pipe looks for it."""
     from redis.asyncio import Redis
 
-    client = Redis.from_url(redis_server.url)
+    client = Redis.from_url(f"redis://127.0.0.1:{port}/0")
     module = ModuleType("open_webui.utils.redis")
     module.__dict__["get_redis_client"] = lambda async_mode: client
     for name in ("open_webui", "open_webui.utils"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    return client
+
+
+async def chat_of_ada(pipe: Pipe) -> None:
     user = SimpleNamespace(id="user-1", role="user", settings=None, email="a@b.c", name="Ada")
     request = SimpleNamespace(state=SimpleNamespace(user=user))
-    pipe = make_pipe(simulator, COSTS_REDIS_DUMP=True, COSTS_REDIS_TTL_SECONDS=60)
-    simulator.script(text_reply("Yes.", usage={"cost": 0.25}))
     answer = await pipe.pipe(body(), CHAT, __request__=request)
     assert isinstance(answer, AsyncGenerator)
     assert [piece async for piece in answer]
+
+
+async def test_a_redis_that_takes_no_costs_is_told_of_once(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = redis_client(free_port(), monkeypatch)
+    pipe = make_pipe(simulator, COSTS_REDIS_DUMP=True)
+    for _ in range(3):
+        simulator.script(text_reply("Yes.", usage={"cost": 0.25}))
+        await chat_of_ada(pipe)
+    await pipe.close()
+    await client.aclose()
+    assert caplog.text.count("costs: ") == 1
+
+
+@pytest.mark.service
+async def test_costs_can_be_collected_from_redis(
+    simulator: Simulator, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = redis_client(redis_server.port, monkeypatch)
+    pipe = make_pipe(simulator, COSTS_REDIS_DUMP=True, COSTS_REDIS_TTL_SECONDS=60)
+    simulator.script(text_reply("Yes.", usage={"cost": 0.25}))
+    await chat_of_ada(pipe)
     await pipe.close()
     (key,) = await client.keys("costs:openrouter:user-1:*")
     record = json.loads(await client.get(key))

@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from ..core.config import Settings
 from ..core.errors import PipeError, StreamInterruptedError
 from ..core.json_codec import decode_json
-from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of
+from ..core.json_values import JsonObject, as_object, number_of, objects_in, text_of, whole_of
 from ..core.logging_system import LOG
 from .errors import read_http_error
+from .events import Usage
 from .http import as_pipe_errors, authorize, own_referer, refuse_web_page
 
 Data = TypeVar("Data", list[Any], JsonObject)
@@ -111,6 +113,22 @@ async def fetch_credit_left(client: httpx.AsyncClient, settings: Settings) -> fl
     """Fetch what is left of the key's limit, in USD; `None` for a key without one."""
     key = _data_in(await _ask(client, settings, "/key", {}), settings, dict)
     return number_of(key.get("limit_remaining"))
+
+
+async def fetch_usage(client: httpx.AsyncClient, settings: Settings, generation_id: str) -> Usage:
+    """Fetch what a request took, some seconds after its end; raises a `PipeError` till then."""
+    path = f"/generation?id={quote(generation_id)}"
+    found = _data_in(await _ask(client, settings, path, {}), settings, dict)
+    upstream = number_of(found.get("upstream_inference_cost")) or 0.0
+    return Usage(
+        input_tokens=whole_of(found.get("native_tokens_prompt")),
+        cached_tokens=whole_of(found.get("native_tokens_cached")),
+        output_tokens=whole_of(found.get("native_tokens_completion")),
+        reasoning_tokens=whole_of(found.get("native_tokens_reasoning")),
+        cost=number_of(found.get("total_cost")),
+        is_byok=found.get("is_byok") is True,
+        cost_details={"upstream_inference_cost": upstream},
+    )
 
 
 async def _ask(

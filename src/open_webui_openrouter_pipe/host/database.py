@@ -49,7 +49,7 @@ class OwnTable:
         return self._find() is not None
 
     async def exists(self) -> bool:
-        """Whether some worker has made it."""
+        """Whether some worker has made it; nothing is made. Raises as `begin` does."""
         engine = self._find()
         if engine is not None and not self._is_there:
             async with engine.connect() as connection:

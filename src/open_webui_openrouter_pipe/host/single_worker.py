@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from secrets import token_hex
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from ..core.logging_system import LOG
 from .redis import find_redis
+
+# A job that took too long has lost its lock, and another worker may hold it.
+_DELETE_OWN = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end"
 
 
 @asynccontextmanager
@@ -19,11 +23,12 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     Without a Redis, or with one that does not answer, every worker may.
     """
     client, key = _shared_redis(job)
+    token = token_hex(16)
     if client is None:
         yield True
         return
     try:
-        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+        is_ours = bool(await client.set(key, token, nx=True, ex=seconds))
     except (RedisError, OSError) as error:
         LOG.debug("redis: %s is not locked: %s", job, error)
         yield True
@@ -33,7 +38,7 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     finally:
         if is_ours:
             with suppress(RedisError, OSError):
-                await client.delete(key)
+                await client.eval(_DELETE_OWN, 1, key, token)
 
 
 def _shared_redis(job: str) -> tuple[Any, str]:

@@ -113,6 +113,10 @@ class ArtifactStore:
         self._writer: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
+    def attend(self, context: RequestContext) -> None:
+        """Clean up from now on, also where nothing new is kept."""
+        self._follow(context)
+
     def keep(self, context: RequestContext, kind: str, content: Any) -> str:
         """Take something for the context's chat and give its id; empty where that must keep it."""
         rules = context.settings.artifacts
@@ -182,7 +186,7 @@ class ArtifactStore:
         now = self._clock()
         unused_since = now - self._rules.cleanup_days * 24 * 3_600.0
         async with only_worker("artifacts", _SWEEP_LOCK_SECONDS) as is_ours:
-            if not is_ours:
+            if not (is_ours and await self._table.exists()):
                 return
             await self._purge(lambda c: purge_unused(c, self._pipe_id, unused_since))
             await self._purge(lambda c: purge_orphans(c, now))

@@ -46,18 +46,24 @@ async def budget_warnings(context: RequestContext, ledger: SpendLedger) -> list[
 
 
 async def budget_states(
-    context: RequestContext, ledger: SpendLedger
+    context: RequestContext, ledger: SpendLedger, *, own_part: bool = False
 ) -> AsyncGenerator[BudgetState]:
-    """Every budget that the person who asks draws on, as far as the ledger can tell."""
+    """Every budget that the person who asks draws on, as far as the ledger can tell.
+
+    With `own_part` what others have spent of a shared one is left out.
+    """
     limits = read_budgets(context.settings.spend.budgets)
     for name, circle in (await _circles_of(context, limits)).items():
-        tally = await ledger.spent(circle) if name in limits else None
+        if name not in limits:
+            continue
+        owner, (daily, monthly) = f"The budget of \u201c{name}\u201d", limits[name]
+        owner = _OWNERS.get(name, owner)
+        if own_part and name != _OWN:
+            owner = f"Your part of {owner[0].lower()}{owner[1:]}"
+            circle = frozenset({context.user_id})
+        tally = await ledger.spent(circle)
         if tally is None:
             continue
-        owner, (daily, monthly) = (
-            _OWNERS.get(name, f"The budget of \u201c{name}\u201d"),
-            limits[name],
-        )
         if daily:
             tomorrow = tally.day_begin + DAY_SECONDS
             yield BudgetState(owner, "today", daily, tally.day / PICODOLLARS, tomorrow)

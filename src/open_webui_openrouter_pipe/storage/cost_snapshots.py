@@ -13,11 +13,27 @@ from ..core.logging_system import LOG
 from ..host.redis import find_redis
 from ..host.users import contact_of
 
-_REDIS_PATIENCE_SECONDS = 5.0
+_SNAPSHOT_SECONDS = 5.0
 
 
-async def push_cost(context: RequestContext, usage: Usage) -> None:
-    """Put a request's usage into Redis, where the sign-in tells the user's name and address."""
+class CostSnapshots:
+    """Puts costs into Redis; while it does not take them they are lost."""
+
+    def __init__(self) -> None:
+        self._fails = False
+
+    async def push(self, context: RequestContext, usage: Usage) -> None:
+        """Put a request's usage there, where the sign-in tells the user's name and address."""
+        try:
+            await _push_cost(context, usage)
+            self._fails = False
+        except Exception as error:  # noqa: BLE001 - a background job is contained
+            if not self._fails:
+                LOG.warning("costs: Redis takes no records, they are lost: %s", error)
+            self._fails = True
+
+
+async def _push_cost(context: RequestContext, usage: Usage) -> None:
     user_id, (email, name) = context.user_id, contact_of(context.host)
     if not (user_id and email and name):
         return
@@ -35,9 +51,6 @@ async def push_cost(context: RequestContext, usage: Usage) -> None:
     who = {"guid": user_id, "email": email, "name": name}
     record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
     key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
-    try:
-        async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
-            if (redis := find_redis()) is not None:
-                await redis.set(key, record, ex=context.settings.spend.redis_ttl)
-    except Exception as error:  # noqa: BLE001 - a background job is contained
-        LOG.warning("costs: Redis did not take a record: %s", error)
+    async with asyncio.timeout(_SNAPSHOT_SECONDS):
+        if (redis := find_redis()) is not None:
+            await redis.set(key, record, ex=context.settings.spend.redis_ttl)

@@ -129,7 +129,7 @@ class SessionArchive:
     def session(self, context: RequestContext) -> Generator[tuple[RequestContext, NoteEvents]]:
         """The context with records, and what notes Events there; at the end it is archived.
 
-        Where the answer is none to be archived, the context as it is, and nothing is noted.
+        Where nothing is archived, the context as it is, and nothing is noted.
         """
         self._follow(context.settings.archives)
         is_message = is_saved_chat(context.chat_id) and context.message_id and not context.task
@@ -160,10 +160,15 @@ class SessionArchive:
             await asyncio.wait(tasks)
 
     def _follow(self, rules: ArchiveRules) -> None:
-        """Work by the rules of the newest call."""
+        """Work by the rules of the newest call; switched off, old archives are deleted still."""
+        if self._sweeper is None:
+            # The tasks belong to no request, and their log must not name the one that began them.
+            self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
         if self._rules == rules:
             return
         self._rules, self._codec = rules, None
+        if not rules.enabled:
+            return
         try:
             passphrase = rules.passphrase.reveal()
         except PipeError:
@@ -174,9 +179,6 @@ class SessionArchive:
             return
         # Archives are read where lz4 is not installed, too.
         self._codec = PayloadCodec(passphrase, use_lz4=False)
-        if self._sweeper is None:
-            # The tasks belong to no request, and their log must not name the one that began them.
-            self._sweeper = asyncio.create_task(self._sweep_on(), context=Context())
 
     def _keep(self, recorder: AnswerRecorder, codec: PayloadCodec | None) -> None:
         if codec is None or self._waiting_bytes + recorder.records.size > self._most_waiting:

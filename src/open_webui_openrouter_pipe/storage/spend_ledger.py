@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -14,19 +14,25 @@ from typing import Any
 from sqlalchemy import case, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ..api.events import Usage
 from ..core.context import RequestContext
 from ..core.logging_system import LOG
 from ..host.database import OwnTable
-from .cost_snapshots import push_cost
-from .spend_table import SPEND, RequestEnd, SpendRow, spend_row
+from .cost_snapshots import CostSnapshots
+from .spend_table import SPEND, WHAT_IT_TOOK, RequestEnd, SpendRow, figures_of, spend_row
 
 SpenderCircle = frozenset[str] | None
 """The ids of those who share a budget; `None` for everybody."""
+
+FindUsage = Callable[[str], Awaitable[Usage]]
+"""Asks OpenRouter what a generation took; raises a `PipeError` where it does not know."""
 
 DAY_SECONDS = 86_400
 _GATHER_SECONDS = 0.5
 _LAST_WAITS = (0.0, 1.0, 3.0, 9.0)
 """Seconds before each try of a ledger that closes."""
+_USAGE_WAITS = (4.0, 20.0)
+"""Seconds before each look for what was stopped: it is billed a moment later."""
 _LEDGER_BATCH = 500
 _MOST_PENDING_ROWS = 10_000
 _MOST_TALLIES = 500
@@ -70,18 +76,24 @@ class SpendLedger:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_writing = False
         self._tallies: dict[SpenderCircle, SpendTally] = {}
+        self._costs = CostSnapshots()
         self._retention_days = 0
         self._clean_at = 0.0
 
-    def note(self, context: RequestContext, end: RequestEnd) -> None:
+    def note(self, context: RequestContext, end: RequestEnd, find_usage: FindUsage) -> None:
         """Take down a request that is over; nobody waits for the database."""
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
-            self._begin(push_cost(context, end.usage))
+            self._begin(self._costs.push(context, end.usage))
         if not rules.keeps_ledger or not self._table.has_database:
             return
         self._retention_days = rules.retention_days
         row = spend_row(context, end)
+        self._take_down(row)
+        if end.usage is None and end.generation_id:
+            self._begin(self._find_out(row, end.generation_id, find_usage))
+
+    def _take_down(self, row: SpendRow) -> None:
         for tally in self._tallies.values():
             tally.add(row)
         if len(self._pending) < _MOST_PENDING_ROWS:
@@ -117,6 +129,20 @@ class SpendLedger:
         self._closing.set()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def _find_out(self, row: SpendRow, generation_id: str, find_usage: FindUsage) -> None:
+        """Complete the row of a request whose end was not heard, if OpenRouter can."""
+        for wait in _USAGE_WAITS:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), wait)
+                return
+            try:
+                usage = await find_usage(generation_id)
+            except Exception as error:  # noqa: BLE001 - a background job is contained
+                LOG.debug("ledger: %s is not known: %s", generation_id, error)
+                continue
+            self._take_down({**row, **figures_of(usage)})
+            return
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(task := asyncio.create_task(work))
@@ -166,8 +192,10 @@ class SpendLedger:
             async with self._table.begin() as connection:
                 is_postgresql = connection.dialect.name == "postgresql"
                 add = postgresql.insert(SPEND) if is_postgresql else sqlite.insert(SPEND)
-                # A batch may be there although its commit seemed to fail.
-                await connection.execute(add.on_conflict_do_nothing(), batch)
+                # A row comes again when its commit seemed to fail, or its cost has become known.
+                figures = {name: add.excluded[name] for name in WHAT_IT_TOOK}
+                add = add.on_conflict_do_update(index_elements=["id"], set_=figures)
+                await connection.execute(add, batch)
             for _ in batch:
                 self._pending.popleft()
             left -= len(batch)

@@ -61,7 +61,8 @@ async def _tables(context: RequestContext, ledger: SpendLedger, days: int) -> st
         return f"{whose} spent nothing in the last {days} days."
     [(_, total)] = _summed(rows, lambda row: "")
     lines = [f"**{whose} spent {_cost_words(total)} in the last {days} days.**", ""]
-    lines += [f"- {state}" async for state in budget_states(context, ledger)]
+    budgets = budget_states(context, ledger, own_part=not sees_all)
+    lines += [f"- {state}" async for state in budgets]
     by_day = _summed(rows, lambda row: _utc("%Y-%m-%d", int(row.day) * DAY_SECONDS))
     lines += _table("Day (UTC)", sorted(by_day, reverse=True))
     lines += _table("Model", _summed(rows, lambda row: row.model))

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -26,7 +26,7 @@ SpendRow = dict[str, Any]
 
 _WHO_AND_WHERE = ("function_id", "user_id", "chat_id", "message_id", "task", "model")
 # Tokens are as OpenRouter counts them; 10^12 picodollars are one USD, and null is not known.
-_WHAT_IT_TOOK = (
+WHAT_IT_TOOK = (
     "input_tokens",
     "cached_tokens",
     "cache_write_tokens",
@@ -45,7 +45,7 @@ SPEND = Table(
         Column(name, String(LONGEST_TEXT), nullable=False)
         for name in (*_WHO_AND_WHERE, "provider", "outcome")
     ),
-    *(Column(name, BigInteger) for name in _WHAT_IT_TOOK),
+    *(Column(name, BigInteger) for name in WHAT_IT_TOOK),
     Index("openrouter_pipe_spend_by_user", "user_id", "created_at"),
     Index("openrouter_pipe_spend_by_time", "created_at"),
 )
@@ -61,6 +61,8 @@ class RequestEnd:
     provider: str = ""
     key: str = ""
     """What is written down once at most, whoever notes it; empty for what only one can note."""
+    generation_id: str = ""
+    """OpenRouter's, of a request that was taken; it may know what is not known here."""
 
 
 async def tell_end(
@@ -68,11 +70,13 @@ async def tell_end(
 ) -> AsyncGenerator[list[Event]]:
     """Pass a request's Events on; `note` learns how it ended, before anyone can ask again."""
     silent = ResponseStarted | ResponseFailed
-    end, has_output = RequestEnd("stopped"), False
+    end, has_output, generation_id = RequestEnd("stopped"), False, ""
     try:
         async with aclosing(answer) as batches:
             async for batch in batches:
                 has_output = has_output or not all(isinstance(event, silent) for event in batch)
+                if isinstance(batch[0], ResponseStarted):
+                    generation_id = batch[0].response_id
                 match batch[-1]:
                     case ResponseFinished(usage=usage, provider=provider):
                         end = RequestEnd("finished", usage, provider)
@@ -87,7 +91,7 @@ async def tell_end(
         end = _without_output(error)
         raise
     finally:
-        note(end)
+        note(replace(end, generation_id=generation_id))
 
 
 def _without_output(error: PipeError) -> RequestEnd:
@@ -99,15 +103,19 @@ def _without_output(error: PipeError) -> RequestEnd:
 
 def spend_row(context: RequestContext, end: RequestEnd) -> SpendRow:
     """What the ledger keeps of a request."""
-    usage = end.usage or Usage()
     return {
         "id": sha256(end.key.encode()).hexdigest()[:32] if end.key else secrets.token_hex(16),
         "created_at": int(time.time()),
         **{name: storable_text(getattr(context, name)) for name in _WHO_AND_WHERE},
         "provider": storable_text(end.provider),
         "outcome": end.outcome,
-        **{name: _storable_figure(getattr(usage, name)) for name in _WHAT_IT_TOOK},
+        **figures_of(end.usage or Usage()),
     }
+
+
+def figures_of(usage: Usage) -> SpendRow:
+    """The columns that tell tokens and cost."""
+    return {name: _storable_figure(getattr(usage, name)) for name in WHAT_IT_TOOK}
 
 
 def _storable_figure(figure: int | None) -> int | None:

@@ -1,8 +1,12 @@
-"""`make bench`: what the pipe costs beside Open WebUI's own OpenAI connection, in one run."""
+"""`make bench`: what the pipe costs beside Open WebUI's own OpenAI connection, in one run.
+
+`python -m pipe_lab.bench storage [URL]`: what keeping things costs, on SQLite or that database.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +23,7 @@ from . import in_process
 from .pairs import Comparison, Measure, compare
 from .server_cost import LOADS, Load, Site, cpu_seconds
 from .simulator_process import simulator_process
+from .storage_cost import archive_rates, ledger_cpu, storage_bench
 from .waiting import first_word_in_chat, first_word_over_api, model_list
 
 CPU_ROUNDS = 5
@@ -42,6 +47,33 @@ async def bench() -> None:
             await _print_server_cost(site)
             await _print_waiting(site)
             await _print_model_list(site, base_url)
+
+
+async def bench_storage(database_url: str = "") -> None:
+    """Measure what is kept, and print it."""
+    async with (
+        simulator_process() as base_url,
+        storage_bench(BUNDLE, base_url, SIMULATOR_KEY, database_url) as running,
+    ):
+        _head("a turn that thinks", "chat p50", "chat p95", "database adds p50", "adds p95")
+        for name, later in (("the first", False), ("a later one", True)):
+            comparison = await running.turns(later=later)
+            halves = [comparison.quantile("chat", share) for share in (0.5, 0.95)]
+            added = [
+                comparison.quantile("database", share) - chat
+                for share, chat in zip((0.5, 0.95), halves, strict=True)
+            ]
+            cells = [f"{seconds * 1e3:.1f} ms" for seconds in halves]
+            _row(name, *cells, *(f"{seconds * 1e3:+.1f} ms" for seconds in added))
+        rows, size = await running.table()
+        written, read, share = archive_rates()
+        _head("what is kept", "measured", "goal")
+        _row("rows of a turn", f"{rows:.2f}", "1")
+        _row("payload of a row", f"{size:,.0f} bytes", "")
+        _row("ledger, CPU of a request", f"{await ledger_cpu() * 1e3:.3f} ms", "0.3 ms")
+        _row("archives written", f"{written / 1e6:.0f} MB/s", "")
+        _row("archives read", f"{read / 1e6:.0f} MB/s", "")
+        _row("archives on the disk", f"{share:.0%} of their records", "")
 
 
 async def _print_in_process(base_url: str) -> None:
@@ -180,4 +212,4 @@ def _milliseconds(comparison: Comparison) -> list[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(bench())
+    asyncio.run(bench_storage(*sys.argv[2:]) if sys.argv[1:2] == ["storage"] else bench())

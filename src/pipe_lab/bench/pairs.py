@@ -19,6 +19,11 @@ class Comparison:
         """The middle sample of one contender."""
         return median(self.samples[name])
 
+    def quantile(self, name: str, share: float) -> float:
+        """The sample of one contender below which this share of them lies."""
+        samples = sorted(self.samples[name])
+        return samples[min(int(len(samples) * share), len(samples) - 1)]
+
     def ratio(self, name: str, to: str) -> float:
         """The median of the rounds' ratios: below one, `name` is cheaper."""
         pairs = zip(self.samples[name], self.samples[to], strict=True)

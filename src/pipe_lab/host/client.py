@@ -63,6 +63,8 @@ class OpenWebUIClient:
             base_url=url,
             headers={"Authorization": f"Bearer {account.token}"},
             timeout=_TIMEOUT,
+            # The server hangs up after five idle seconds: never just when a request goes out.
+            limits=httpx.Limits(keepalive_expiry=2),
             trust_env=False,
         )
 

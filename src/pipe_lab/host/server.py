@@ -58,6 +58,7 @@ class ServerSettings:
     port: int = 0
     auth: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Set over everything else: a `DATABASE_URL` and key in common make workers of one site."""
 
 
 class OpenWebUIServer:
@@ -136,6 +137,11 @@ class OpenWebUIServer:
             if process.returncode is None:
                 _signal_group(process.pid, signal.SIGKILL)
         await process.wait()
+
+    async def kill(self) -> None:
+        """End it as a crash would: nothing is asked, nothing is finished."""
+        _signal_group(self.pid, signal.SIGKILL)
+        await self.wait()
 
     async def wait(self) -> int:
         """Wait until the process ends by itself, and return its exit code."""

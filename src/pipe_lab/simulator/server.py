@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from .body_checks import check_body
-from .books import charged_in
+from .books import charged_in, generation_in
 from .catalog import build_catalog
 from .catalog_routes import catalog_reply
 from .completions import Completions
@@ -56,8 +56,10 @@ class Simulator:
         self.catalog: list[dict[str, Any]] = build_catalog()
         self.require_key = True
         self.open_streams = 0
-        # USD charged for every answer that was written to its end.
+        # USD charged for every answer that was written to its end, or that its client has left.
         self.books = Decimal(0)
+        # What `GET /generation` tells, by id.
+        self._generations: dict[str, dict[str, Any]] = {}
         self.pace = pace
         # A number here makes every answer a stream of so many deltas (for benchmarks).
         self.deltas: int | None = None
@@ -144,14 +146,22 @@ class Simulator:
         try:
             response = await deliver(reply, request, release)
             recorded.finished = True
-            self.books += charged_in(reply)
             return response
         except (asyncio.CancelledError, ConnectionError):
             recorded.disconnected = True
             raise
         finally:
             self.open_streams -= streams
+            self._charge(recorded, reply)
             self._notify()
+
+    def _charge(self, request: RecordedRequest, reply: Reply) -> None:
+        self.books += charged_in(reply)
+        if request.path in COMPLETION_PATHS:
+            told = generation_in(reply, cancelled=request.disconnected)
+            self._generations[told["id"]] = told
+        if len(self._generations) > _KEPT_REQUESTS:
+            del self._generations[next(iter(self._generations))]
 
     def _reply_to(self, request: RecordedRequest) -> Reply:
         refusal = self._key_refusal(request)
@@ -187,6 +197,9 @@ class Simulator:
         if request.path in COMPLETION_PATHS and request.method == "POST":
             desk = Completions(self.catalog, self._cache, self.pace, self.deltas)
             reply = desk.reply_to(request)
+        elif request.path == "/generation":
+            told = self._generations.get(request.query.get("id", ""))
+            reply = Reply(body={"data": told}) if told else None
         elif request.method == "GET":
             reply = catalog_reply(request, self.catalog)
         return reply or Reply(status=404, body=error_plain(404, "Not Found"))
