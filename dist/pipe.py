@@ -136,78 +136,78 @@ license: MIT
 #  11250  session_archive.py            Session archives: what an answer was made of, handed over at its end and written beside the rest.
 #  11466  spend_table.py                One row for each request to OpenRouter, however it ended: ids and numbers, no content.
 #  11572  spend_ledger.py               The spend ledger: what each request to OpenRouter took, written down after the words.
-#  11790  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
-#  11907  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
-#  12027  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
-#  12112  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
-#  12195  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
+#  11795  budgets.py                    Budgets: what a person, a group or everybody may spend in a day or a month.
+#  11912  spend_report.py               What `/spend` answers: what has been spent, as tables with bars, or all of it as CSV.
+#  12032  spending.py                   What the chat has cost so far, told with the end of an answer; and that it was stopped.
+#  12117  video_jobs.py                 The video jobs under way, in a small table of Open WebUI's database.
+#  12200  video_watch.py                A video job in the hands of one worker: held while it is followed, counted once at its end.
 #
 # requests/  From what Open WebUI sends to what OpenRouter takes.
-#  12297  allow_list.py                 Only what the API knows goes out.
-#  12333  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
-#  12385  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
-#  12469  fallbacks.py                  Further models, for when the first one fails.
-#  12490  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
-#  12544  modalities.py                 Pictures and sound are asked for where the model gives them.
-#  12592  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
-#  12665  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
-#  12732  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
-#  12786  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
-#  12814  reasoning.py                  How hard the model thinks, and what is told of it.
-#  12909  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
-#  12947  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
-#  13079  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
-#  13233  history.py                    Chat messages become input items.
-#  13359  next_round.py                 The request of another round: the one before, and what came of it.
-#  13450  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
-#  13565  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
-#  13653  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
-#  13966  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
-#  14012  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
-#  14059  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
-#  14102  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
-#  14183  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
-#  14232  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
-#  14302  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
+#  12302  allow_list.py                 Only what the API knows goes out.
+#  12338  caching.py                    Prompt caches: kept warm by one provider a chat, asked for where a vendor wants that.
+#  12390  content_parts.py              The parts of a message (text, pictures, files, sound, video) in the words of either endpoint.
+#  12474  fallbacks.py                  Further models, for when the first one fails.
+#  12495  identifiers.py                Who and what a request belongs to: told to OpenRouter only where the admin wants it.
+#  12549  modalities.py                 Pictures and sound are asked for where the model gives them.
+#  12597  old_texts.py                  What stands in the texts of old answers and no model should read: players, others' marks.
+#  12670  parameters.py                 Sampling, length and format: chat-completions names become the Responses API's.
+#  12737  parsed_files.py               What OpenRouter has read out of documents goes back, so that nobody pays for it twice.
+#  12791  plugins.py                    OpenRouter's plugins: what shortens chats that are too long, and what reads PDFs.
+#  12819  reasoning.py                  How hard the model thinks, and what is told of it.
+#  12914  references.py                 Thinking that the chat only refers to: which, and how it comes back to its place.
+#  12952  replay.py                     Reasoning of earlier answers goes back: `reasoning_details` become reasoning items.
+#  13084  chat_body.py                  The same request as a chat-completions body, for what the Responses API cannot carry.
+#  13238  history.py                    Chat messages become input items.
+#  13364  next_round.py                 The request of another round: the one before, and what came of it.
+#  13455  recovery.py                   A refused request, changed so that it may pass: each repair once, before the first word.
+#  13570  retention.py                  What of earlier turns goes back to the model: its thinking, and the results of its tools.
+#  13658  attachments.py                What people attach: found, checked, and put into their messages as the model takes it.
+#  13971  routing_table.py              The admin's table of provider preferences: one line for each pattern of model ids.
+#  14017  routing.py                    Which providers may serve a request: wishes, the admin's table, the model's parameters.
+#  14064  tasks.py                      Open WebUI's own chores: a plain question, a plain and cheap answer.
+#  14107  studio.py                     What is asked of a model that only draws or films: a prompt, pictures to go by, wishes.
+#  14188  tools.py                      What governs the tools of a request: which must be used, and how far OpenRouter's own may go.
+#  14237  web_search.py                 The search that a person has switched on in the chat: as a tool, or for the model.
+#  14307  normalise.py                  From the body Open WebUI sends to the body OpenRouter takes: the stages, in order.
 #
 # streaming/  From Events to what Open WebUI shows.
-#  14354  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
-#  14628  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
-#  14682  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
-#  14715  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
-#  14736  citations.py                  The pages an answer leans on, as Open WebUI's sources.
-#  14801  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
-#  14874  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
-#  14970  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
-#  15024  status.py                     The status line of an answer: few words, all of them true.
-#  15079  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
-#  15221  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
-#  15282  usage.py                      What an answer took and cost, under the names its reader knows.
-#  15382  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
-#  15491  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
-#  15612  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
-#  15899  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
+#  14359  collector.py                  Events put in order: every item opens once, its deltas add up to its text, and it closes once.
+#  14633  completion_notes.py           What an API client gets beside the words: the pages cited, and the thinking to send back.
+#  14687  open_calls.py                 The calls an API client has to run itself: those that nobody here has answered.
+#  14720  renderer.py                   What the three renderers have in common: Events in, pieces for one kind of reader out.
+#  14741  citations.py                  The pages an answer leans on, as Open WebUI's sources.
+#  14806  layout.py                     How the parts of an answer stood, where Open WebUI's next-turn messages would not tell.
+#  14879  output_items.py               Items of the answer as Open WebUI stores them in a message's `output` list.
+#  14975  server_tools.py               What OpenRouter did for the answer, as cards a person can open.
+#  15029  status.py                     The status line of an answer: few words, all of them true.
+#  15084  think_tags.py                 Thinking that a model prints as `<think>` text, told apart from its answer.
+#  15226  thinking_status.py            Thinking told in status lines: the model's own sentences, few of them.
+#  15287  usage.py                      What an answer took and cost, under the names its reader knows.
+#  15387  completion_chunks.py          An API client that streams: `chat.completion.chunk` objects, as server-sent events.
+#  15496  completion_dict.py            A caller that wants the whole answer at once: one `chat.completion` object.
+#  15617  response_events.py            A chat in Open WebUI: Responses events, which its reducer stores and its page draws.
+#  15904  transcript.py                 One answer over all its rounds: numbered through, in order, with what it has cost.
 #
 # tools/  The calls a model makes of tools: who runs them, and what each brings back.
-#  16037  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
-#  16092  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
-#  16216  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
-#  16525  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
-#  16646  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
-#  16730  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
-#  16932  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
+#  16042  policy.py                     Who runs a round of calls: what Open WebUI must do itself, and what nobody may run unasked.
+#  16097  results.py                    What a model is told of its calls: results no longer than the chat has room for, and failures.
+#  16221  schema.py                     Strict schemas: what OpenAI's models can be held to, letter by letter.
+#  16530  arguments.py                  The arguments of a call: read, repaired where they can only mean one thing, fitted.
+#  16651  definitions.py                The `tools` of a request: what the chat offers, in the Responses API's words.
+#  16735  executor.py                   One call of a tool, contained: in its turn, once, within its time, and with an answer always.
+#  16937  toolbox.py                    The tools of one turn: what the model is offered, who runs its calls, what they bring back.
 #
-#  17070  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
+#  17075  runtime.py                    The services of the process: made when first needed, replaced on reload, gone when idle.
 #
-#  17293  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
+#  17298  attempts.py                   One request on its way: repaired, redirected or repeated until an answer comes of it.
 #
-#  17391  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
+#  17396  resuming.py                   Videos outlive the worker that asked for them: the next one sees them to their end.
 #
-#  17466  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
+#  17471  rounds.py                     The rounds of one answer: the model calls tools, reads what they brought back, and goes on.
 #
-#  17666  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
+#  17671  orchestrator.py               The turn: a slot, a request, its Events, and what the caller sees of them.
 #
-#  17876  pipe.py                       The entrance: what Open WebUI calls.
+#  17881  pipe.py                       The entrance: what Open WebUI calls.
 ################################
 
 from __future__ import annotations
@@ -11634,8 +11634,13 @@ class SpendLedger:
         self._retention_days = 0
         self._clean_at = 0.0
 
-    def note(self, context: RequestContext, end: RequestEnd, find_usage: FindUsage) -> None:
-        """Take down a request that is over; nobody waits for the database."""
+    def note(
+        self, context: RequestContext, end: RequestEnd, find_usage: FindUsage | None = None
+    ) -> None:
+        """Take down a request that is over; nobody waits for the database.
+
+        Where OpenRouter may know later what is not known here, `find_usage` asks it.
+        """
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
             self._begin(self._costs.push(context, end.usage))
@@ -11644,7 +11649,7 @@ class SpendLedger:
         self._retention_days = rules.retention_days
         row = spend_row(context, end)
         self._take_down(row)
-        if end.usage is None and end.generation_id:
+        if find_usage and end.usage is None and end.generation_id:
             self._begin(self._find_out(row, end.generation_id, find_usage))
 
     def _take_down(self, row: SpendRow) -> None:
@@ -18109,65 +18114,65 @@ BUNDLE_MAP: dict[str, tuple[tuple[int, int, int], ...]] = {
     "storage/keeping.py": ((11168, 26, 80),),
     "storage/session_archive.py": ((11258, 43, 206),),
     "storage/spend_table.py": ((11472, 25, 98),),
-    "storage/spend_ledger.py": ((11578, 24, 210),),
-    "storage/budgets.py": ((11796, 18, 109),),
-    "storage/spend_report.py": ((11913, 27, 112),),
-    "storage/spending.py": ((12033, 20, 77),),
-    "storage/video_jobs.py": ((12121, 19, 72),),
-    "storage/video_watch.py": ((12201, 21, 94),),
-    "requests/allow_list.py": ((12303, 10, 28),),
-    "requests/caching.py": ((12339, 15, 44),),
-    "requests/content_parts.py": ((12391, 10, 76),),
-    "requests/fallbacks.py": ((12475, 12, 13),),
-    "requests/identifiers.py": ((12496, 11, 46),),
-    "requests/modalities.py": ((12550, 12, 40),),
-    "requests/old_texts.py": ((12598, 11, 65),),
-    "requests/parameters.py": ((12671, 12, 59),),
-    "requests/parsed_files.py": ((12740, 16, 44),),
-    "requests/plugins.py": ((12792, 13, 20),),
-    "requests/reasoning.py": ((12820, 13, 87),),
-    "requests/references.py": ((12915, 12, 30),),
-    "requests/replay.py": ((12953, 14, 124),),
-    "requests/chat_body.py": ((13085, 16, 146),),
-    "requests/history.py": ((13239, 14, 118),),
-    "requests/next_round.py": ((13365, 22, 83),),
-    "requests/recovery.py": ((13456, 16, 107),),
-    "requests/retention.py": ((13571, 13, 80),),
-    "requests/attachments.py": ((13659, 27, 305),),
-    "requests/routing_table.py": ((13972, 14, 38),),
-    "requests/routing.py": ((14018, 13, 39),),
-    "requests/tasks.py": ((14065, 11, 35),),
-    "requests/studio.py": ((14108, 16, 73),),
-    "requests/tools.py": ((14189, 13, 41),),
-    "requests/web_search.py": ((14238, 15, 62),),
-    "requests/normalise.py": ((14308, 29, 44),),
-    "streaming/collector.py": ((14360, 32, 266),),
-    "streaming/completion_notes.py": ((14634, 12, 46),),
-    "streaming/open_calls.py": ((14688, 10, 25),),
-    "streaming/renderer.py": ((14721, 9, 13),),
-    "streaming/citations.py": ((14742, 13, 57),),
-    "streaming/layout.py": ((14811, 18, 61),),
-    "streaming/output_items.py": ((14880, 20, 88),),
-    "streaming/server_tools.py": ((14976, 15, 46),),
-    "streaming/status.py": ((15030, 10, 47),),
-    "streaming/think_tags.py": ((15085, 20, 134),),
-    "streaming/thinking_status.py": ((15227, 11, 53),),
-    "streaming/usage.py": ((15288, 10, 92),),
-    "streaming/completion_chunks.py": ((15388, 31, 101),),
-    "streaming/completion_dict.py": ((15497, 38, 113),),
-    "streaming/response_events.py": ((15618, 48, 279),),
-    "streaming/transcript.py": ((15905, 30, 130),),
-    "tools/policy.py": ((16043, 13, 47),),
-    "tools/results.py": ((16098, 11, 116),),
-    "tools/schema.py": ((16225, 15, 298),),
-    "tools/arguments.py": ((16531, 13, 113),),
-    "tools/definitions.py": ((16652, 13, 76),),
-    "tools/executor.py": ((16736, 55, 194),),
-    "tools/toolbox.py": ((16938, 23, 130),),
-    "runtime.py": ((17076, 37, 215),),
-    "attempts.py": ((17299, 41, 90),),
-    "resuming.py": ((17397, 30, 67),),
-    "rounds.py": ((17472, 32, 192),),
-    "orchestrator.py": ((17672, 55, 202),),
-    "pipe.py": ((17882, 31, 115),),
+    "storage/spend_ledger.py": ((11578, 24, 215),),
+    "storage/budgets.py": ((11801, 18, 109),),
+    "storage/spend_report.py": ((11918, 27, 112),),
+    "storage/spending.py": ((12038, 20, 77),),
+    "storage/video_jobs.py": ((12126, 19, 72),),
+    "storage/video_watch.py": ((12206, 21, 94),),
+    "requests/allow_list.py": ((12308, 10, 28),),
+    "requests/caching.py": ((12344, 15, 44),),
+    "requests/content_parts.py": ((12396, 10, 76),),
+    "requests/fallbacks.py": ((12480, 12, 13),),
+    "requests/identifiers.py": ((12501, 11, 46),),
+    "requests/modalities.py": ((12555, 12, 40),),
+    "requests/old_texts.py": ((12603, 11, 65),),
+    "requests/parameters.py": ((12676, 12, 59),),
+    "requests/parsed_files.py": ((12745, 16, 44),),
+    "requests/plugins.py": ((12797, 13, 20),),
+    "requests/reasoning.py": ((12825, 13, 87),),
+    "requests/references.py": ((12920, 12, 30),),
+    "requests/replay.py": ((12958, 14, 124),),
+    "requests/chat_body.py": ((13090, 16, 146),),
+    "requests/history.py": ((13244, 14, 118),),
+    "requests/next_round.py": ((13370, 22, 83),),
+    "requests/recovery.py": ((13461, 16, 107),),
+    "requests/retention.py": ((13576, 13, 80),),
+    "requests/attachments.py": ((13664, 27, 305),),
+    "requests/routing_table.py": ((13977, 14, 38),),
+    "requests/routing.py": ((14023, 13, 39),),
+    "requests/tasks.py": ((14070, 11, 35),),
+    "requests/studio.py": ((14113, 16, 73),),
+    "requests/tools.py": ((14194, 13, 41),),
+    "requests/web_search.py": ((14243, 15, 62),),
+    "requests/normalise.py": ((14313, 29, 44),),
+    "streaming/collector.py": ((14365, 32, 266),),
+    "streaming/completion_notes.py": ((14639, 12, 46),),
+    "streaming/open_calls.py": ((14693, 10, 25),),
+    "streaming/renderer.py": ((14726, 9, 13),),
+    "streaming/citations.py": ((14747, 13, 57),),
+    "streaming/layout.py": ((14816, 18, 61),),
+    "streaming/output_items.py": ((14885, 20, 88),),
+    "streaming/server_tools.py": ((14981, 15, 46),),
+    "streaming/status.py": ((15035, 10, 47),),
+    "streaming/think_tags.py": ((15090, 20, 134),),
+    "streaming/thinking_status.py": ((15232, 11, 53),),
+    "streaming/usage.py": ((15293, 10, 92),),
+    "streaming/completion_chunks.py": ((15393, 31, 101),),
+    "streaming/completion_dict.py": ((15502, 38, 113),),
+    "streaming/response_events.py": ((15623, 48, 279),),
+    "streaming/transcript.py": ((15910, 30, 130),),
+    "tools/policy.py": ((16048, 13, 47),),
+    "tools/results.py": ((16103, 11, 116),),
+    "tools/schema.py": ((16230, 15, 298),),
+    "tools/arguments.py": ((16536, 13, 113),),
+    "tools/definitions.py": ((16657, 13, 76),),
+    "tools/executor.py": ((16741, 55, 194),),
+    "tools/toolbox.py": ((16943, 23, 130),),
+    "runtime.py": ((17081, 37, 215),),
+    "attempts.py": ((17304, 41, 90),),
+    "resuming.py": ((17402, 30, 67),),
+    "rounds.py": ((17477, 32, 192),),
+    "orchestrator.py": ((17677, 55, 202),),
+    "pipe.py": ((17887, 31, 115),),
 }

@@ -80,8 +80,13 @@ class SpendLedger:
         self._retention_days = 0
         self._clean_at = 0.0
 
-    def note(self, context: RequestContext, end: RequestEnd, find_usage: FindUsage) -> None:
-        """Take down a request that is over; nobody waits for the database."""
+    def note(
+        self, context: RequestContext, end: RequestEnd, find_usage: FindUsage | None = None
+    ) -> None:
+        """Take down a request that is over; nobody waits for the database.
+
+        Where OpenRouter may know later what is not known here, `find_usage` asks it.
+        """
         rules = context.settings.spend
         if rules.redis_ttl and end.usage is not None:
             self._begin(self._costs.push(context, end.usage))
@@ -90,7 +95,7 @@ class SpendLedger:
         self._retention_days = rules.retention_days
         row = spend_row(context, end)
         self._take_down(row)
-        if end.usage is None and end.generation_id:
+        if find_usage and end.usage is None and end.generation_id:
             self._begin(self._find_out(row, end.generation_id, find_usage))
 
     def _take_down(self, row: SpendRow) -> None:
