@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from redis.exceptions import RedisError
 
 from ..core.logging_system import LOG
-from .redis import find_redis
+from .redis import find_redis, redis_key
+
+_LOCK_PATIENCE_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -18,12 +20,13 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
 
     Without a Redis, or with one that does not answer, every worker may.
     """
-    client, key = _shared_redis(job)
+    client, key = find_redis(), redis_key("job", job)
     if client is None:
         yield True
         return
     try:
-        is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
+        async with asyncio.timeout(_LOCK_PATIENCE_SECONDS):
+            is_ours = bool(await client.set(key, "1", nx=True, ex=seconds))
     except (RedisError, OSError) as error:
         LOG.debug("redis: %s is not locked: %s", job, error)
         yield True
@@ -33,12 +36,5 @@ async def only_worker(job: str, seconds: int) -> AsyncGenerator[bool]:
     finally:
         if is_ours:
             with suppress(RedisError, OSError):
-                await client.delete(key)
-
-
-def _shared_redis(job: str) -> tuple[Any, str]:
-    try:
-        from open_webui.env import REDIS_KEY_PREFIX  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None, ""
-    return find_redis(), f"{REDIS_KEY_PREFIX}:or_pipe:job:{job}"
+                async with asyncio.timeout(_LOCK_PATIENCE_SECONDS):
+                    await client.delete(key)

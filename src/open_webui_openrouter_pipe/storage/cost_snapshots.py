@@ -13,7 +13,7 @@ from ..core.logging_system import LOG
 from ..host.redis import find_redis
 from ..host.users import contact_of
 
-_REDIS_PATIENCE_SECONDS = 5.0
+_SNAPSHOT_SECONDS = 5.0
 
 
 async def push_cost(context: RequestContext, usage: Usage) -> None:
@@ -36,7 +36,7 @@ async def push_cost(context: RequestContext, usage: Usage) -> None:
     record = encode_json({**who, "model": context.model, "usage": figures, "ts": now})
     key = f"costs:{context.function_id}:{user_id}:{uuid.uuid4()}:{now}"
     try:
-        async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
+        async with asyncio.timeout(_SNAPSHOT_SECONDS):
             if (redis := find_redis()) is not None:
                 await redis.set(key, record, ex=context.settings.spend.redis_ttl)
     except Exception as error:  # noqa: BLE001 - a background job is contained
